@@ -4,19 +4,25 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # more workers than cores: most tests wait for brokers, clocks and processes
-TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
+TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 3 )))
+# Without cached bytecode, each worker and each process of a test compiles every module again.
+unexport PYTHONDONTWRITEBYTECODE
 # without broker, process or camera: seconds
 PURE := tests/core tests/contract tests/docs tests/vision $(wildcard tests/test_*.py)
 # set COVERAGE_FLOOR to the figure of the next `make coverage` on an idle machine
 COVERAGE_FLOOR := 80
 COVERAGE_FLOOR_CORE := 100
+# the files with long tests, the longest first: no worker waits for one of them at the end
+LONG_FIRST := tests/faults tests/tills tests/systemd tests/chaos
+LONG_FILES = $(sort $(shell grep -rl 'mark\.long' --include='test_*.py' tests))
+LONG = $(foreach folder,$(LONG_FIRST),$(filter $(folder)/%,$(LONG_FILES))) $(filter-out $(LONG_FIRST:=/%),$(LONG_FILES))
 PATIENT := -o faulthandler_timeout=1800
 
 # The kernel runs an aarch64 ELF file with the emulator; F opens it now, so that a chroot needs no copy.
 AARCH64_BINFMT := :qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-rest test-full test-long coverage docs docs-pictures lock chaos lint bench docs-site deb clean mosquitto debootstrap faketime promtool chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid
+.PHONY: help demo check test test-rest test-full test-long coverage docs docs-pictures lock chaos lint bench docs-site deb clean mosquitto debootstrap faketime promtool haproxy chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -35,9 +41,8 @@ test-rest: $(STAMP)-dev mosquitto picamera2
 
 test-full: test test-long ## test, and the long tests: package in a minimal Debian, real systemd, browser
 
-test-long: $(STAMP)-dev mosquitto debootstrap faketime promtool chromium
-	@$(BIN)/pytest -m long $(PATIENT) --ignore=tests/faults
-	@$(BIN)/pytest -m long $(PATIENT) -n 2 --dist loadgroup tests/faults  # a box of each release, mostly waiting
+test-long: $(STAMP)-dev mosquitto debootstrap faketime promtool haproxy chromium
+	@$(BIN)/pytest -m long $(PATIENT) -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(LONG)
 
 coverage: $(STAMP)-dev mosquitto picamera2 ## measure line and branch coverage; fails below the floor
 	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist worksteal --cov --cov-report=
@@ -125,6 +130,11 @@ promtool:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v promtool >/dev/null; then \
 	  echo "installing promtool from apt (Debian's prometheus)" >&2; \
 	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; fi
+
+haproxy:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { [ -x /usr/sbin/haproxy ] && [ -x /usr/bin/redis-server ]; }; then \
+	  echo "installing haproxy and redis-server from apt" >&2; \
+	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends haproxy redis-server >/dev/null; fi
 
 chromium:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { [ -x /usr/bin/chromium ] && [ -e /usr/share/fonts/truetype/wqy ]; }; then \

@@ -45,7 +45,8 @@ class AgentError(Exception):
 
     Attributes:
         code: stable identifier, ``[a-z_]+``; the same in logs, MQTT and the command line.
-        fix: the instruction for the operator; by default ``fix.<code>``, or the text of the class's code.
+        fix: the instruction for the operator; by default ``fix.<code>``, the fix of the condition with this
+            code, or the text of the class's code.
         retry: advice for the caller.
     """
 
@@ -69,7 +70,8 @@ class AgentError(Exception):
         if self._fix is not None:
             return self._fix
         code = self.fix_code or self.code
-        return Text(f"fix.{code if has(f'fix.{code}') else type(self).code}")
+        keys = (f"fix.{code}", f"condition.{code}.fix", f"fix.{type(self).code}")
+        return Text(next(filter(has, keys), keys[-1]))
 
 
 class ConfigError(AgentError):

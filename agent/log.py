@@ -157,10 +157,9 @@ class _SocketHandler(logging.StreamHandler[TextIO]):
         os.set_blocking(stream.fileno(), False)
 
     def emit(self, record: logging.LogRecord) -> None:
-        # the line before may be cut, so the count starts on a line of its own
-        lost = (
-            f"\nwarning log: {self.dropped} lines dropped, the journal did not read\n" if self.dropped else ""
-        )
+        lost = ""
+        if self.dropped:  # the line before may be cut, so the count starts on a line of its own
+            lost = f"\nwarning log: {self.dropped} lines dropped, the journal did not read\n"
         try:
             line = (lost + self.format(record) + "\n").encode("utf-8", "backslashreplace")
             is_whole = os.write(self.stream.fileno(), line) == len(line)

@@ -18,10 +18,8 @@ def as_owner(directory: Path) -> Iterator[None]:
     """Run the block as owner and group of ``directory``; files made in the block belong to this owner.
 
     No effect for a user other than root, for a folder of root, and for a missing folder. For a command line
-    program only: the user of the whole process changes, in every thread.
-
-    Raises:
-        OSError: no access to the folder.
+    program only: the user of the whole process changes, in every thread. Raises ``OSError``: no access to the
+    folder.
     """
     if os.geteuid() != 0 or not directory.exists() or directory.stat().st_uid == 0:
         yield

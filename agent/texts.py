@@ -41,8 +41,7 @@ class Text:
     def write(self, locale: str) -> str:
         """The text in one installed language.
 
-        Raises:
-            TextError: the language is not installed, or no text has this key.
+        Raises ``TextError``: the language is not installed, or no text has this key.
         """
         facts = self.facts.items()
         values = {name: fact.write(locale) if isinstance(fact, Text) else fact for name, fact in facts}
@@ -142,8 +141,7 @@ def _messages(locale: str) -> dict[str, str]:
 def read(path: Path) -> dict[str, str]:
     """One message file, flat: dotted key to text.
 
-    Raises:
-        TextError: not TOML, or a value that is not a text.
+    Raises ``TextError``: not TOML, or a value that is not a text.
     """
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -155,8 +153,7 @@ def read(path: Path) -> dict[str, str]:
 def check(locale: str, table: Mapping[str, str], source: Mapping[str, str]) -> None:
     """Compare a translation with the English file.
 
-    Raises:
-        TextError: a key is missing or unknown, or its placeholders differ.
+    Raises ``TextError``: a key is missing or unknown, or its placeholders differ.
     """
     for key in sorted(source.keys() ^ table.keys()):
         problem = "not translated" if key in source else "not in the English file"

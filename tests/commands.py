@@ -2,12 +2,16 @@
 
 The imports of a command take most of its time. One server in each pytest worker imports the package once and
 forks a process for each command. The process runs ``agent.cli`` as ``python -m agent.cli`` does, with its
-own working folder, environment, output and exit code. A test of signals, terminals or imports starts its
-own interpreter instead.
+own working folder, environment, input, output and exit code. Of the variables that an interpreter reads at
+its start, it uses PYTHONIOENCODING, PYTHONUNBUFFERED, and PYTHONWARNINGS if it is ``error``. A test of
+terminals, imports or an empty environment starts its own interpreter instead.
 """
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import io
 import json
 import os
 import random
@@ -17,6 +21,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -25,30 +32,113 @@ SERVER_S = 120.0  # until the server has imported the package on a busy machine
 
 
 def facepay(
-    *arguments: str | Path, cwd: Path | None = None, timeout_s: float = 90.0, **env: str
+    *arguments: str | Path,
+    cwd: Path | None = None,
+    timeout_s: float = 90.0,
+    answers: str = "",
+    code: str = "",
+    **env: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run one command to its end; ``env`` is added to the environment.
+    """Run one command to its end; ``env`` is added to the environment, ``answers`` is its input.
+
+    ``code``: as of ``Command``.
 
     Raises ``subprocess.TimeoutExpired``; the command is killed.
     """
     words = list(map(str, arguments))
-    request = json.dumps([words, str(cwd or Path.cwd()), os.environ | env]).encode()
-    link, its_link = socket.socketpair()
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, link:
-        with its_link:
-            socket.send_fds(_server()[0], [b"+"], [its_link.fileno(), out.fileno(), err.fileno()])
-        link.settimeout(SERVER_S)
-        link.sendall(len(request).to_bytes(4) + request)
-        pid = int.from_bytes(_exactly(link, 4))
-        link.settimeout(timeout_s)
-        try:
-            code = int.from_bytes(_exactly(link, 4), signed=True)
-        except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
-            raise subprocess.TimeoutExpired(words, timeout_s) from None
+    encoding = env.get("PYTHONIOENCODING", "utf-8")
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        given.write(answers.encode())
+        given.seek(0)
+        files = {"stdin": given.fileno(), "stdout": out.fileno(), "stderr": err.fileno()}
+        with Command(words, **files, cwd=cwd, env=env, code=code) as command:
+            try:
+                exit_code = command.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                command.kill()
+                raise
         out.seek(0)
         err.seek(0)
-        return subprocess.CompletedProcess(words, code, out.read().decode(), err.read().decode())
+        return subprocess.CompletedProcess(
+            words, exit_code, out.read().decode(encoding), err.read().decode(encoding)
+        )
+
+
+class Command:
+    """A command that runs, with the part of ``subprocess.Popen`` that tests use.
+
+    ``stdin``, ``stdout``, ``stderr``: descriptors; the command gets copies of them. Without ``stdin``, its
+    input is empty. ``env`` is added to the environment. ``code``: Python code that runs in the place of
+    ``facepay``, with ``words`` in ``sys.argv[1:]``. As a context manager, it closes its socket at the
+    end and does not wait for the command.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[str],
+        *,
+        stdin: int | None = None,
+        stdout: int = 1,
+        stderr: int = 2,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        code: str = "",
+    ) -> None:
+        self.args = list(words)
+        self.returncode: int | None = None
+        self._waiting = threading.Lock()
+        complete = {**os.environ, **(env or {})}
+        request = json.dumps([self.args, str(cwd or Path.cwd()), complete, code]).encode()
+        self._link, its_link = socket.socketpair()
+        with its_link, Path(os.devnull).open("rb") as empty:
+            files = [empty.fileno() if stdin is None else stdin, stdout, stderr]
+            socket.send_fds(_server()[0], [b"+"], [its_link.fileno(), *files])
+        self._link.settimeout(SERVER_S)
+        self._link.sendall(len(request).to_bytes(4) + request)
+        self.pid = int.from_bytes(_exactly(self._link, 4))
+
+    def __enter__(self) -> Command:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._link.close()
+
+    def poll(self) -> int | None:
+        """The exit code, the negative number of the signal that ended it, or None: it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0.0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code as of ``poll``, also in several threads.
+
+        Raises ``subprocess.TimeoutExpired`` after ``timeout`` seconds.
+        """
+        late = subprocess.TimeoutExpired(self.args, timeout or 0.0)
+        if not self._waiting.acquire(timeout=-1 if timeout is None else timeout):
+            raise late
+        try:
+            if self.returncode is None:
+                self._link.settimeout(timeout)
+                self.returncode = int.from_bytes(_exactly(self._link, 4), signed=True)
+        except (TimeoutError, BlockingIOError):
+            raise late from None
+        finally:
+            self._waiting.release()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 @cache
@@ -70,15 +160,18 @@ def _exactly(link: socket.socket, count: int) -> bytes:
 
 
 def _serve(control: socket.socket) -> tuple[socket.socket, list[int]]:
-    """Fork a process for each request. Returns only in such a process: its socket and its outputs."""
-    import agent.cli
-    import agent.root.daemon
-    import agent.root.doctor
-    import agent.service.compare_service  # noqa: F401
+    """Fork a process for each request. Returns only in such a process: its socket, and its three files."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        import agent.cli
+        import agent.root.daemon
+        import agent.root.doctor
+        import agent.service.compare_service  # noqa: F401
 
+    gc.freeze()  # the collector of a command leaves the shared memory as it is
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombie is left
     while True:
-        one, fds, _, _ = socket.recv_fds(control, 1, 3)
+        one, fds, _, _ = socket.recv_fds(control, 1, 4)
         if not one:
             os._exit(0)
         if os.fork() == 0:
@@ -89,16 +182,22 @@ def _serve(control: socket.socket) -> tuple[socket.socket, list[int]]:
             os.close(fd)
 
 
-def _become_command(link: socket.socket, outputs: list[int]) -> None:
-    """Fork again: one process becomes the command, the other sends the pid and the exit code."""
-    words, cwd, env = json.loads(_exactly(link, int.from_bytes(_exactly(link, 4))))
+def _become_command(link: socket.socket, files: list[int]) -> str:
+    """Fork again: one process becomes the command, the other sends the pid and the exit code.
+
+    Returns the code to run; empty: ``facepay``.
+    """
+    words, cwd, env, code = json.loads(_exactly(link, int.from_bytes(_exactly(link, 4))))
     if pid := os.fork():
+        for fd in files:  # the reader of a pipe sees the end of the command
+            os.close(fd)
         link.sendall(pid.to_bytes(4))
         _, status = os.waitpid(pid, 0)
-        link.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, signed=True))
+        with contextlib.suppress(BrokenPipeError):  # no test waits for it
+            link.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, signed=True))
         os._exit(0)
     link.close()
-    for target, fd in enumerate([os.open(os.devnull, os.O_RDONLY), *outputs]):
+    for target, fd in enumerate(files):
         os.dup2(fd, target)
         os.close(fd)
     os.chdir(cwd)
@@ -107,8 +206,29 @@ def _become_command(link: socket.socket, outputs: list[int]) -> None:
     tempfile.tempdir = None
     random.seed()
     sys.argv[1:] = words
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if env.get("PYTHONWARNINGS") == "error":
+        warnings.simplefilter("error")
+    _open_streams(env)
+    return str(code)
+
+
+def _open_streams(env: Mapping[str, str]) -> None:
+    """The three streams on the files of the command, as an interpreter opens them at its start."""
+    encoding = env.get("PYTHONIOENCODING", "utf-8")
+    sys.stdin = open(0, encoding=encoding, closefd=False)  # noqa: SIM115
+    for name, fd, errors in (("stdout", 1, "strict"), ("stderr", 2, "backslashreplace")):
+        raw = io.FileIO(fd, "wb", closefd=False)
+        buffer = raw if env.get("PYTHONUNBUFFERED") else io.BufferedWriter(raw)
+        at_once = fd == 2 or raw.isatty()
+        stream = io.TextIOWrapper(
+            buffer, encoding, errors, line_buffering=at_once, write_through=buffer is raw
+        )
+        setattr(sys, name, stream)
 
 
 if __name__ == "__main__":
-    _become_command(*_serve(socket.socket(fileno=int(sys.argv[1]))))
-    runpy.run_module("agent.cli", run_name="__main__", alter_sys=True)
+    if given_code := _become_command(*_serve(socket.socket(fileno=int(sys.argv[1])))):
+        exec(given_code, {"__name__": "__main__"})
+    else:
+        runpy.run_module("agent.cli", run_name="__main__", alter_sys=True)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.metadata
 import os
 import platform
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -27,10 +27,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.stored import delete_unused, kept, stored
+
 ROOT = Path(__file__).parent.parent
+LOCK = ROOT / "packaging" / "lock" / "terminal.txt"
 RELEASES = ("bookworm", "trixie")  # Debian 12 and 13
 INSIDE = "systemd,systemd-sysv,dbus,python3,mosquitto,zlib1g,libstdc++6,faketime"
 BUILD = ("python3-venv", "ca-certificates")
+NOT_PACKAGED = (":!tests", ":!Makefile", ":!.ci")  # for git: a change there needs no new package
 _IN_BOX = ("env", "-u", "TMPDIR")  # a folder of this machine
 _BOOT = """
 mount -t tmpfs tmpfs /run
@@ -140,13 +144,11 @@ def booted(debian: Debian) -> Iterator[Booted]:
         try:
             init = _child_of(machine)
             box = Booted(debian.root, init)
-            box.wait_for("systemctl", "is-system-running", answer="running", timeout_s=60)
+            box.wait_for("systemctl", "is-system-running", answer="running", timeout_s=180)
             yield box
-            os.kill(init, signal.SIGRTMIN + 4)  # systemd: power off
-            machine.wait(30)
         finally:
             if machine.poll() is None:
-                machine.kill()  # nspawn ends its container, too
+                machine.kill()  # nspawn ends its container, too; nothing of the box is used again
                 machine.wait(30)
 
 
@@ -181,38 +183,62 @@ def _is_native(codename: str) -> bool:
 
 @functools.cache
 def built_package(codename: str = "") -> Path:
-    """The package of `make deb`, built once for each test run. The pytest process deletes it at its end."""
-    folder = tempfile.TemporaryDirectory(prefix="facepay-dist-")
-    _kept.append(folder)
+    """The package of `make deb`, stored for each state of the sources: all workers share it."""
+    name = f"{codename or release()}-package"
+    folder = stored(kept(f"{name}-{_package_digest(codename)}"), lambda folder: _build(codename, folder))
+    delete_unused(f"{name}-*")
+    (package,) = folder.glob("*.deb")
+    return package
+
+
+def _build(codename: str, folder: Path) -> None:
     if _is_native(codename):
-        run(sys.executable, ROOT / "packaging" / "build_deb.py", "--output", folder.name)
+        run(sys.executable, ROOT / "packaging" / "build_deb.py", "--output", folder, timeout_s=900)
     else:
-        binds = {"/src": ROOT, "/out": Path(folder.name)}
+        binds = {"/src": ROOT, "/out": folder}
         epoch = run("git", "-C", ROOT, "log", "-1", "--format=%ct").strip()
         build = ("/opt/build/bin/python", "/src/packaging/build_deb.py", "--output", "/out")
         command = ("env", f"SOURCE_DATE_EPOCH={epoch}", *build)
         Debian(_build_system(codename)).run_with(binds, *command, timeout_s=900)
-    (package,) = Path(folder.name).glob("*.deb")
-    return package
+
+
+def _package_digest(codename: str) -> str:
+    """Of all that the package is made from: the checkout without its tests, and the tools of the build."""
+    listed = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", *NOT_PACKAGED)
+    names = sorted({*run("git", "-C", ROOT, *listed).split("\0")} - {""})
+    digest = hashlib.sha256(_tools(codename).encode())
+    for path in (ROOT / name for name in names):
+        content = path.read_bytes() if path.is_file() else b""  # a deleted file is still listed
+        digest.update(f"{path.relative_to(ROOT)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def _tools(codename: str) -> str:
+    if not _is_native(codename):
+        return _build_base(codename).name
+    installed = {f"{each.name} {each.version}" for each in importlib.metadata.distributions()}
+    return "\n".join([sys.version, *sorted(installed)])
 
 
 def _build_system(codename: str) -> Path:
     """The minimal system with the build tools of `make deb` in /opt/build, stored for the next run."""
-    base = _build_base(codename)
-    if not base.exists():
-        minimal = minimal_system(codename)
-        with made_anew(base) as partial:
-            partial.rmdir()
-            run("cp", "-a", "--reflink=auto", minimal, partial)
-            made = Debian(partial)
-            _copy_of_this_machine(partial, "resolv.conf", "hosts")
-            made.run("apt-get", "update", "-qq")
-            made.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *BUILD)
-            _copy_of_this_machine(partial, "ssl/certs/ca-certificates.crt")  # after the package wrote its own
-            made.run("apt-get", "clean")
-            made.run("python3", "-m", "venv", "/opt/build")
-            made.run("/opt/build/bin/python", "-m", "pip", "install", "-q", *_build_requirements())
-    return base
+    return stored(_build_base(codename), lambda partial: _make_build_system(codename, partial))
+
+
+def _make_build_system(codename: str, partial: Path) -> None:
+    partial.rmdir()
+    run("cp", "-a", "--reflink=auto", minimal_system(codename), partial)
+    made = Debian(partial)
+    _copy_of_this_machine(partial, "resolv.conf", "hosts")
+    made.run("apt-get", "update", "-qq")
+    made.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *BUILD)
+    _copy_of_this_machine(partial, "ssl/certs/ca-certificates.crt")  # after the package wrote its own
+    made.run("apt-get", "clean")
+    made.run("python3", "-m", "venv", "/opt/build")
+    shutil.copy(LOCK, partial / "opt/build/terminal.txt")
+    install = ("/opt/build/bin/python", "-m", "pip", "install", "-q")
+    made.run(*install, *_build_requirements())
+    made.run(*install, "--require-hashes", "-r", "/opt/build/terminal.txt")  # for the man page
 
 
 def _copy_of_this_machine(root: Path, *names: str) -> None:
@@ -228,46 +254,25 @@ def _build_requirements() -> list[str]:
 
 
 def _build_base(codename: str) -> Path:
-    what = hashlib.sha256(repr((INSIDE, BUILD, _build_requirements())).encode()).hexdigest()[:8]
+    parts = (INSIDE, BUILD, _build_requirements(), LOCK.read_text())
+    what = hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
     return kept(f"{codename}-build-{what}")
-
-
-_kept: list[tempfile.TemporaryDirectory[str]] = []
 
 
 @functools.cache
 def minimal_system(codename: str = "", arch: str = "") -> Path:
-    """The system of debootstrap, stored in the user's cache directory for the next run.
+    """The system of debootstrap, stored for the next run.
 
     ``arch``: Debian's name of another architecture, for which the kernel has an emulator.
     """
-    base = _base(codename, arch)
-    if not base.exists():
-        with made_anew(base) as partial:
-            kind = (f"--arch={arch}",) if arch else ()
-            options = ("--variant=minbase", f"--include={INSIDE}", *kind)
-            run("debootstrap", *options, codename or release(), partial, mirror(), timeout_s=900)
-            shutil.rmtree(partial / "var/cache/apt/archives")
-    return base
+    return stored(_base(codename, arch), lambda partial: _bootstrap(codename, arch, partial))
 
 
-@contextmanager
-def made_anew(base: Path) -> Iterator[Path]:
-    """A directory that replaces ``base`` when it was filled without an error."""
-    base.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix="partial-", dir=base.parent))
-    try:
-        yield partial
-        partial.chmod(0o755)
-        partial.rename(base)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def kept(name: str) -> Path:
-    """The folder of a stored system with this name."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "facepay-agent" / name
+def _bootstrap(codename: str, arch: str, partial: Path) -> None:
+    kind = (f"--arch={arch}",) if arch else ()
+    options = ("--variant=minbase", f"--include={INSIDE}", *kind)
+    run("debootstrap", *options, codename or release(), partial, mirror(), timeout_s=900)
+    shutil.rmtree(partial / "var/cache/apt/archives")
 
 
 def _base(codename: str = "", arch: str = "") -> Path:
@@ -288,11 +293,11 @@ def mirror() -> str:
 def _child_of(machine: subprocess.Popen[bytes]) -> int:
     """The process id of the container's PID 1 on this machine: the only child of nspawn."""
     children = Path(f"/proc/{machine.pid}/task/{machine.pid}/children")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
         assert machine.poll() is None, f"systemd-nspawn ended with {machine.returncode}"
         for pid in map(int, children.read_text().split()):
             if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"systemd"):
                 return pid
         time.sleep(0.05)
-    raise AssertionError("the machine did not boot within 30 s")
+    raise AssertionError("the machine did not boot within 90 s")

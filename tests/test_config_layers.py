@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from agent.messages.signing import Signer
 from agent.root.config_wait import until_changed
 from agent.root.judge import judged
 from agent.toml_layers import layers
+from tests.commands import facepay
 from tests.fleet.test_rollout import FakeTerminal
 
 DEMO = 'profile = "demo"\nsite = "a"\nterminal = "t"\n[mqtt]\nport = 1\nkeepalive_s = 20\n'
@@ -102,14 +101,11 @@ def test_a_path_without_a_folder_has_one_file(name: str) -> None:
 
 def test_config_check_and_show_use_every_file(config: Path) -> None:
     file = layer(config, "10-a.toml", "[mqtt]\nport = 7\n")
-    command = [sys.executable, "-m", "agent.cli", "config"]
-    shown = subprocess.run(
-        [*command, "show", "--json", "--config", str(config)], check=True, capture_output=True
-    )
-    assert json.loads(shown.stdout)["mqtt"]["port"] == 7
+    shown = facepay("config", "show", "--json", "--config", config)
+    assert shown.returncode == 0 and json.loads(shown.stdout)["mqtt"]["port"] == 7
     file.write_text("[mqtt]\nport = 0\n")
-    checked = subprocess.run([*command, "check", "--config", config], check=False, capture_output=True)
-    assert checked.returncode == 78 and f"{file}:2: mqtt.port".encode() in checked.stderr
+    checked = facepay("config", "check", "--config", config)
+    assert checked.returncode == 78 and f"{file}:2: mqtt.port" in checked.stderr
 
 
 def test_a_secret_in_a_readable_file_is_reported_with_the_name_of_this_file(config: Path) -> None:
@@ -170,17 +166,5 @@ def test_pack_refuses_a_file_with_keys_beside_it(config: Path, tmp_path: Path) -
     layer(config, "10-a.toml", "[mqtt]\nport = 7\n")
     key = tmp_path / "operator.key"
     Signer.generate().save(key)
-    command = [
-        sys.executable,
-        "-m",
-        "agent.cli",
-        "config",
-        "pack",
-        "--key",
-        str(key),
-        "--number",
-        "1",
-        str(config),
-    ]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path)
+    done = facepay("config", "pack", "--key", key, "--number", "1", config, cwd=tmp_path)
     assert done.returncode == 78 and "10-a.toml overrides it" in done.stderr

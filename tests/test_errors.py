@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 import agent
-from agent.errors import AgentError, TillError
+from agent.errors import AgentError, CompareError, TillError
+from agent.health.condition import Condition
+from agent.health.conditions_compare import REPORTED_BY_API
 from agent.texts import Text, has
 from tests.texts import en, zh
 
@@ -42,6 +44,14 @@ def test_fix_argument_replaces_the_default() -> None:
 def test_the_fix_of_a_code_is_used_in_every_class() -> None:
     assert TillError("x", code="key_unusable").fix == Text("fix.key_unusable")
     assert TillError("x", code="no_text_for_this").fix == Text("fix.link_down")
+
+
+@pytest.mark.parametrize("condition", REPORTED_BY_API, ids=lambda condition: condition.code)
+def test_an_error_of_the_api_has_the_fix_of_its_condition(condition: Condition) -> None:
+    """Not the fix of ``compare_failed``, which is a fault of the provider."""
+    error = CompareError("HTTP 302 without a code", code=condition.code)
+    assert error.fix == (Text(f"fix.{condition.code}") if has(f"fix.{condition.code}") else condition.fix)
+    assert error.fix != CompareError("x").fix
 
 
 # Codes for which the text of the class is right, and codes that are not printed: missing parts of a report.

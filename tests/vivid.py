@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.debian import ROOT, kept, run
+from tests.debian import ROOT, run
+from tests.stored import kept
 
 TOOLS = ("qemu-system-x86_64", "busybox", "cpio", "depmod", "v4l2-ctl", "dpkg-deb")
 MODULES = ("virtio_pci", "9pnet_virtio", "9p", "vivid")

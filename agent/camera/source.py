@@ -30,12 +30,7 @@ class NewestFrameSource:
     """Implements ``core.ports.Camera`` on a blocking backend."""
 
     def __init__(
-        self,
-        backend: CameraBackend,
-        clock: Clock,
-        *,
-        stall_ms: int,
-        orientation: Orientation = AS_CAPTURED,
+        self, backend: CameraBackend, clock: Clock, *, stall_ms: int, orientation: Orientation = AS_CAPTURED
     ) -> None:
         self._backend = backend
         self._clock = clock
@@ -135,10 +130,8 @@ class NewestFrameSource:
     def _unrecoverable(self, why: str, error: CameraError | None, now_ms: int) -> CameraError:
         """The camera's error until a new process is due, then ``CameraHung``."""
         final = error is not None and error.retry is Retry.NEVER  # the end of a recording is not urgent
-        due_ms = recovery.exit_due_ms(
-            self._created_ms, 0 if final else self._last_ms - self._first_ms, now_ms
-        )
-        if now_ms >= due_ms:
+        frames_ms = 0 if final else self._last_ms - self._first_ms
+        if now_ms >= recovery.exit_due_ms(self._created_ms, frames_ms, now_ms):
             return CameraHung(f"the camera cannot recover in this process: {why}; {error or 'no picture'}")
         reported = error or camera_error(CAMERA_STALLED, why)
         reported.bounded_until_ms = now_ms + recovery.POLL_MS  # the caller checks again at this interval

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import cv2
 
-from agent.camera.backend import Remedies
+from agent.camera.backend import PacedBackend, Remedies
 from agent.camera.fitting import Pixels, fitted
-from agent.camera.pacing import PacedBackend
 from agent.camera.reader import Reader
 from agent.config import CameraConfig
 from agent.config.stream_url import TLS_SCHEMES, StreamUrl
@@ -106,10 +105,8 @@ class StreamBackend:
 
     def open(self) -> None:
         """Raises ``CameraError``: no answer within 5 s, or a certificate that is not trusted."""
-        timeouts = (
-            *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS),
-            *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, self._config.stall_ms),
-        )
+        opening, reading = cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC
+        timeouts = (opening, _OPEN_TIMEOUT_MS, reading, self._config.stall_ms)
         if not self._reader.open(self._url.text, cv2.CAP_FFMPEG, *timeouts):
             raise self._lost("cannot be opened")
         self._edge = LiveEdge(self._reader.use(lambda capture: capture.get(cv2.CAP_PROP_FPS)) or 0.0)
@@ -135,11 +132,8 @@ class StreamBackend:
 
     def _lost(self, failure: str) -> CameraError:
         verified = self._config.ca_file is not None
-        return CameraError(
-            f"stream from {self._name} {failure}",
-            fix=Text("fix.stream_unreachable_verified" if verified else "fix.stream_unreachable"),
-            retry=Retry.BACKOFF,
-        )
+        fix = Text("fix.stream_unreachable_verified" if verified else "fix.stream_unreachable")
+        return CameraError(f"stream from {self._name} {failure}", fix=fix, retry=Retry.BACKOFF)
 
 
 def _options(url: StreamUrl, config: CameraConfig) -> dict[str, str]:

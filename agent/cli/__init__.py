@@ -24,12 +24,11 @@ from agent.cli import (
     camera,
     compare,
     config_bundle,
-    demo,
-    diag,
     doctor,
     enrol,
     init,
     keys,
+    liveness,
     privacy_audit,
     reference,
     run,
@@ -37,7 +36,6 @@ from agent.cli import (
     status,
     till,
     trace,
-    why,
 )
 from agent.cli.exit_codes import leave, speak_any_encoding
 from agent.errors import AgentError, StorageError
@@ -65,7 +63,7 @@ class Row(NamedTuple):
 
 
 COMMANDS = (
-    Row("demo", TRY, demo.demo, "Run broker, service, terminal and till on this machine."),
+    Row("demo", TRY, service.demo, "Run broker, service, terminal and till on this machine."),
     Row("run", OPERATORS, run.run, "Run the agent of this terminal until SIGTERM."),
     Row("service", OPERATORS, service.service, "Run the embedded compare service: POST /face/compare."),
     Row("init", OPERATORS, init.init, "Set up a terminal: config, key, first checks.",
@@ -76,11 +74,13 @@ COMMANDS = (
         example="facepay config check --config /etc/facepay-agent/agent.toml"),
     Row("keys", OPERATORS, keys.app, example="facepay keys trust till-1 till-1.pem"),
     Row("reference", OPERATORS, reference.app, example="facepay reference check enrolled.jpg"),
+    Row("liveness", OPERATORS, liveness.app,
+        example="facepay liveness import 2.7_80x80_MiniFASNetV2.pth"),
     Row("status", ENGINEERS, status.status, "Show the status of the running agent on one screen.",
         "facepay status --config agent.toml --watch"),
     Row("doctor", ENGINEERS, doctor.doctor, "Find the faults of this terminal, and a fix for each.",
         "facepay doctor --config agent.toml --only net.tls,api.auth"),
-    Row("why", ENGINEERS, why.why, "Show the reason for the last result, frame by frame.",
+    Row("why", ENGINEERS, trace.why, "Show the reason for the last result, frame by frame.",
         "facepay why --config agent.toml --plot why.svg"),
     Row("camera", ENGINEERS, camera.app, example="facepay camera shot picture.jpg"),
     Row("trace", ENGINEERS, trace.app, example="facepay trace show --request r-17"),
@@ -93,7 +93,7 @@ COMMANDS = (
         "facepay privacy-audit --config agent.toml"),
     Row("bundle", ENGINEERS, bundle.bundle, "Write one file for support, without secrets and faces.",
         "facepay bundle --output for-support.tar.gz    With sudo, the file contains more."),
-    Row("diag", ENGINEERS, diag.app,
+    Row("diag", ENGINEERS, doctor.remote,
         example="facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem"),
     Row("till", DEVELOPERS, till.app,
         example="facepay till ask enrolled.jpg --site demo --terminal terminal-1"),

@@ -36,8 +36,7 @@ class View:
 def open_view(config: Path | None) -> Iterator[View]:
     """Open the picture source. A running agent keeps its camera, also if the agent hangs or denies access.
 
-    Raises:
-        ConfigError, CameraError, StatusError.
+    Raises ``ConfigError``, ``CameraError``, ``StatusError``.
     """
     loaded = load_config(config)
     path = path_for(loaded.storage.directory)

@@ -42,9 +42,8 @@ def load_config(config: Path | None) -> Config:
 def terminals_path_of(config: Path | None) -> Path:
     """The config file of this terminal, for commands that write the file or files beside it.
 
-    Raises:
-        ConfigError: ``config_shipped``: only the shipped defaults exist. These are part of the package or of
-            a checkout, and no command changes them.
+    Raises ``ConfigError`` (``config_shipped``): only the shipped defaults exist. These are part of the
+    package or of a checkout, and no command changes them.
     """
     path = path_of(config).resolve()
     if path == config_file("agent.toml").resolve():

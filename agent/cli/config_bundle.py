@@ -14,7 +14,7 @@ import typer
 
 from agent.cli import config as plain
 from agent.cli.config import load_config, terminals_path_of
-from agent.cli.options import AsJson, ConfigFile, read_file, write_file
+from agent.cli.options import AsJson, ConfigFile, File, pem, read_file, write_file
 from agent.cli.waiting import Spinner
 from agent.errors import ConfigError
 from agent.toml_layers import layers
@@ -32,11 +32,11 @@ Within = Annotated[float, typer.Option(metavar="S", help="Maximum time until the
 @app.command("pack", epilog="Example:  facepay config pack --key operator.key --number 12 agent.toml")
 def pack(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Config files.")],
-    key: Annotated[Path, typer.Option(metavar="PEM", help="The operator's private Ed25519 key, mode 600.")],
+    key: Annotated[Path, pem(help="The operator's private Ed25519 key, mode 600.")],
     number: Annotated[int, typer.Option(metavar="N", help="Higher than every number before.")],
     ring: Annotated[str, typer.Option(metavar="RING", help="canary | all")] = "canary",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Default: bundle-N.json.")
+        File, typer.Option("--output", "-o", metavar="FILE", help="Default: bundle-N.json.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -62,9 +62,8 @@ def pack(
 def _gathered(files: list[Path]) -> dict[str, str]:
     """The config texts by terminal.
 
-    Raises:
-        ConfigError: a file is invalid, has keys in its ``.d`` folder, names only one of site and terminal,
-            or repeats a terminal.
+    Raises ``ConfigError``: a file is invalid, has keys in its ``.d`` folder, names only one of site and
+    terminal, or repeats a terminal.
     """
     from agent.fleet.config_bundle import ALL_TERMINALS
     from agent.root.judge import judged
@@ -73,9 +72,8 @@ def _gathered(files: list[Path]) -> dict[str, str]:
     for file in files:
         beside = layers(file)[1:]
         if beside:
-            raise ConfigError(
-                f"{file}: {beside[0]} overrides it; a bundle holds one complete file per terminal"
-            )
+            why = "a bundle holds one complete file per terminal"
+            raise ConfigError(f"{file}: {beside[0]} overrides it; {why}")
         checked = load_config(file)
         text = read_file(file).decode()
         named = {"site", "terminal"} & set(tomllib.loads(text))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.config import load_config
-from agent.cli.options import AsJson, ConfigFile
+from agent.cli.options import AsJson, ConfigFile, File, file
 from agent.cli.waiting import Spinner
 from agent.errors import ConfigError
 
@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 
 _PLAIN_WIDTH = 120  # characters; width of a table in a file or pipe
 
-SecretFile = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The file with the secret key; never the key itself.")
-]
+SecretFile = Annotated[File, file(help="The file with the secret key; never the key itself.")]
 PhotosUrl = Annotated[
     str | None, typer.Option(help="Address where the endpoint downloads the pictures `shot` and `reference`.")
 ]
@@ -38,7 +36,7 @@ def conformance(
     secret_id: Annotated[str | None, typer.Option(help="The account's secret id.")] = None,
     secret_key_file: SecretFile = None,
     bucket: Annotated[str | None, typer.Option(help="A bucket of the account, if it has any.")] = None,
-    ca_file: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificates to trust, PEM.")] = None,
+    ca_file: Annotated[File, file(help="Certificates to trust, PEM.")] = None,
     photos_url: PhotosUrl = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
@@ -117,11 +115,10 @@ async def _ask_embedded() -> tuple[CheckRow, ...]:
 
 async def _ask(section: CompareConfig, account: Account, photos_url: str | None) -> tuple[CheckRow, ...]:
     """Run the test. Without ``photos_url`` and with a loopback endpoint, serve the pictures from here."""
+    from agent.core.hosts import is_loopback
     from agent.kits.compare import Probe, run
-    from agent.kits.compare.image_server import served
-    from agent.kits.compare.images import Pictures
+    from agent.kits.compare.images import Pictures, served
     from agent.kits.compare.probe import checked_url
-    from agent.service.settings import is_loopback
 
     async with contextlib.AsyncExitStack() as stack:
         if photos_url is None and is_loopback(checked_url(section.url).host):

@@ -1,4 +1,4 @@
-"""`facepay doctor`: the faults of this terminal, and a fix for each."""
+"""`facepay doctor`: the faults of this terminal, and a fix for each; `facepay diag`: of a remote one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agent.cli.config import path_of
-from agent.cli.options import AsJson, ConfigFile
+from agent.cli.options import AsJson, ConfigFile, grouped, pem, read_file
+from agent.cli.till_options import IdentityOptions, Place, TerminalOptions, broker_of, topics_of
 from agent.cli.waiting import Spinner, paint
 from agent.log import printable
 from agent.texts import Text, beside, fields, labelled
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from agent.diagnostics.check import Check, CheckReport
 
+remote = typer.Typer(no_args_is_help=True, help="Diagnose a remote terminal over MQTT.")
+
 _MARKS = {"pass": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "skip": ("-", "dim")}
 # loggers that are silenced, because the report names the same faults
 _QUIET = ("agent.till", "agent.compare", "agent.camera", "agent.vision")
@@ -29,9 +33,7 @@ _QUIET = ("agent.till", "agent.compare", "agent.camera", "agent.vision")
 Only = Annotated[
     str,
     typer.Option(
-        "--only",
-        metavar="ID[,ID]",
-        help="Only these checks or groups, e.g. api, and the checks they need.",
+        "--only", metavar="ID[,ID]", help="Only these checks or groups, e.g. api, and the checks they need."
     ),
 ]
 
@@ -66,7 +68,10 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
         print(json.dumps({"schema": "facepay.doctor/1", "exit": code, "checks": rows}, ensure_ascii=False))
     else:
         show_faults(rows)
-        print(f"\n{_totals(reports)} in {time.monotonic() - began_s:.1f} s")
+        counts = Counter[str](report.finding.verdict for report in reports)
+        names = {"pass": "passed", "warn": "warned", "fail": "failed", "skip": "skipped"}
+        totals = ", ".join(f"{counts[verdict]} {name}" for verdict, name in names.items())
+        print(f"\n{totals} in {time.monotonic() - began_s:.1f} s")
     raise typer.Exit(code)
 
 
@@ -117,7 +122,47 @@ def show_row(row: Mapping[str, Any], print_line: Callable[[str], None] = print) 
         print_line(f"    {printable(line)}")
 
 
-def _totals(reports: list[CheckReport]) -> str:
-    counts = Counter[str](report.finding.verdict for report in reports)
-    names = {"pass": "passed", "warn": "warned", "fail": "failed", "skip": "skipped"}
-    return ", ".join(f"{counts[verdict]} {name}" for verdict, name in names.items())
+@remote.command(
+    "ask", epilog="Example:  facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem"
+)
+@grouped
+def ask(
+    sign_key: Annotated[Path, pem(help="This operator's private key.")],
+    key: Annotated[Path, pem(help="The terminal's public key (facepay keys show).")],
+    operator: Annotated[str, typer.Option(help="This operator's id.")] = "back-office",
+    at: TerminalOptions = TerminalOptions(),
+    only: Annotated[str, typer.Option(metavar="ID[,ID]", help="Only these checks.")] = "",
+    timeout_s: Annotated[float, typer.Option(min=1, max=600, help="Maximum wait for the report.")] = 60,
+    config: Place = None,
+    client: IdentityOptions = IdentityOptions(),
+    as_json: AsJson = False,
+) -> None:
+    """Request the doctor's report of a terminal: read-only, signed in both directions, no config values.
+
+    The terminal must trust this operator's key. On the terminal: facepay keys trust --operator back-office
+    ops.pem. `--config` reads the broker's address and CA, site and terminal from a terminal's file. Exit as
+    `facepay doctor`: 0, 1 or 2.
+    """
+    import asyncio
+
+    from agent.fleet.diagnosis_client import DiagnosisClient
+    from agent.messages.signing import PublicKey, Signer
+
+    broker, topics = broker_of(at, client, config), topics_of(at, config)
+    asker = DiagnosisClient(broker, topics, operator, Signer.load(sign_key), PublicKey.load(read_file(key)))
+    report = asyncio.run(asker.ask(tuple(listed(only)), timeout_s=timeout_s))
+    doctor: dict[str, Any] = report["doctor"]
+    if as_json:
+        print(json.dumps(doctor, ensure_ascii=False))
+    else:
+        print(f"facepay doctor of {topics.site}/{topics.terminal}, signed by its key\n")
+        rows = [{name: _plain(value) for name, value in row.items()} for row in doctor["checks"]]
+        for row in rows:
+            show_first(row)
+        show_faults(rows)
+    raise typer.Exit(doctor["exit"])
+
+
+def _plain(value: object) -> object:
+    """The value without characters that could control this terminal window."""
+    return "".join(each for each in value if each.isprintable()) if isinstance(value, str) else value

@@ -10,7 +10,7 @@ import typer
 
 from agent.cli.config import DEFAULT, load_config
 from agent.cli.keys import signing_key
-from agent.cli.options import AsJson, ConfigFile, read_file
+from agent.cli.options import AsJson, ConfigFile, File, file, pem, read_file
 from agent.cli.waiting import Spinner
 from agent.errors import ConfigError
 from agent.texts import Text, beside
@@ -19,24 +19,18 @@ if TYPE_CHECKING:
     from agent.fleet.enrolment import Enrolled
     from agent.fleet.places import TerminalPaths
 
-PemFile = Path | None
-
 
 def enrol(
     url: Annotated[str, typer.Option(metavar="URL", help="The operator's enrolment address, https.")] = "",
-    token_file: Annotated[
-        PemFile, typer.Option(metavar="FILE", help="File with the one-time token; default: a prompt.")
-    ] = None,
+    token_file: Annotated[File, file(help="File with the one-time token; default: a prompt.")] = None,
     site: Annotated[str, typer.Option(metavar="ID", help="The shop; the operator may override it.")] = "",
     terminal: Annotated[
         str, typer.Option(metavar="ID", help="Default: from the Pi's serial number or the machine id.")
     ] = "",
-    server_ca: Annotated[
-        PemFile, typer.Option(metavar="PEM", help="The CA of the address's certificate.")
-    ] = None,
+    server_ca: Annotated[File, pem(help="The CA of the address's certificate.")] = None,
     csr_only: Annotated[bool, typer.Option("--csr-only", help="Only print the certificate request.")] = False,
-    install: Annotated[PemFile, typer.Option(metavar="PEM", help="A certificate signed elsewhere.")] = None,
-    ca: Annotated[PemFile, typer.Option(metavar="PEM", help="With --install: its CA.")] = None,
+    install: Annotated[File, pem(help="A certificate signed elsewhere.")] = None,
+    ca: Annotated[File, pem(help="With --install: its CA.")] = None,
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
@@ -138,8 +132,8 @@ def _signed_elsewhere(site: str, terminal: str, install: Path, ca: Path | None) 
 def _install(places: TerminalPaths, found: Enrolled, key: bytes) -> None:
     """Check first, then write the files; write the config last, when the files it names exist."""
     from agent.fleet.csr import check
-    from agent.fleet.files import write_whole
     from agent.fleet.refusals import refusal
+    from agent.safe_write import write_whole
 
     check(found.certificate, found.authority, key, found.terminal)
     text = places.text_with(
@@ -150,7 +144,7 @@ def _install(places: TerminalPaths, found: Enrolled, key: bytes) -> None:
             "mqtt.ca_file": str(places.authority),
             "mqtt.cert_file": str(places.certificate),
             "mqtt.key_file": places.named("terminal-key.pem"),
-        },
+        }
     )
     try:
         write_whole(places.authority, found.authority, mode=0o644)

@@ -88,12 +88,11 @@ def _secret(file: Path | None, *, ask: bool) -> bytes:
 def _checked(places: TerminalPaths, answers: Answers) -> str:
     """The text for ``places.target``, of a config that may run; an agent never reads an unchecked config.
 
-    Raises:
-        ConfigError: the config may not run, or cannot be written beside the config.
+    Raises ``ConfigError``: the config may not run, or cannot be written beside the config.
     """
-    from agent.fleet.files import write_whole
     from agent.fleet.template import fill
     from agent.root.judge import judged
+    from agent.safe_write import write_whole
 
     values = values_of(answers, places)
     whole = fill(config_file("agent.toml").read_text(encoding="utf-8"), values)
@@ -112,7 +111,7 @@ def _checked(places: TerminalPaths, answers: Answers) -> str:
 
 def _write(places: TerminalPaths, text: str, secret: bytes) -> None:
     """Write the secret, then the config, which the service's group may read. Raises ``ConfigError``."""
-    from agent.fleet.files import write_whole
+    from agent.safe_write import write_whole
 
     path = places.target
     try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
 
+from agent.cli.options import File, file
 from agent.errors import ConfigError
 from agent.texts import Text
 
@@ -31,9 +31,7 @@ class Answers:
     appid: Annotated[str, typer.Option(metavar="ID", help="The API account.")] = ""
     bucket: Annotated[str, typer.Option(metavar="NAME", help="The API's bucket.")] = ""
     secret_id: Annotated[str, typer.Option(metavar="ID", help="Id of the API key; not the key.")] = ""
-    secret_key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File with the API key; default: a prompt.")
-    ] = None
+    secret_key_file: Annotated[File, file(help="File with the API key; default: a prompt.")] = None
     camera: Annotated[str, typer.Option(metavar="KIND[:SOURCE]", help="E.g. stream:rtsps://…")] = ""
     photos: Annotated[
         str, typer.Option(metavar="HOST", help="Host of the enrolled photos, or inline: inside requests.")
@@ -55,8 +53,7 @@ class Answers:
 def completed(given: Answers) -> Answers:
     """The answers without prompts; site and terminal are required.
 
-    Raises:
-        ConfigError: ``init_incomplete``.
+    Raises ``ConfigError`` (``init_incomplete``).
     """
     from agent.fleet import machine
 
@@ -71,11 +68,8 @@ def completed(given: Answers) -> Answers:
 def check_camera_argument(camera: str) -> None:
     """Refuse a password in an argument. Raises ``ConfigError`` (``init_incomplete``)."""
     if "@" in camera:
-        raise ConfigError(
-            "--camera: a password in an argument is visible to every user of this machine",
-            code="init_incomplete",
-            fix=Text("fix.camera_password_in_argument"),
-        )
+        why = "--camera: a password in an argument is visible to every user of this machine"
+        raise ConfigError(why, code="init_incomplete", fix=Text("fix.camera_password_in_argument"))
 
 
 def values_of(answers: Answers, places: TerminalPaths) -> dict[str, Value]:

@@ -151,7 +151,8 @@ def _camera_here() -> str:
 def _account_here(api: str, places: TerminalPaths) -> dict[str, str]:
     """The example account, if the url is of the compare service of this machine, which has the account."""
     from agent.config.file import load
-    from agent.service.settings import ServiceConfig, is_loopback
+    from agent.core.hosts import is_loopback
+    from agent.service.settings import ServiceConfig
 
     file = places.config.with_name("service.toml")
     try:

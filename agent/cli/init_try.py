@@ -126,13 +126,10 @@ def undo(places: TerminalPaths) -> bool:
 def next_steps(places: TerminalPaths) -> str:
     """The commands after a try that ended."""
     if not places.trial.exists():
-        done, following = (
-            "The try ran in this process and wrote nothing.",
-            "sudo facepay init    # camera, broker, API",
-        )
+        following = "sudo facepay init    # camera, broker, API"
         if is_configured(places) and places.config.exists():
             following = "facepay status       # this terminal has a config, which the try did not use"
-        return f"{done}\n\nNext:\n  {following}"
+        return f"The try ran in this process and wrote nothing.\n\nNext:\n  {following}"
     return (
         f"The units {AGENT} and {COMPARE} run with a simulated camera and the example account.\n\nNext:\n"
         f"  sudo facepay status; sudo facepay why; sudo facepay doctor\n"
@@ -143,8 +140,7 @@ def next_steps(places: TerminalPaths) -> str:
 
 
 async def _in_this_process() -> Acceptance:
-    from agent.demo.stage import staged
-    from agent.demo.visits import VISITS
+    from agent.demo.stage import VISITS, staged
 
     async with staged() as stage:
         return (await stage.play(VISITS[0])).verdict

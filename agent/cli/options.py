@@ -19,6 +19,8 @@ ConfigFile = Annotated[
     typer.Option("--config", "-c", help="Config file (TOML).", metavar="FILE", readable=False),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+File = Path | None
+file, pem = functools.partial(typer.Option, metavar="FILE"), functools.partial(typer.Option, metavar="PEM")
 
 
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
@@ -62,8 +64,7 @@ def write_file(path: Path, content: bytes) -> None:
 def write_new(path: Path, content: bytes) -> None:
     """Write a new file, readable by its owner only. Follows no link.
 
-    Raises:
-        AgentError: ``file_exists``, ``file_unwritable``.
+    Raises ``AgentError`` (``file_exists``, ``file_unwritable``).
     """
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)

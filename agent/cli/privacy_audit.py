@@ -13,7 +13,7 @@ from agent.cli.waiting import Spinner, paint
 from agent.texts import lines
 
 if TYPE_CHECKING:
-    from agent.diagnostics.item import Item
+    from agent.diagnostics.at_rest import Item
 
 _MARKS = {0: ("✓", "green"), 1: ("-", ""), 2: ("!", "yellow"), 3: ("✗", "red")}
 

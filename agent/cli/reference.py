@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlsplit
@@ -122,16 +123,14 @@ def _examined(config: Config, image: bytes) -> dict[str, Any]:
 
 
 def _judged(result: CheckedReference, facts: dict[str, Any]) -> dict[str, Any]:
+    unusable = partial(_verdict, "reference_unusable")
     if result.reason != "shot":
-        return _verdict("reference_unusable", result.reason, Text(f"enrolled_photo.{result.reason}"), **facts)
+        return unusable(result.reason, Text(f"enrolled_photo.{result.reason}"), **facts)
     if result.turn_deg is None:
-        return _verdict(
-            "reference_unusable", "not_upright", Text("enrolled_photo.orientation_uncertain"), **facts
-        )
+        return unusable("not_upright", Text("enrolled_photo.orientation_uncertain"), **facts)
     if result.turn_deg:
         facts["turn_clockwise_deg"] = degrees = round(result.turn_deg)
-        hint = Text("enrolled_photo.not_upright", degrees=degrees)
-        return _verdict("reference_unusable", "not_upright", hint, **facts)
+        return unusable("not_upright", Text("enrolled_photo.not_upright", degrees=degrees), **facts)
     why = f"face {facts['face_px'][0]}×{facts['face_px'][1]} px"
     if "second_face_percent" not in facts:
         return _verdict("usable", why, Text("enrolled_photo.shot"), **facts)

@@ -1,4 +1,4 @@
-"""`facepay service`: the embedded compare service."""
+"""`facepay service | demo`: the embedded compare service, alone and with all other parts of a shop."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from agent import log
+from agent.cli.config import load_config
 from agent.cli.options import AsJson, ConfigFile
 
 
@@ -47,3 +49,24 @@ def service(
 
     faults = tuple(parse_fault(text) for text in fault or ())
     serve(read(), faults=faults, json_lines=as_json, reread=read)
+
+
+def demo(
+    keep: Annotated[bool, typer.Option("--keep", help="Keep all parts running after the visits.")] = False,
+    config: ConfigFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run broker, compare service, terminal and till on this machine: seven visits, one verdict each.
+
+    Needs no camera, account or network. `--config` takes [vision], [policy] and [verification] from a file.
+    Exit 0 only if every verification has the result that its scene requires.
+
+    Example:  facepay demo --json
+    """
+    import asyncio
+
+    from agent.demo.screen import show
+
+    log.setup("error")
+    if not asyncio.run(show(load_config(config) if config else None, keep=keep, as_json=as_json)):
+        raise typer.Exit(1)

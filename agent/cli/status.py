@@ -53,7 +53,7 @@ def _with_cause(error: AgentAway, config: Path | None) -> AgentAway:
     if not any(folder.joinpath("facepay-agent.service").exists() for folder in _UNITS):
         return error  # at once: the checks load large modules
     from agent.diagnostics.check import Verdict
-    from agent.diagnostics.checks.unit import unit
+    from agent.diagnostics.checks.agent import unit
     from agent.root.doctor import make_world
 
     world = make_world(path_of(config))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli import till_conformance, till_load, till_simulate
-from agent.cli.options import AsJson, grouped, read_file
+from agent.cli import till_conformance, till_simulate
+from agent.cli.options import AsJson, File, grouped, pem, read_file
 from agent.cli.till_options import IdentityOptions, SignKey, TillOptions, broker_of, topics_of
 from agent.cli.waiting import Spinner
 from agent.errors import TillError
@@ -34,12 +34,9 @@ app = typer.Typer(
 )
 def verify(
     result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="The result's MQTT payload.")],
-    key: Annotated[
-        Path, typer.Option(metavar="PEM", help="The terminal's public key, received over another channel.")
-    ],
+    key: Annotated[Path, pem(help="The terminal's public key, received over another channel.")],
     request: Annotated[
-        Path | None,
-        typer.Option(metavar="REQUEST.json", help="The request's MQTT payload, byte for byte as sent."),
+        File, typer.Option(metavar="REQUEST.json", help="The request's MQTT payload, byte for byte as sent.")
     ] = None,
     site: Annotated[str, typer.Option(help="The expected site.")] = "",
     terminal: Annotated[str, typer.Option(help="The expected terminal.")] = "",
@@ -71,7 +68,7 @@ def verify(
 
 
 app.command("simulate", epilog=till_simulate.EXAMPLE)(till_simulate.simulate)
-app.command("load", epilog=till_load.EXAMPLE)(till_load.load)
+app.command("load", epilog=till_simulate.LOAD_EXAMPLE)(till_simulate.load)
 app.command("conformance", epilog=till_conformance.EXAMPLE)(till_conformance.conformance)
 
 
@@ -84,10 +81,7 @@ def ask(
     till: TillOptions = TillOptions(),
     client: IdentityOptions = IdentityOptions(),
     ttl_ms: Annotated[int, typer.Option(min=1_000, max=60_000, help="Validity of the request.")] = 8_000,
-    key: Annotated[
-        Path | None,
-        typer.Option(metavar="PEM", help="The terminal's public key; without a key nothing is verified."),
-    ] = None,
+    key: Annotated[File, pem(help="The terminal's public key; without a key nothing is verified.")] = None,
     sign_key: SignKey = None,
     as_json: AsJson = False,
 ) -> None:

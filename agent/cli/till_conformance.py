@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent import log
-from agent.cli.options import AsJson, grouped, write_file
+from agent.cli.options import AsJson, grouped, pem, write_file
 from agent.cli.till_options import IdentityOptions, TerminalOptions, TillId, broker_of, topics_of
 from agent.cli.waiting import Spinner
 
@@ -30,9 +30,7 @@ Only = Annotated[
 
 @grouped
 def conformance(
-    key: Annotated[
-        Path, typer.Option(metavar="PEM", help="Write the key that your till must pin to this file.")
-    ],
+    key: Annotated[Path, pem(help="Write the key that your till must pin to this file.")],
     listen: Annotated[int, typer.Option(help="Loopback port for your till; 0: a free port.")] = 18830,
     at: TerminalOptions = TerminalOptions(),
     till: TillId = "till-1",
@@ -112,6 +110,5 @@ def _print_table(rows: list[ScenarioRow]) -> None:
         table.add_row(row.scenario, row.words, outcome, detail)
     Console(soft_wrap=False).print(table)
     passed = sum(row.outcome == "pass" for row in rows)
-    print(
-        f'{passed} of {len(rows)} passed. Rules: docs/reference/till-contract.md, section "The till\'s duty".'
-    )
+    rules = 'docs/reference/till-contract.md, section "The till\'s duty"'
+    print(f"{passed} of {len(rows)} passed. Rules: {rules}.")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.config import load_config
+from agent.cli.options import File, file, pem
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
@@ -21,13 +22,10 @@ if TYPE_CHECKING:
 
 TillId = Annotated[str, typer.Option("--till", help="This till's id.")]
 SignKey = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="PEM", help="This till's private key for signatures; a shop's terminals require signatures."
-    ),
+    File, pem(help="This till's private key for signatures; a shop's terminals require signatures.")
 ]
 Place = Annotated[
-    Path | None,
+    File,
     typer.Option(
         "--config",
         "-c",
@@ -66,19 +64,11 @@ class TillOptions(TerminalOptions):
 class IdentityOptions:
     """The options of this client's identity at the broker."""
 
-    ca_file: Annotated[Path | None, typer.Option(metavar="PEM", help="The broker's CA; switches TLS on.")] = (
-        None
-    )
-    cert_file: Annotated[
-        Path | None, typer.Option(metavar="PEM", help="This client's certificate, never a terminal's.")
-    ] = None
-    key_file: Annotated[Path | None, typer.Option(metavar="PEM", help="The certificate's private key.")] = (
-        None
-    )
+    ca_file: Annotated[File, pem(help="The broker's CA; switches TLS on.")] = None
+    cert_file: Annotated[File, pem(help="This client's certificate, never a terminal's.")] = None
+    key_file: Annotated[File, pem(help="The certificate's private key.")] = None
     username: Annotated[str, typer.Option(help="This client's user name at the broker.")] = ""
-    password_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File with this client's password.")
-    ] = None
+    password_file: Annotated[File, file(help="File with this client's password.")] = None
 
 
 def broker_of(at: BrokerOptions, client: IdentityOptions, config: Path | None = None) -> MqttConfig:

@@ -1,17 +1,20 @@
-"""`facepay till simulate`: a simulated terminal without a camera."""
+"""`facepay till simulate | load`: a simulated terminal without a camera; a fleet of them for a load test."""
 
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from agent import log
-from agent.cli.options import AsJson, grouped, write_file
-from agent.cli.till_options import IdentityOptions, TerminalOptions, broker_of, topics_of
+from agent.cli.options import AsJson, File, file, grouped, pem, write_file
+from agent.cli.till_options import BrokerOptions, IdentityOptions, TerminalOptions, broker_of, topics_of
+from agent.cli.waiting import Spinner
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from agent.messages.topics import Topics
     from agent.mqtt.paho_client import Message
 
+LOAD_EXAMPLE = "Example:  facepay till load --terminals 500 --rate 50 --seconds 20 --port 1883"
 EXAMPLE = "Example:  facepay till simulate --scenario wrong_nonce --key terminal.pem"
 
 
@@ -28,13 +32,9 @@ def simulate(
         str, typer.Option(help="The answer to every request: a reason code or a fault (see docs).")
     ] = "same_person",
     script: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A TOML script of answers, see docs/reference/till-contract.md."),
+        File, file(help="A TOML script of answers, see docs/reference/till-contract.md.")
     ] = None,
-    key: Annotated[
-        Path | None,
-        typer.Option(metavar="PEM", help="Write the public key that the till must pin to this file."),
-    ] = None,
+    key: Annotated[File, pem(help="Write the public key that the till must pin to this file.")] = None,
     at: TerminalOptions = TerminalOptions(),
     client: IdentityOptions = IdentityOptions(),
     requests: Annotated[int, typer.Option(min=0, help="End after so many requests; 0: never.")] = 0,
@@ -105,3 +105,38 @@ async def _run(
         finally:
             await watcher.stop()
             await simulator.stop()
+
+
+@grouped
+def load(
+    at: BrokerOptions = BrokerOptions(),
+    terminals: Annotated[int, typer.Option(min=1, max=20_000, help="Simulated terminals.")] = 100,
+    rate: Annotated[float, typer.Option(min=0.1, max=5_000, help="Requests per second in all.")] = 20.0,
+    seconds: Annotated[float, typer.Option(min=1, max=86_400, help="Duration of the requests.")] = 10.0,
+    client: IdentityOptions = IdentityOptions(),
+    as_json: AsJson = False,
+) -> None:
+    """Connect a simulated fleet to a broker, send requests at a fixed rate, and measure the results.
+
+    Every terminal and till has a separate connection; each result is signed. `--ca-file` switches TLS on. Do
+    not use this command on a shop's broker; the simulated site is called `load`. Exit 0: every request got
+    its result, 1: some results were lost.
+    """
+    import asyncio
+
+    from agent.kits.load.load import Load, run
+
+    wanted = terminals * 3 + 256  # open files: a connection needs three (paho adds a socket pair)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+    config = broker_of(at, client).model_copy(update={"keepalive_s": 60})
+    with Spinner(f"{terminals} terminals connect, then {rate:g} requests a second for {seconds:g} s"):
+        report = asyncio.run(run(config, Load(terminals, rate, seconds)))
+    if as_json:
+        print(json.dumps(asdict(report)))
+    else:
+        for name, value in asdict(report).items():
+            print(f"{name:<18} {value}")
+    if report.lost or report.connections_lost:
+        raise typer.Exit(1)

@@ -128,16 +128,35 @@ class CompareClient:
     async def call(
         self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
-        return await self._compare(crop.jpeg, reference, timeout_ms, on_sent, is_first=number == 1)
+        is_first = number == 1
+        return await self.compare(
+            crop.jpeg, reference, timeout_ms=timeout_ms, on_sent=on_sent, is_first=is_first
+        )
 
-    async def compare(self, first: ImageSource, second: ImageSource, *, timeout_ms: int) -> Comparison:
+    async def compare(
+        self,
+        first: ImageSource,
+        second: ImageSource,
+        *,
+        timeout_ms: int,
+        on_sent: Callable[[], None] = lambda: None,
+        is_first: bool = False,
+    ) -> Comparison:
         """Compare two images.
 
         Raises:
             CompareError: no similarity of 0 to 100 within ``timeout_ms``. The connection of a timed-out or
                 cancelled call is closed, so a late answer cannot reach another call.
         """
-        return await self._compare(first, second, timeout_ms, lambda: None)
+        self._breaker.admit(self._clock.now_ms(), is_first=is_first)
+        try:
+            answer = await self._provider.compare(first, second, timeout_ms, on_sent)
+        except CompareError as error:
+            self._breaker.failed(error, self._clock.now_ms())
+            raise
+        self._breaker.answered()
+        self.answered_ms = self._clock.now_ms()
+        return answer
 
     async def check(self, timeout_ms: int) -> None:
         """Check address, signature and account with a signed call that has no picture and costs nothing.
@@ -158,25 +177,6 @@ class CompareClient:
         raise CompareError(
             "answers a call without a picture with a similarity", code=Reason.COMPARE_MALFORMED
         )
-
-    async def _compare(
-        self,
-        first: ImageSource,
-        second: ImageSource,
-        timeout_ms: int,
-        on_sent: Callable[[], None],
-        *,
-        is_first: bool = False,
-    ) -> Comparison:
-        self._breaker.admit(self._clock.now_ms(), is_first=is_first)
-        try:
-            answer = await self._provider.compare(first, second, timeout_ms, on_sent)
-        except CompareError as error:
-            self._breaker.failed(error, self._clock.now_ms())
-            raise
-        self._breaker.answered()
-        self.answered_ms = self._clock.now_ms()
-        return answer
 
     async def close(self) -> None:
         if self._warming is not None:

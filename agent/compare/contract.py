@@ -13,6 +13,7 @@ from agent.compare.codes import meaning_of, table
 from agent.core import strict_json
 from agent.core.reasons import Reason
 from agent.errors import AgentError, CompareError, Retry
+from agent.texts import Text
 
 PROVIDER = "face_compare_2018"
 PATH = "/face/compare"
@@ -30,7 +31,7 @@ ANSWER_MAX_BYTES = 64 * 1024  # a real answer has 109
 _RATE_LIMIT = 15  # concerns no image
 _SESSION_MAX_CHARS = 256
 _CODE_MAX = 2**31 - 1
-_HTTP_OK, _HTTP_BUSY, _HTTP_SERVER_FAULT = 200, 429, 500
+_HTTP_OK, _HTTP_TOO_LARGE, _HTTP_BUSY, _HTTP_SERVER_FAULT = 200, 413, 429, 500
 
 PictureFormat = Literal["jpeg", "png", "bmp"]
 
@@ -169,6 +170,12 @@ def load_answer(status: int, body: bytes) -> object:
             failure = CompareError(f"HTTP {status}", code=Reason.COMPARE_BUSY, retry=Retry.BACKOFF)
         elif status >= _HTTP_SERVER_FAULT:
             failure = CompareError(f"HTTP {status}", code=Reason.COMPARE_FAILED, retry=Retry.BACKOFF)
+        elif status == _HTTP_TOO_LARGE:  # nginx accepts 1 MB unless configured
+            failure = CompareError(
+                f"HTTP {status}: a proxy limits the size of a request",
+                code=Reason.COMPARE_CONFIG,
+                fix=Text("fix.proxy_body_limit"),
+            )
         elif status != _HTTP_OK:
             failure = CompareError(f"HTTP {status} without a code; check the url", code=Reason.COMPARE_CONFIG)
         else:

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, TypeVar
 
 import httpx
@@ -23,12 +25,30 @@ from agent.log import facts
 
 log = logging.getLogger(__name__)
 
+KEEPALIVE_S = 60
+_POOL_S = 0.1  # an idle connection is available at once
 _CLOSE_S = 5.0  # a cancelled exchange ends within a few iterations of the event loop
 OPENED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.complete"})
 _CHUNKS_END = b"0\r\n\r\n"
 _HEAD_END = b"\r\n\r\n"
 _RECEIVED_MAX_BYTES = 65_536  # the end of the headers is searched within this size
 _Found = TypeVar("_Found")
+
+
+def client(context: ssl.SSLContext) -> httpx.AsyncClient:
+    """HTTP/1.1, one connection, kept while idle; no proxies from the environment.
+
+    The caller sets a total timeout; httpx has timeouts per phase only.
+    """
+    return httpx.AsyncClient(
+        verify=context,
+        trust_env=False,
+        follow_redirects=False,
+        timeout=httpx.Timeout(None, pool=_POOL_S),
+        limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_S),
+        headers={"Accept-Encoding": "identity", "User-Agent": "facepay-agent"},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # accepts no cookie
+    )
 
 
 class ExchangeConnection:

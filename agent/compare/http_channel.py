@@ -11,9 +11,9 @@ import httpx
 
 from agent.compare import contract
 from agent.compare.clock_offset import ClockOffset
-from agent.compare.exchange import ExchangeConnection, Exchanges
+from agent.compare.exchange import ExchangeConnection, Exchanges, client
 from agent.compare.translate import FOREIGN, translate
-from agent.compare.transport import Stopwatch, client, read_capped, trust
+from agent.compare.transport import Stopwatch, read_capped, trust
 from agent.core.ports import Clock
 from agent.core.reasons import Reason
 from agent.errors import CompareError, CompareSlow

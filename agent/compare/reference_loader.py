@@ -9,10 +9,10 @@ from typing import Literal
 import httpx
 
 from agent.compare import contract
-from agent.compare.exchange import ExchangeConnection, Exchanges
+from agent.compare.exchange import ExchangeConnection, Exchanges, client
 from agent.compare.photo_url import parse_photo_url
 from agent.compare.translate import FOREIGN
-from agent.compare.transport import client, read_capped, trust
+from agent.compare.transport import read_capped, trust
 from agent.config import CompareConfig
 from agent.core.model import Reference
 from agent.core.ports import ImageSource

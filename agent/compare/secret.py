@@ -8,6 +8,7 @@ from pathlib import Path
 from agent.config.file import BYTE_ORDER_MARKS
 from agent.core.reasons import Reason
 from agent.errors import CompareError
+from agent.safe_open import read_plain
 from agent.texts import Text
 
 _MAX_BYTES = 4_096
@@ -21,12 +22,11 @@ def from_file(path: Path) -> Callable[[], bytes]:
 
     def read() -> bytes:
         try:
-            with path.open("rb") as file:
-                secret = file.read(_MAX_BYTES + 1).strip()
+            secret = read_plain(path, _MAX_BYTES, links=True).strip()
             if secret.startswith(BYTE_ORDER_MARKS):
                 raise ValueError("begins with a byte order mark")
-            if not secret or len(secret) > _MAX_BYTES:
-                raise ValueError("empty or too long")
+            if not secret:
+                raise ValueError("empty")
         except (OSError, ValueError) as error:
             why = f"API secret {path}: {getattr(error, 'strerror', None) or error}"
             fix = Text("fix.api_secret_unusable")

@@ -1,22 +1,19 @@
-"""httpx as the compare client uses it: trusted certificates, no environment, size limits, connect times."""
+"""httpx as the compare client uses it: trusted certificates, size limits, connect times."""
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any
 
 import certifi
 import httpx
 
-from agent.compare.exchange import OPENED, ExchangeConnection
+from agent.compare.exchange import OPENED, ExchangeConnection, client
 from agent.config.tls_files import client_context
 from agent.core.ports import Clock
 
-KEEPALIVE_S = 60
-_POOL_S = 0.1  # an idle connection is available at once
 # the compressing codings of IANA's HTTP Content Coding Registry
 _COMPRESSED = frozenset(
     ["gzip", "x-gzip", "pack200-gzip", "deflate", "br", "zstd", "compress", "x-compress", "dcb", "dcz", "exi"]
@@ -26,22 +23,6 @@ _COMPRESSED = frozenset(
 def open_client(url: str, ca_file: Path | None) -> httpx.AsyncClient:
     """A client for one exchange at a time. Raises ``ConfigError``: an unusable ``ca_file``."""
     return client(trust(url, ca_file))
-
-
-def client(context: ssl.SSLContext) -> httpx.AsyncClient:
-    """HTTP/1.1, one connection, kept while idle; no proxies from the environment.
-
-    The caller sets a total timeout; httpx has timeouts per phase only.
-    """
-    return httpx.AsyncClient(
-        verify=context,
-        trust_env=False,
-        follow_redirects=False,
-        timeout=httpx.Timeout(None, pool=_POOL_S),
-        limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE_S),
-        headers={"Accept-Encoding": "identity", "User-Agent": "facepay-agent"},
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # accepts no cookie
-    )
 
 
 def trust(url: str, ca_file: Path | None) -> ssl.SSLContext:

@@ -7,7 +7,6 @@ A secret is never a value: a section names the *file* that holds the secret.
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -22,16 +21,13 @@ from agent.config.vision import (
     VetoConfig,
     VisionConfig,
 )
+from agent.core.hosts import is_address
 
 
 def _host(text: str) -> str:
     """Only a host name or an IP address: a resolver would search for a url or brackets without success."""
-    try:
-        ip_address(text)
-    except ValueError:
-        if not text or re.search(r"[\s/@\[\]]|:\d+\Z|\A[a-z]+:", text, re.I):
-            why = "the host name or IP address alone, without scheme, brackets, port or user"
-            raise ValueError(why) from None
+    if not is_address(text) and (not text or re.search(r"[\s/@\[\]]|:\d+\Z|\A[a-z]+:", text, re.I)):
+        raise ValueError("the host name or IP address alone, without scheme, brackets, port or user")
     return text
 
 
@@ -39,7 +35,8 @@ Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Host = Annotated[str, AfterValidator(_host)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
-__all__ = [  # every section is imported from here
+# every section is imported from here
+__all__ = [
     "CameraConfig",
     "LivenessConfig",
     "PolicyConfig",

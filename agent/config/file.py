@@ -111,8 +111,7 @@ def place_of(files: tuple[Layer, ...], loc: tuple[str, ...]) -> str:
 def text_of(path: Path) -> str:
     """The text of a config file.
 
-    Raises:
-        ConfigError: unreadable, too large, not UTF-8, or with a byte order mark.
+    Raises ``ConfigError``: unreadable, too large, not UTF-8, or with a byte order mark.
     """
     try:
         raw = path.read_bytes()

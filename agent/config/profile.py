@@ -5,11 +5,10 @@ Source of the list of risks: the till contract, "Transport and identity".
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
 from agent.config import CameraConfig, Config
 from agent.config.file import unsupported
 from agent.config.stream_url import Authentication
+from agent.core.hosts import is_loopback
 from agent.errors import ConfigError
 from agent.texts import Text
 
@@ -43,15 +42,6 @@ def _camera_risk(camera: CameraConfig) -> str:
             return "plain_rtsp_camera" if url.scheme == "rtsp" else "plain_stream_camera"
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def risks(config: Config) -> dict[str, bool]:
     """Each risk that ``shop`` refuses, and whether this config has it.
 
@@ -73,9 +63,8 @@ def risks(config: Config) -> dict[str, bool]:
 def check_profile(config: Config) -> None:
     """Refuse a config that the profile does not allow.
 
-    Raises:
-        ConfigError: ``demo`` outside loopback; ``shop`` with a risk that ``accepted_risks`` does not name;
-            an accepted risk that does not exist (a typing error must not count as a decision).
+    Raises ``ConfigError``: ``demo`` outside loopback; ``shop`` with a risk that ``accepted_risks`` does not
+    name; an accepted risk that does not exist (a typing error must not count as a decision).
     """
     present = risks(config)
     known = (*present, UNSIGNED)
@@ -83,7 +72,7 @@ def check_profile(config: Config) -> None:
         if name not in known:
             raise ConfigError(f"accepted_risks: there is no risk {name!r}; one of {', '.join(known)}")
     if config.profile == "demo":
-        if not _is_loopback(config.mqtt.host):
+        if not is_loopback(config.mqtt.host):
             raise ConfigError(f"mqtt.host: profile demo is for loopback only, not {config.mqtt.host}")
         if config.page.listen == "lan":
             raise ConfigError("page.listen: profile demo is for loopback only, not lan")

@@ -7,21 +7,12 @@ from typing import Any
 
 from agent.config import Config
 from agent.errors import ConfigError
-from agent.texts import Text
 
 # Read for each verification and not published in advance. All other keys are the identity of the terminal,
 # its connections, or facts that `state` has published to the tills: they need a restart.
 WHILE_SERVING = frozenset(
-    {
-        "consent_required",
-        "policy",
-        "guard",
-        "verification.hold_ms",
-        "verification.ask_timeout_ms",
-        "verification.retry_pause_ms",
-        "verification.max_asks",
-        "log.level",
-    }
+    {"consent_required", "policy", "guard", "log.level", "verification.hold_ms", "verification.max_asks"}
+    | {"verification.ask_timeout_ms", "verification.retry_pause_ms"}
 )
 
 
@@ -39,11 +30,7 @@ def check_change(old: Config, new: Config) -> None:
     """Raises ``ConfigError`` (``restart_needed``) with the keys; then no key of ``new`` may be applied."""
     keys = needing_restart(old, new)
     if keys:
-        raise ConfigError(
-            f"{', '.join(keys)}: cannot change while the agent serves",
-            code="restart_needed",
-            fix=Text("fix.restart_needed"),
-        )
+        raise ConfigError(f"{', '.join(keys)}: cannot change while the agent serves", code="restart_needed")
 
 
 def _differing(old: dict[str, Any], new: dict[str, Any], where: str) -> Iterator[str]:

@@ -116,10 +116,8 @@ def check_secret_files(config: Config) -> None:
     """Refuse secret files that every user of the machine can read, or that another user can replace.
 
     The allowed owners are root, this user, and for root the service user of the package. A missing or
-    unreadable file is not refused. Profile ``demo`` has no secrets that need protection.
-
-    Raises:
-        ConfigError: ``secret_exposed``; the message names key and file.
+    unreadable file is not refused. Profile ``demo`` has no secrets that need protection. Raises
+    ``ConfigError`` (``secret_exposed``); the message names key and file.
     """
     if config.profile == "demo":
         return
@@ -138,10 +136,8 @@ def check_secret_files(config: Config) -> None:
 def check_state_directory(config: Config) -> None:
     """Refuse a state directory in which another user can replace the signing key or the outbox.
 
-    A directory that does not exist, or that this user may not read, is not refused.
-
-    Raises:
-        ConfigError: ``state_exposed``; the message names key and directory.
+    A directory that does not exist, or that this user may not read, is not refused. Raises ``ConfigError``
+    (``state_exposed``); the message names key and directory.
     """
     directory = config.storage.directory
     if config.profile == "demo":
@@ -186,16 +182,10 @@ def _own_users() -> set[int]:
 
 
 def _refuse_state(directory: Path, why: str, remedy: str) -> NoReturn:
-    raise ConfigError(
-        f"storage.directory: {directory}: {why}",
-        code="state_exposed",
-        fix=Text("fix.state_directory_exposed", remedy=remedy, directory=directory),
-    )
+    fix = Text("fix.state_directory_exposed", remedy=remedy, directory=directory)
+    raise ConfigError(f"storage.directory: {directory}: {why}", code="state_exposed", fix=fix)
 
 
 def _refuse(key: str, path: Path, why: str, remedy: str) -> NoReturn:
-    raise ConfigError(
-        f"{key}: {path}: {why}",
-        code="secret_exposed",
-        fix=Text("fix.secret_file_exposed", remedy=remedy, path=path),
-    )
+    fix = Text("fix.secret_file_exposed", remedy=remedy, path=path)
+    raise ConfigError(f"{key}: {path}: {why}", code="secret_exposed", fix=fix)

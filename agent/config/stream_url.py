@@ -49,11 +49,8 @@ class StreamUrl:
         is_compared = _DNS_NAME.fullmatch(self.host) and not _is_numeric(self.host)
         # An item without "=" can be an option of FFmpeg: with rtsps://…?udp the pictures are not encrypted.
         has_option = any("=" not in item for item in self.query.split("&") if item)
-        return (
-            Authentication.VERIFIED
-            if has_ca and is_compared and not has_option
-            else Authentication.UNVERIFIED
-        )
+        is_verified = has_ca and is_compared and not has_option
+        return Authentication.VERIFIED if is_verified else Authentication.UNVERIFIED
 
 
 def parse(source: str) -> StreamUrl:

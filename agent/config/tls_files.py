@@ -13,7 +13,6 @@ from agent.texts import Text
 
 TLS_FILE_UNUSABLE = "tls_file_unusable"
 _MAX_BYTES = 4 * 1024 * 1024  # the CA store of a system has about 200 KiB
-_BEGIN = b"-----BEGIN "
 _FIX = "fix.pem_file_wrong"
 _DER_FIX = "fix.convert_der_to_pem"
 _ENCRYPTED_FIX = "fix.key_has_passphrase"
@@ -27,8 +26,7 @@ class _EncryptedError(Exception):
 def client_context(key: str, ca_file: Path | None) -> ssl.SSLContext:
     """The context of a client. ``ca_file`` None: the system's CAs. ``key``: the config key of ``ca_file``.
 
-    Raises:
-        ConfigError: the file is missing, unreadable, DER, or contains no certificate.
+    Raises ``ConfigError``: the file is missing, unreadable, DER, or contains no certificate.
     """
     if ca_file is not None:
         _pem(key, ca_file, "CERTIFICATE")
@@ -51,10 +49,8 @@ def server_context() -> ssl.SSLContext:
 def load_pair(context: ssl.SSLContext, section: str, cert_file: Path, key_file: Path | None) -> None:
     """Load the certificate and key that ``section`` names as ``cert_file`` and ``key_file``.
 
-    Never prompts for a passphrase.
-
-    Raises:
-        ConfigError: a file is missing, unreadable, DER or encrypted, or the key is of another certificate.
+    Never prompts for a passphrase. Raises ``ConfigError``: a file is missing, unreadable, DER or encrypted,
+    or the key is of another certificate.
     """
     prefix = f"{section}." if section else ""
     cert_key, key_key = f"{prefix}cert_file", f"{prefix}key_file"
@@ -97,7 +93,7 @@ def _pem(key: str, path: Path, kind: str) -> None:
         _refuse(key, path, f"cannot be read: {_reason(error)}", _FIX)
     if not content.strip():
         _refuse(key, path, "is empty", _FIX)
-    if _BEGIN not in content:
+    if b"-----BEGIN " not in content:
         is_der = content[:1] == b"\x30"  # ASN.1 SEQUENCE
         _refuse(key, path, "is DER, not PEM" if is_der else "is not a PEM file", _DER_FIX if is_der else _FIX)
     if kind.encode() not in content:

@@ -22,9 +22,8 @@ class CameraConfig(Section):
     height_px: Annotated[int, Field(ge=64, le=4096)] = 720
     fps: Annotated[float, Field(gt=0, le=60)] = 10.0
     rotation: Literal[0, 90, 180, 270] = 0  # clockwise, so that faces are upright
-    mirror: bool = (
-        False  # exchange left and right, after the rotation: for a camera that delivers a mirror image
-    )
+    # exchange left and right, after the rotation: for a camera that delivers a mirror image
+    mirror: bool = False
     stall_ms: Ms = 2_000  # no new frame for this long: camera_stalled
     loop: bool = True  # replay: start over at the end
     seed: int = 1  # replay: noise and jitter of scenes
@@ -128,8 +127,10 @@ class VetoConfig(Section):
 
 
 class LivenessConfig(Section):
-    """Whether the payer has to turn the head before an API call. See core/challenge.py."""
+    """The checks before an API call: core/challenge.py, vision/passive, vision/external_liveness.py."""
 
     mode: Literal["off", "challenge"] = "off"
     turns: Annotated[int, Field(ge=1, le=3)] = 2
+    passive: Literal["off", "minifasnet"] = "off"  # imported by `facepay liveness import`
+    passive_threshold: Annotated[float, Field(ge=0.5, lt=1)] = 0.5  # least mean score of a living face
     veto: VetoConfig | None = None

@@ -35,25 +35,20 @@ class AnnotatedShot:
     guidance: str
 
 
-def lens_answer(reading: LensReading) -> bytes:
-    return _answer({"lens": asdict(reading)})
-
-
-def mounting_answer(reading: MountingReading) -> bytes:
-    return _answer({"mounting": asdict(reading)})
-
-
-def shot_answer(shot: AnnotatedShot) -> bytes:
-    picture = base64.b64encode(shot.jpeg).decode()
-    return _answer({"shot": {"jpeg_b64": picture, "reason": shot.reason, "guidance": shot.guidance}})
-
-
-def refusal(error: AgentError) -> bytes:
-    return _answer({"error": error.code, "why": str(error)})
-
-
-def _answer(fields: dict[str, Any]) -> bytes:
-    return json.dumps({"schema": SCHEMA, **fields}).encode()
+def answer(found: LensReading | MountingReading | AnnotatedShot | AgentError) -> bytes:
+    """The response with the result of a request, or with its refusal."""
+    tree: dict[str, Any]
+    match found:
+        case LensReading():
+            tree = {"lens": asdict(found)}
+        case MountingReading():
+            tree = {"mounting": asdict(found)}
+        case AnnotatedShot(jpeg, reason, guidance):
+            picture = base64.b64encode(jpeg).decode()
+            tree = {"shot": {"jpeg_b64": picture, "reason": reason, "guidance": guidance}}
+        case AgentError():
+            tree = {"error": found.code, "why": str(found)}
+    return json.dumps({"schema": SCHEMA, **tree}).encode()
 
 
 def request_lens(path: Path) -> LensReading:

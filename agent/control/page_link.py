@@ -36,13 +36,13 @@ class PageLinkIssuer:
         """The response for the status socket; ``user``: user id of the client."""
         if self.new_link is None:
             refusal = OFF if self._listen == "off" else FAILED
-            return json.dumps({"schema": SCHEMA, "error": refusal}).encode()
+            return _answer(error=refusal)
         log.warning("page_link_handed_out", extra=facts(user=user))
-        return answer(self.new_link())
+        return _answer(url=self.new_link())
 
 
-def answer(url: str) -> bytes:
-    return json.dumps({"schema": SCHEMA, "url": url}).encode()
+def _answer(**fields: str) -> bytes:
+    return json.dumps({"schema": SCHEMA, **fields}).encode()
 
 
 def request_link(path: Path) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.core import strict_json
+from agent.core.strict_json import json_object
 from agent.errors import AgentAway, StatusError
 from agent.log import facts
 from agent.texts import Text
@@ -186,11 +186,8 @@ def request_document(
     Raises as ``request_status``.
     """
     raw = exchange(path, request, timeout_s=timeout_s, max_bytes=max_bytes)
-    try:
-        tree = strict_json.loads(raw) if len(raw) <= max_bytes else None
-    except ValueError:
-        return None
-    return tree if isinstance(tree, dict) and tree.get("schema") == schema else None
+    tree = json_object(raw) if len(raw) <= max_bytes else None
+    return tree if tree is not None and tree.get("schema") == schema else None
 
 
 def unknown_response(path: Path) -> StatusError:

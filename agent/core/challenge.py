@@ -5,8 +5,9 @@ are drawn again for each attempt. A turn counts when two consecutive frames show
 enough to the prompted side **and** left the plane of the face to that side (``geometry.Pose``). A flat
 picture can be turned, but its nose stays in the plane.
 
-The motion must be continuous: a picture that replaces another picture jumps. All times are capture times. The
-faces of the counted frames are evidence: the analyzer compares each with the shot (``Shot.evidence``).
+The motion must be continuous: a picture that replaces another picture jumps. All times are capture times.
+The analyzer compares the faces of the counted frames with the shot (``Shot.evidence``), and checks whether
+the nose is in front of the face in each turn (``Shot.paths``).
 
 docs/explanation/seeing.md lists the simulated attacks and their results. No further claim is made: a video
 whose turns agree with the prompts passes. An unclear attempt fails or is repeated.
@@ -22,6 +23,7 @@ from agent.core.geometry import Pose
 from agent.core.model import Analysis
 from agent.core.motion import SLOWEST_MS, Motion
 from agent.core.reasons import Guidance
+from agent.core.turn_path import TurnPath
 
 TURN_MS = 2_500  # time limit of the turn, and of holding the head turned
 REACTION_MS = 300  # a turn that is visible earlier started before a person can react to the prompt
@@ -37,6 +39,7 @@ MAX_REST = 0.25  # largest yaw of the first frame: a head that still turns is no
 BACK = 0.12  # largest yaw difference to the first frame of a head that looks straight again
 WAIT_MS = (650, 1_300)  # between looking straight and the next prompt; longer than a hint is displayed
 ATTEMPTS = 3  # challenges drawn per verification
+_PATH_STEP_MS = 60  # least time between two faces of a path: more faces would only cost time
 
 
 class TurnSide(StrEnum):
@@ -56,11 +59,9 @@ Plan = tuple[Turn, ...]
 
 
 def draw(turns: int, rand: Callable[[int], int]) -> tuple[Plan, ...]:
-    """Draw the challenges of one verification, one per attempt.
+    """Draw the challenges of one verification, one per attempt; none for 0 ``turns``.
 
-    Args:
-        turns: per challenge; 0 draws no challenge.
-        rand: ``rand(n)`` returns an unpredictable number from 0 to n - 1.
+    ``rand(n)`` returns an unpredictable number from 0 to n - 1.
     """
     if turns == 0:
         return ()
@@ -109,6 +110,10 @@ class Progress:
     # appearance of the newest frame, if its move is AS_ASKED
     candidate: object = field(default=None, repr=False, compare=False)
     turned_ms: int = 0  # capture time of the newest frame of the last turn
+    # appearances of the current turn, from the last frame before the prompt; its newest; the complete turns
+    path: tuple[object, ...] = field(default=(), repr=False, compare=False)
+    path_ms: int = 0
+    paths: tuple[TurnPath, ...] = field(default=(), compare=False)
 
     @property
     def prompt(self) -> Guidance:
@@ -156,7 +161,7 @@ def judge_frame(progress: Progress, analysis: Analysis) -> Judged:
         return ChallengeOutcome.AGAIN, progress
     if analysis.track is None and not motion.is_low_rate:
         return ChallengeOutcome.AGAIN, progress
-    progress = replace(progress, motion=motion)
+    progress = _with_path(replace(progress, motion=motion), analysis)
     match progress.phase:
         case Phase.STEADY:
             early = abs(pose.yaw - progress.rest.yaw) >= MIN_YAW
@@ -165,6 +170,15 @@ def judge_frame(progress: Progress, analysis: Analysis) -> Judged:
             return _judge_turn(progress, pose, analysis)
         case Phase.RETURNING:
             return _judge_return(progress, pose, analysis)
+
+
+def _with_path(progress: Progress, analysis: Analysis) -> Progress:
+    """The path is the newest face before the prompt; each later face is added."""
+    if progress.phase is Phase.STEADY:
+        return replace(progress, path=(analysis.appearance,), path_ms=analysis.captured_ms)
+    if analysis.captured_ms - progress.path_ms < _PATH_STEP_MS:
+        return progress
+    return replace(progress, path=(*progress.path, analysis.appearance), path_ms=analysis.captured_ms)
 
 
 def tick(progress: Progress, at_ms: int) -> Judged:
@@ -222,6 +236,8 @@ def _judge_return(progress: Progress, pose: Pose, analysis: Analysis) -> Judged:
         return ChallengeOutcome.AGAIN, progress
     if abs(pose.yaw - progress.rest.yaw) > BACK:
         return ChallengeOutcome.ON, progress
+    path = TurnPath(progress.plan[progress.turn].side is TurnSide.LEFT, progress.path)
+    progress = replace(progress, paths=(*progress.paths[: progress.turn], path))
     if progress.turn + 1 == len(progress.plan):
         return (ChallengeOutcome.PASSED if analysis.shot is not None else ChallengeOutcome.ON), progress
     turn = progress.turn + 1

@@ -17,9 +17,8 @@ class Pose:
 
     yaw: float  # nose offset divided by eye distance: changes for a turned head and for a turned photo
     depth: float  # the same offset within the plane of the face: constant for a photo
-    width: float = (
-        1.0  # eye distance divided by the distance from eyes to mouth: smaller for each turned face
-    )
+    # eye distance divided by the distance from eyes to mouth: smaller for each turned face
+    width: float = 1.0
 
     @classmethod
     def of(cls, landmarks: Landmarks) -> Pose:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from agent.core.reasons import Continuity, Decision, FrameReason, Guidance, Reason
+from agent.core.turn_path import TurnPath
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +35,7 @@ class CameraHealth:
     covered: bool = False  # black for 2 s: lens cap, hand on the lens, or no light
     overexposed: bool = False  # almost white for 2 s: a lamp or a window shines into the lens
     repeated_ms: int = 0  # age of identical pixels, from 2 s on: no living face, no sensor without a codec
+    is_repeated: bool = False  # the picture of the frame before: it shows nothing new
     frozen: bool = False  # identical pixels for longer than this kind of camera explains
 
 
@@ -122,19 +124,17 @@ class Shot:
     track: int  # track number: constant while the tracker finds the same face
     others: tuple[Detection, ...] = ()  # bystanders in the same frame; the crop blanks them
     evidence: tuple[object, ...] = field(default=(), repr=False)  # appearances of a challenge: one person
+    paths: tuple[TurnPath, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """The result for one frame.
-
-    ``shot`` is set exactly when ``reason`` is SHOT. ``face``: the payer's face.
-    """
+    """The result for one frame. ``shot`` is set exactly when ``reason`` is SHOT."""
 
     frame_seq: int
     captured_ms: int
     reason: FrameReason
-    face: Detection | None = None
+    face: Detection | None = None  # of the payer
     track: int | None = None
     quality: Quality | None = None
     shot: Shot | None = None
@@ -154,9 +154,6 @@ class Crop:
     jpeg: bytes = field(repr=False)
     width_px: int
     height_px: int
-
-
-# --- request and result --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +219,7 @@ class Timings:
 
 
 Liveness = Literal["passed", "failed", "not_checked"]
+LivenessCheck = Literal["motion", "identity", "passive"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +227,7 @@ class Assurance:
     """The checks behind a result. ``not_checked`` never counts as ``passed``."""
 
     liveness: Liveness = "not_checked"
+    liveness_checks: tuple[LivenessCheck, ...] = ()  # in use; in a result: passed
     camera: str = ""
     transport: str = ""
     policy_sha256: str = ""

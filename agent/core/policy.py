@@ -185,13 +185,8 @@ def is_measured(quality: Quality) -> bool:
 
 def coordinates(landmarks: Landmarks) -> tuple[float, ...]:
     """The ten numbers of five points: x and y of right eye, left eye, nose, right and left mouth corner."""
-    points: tuple[Point, ...] = (
-        landmarks.right_eye,
-        landmarks.left_eye,
-        landmarks.nose,
-        landmarks.right_mouth,
-        landmarks.left_mouth,
-    )
+    points: tuple[Point, ...] = (landmarks.right_eye, landmarks.left_eye, landmarks.nose)
+    points += (landmarks.right_mouth, landmarks.left_mouth)
     return tuple(number for point in points for number in (point.x_px, point.y_px))
 
 
@@ -232,12 +227,8 @@ def _is_whole(marks: Landmarks, width_px: int, height_px: int) -> bool:
         marks.right_eye.x_px - marks.left_eye.x_px, marks.right_eye.y_px - marks.left_eye.y_px
     )
     xs, ys = coordinates(marks)[0::2], coordinates(marks)[1::2]
-    return (
-        margin <= min(xs)
-        and max(xs) <= width_px - margin
-        and margin <= min(ys)
-        and max(ys) <= height_px - margin
-    )
+    in_width = margin <= min(xs) and max(xs) <= width_px - margin
+    return in_width and margin <= min(ys) and max(ys) <= height_px - margin
 
 
 def _light(quality: Quality) -> FrameReason:

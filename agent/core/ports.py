@@ -10,15 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from agent.core.model import (
-    Analysis,
-    Comparison,
-    Crop,
-    Frame,
-    Request,
-    Result,
-    Shot,
-)
+from agent.core.model import Analysis, Comparison, Crop, Frame, Request, Result, Shot
 from agent.core.reasons import Guidance, Refusal
 
 
@@ -73,12 +65,7 @@ class Compare(Protocol):
         """
 
     async def call(
-        self,
-        reference: ImageSource,
-        crop: Crop,
-        number: int,
-        timeout_ms: int,
-        on_sent: Callable[[], None],
+        self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
         """Make one API call with one crop. Raises ``CompareError`` for every answer without a similarity.
 

@@ -88,7 +88,8 @@ class Refusal(StrEnum):
 class FrameReason(StrEnum):
     """The result of one frame.
 
-    Each frame has exactly one; the sum of the counters is the number of frames.
+    Each frame has exactly one; the sum of the counters is the number of frames. Exception: within a
+    verification, a frame that repeats the picture of the frame before is not counted.
     """
 
     IDLE = "idle"  # no open request: no face detection

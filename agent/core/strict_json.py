@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from typing import Any
+
+
+class KeyRepeatedError(ValueError):
+    """A key occurs twice in one object."""
 
 
 def loads(raw: bytes) -> object:
@@ -25,6 +30,15 @@ def loads(raw: bytes) -> object:
         raise ValueError("nested too deeply") from error
 
 
+def json_object(raw: object) -> dict[str, Any] | None:
+    """The JSON object in bytes or a text; None: not UTF-8, invalid JSON, another JSON type, or no text."""
+    try:
+        tree = loads(raw.encode() if isinstance(raw, str) else raw) if isinstance(raw, str | bytes) else None
+    except ValueError:
+        return None
+    return tree if isinstance(tree, dict) else None
+
+
 def _refuse(name: str) -> object:
     raise ValueError(f"{name} is not valid JSON")
 
@@ -43,8 +57,8 @@ def _integer(text: str) -> int:
 
 
 def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An ``object_pairs_hook``. Raises ``ValueError`` for a duplicate key."""
+    """An ``object_pairs_hook``. Raises ``KeyRepeatedError``."""
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise ValueError("a duplicate key in one object")
+        raise KeyRepeatedError("a duplicate key in one object")
     return result

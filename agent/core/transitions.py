@@ -57,7 +57,8 @@ def hold(state: Seeking | Challenging | Holding, shot: Shot, at_ms: int, limits:
 def start_call(state: OpenState, shot: Shot, at_ms: int, limits: Limits) -> Step:
     """Start the next API call, or finish when the answer could not arrive before the deadline."""
     context = state.context
-    is_proved = context.liveness.passed and len(shot.evidence) == evidence_count(limits.turns)
+    has_evidence = len(shot.evidence) == evidence_count(limits.turns) and len(shot.paths) == limits.turns
+    is_proved = context.liveness.passed and has_evidence
     if limits.turns and not is_proved:  # a second lock: each caller has checked the liveness
         return finish(state, Decision.UNDECIDED, Reason.LIVENESS_NOT_COMPLETED)
     last_error = state.last_error if isinstance(state, Waiting | Comparing) else None

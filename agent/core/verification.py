@@ -207,7 +207,7 @@ def _after_challenge_step(
                 return state, ()
             liveness = replace(state.context.liveness, passed=True)
             context = replace(state.context, liveness=liveness)
-            shot = replace(shot, evidence=progress.evidence)
+            shot = replace(shot, evidence=progress.evidence, paths=progress.paths)
             return hold(replace(state, context=context, progress=progress), shot, at_ms, limits)
 
 
@@ -225,7 +225,7 @@ def _frame_while_holding(state: Holding, event: FrameAnalyzed, limits: Limits) -
         return hold(state, analysis.shot, event.at_ms, limits)
     best, gap = state.best, update_gap(state.gap, analysis, state.best.track, limits)
     if analysis.shot is not None and analysis.shot.quality.score > best.quality.score:
-        best = replace(analysis.shot, evidence=best.evidence)
+        best = replace(analysis.shot, evidence=best.evidence, paths=best.paths)
     if analysis.track is not None and best.quality.score >= limits.excellent_score:
         return start_call(replace(state, gap=gap), best, event.at_ms, limits)
     return replace(state, best=best, gap=gap), ()

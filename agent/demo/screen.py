@@ -17,8 +17,7 @@ from rich.table import Table
 
 from agent.config import Config, PageConfig
 from agent.demo.broker import free_port
-from agent.demo.stage import DemoStage, staged
-from agent.demo.visits import VISITS, Visit, VisitRow
+from agent.demo.stage import VISITS, DemoStage, Visit, VisitRow, staged
 from agent.resources import data
 from agent.terminal_output import below
 

@@ -1,4 +1,4 @@
-"""All parts of the demo, started on free loopback ports and stopped in reverse order."""
+"""The seven visits of the demo, and all parts, started on free loopback ports."""
 
 from __future__ import annotations
 
@@ -17,16 +17,64 @@ from agent.camera.source import NewestFrameSource
 from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig, TraceConfig
 from agent.config.file import load
 from agent.demo.broker import demo_broker
-from agent.demo.visits import EMPTY_SCENE, VISITS, Visit, VisitRow
-from agent.fleet.files import write_whole
+from agent.kits.till.acceptance import Acceptance
 from agent.kits.till.client import TillClient
 from agent.messages.topics import Topics
 from agent.resources import config_file, data
 from agent.root.daemon import Overrides, serve
 from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
+from agent.safe_write import write_whole
 from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_ID, EXAMPLE_SECRET, ServiceConfig
+
+EMPTY_SCENE = "empty"
+TTL_MS = 6_000
+EMPTY_TTL_MS = 3_000  # such a scene always ends at the deadline: a short deadline is enough
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One row of the demo: the scene, the enrolled photo, the expected result."""
+
+    title: str
+    scene: str
+    enrolled: str
+    decision: str
+    reason: str
+    calls: int | None = None  # the expected number of API calls; None: not checked
+    ttl_ms: int = TTL_MS
+    service_up: bool = True
+
+
+VISITS = (
+    Visit("the holder walks up", "approach", "obama_podium", "match", "same_person", 1),
+    Visit("another person", "one_biden_portrait", "obama_portrait", "no_match", "different_person", 1),
+    Visit("no person", EMPTY_SCENE, "obama_portrait", "undecided", "no_face", 0, EMPTY_TTL_MS),
+    Visit("two payers", "two_people", "obama_portrait", "undecided", "multiple_faces", 0, EMPTY_TTL_MS),
+    Visit("no face on the photo", "one_obama_podium", "no_face", "undecided", "reference_unusable"),
+    Visit("service stopped", "one_obama_podium", "obama_portrait", "undecided", "compare_unreachable", 0,
+          service_up=False),
+    Visit("service back", "one_obama_podium", "obama_portrait", "match", "same_person", 1),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class VisitRow:
+    visit: Visit
+    verdict: Acceptance
+    calls: int
+
+    @property
+    def as_expected(self) -> bool:
+        result = (self.verdict.decision, self.verdict.reason)
+        calls_match = self.visit.calls is None or self.visit.calls == self.calls
+        return result == (self.visit.decision, self.visit.reason) and calls_match
+
+    def as_json(self) -> dict[str, Any]:
+        facts = {name: getattr(self.verdict, name) for name in ("decision", "reason", "similarity")}
+        counts = {"calls": self.calls, "total_ms": self.verdict.total_ms, "as_expected": self.as_expected}
+        return {"scene": self.visit.title, **facts, **counts}
 
 
 @dataclass(slots=True)
@@ -86,11 +134,7 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
         inline_reference=True,
         camera=CameraConfig(kind="replay", source=EMPTY_SCENE),
         compare=CompareConfig(
-            url=compare_url,
-            appid="1250000001",
-            bucket="terminals",
-            secret_id=EXAMPLE_ID,
-            secret_key_file=key,
+            url=compare_url, appid="1250000001", bucket="terminals", secret_id=EXAMPLE_ID, secret_key_file=key
         ),
         mqtt=MqttConfig(port=mqtt_port),
         storage=StorageConfig(directory=folder / "state"),
@@ -147,9 +191,8 @@ async def _terminal(config: Config, service: CompareService, file: Path) -> Asyn
     async with asyncio.TaskGroup() as group:
         group.create_task(serve(config, stop, Overrides(camera, on_ready=ready.put_nowait)))
         running = await ready.get()
-        till = TillClient(
-            config.mqtt, Topics(config.site, config.terminal), "till-1", pinned=running.public_key
-        )
+        topics = Topics(config.site, config.terminal)
+        till = TillClient(config.mqtt, topics, "till-1", pinned=running.public_key)
         await till.start()
         try:
             directory, port = config.storage.directory, config.mqtt.port

@@ -1,15 +1,23 @@
 """The files that this product keeps on disk: one row per kind of file, shown in docs/reference/privacy.md.
 
-A file without a row is a finding of `facepay privacy-audit`: add a row here for each new kind of file.
+A file without a row is a finding of `facepay privacy-audit`: add a row here for each new kind of file. An
+``Item`` of the audit is one file or setting with its finding.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+import pwd
+from dataclasses import dataclass, replace
+from enum import IntEnum, StrEnum
 from fnmatch import fnmatchcase
+from pathlib import Path
+
+from agent.log import printable
+from agent.texts import Text, named
 
 DAY_S = 86_400
+UNKNOWN = Text("fix.file_origin_unknown")
+UNREADABLE = "not readable for this user; use sudo"
 
 
 class Place(StrEnum):
@@ -70,6 +78,12 @@ KINDS: tuple[Kind, ...] = (
         personal="request id; places of face and five landmarks in the frame, no picture, no embedding",
         age_max_s=8 * DAY_S,
     ),
+    Kind(
+        _S,
+        "liveness/*.onnx",
+        "the passive liveness model; `facepay liveness import`",
+        "until a person deletes it",
+    ),
     Kind(_S, "signing-key.pem", "signs every result", "until `facepay keys rotate`"),
     Kind(_S, "rotation.json", "the old key's signature of the new key", "until the next rotation"),
     Kind(_S, "tills/*/*.pem", "public keys of tills", "until `facepay keys distrust`"),
@@ -123,3 +137,50 @@ def kind_of(place: Place, relative: str) -> Kind | None:
         if len(pattern) == len(parts) and all(map(fnmatchcase, parts, pattern)):
             return row
     return None
+
+
+class Level(IntEnum):
+    OK = 0
+    UNREADABLE = 1  # for this user
+    WARN = 2
+    FAIL = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file, folder or setting. ``remedy`` is set from ``WARN`` on."""
+
+    path: str
+    purpose: str
+    personal: str = ""
+    kept: str = ""
+    size_bytes: int = 0
+    age_s: int | None = None
+    owner: str = ""
+    mode: str = ""
+    level: Level = Level.OK
+    finding: str = ""
+    remedy: Text | None = None
+
+    def marked(self, finding: str, remedy: Text | None = UNKNOWN, level: Level = Level.WARN) -> Item:
+        return replace(self, level=level, finding=finding, remedy=remedy)
+
+    def facts(self) -> dict[str, object]:
+        values = {name: getattr(self, name) for name in self.__slots__ if name not in ("level", "remedy")}
+        return {**values, "level": self.level.name.lower(), **named("fix", self.remedy)}
+
+
+def shown(path: Path) -> str:
+    """A path for a terminal window. A file name, e.g. in /tmp, can contain control characters."""
+    return printable(str(path))
+
+
+def unreadable(path: Path) -> Item:
+    return Item(shown(path), "").marked(UNREADABLE, None, Level.UNREADABLE)
+
+
+def owner_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

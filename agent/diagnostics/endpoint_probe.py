@@ -10,10 +10,10 @@ import ssl
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from ipaddress import ip_address
 from itertools import pairwise
 from urllib.parse import urlsplit
 
+from agent.core.hosts import in_url
 from agent.diagnostics.world import Addresses, World
 from agent.tasks import in_thread
 
@@ -39,15 +39,6 @@ class Endpoint:
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
-
-
-def is_address(host: str) -> bool:
-    """Whether ``host`` is an IP address, so that no name server is needed."""
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def addresses(world: World, host: str, port: int) -> Addresses:
@@ -115,9 +106,8 @@ def exchange(world: World, endpoint: Endpoint) -> Exchange:
             else plain as link
         ):
             lap()
-            host = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
             link.sendall(
-                f"OPTIONS {endpoint.path} HTTP/1.1\r\nHost: {host}:{endpoint.port}\r\n"
+                f"OPTIONS {endpoint.path} HTTP/1.1\r\nHost: {in_url(endpoint.host)}:{endpoint.port}\r\n"
                 "User-Agent: facepay-agent\r\nConnection: close\r\n\r\n".encode("ascii", "replace")
             )
             head = link.recv(1)

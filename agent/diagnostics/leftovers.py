@@ -7,22 +7,19 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent.diagnostics.item import Item, Level, owner_name, shown, unreadable
+from agent.diagnostics.at_rest import Item, Level, owner_name, shown, unreadable
 from agent.diagnostics.pictures import file_holds_picture
 from agent.diagnostics.world import World
 from agent.safe_open import open_plain
 from agent.texts import Text
 
 _LOGS = ("var/log/journal", "run/log/journal", "var/log/syslog")
-_TEMPORARY = (
-    "tmp/facepay*",
-    "var/tmp/facepay*",
-    "tmp/systemd-private-*-facepay-*/tmp/*",
-    "var/tmp/systemd-private-*-facepay-*/tmp/*",
-)
+_OF_UNITS = "tmp/systemd-private-*-facepay-*/tmp/*"
+_TEMPORARY = ("tmp/facepay*", "var/tmp/facepay*", _OF_UNITS, f"var/{_OF_UNITS}")
 _DUMPS = ("var/lib/systemd/coredump/core.facepay*", "var/crash/*facepay*", "core", "core.*")
 # core dump handlers that keep nothing of a process whose core limit is 0
 _LIMIT_HANDLERS = ("systemd-coredump", "apport")
+_MEMORY = "memory of the process: faces, keys"
 _FILES_MAX = 2_000
 
 
@@ -37,10 +34,9 @@ def logs(world: World) -> Iterator[Item]:
         except OSError:
             yield unreadable(path)
             continue
-        in_memory = name.startswith("run")
-        kept = (
-            "in memory until the next start" if in_memory else "as configured in journald.conf or logrotate"
-        )
+        kept = "as configured in journald.conf or logrotate"
+        if name.startswith("run"):
+            kept = "in memory until the next start"
         personal = "ids of requests and tills, reasons; no picture"
         yield Item(str(path), "events, for support", personal, kept, owner=owner_name(about.st_uid))
 
@@ -85,8 +81,8 @@ def dumps(world: World, pid: int | None) -> Iterator[Item]:
     for pattern in _DUMPS:
         for path in sorted(world.root.glob(pattern)):
             if path.is_file():
-                what = "core dump", "memory of the process: faces, keys", "until it is deleted"
-                item, fix = Item(shown(path), *what, path.stat().st_size), Text("fix.delete_core_dump")
+                item = Item(shown(path), "core dump", _MEMORY, "until it is deleted", path.stat().st_size)
+                fix = Text("fix.delete_core_dump")
                 yield item.marked("a core dump may hold a face and a key", fix, Level.FAIL)
     yield _core_limit(world, pid)
 
@@ -119,13 +115,8 @@ def swap(world: World, pid: int | None) -> Item:
     group_max = _text(world.root / "sys/fs/cgroup" / group / "memory.swap.max").strip()
     if pid is not None and group_max == "0":
         return Item(str(path), f"swap on {', '.join(disks)}, not for the agent (MemorySwapMax=0)")
-    what = (
-        f"swap on {', '.join(disks)}",
-        "memory of the process: faces, keys",
-        "until the kernel overwrites it",
-    )
-    fix = Text("fix.switch_off_swap")
-    return Item(str(path), *what).marked("the kernel may write the agent's memory to it", fix)
+    item = Item(str(path), f"swap on {', '.join(disks)}", _MEMORY, "until the kernel overwrites it")
+    return item.marked("the kernel may write the agent's memory to it", Text("fix.switch_off_swap"))
 
 
 def _text(path: Path) -> str:

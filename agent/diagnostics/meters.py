@@ -16,7 +16,6 @@ _COVERED, _DARK, _BRIGHT = 12.0, 60.0, 195.0  # mean luma, 0–255
 _BLACK_SHARE, _BURNT_SHARE = 0.5, 0.1  # of the pixels
 _USED_SHARE, _FLAT_STEPS = 0.005, 6  # a picture that uses fewer of the 32 steps is flat
 
-
 # libcamera's name -> message key, and the factor to the shown unit
 _OF_LIGHT = {
     "ExposureTime": ("camera.exposure_time", 1e-3),

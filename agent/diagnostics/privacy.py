@@ -12,8 +12,17 @@ from pathlib import Path
 from agent.config import Config
 from agent.config.secret_files import is_credential, secret_files
 from agent.diagnostics import leftovers
-from agent.diagnostics.at_rest import Kind, Place, kind_of
-from agent.diagnostics.item import UNREADABLE, Item, Level, owner_name, shown, unreadable
+from agent.diagnostics.at_rest import (
+    UNREADABLE,
+    Item,
+    Kind,
+    Level,
+    Place,
+    kind_of,
+    owner_name,
+    shown,
+    unreadable,
+)
 from agent.diagnostics.pictures import SEARCH_MAX_BYTES, file_holds_picture
 from agent.diagnostics.world import World
 from agent.errors import StatusError
@@ -26,8 +35,7 @@ ENTRIES_MAX = 5_000
 def audit(world: World) -> list[Item]:
     """All items, in the order: config, secrets, state, runtime, logs, temporary files, dumps, swap.
 
-    Raises:
-        ConfigError: the config cannot be loaded, so the state directory is unknown.
+    Raises ``ConfigError``: the config cannot be loaded, so the state directory is unknown.
     """
     config = world.config()
     pid = _pid(world)
@@ -93,11 +101,10 @@ def _item(world: World, path: Path, kind: Kind | None) -> Item:
         return Item(shown(path), "deleted during the audit")
     except OSError:
         return unreadable(path)
+    known = (kind.purpose, kind.personal, kind.kept) if kind else ("unknown",) * 3
     item = Item(
         shown(path),
-        kind.purpose if kind else "unknown",
-        kind.personal if kind else "unknown",
-        kind.kept if kind else "unknown",
+        *known,
         about.st_size,
         max(0, round(world.unix_ms() / 1e3 - about.st_mtime)),
         owner_name(about.st_uid),

@@ -41,9 +41,7 @@ _HOME = re.compile(r"/home/[^/\s\"']+")
 _NAMES = ("till", "operator", "session", "transaction_id", "consent_ref", "request_id", "result_id", "nonce")
 _VALUE_MIN_CHARS = 4
 # values that are also common words of reports: a report must stay readable
-_COMMON_WORDS = frozenset(
-    {"demo", "shop", "till", "broker", "site", "terminal", "replay", "stream", "fetch", "info"}
-)
+_COMMON_WORDS = {"demo", "shop", "till", "broker", "site", "terminal", "replay", "stream", "fetch", "info"}
 _PATH = re.compile(r"(?<![\w/<])/(?:[\w.~+@-]+/?)+")
 _PORT = re.compile(r"(?<=>)(?<!config file>):\d{1,5}\b")
 _ADDRESS = re.compile(

@@ -57,8 +57,7 @@ def pack(
 ) -> bytes:
     """The archive (tar, gzip). Its names are fixed; it contains no owner and no path of this machine.
 
-    Raises:
-        AgentError: ``bundle_unclean``: a part still contains a secret or a picture.
+    Raises ``AgentError`` (``bundle_unclean``): a part still contains a secret or a picture.
     """
     cut = [_cut(part) for part in parts]
     rows = [_row(part, whole) for part, whole in zip(cut, parts, strict=True)]
@@ -93,9 +92,7 @@ def _cut(part: Part) -> Part:
 
 def _row(part: Part, whole: Part) -> dict[str, Any]:
     return {
-        "name": part.name,
-        "what": part.what,
-        "why": part.why,
+        **{name: getattr(part, name) for name in ("name", "what", "why")},
         "bytes": len(part.content),
         "cut_from_bytes": len(whole.content) if len(whole.content) > len(part.content) else None,
         "sha256": hashlib.sha256(part.content).hexdigest(),

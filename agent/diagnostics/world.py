@@ -14,14 +14,7 @@ from typing import Any
 
 from agent.config import Config
 from agent.errors import AgentAway
-from agent.health.probe_results import (
-    BrokerProbe,
-    CameraProbe,
-    CertificateProbe,
-    ModelProbe,
-    MountingReading,
-    OutboxProbe,
-)
+from agent.health import probe_results as probes
 
 _PROGRAM_TIMEOUT_S = 5.0
 
@@ -49,15 +42,17 @@ class World:
 
     config: Callable[[], Config]  # loaded, and allowed by its profile
     status: Callable[[], Mapping[str, Any]]  # of the running agent; AgentAway when none is running
-    model: Callable[[], ModelProbe]
-    camera: Callable[[], CameraProbe]  # opens the camera: only when no agent is running
-    mounting: Callable[[], MountingReading]  # of the running agent's camera: only when an agent is running
+    model: Callable[[], probes.ModelProbe]
+    camera: Callable[[], probes.CameraProbe]  # opens the camera: only when no agent is running
+    # of the running agent's camera: only when an agent is running
+    mounting: Callable[[], probes.MountingReading]
     call_api: Callable[[], None]  # a signed API call without a picture: raises the API's error
     judge: Callable[[], None]  # raises ``ConfigError`` for a config that `facepay run` refuses
     broker_trust: Callable[[], ssl.SSLContext]
-    broker: Callable[[], BrokerProbe]  # connects as this terminal: only when no agent is running
-    outbox: Callable[[], OutboxProbe | None]  # None: there is no outbox file yet
-    certificate: Callable[[], CertificateProbe | None]  # the terminal's client certificate; None: it has none
+    broker: Callable[[], probes.BrokerProbe]  # connects as this terminal: only when no agent is running
+    outbox: Callable[[], probes.OutboxProbe | None]  # None: there is no outbox file yet
+    # the terminal's client certificate; None: it has none
+    certificate: Callable[[], probes.CertificateProbe | None]
     credentials: Callable[[], Mapping[str, Path]] = dict  # name → file from which systemd makes it
     config_file: Path | None = None  # the file of the config
     root: Path = Path("/")  # parent of /sys, /proc, /dev and /run

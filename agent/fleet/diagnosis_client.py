@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import secrets
 import time
 import uuid
 from typing import Any
 
 from agent.config import MqttConfig
-from agent.core import strict_json
+from agent.core.strict_json import json_object
 from agent.errors import TillError
 from agent.messages.diagnosis import KIND
 from agent.messages.encode import envelope
@@ -85,11 +84,8 @@ class DiagnosisClient:
             return report
 
     def _received(self, message: Message) -> None:
-        try:
-            tree = strict_json.loads(message.payload)
-        except ValueError:
-            return
-        if isinstance(tree, dict):
+        tree = json_object(message.payload)
+        if tree is not None:
             queue = self._state if message.topic == self._topics.state else self._reports
             queue.put_nowait(tree)
 
@@ -114,5 +110,4 @@ def opened_report(outer: dict[str, Any], pinned: PublicKey) -> dict[str, Any] | 
     text, jws = outer.get(REPORT), outer.get("jws")
     if not isinstance(text, str) or not isinstance(jws, str) or not pinned.verify(text, jws, REPORT):
         return None
-    report = json.loads(text)
-    return report if isinstance(report, dict) else None
+    return json_object(text)

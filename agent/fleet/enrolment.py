@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import ssl
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import httpx
 
 from agent.config.tls_files import client_context
 from agent.core import strict_json
+from agent.core.hosts import is_loopback
 from agent.errors import ConfigError
 from agent.fleet.refusals import refusal
 from agent.messages.topics import is_id
@@ -90,14 +90,11 @@ def _checked(url: str) -> httpx.URL:
     """The url, if https or on loopback, and without a password (process arguments are public)."""
     try:
         parts = httpx.URL(url)
-        local = parts.host == "localhost" or ip_address(parts.host).is_loopback
     except httpx.InvalidURL as error:
         raise refusal("enrolment_insecure", f"no address: {error}") from error
-    except ValueError:
-        local = False
     if parts.userinfo:
         raise refusal("enrolment_insecure", "--url: without a user or password")
-    if parts.scheme != "https" and not (parts.scheme == "http" and local):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.host)):
         raise refusal(
             "enrolment_insecure", f"{parts.scheme}://{parts.host}: the token would be readable on the network"
         )

@@ -11,9 +11,9 @@ import logging
 import re
 from pathlib import Path
 
-from agent.fleet.files import write_whole
 from agent.log import facts
 from agent.safe_open import read_plain
+from agent.safe_write import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def belongs_here(directory: Path, root: Path = _ROOT) -> bool:
 
 def bind(directory: Path, root: Path = _ROOT) -> None:
     """Store this machine's fingerprint in ``directory``. Raises ``OSError``."""
-    write_whole(directory / FILE, fingerprint(root).encode(), mode=0o600, like=directory / FILE)
+    write_whole(directory / FILE, fingerprint(root).encode(), like=directory / FILE)
 
 
 def _made_on(file: Path) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.fleet.files import write_whole
 from agent.fleet.template import Value, fill
 from agent.resources import config_file
+from agent.safe_write import write_whole
 
 PACKAGED = Path("/etc/facepay-agent")
 _HEADER = "# The keys of this terminal. A key here takes the place of the same key in {config}.\n"
@@ -88,4 +88,4 @@ class TerminalPaths:
         """Write a secret file with mode 0600. Raises ``OSError``."""
         path = self.secret(name)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        write_whole(path, content, mode=0o600)
+        write_whole(path, content)

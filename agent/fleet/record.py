@@ -20,9 +20,9 @@ from typing import Literal
 from agent.core import strict_json
 from agent.errors import TillError
 from agent.fleet.config_bundle import Ring, is_ring
-from agent.fleet.files import sync_folder, write_whole
 from agent.fleet.refusals import read_bounded, refusal
 from agent.messages.signing import PublicKey, key_id
+from agent.safe_write import sync_folder, write_whole
 
 FOLDER, LOCK = "fleet", "lock"
 KEYS_MAX = 4  # a rotation needs two

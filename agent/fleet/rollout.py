@@ -19,9 +19,9 @@ from agent.config.file import MAX_FILE_BYTES, load, origin, place_of, read_layer
 from agent.config.reload import changed
 from agent.errors import AgentError, FleetError
 from agent.fleet.config_bundle import Bundle, takes, unpack
-from agent.fleet.files import write_whole
 from agent.fleet.record import RolloutRecord, RolloutStore
 from agent.fleet.refusals import read_bounded, refusal
+from agent.safe_write import write_whole
 
 
 class RolloutTarget(Protocol):

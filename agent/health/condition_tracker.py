@@ -6,7 +6,7 @@ than its ``visible_after_ms`` is hidden. A condition whose cause is active is sh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from agent.health.condition import Condition
@@ -84,6 +84,19 @@ class ConditionTracker:
         self._since_ms.setdefault(condition, self._now_ms())
         self._details[condition] = detail
         self.refresh()
+
+    def update(self, condition: Condition, holds: bool, detail: str = "") -> None:
+        """Raise the condition while it holds, otherwise clear it."""
+        if holds:
+            self.raise_(condition, detail)
+        else:
+            self.clear(condition)
+
+    def raise_only(self, condition: Condition | None, of: Iterable[Condition], detail: str = "") -> None:
+        """Clear the other conditions ``of`` a group, and raise this one, if any."""
+        self.clear(*(each for each in of if each != condition))
+        if condition is not None:
+            self.raise_(condition, detail)
 
     def clear(self, *conditions: Condition) -> None:
         """Clear conditions; an inactive one changes nothing."""

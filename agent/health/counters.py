@@ -90,14 +90,10 @@ def snapshot(counters: Counters) -> dict[str, Any]:
     """
     timings = [asdict(result.timings) for result in counters.recent]
     medians = {name: round(median(each[name] for each in timings)) for name in timings[0]} if timings else {}
+    numbers = ("calls", "bytes_sent", "calls_saved", "calls_saved_by")
     return {
-        "frames": dict(counters.frames),
-        "results": dict(counters.results),
-        "refusals": dict(counters.refusals),
-        "calls": counters.calls,
-        "bytes_sent": counters.bytes_sent,
-        "calls_saved": counters.calls_saved,
-        "calls_saved_by": counters.calls_saved_by,
+        **{name: dict(getattr(counters, name)) for name in ("frames", "results", "refusals")},
+        **{name: getattr(counters, name) for name in numbers},
         "timings_p50_ms": medians,
         "timings_ms": {phase: histogram.snapshot() for phase, histogram in counters.durations.items()},
     }

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from agent.control import camera
@@ -22,7 +23,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.ports import FaceAnalyzer
 from agent.core.rate import TokenBucket
 from agent.errors import AgentError, CameraError
-from agent.health.probe_results import MountingReading
+from agent.health.probe_results import LensReading, MountingReading
 from agent.live_view.annotate import analysis_facts, annotated, guidance_of, jpeg_of
 from agent.live_view.frame_tap import FrameTap
 from agent.live_view.lens_meter import measure_lens
@@ -37,6 +38,7 @@ _TRACK_LOST_MS = 2_000
 SHOTS_BURST, SHOT_EVERY_S = 20, 10.0
 
 T = TypeVar("T")
+Found = LensReading | MountingReading | AnnotatedShot
 
 
 def annotated_shot(analyzer: FaceAnalyzer, limits: PolicyLimits, frame: Frame) -> AnnotatedShot:
@@ -113,7 +115,8 @@ class LiveView:
     @property
     def looks(self) -> Mapping[bytes, RequestHandler]:
         """The request handlers for the status socket."""
-        return {camera.LENS: self._lens, camera.MOUNTING: self._mounting, camera.SHOT: self._shot}
+        works = {camera.LENS: self._lens, camera.MOUNTING: self._mounting, camera.SHOT: self._shot}
+        return {request: partial(self._answer, work) for request, work in works.items()}
 
     async def see(self, work: Callable[[Frame], T]) -> T:
         """The result of ``work`` on the next frame without a payer, in the vision thread.
@@ -129,30 +132,26 @@ class LiveView:
             self._tap.check()
             return result
 
-    async def _lens(self, _user: int) -> bytes:
+    async def _answer(self, work: Callable[[int], Awaitable[Found]], user: int) -> bytes:
         try:
-            reading = await self.see(lambda frame: measure_lens(frame.pixels, frame.metadata))
+            return camera.answer(await work(user))
         except AgentError as error:
-            return camera.refusal(error)
-        return camera.lens_answer(reading)
+            return camera.answer(error)
 
-    async def _mounting(self, user: int) -> bytes:
-        try:
-            self._take_shot()
-            reading = await self.see(lambda frame: self._check_mounting(frame.pixels))
-        except AgentError as error:
-            return camera.refusal(error)
+    async def _lens(self, _user: int) -> Found:
+        return await self.see(lambda frame: measure_lens(frame.pixels, frame.metadata))
+
+    async def _mounting(self, user: int) -> Found:
+        self._take_shot()
+        reading = await self.see(lambda frame: self._check_mounting(frame.pixels))
         log.info("mounting_checked", extra=facts(user=user, rotation=reading.rotation))
-        return camera.mounting_answer(reading)
+        return reading
 
-    async def _shot(self, user: int) -> bytes:
-        try:
-            self._take_shot()
-            shot = await self.see(lambda frame: annotated_shot(self._analyzer, self._limits(), frame))
-        except AgentError as error:
-            return camera.refusal(error)
+    async def _shot(self, user: int) -> Found:
+        self._take_shot()
+        shot = await self.see(lambda frame: annotated_shot(self._analyzer, self._limits(), frame))
         log.warning("picture_handed_out", extra=facts(user=user, bytes=len(shot.jpeg)))
-        return camera.shot_answer(shot)
+        return shot
 
     def _take_shot(self) -> None:
         """Raises ``CameraError``: too many face detections without a payer."""

@@ -16,16 +16,8 @@ from typing import Any, Protocol
 from agent.core import strict_json
 from agent.core.model import Request
 from agent.core.reasons import Refusal
-from agent.messages.fields import (
-    Rejected,
-    integer_of,
-    malformed,
-    nonce_of,
-    reference_of,
-    strings_of,
-    text_of,
-    uuid_of,
-)
+from agent.messages import fields
+from agent.messages.fields import Rejected, malformed, text_of, uuid_of
 from agent.messages.topics import is_id
 
 SCHEMA = "facepay.{kind}/1"
@@ -98,16 +90,16 @@ def _request(
     tree: dict[str, Any], till: str, rules: DecodeRules, payload: bytes, known: tuple[str, int, int | None]
 ) -> Request:
     request_id, received_ms, expires_in_ms = known
-    unknown = [name for name in strings_of(tree, "crit") if name not in _KNOWN]
+    unknown = [name for name in fields.strings_of(tree, "crit") if name not in _KNOWN]
     if unknown:
         raise malformed(f"crit names {unknown[0]!r}, which this version does not support")
     if text_of(tree, "till") != till:
         raise malformed("till differs from the till in the topic")
-    ttl_ms = integer_of(tree, "ttl_ms", TTL_MIN_MS, TTL_MAX_MS)
-    nonce = nonce_of(tree)
+    ttl_ms = fields.integer_of(tree, "ttl_ms", TTL_MIN_MS, TTL_MAX_MS)
+    nonce = fields.nonce_of(tree)
     age_ms = None  # negative: sent in the future; None: no send time or no clock
     if "sent_at_ms" in tree:
-        sent_at_ms, wall_ms = integer_of(tree, "sent_at_ms", 0, _UNIX_MS_MAX), rules.wall_ms()
+        sent_at_ms, wall_ms = fields.integer_of(tree, "sent_at_ms", 0, _UNIX_MS_MAX), rules.wall_ms()
         age_ms = None if wall_ms is None else wall_ms - sent_at_ms
     left_ms = ttl_ms - max(0, age_ms or 0)
     budget_ms = max(0, min(left_ms, rules.budget_max_ms, ttl_ms if expires_in_ms is None else expires_in_ms))
@@ -118,12 +110,12 @@ def _request(
         nonce=nonce,
         epoch=text_of(tree, "epoch"),
         ttl_ms=ttl_ms,
-        reference=reference_of(tree.get("reference")),
+        reference=fields.reference_of(tree.get("reference")),
         payload_sha256=hashlib.sha256(payload).hexdigest(),
         received_ms=received_ms,
         budget_ms=budget_ms,
         consent_ref=text_of(tree, "consent_ref") if tree.get("consent_ref") is not None else None,
-        require=tuple(strings_of(tree, "require")),
+        require=tuple(fields.strings_of(tree, "require")),
         locale=text_of(tree, "locale", 35) if tree.get("locale") is not None else None,
         age_ms=age_ms,
         expires=expires_in_ms is not None and expires_in_ms < ttl_ms + 1_000,  # rounded up to whole seconds
@@ -139,7 +131,7 @@ def unwrap(payload: bytes, till: str, kind: str, rules: DecodeRules) -> dict[str
     outer = _object(payload)
     signed = "jws" in outer
     text = text_of(outer, kind, rules.max_bytes) if signed else ""
-    tree = _object(_bytes(text)) if signed else outer
+    tree = _object(text) if signed else outer
     try:
         _check_signature(outer if signed else None, text, till, kind, rules)
         if tree.get("schema") != SCHEMA.format(kind=kind):
@@ -174,13 +166,6 @@ def _check_place(tree: dict[str, Any], rules: DecodeRules, *, signed: bool) -> N
             raise malformed(f"{name} differs from the {name} in the topic")
 
 
-def _bytes(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError as error:  # a lone surrogate: valid in a JSON escape, not in UTF-8
-        raise malformed("the text in the envelope is not UTF-8") from error
-
-
 def _id_or_none(tree: dict[str, Any]) -> str | None:
     try:
         return uuid_of(tree, "request_id")
@@ -188,9 +173,11 @@ def _id_or_none(tree: dict[str, Any]) -> str | None:
         return None
 
 
-def _object(raw: bytes) -> dict[str, Any]:
+def _object(raw: bytes | str) -> dict[str, Any]:
     try:
-        tree = strict_json.loads(raw)
+        tree = strict_json.loads(raw.encode() if isinstance(raw, str) else raw)
+    except UnicodeEncodeError as error:  # a lone surrogate: valid in a JSON escape, not in UTF-8
+        raise malformed("the text in the envelope is not UTF-8") from error
     except ValueError as error:
         raise malformed(f"invalid JSON: {type(error).__name__}: {str(error)[:80]}") from error
     if not isinstance(tree, dict):

@@ -108,18 +108,16 @@ def event(value: TillEvent) -> tuple[str, bytes]:
             return request.till, _event("accepted", request.request_id, {"budget_ms": budget_ms})
         case Guided(request=request, guidance=guidance):
             hint = in_locale("guidance", guidance.value, request.locale)
-            return request.till, _event(
-                "guidance", request.request_id, {"guidance": guidance.value, "hint": hint}
-            )
+            fields = {"guidance": guidance.value, "hint": hint}
+            return request.till, _event("guidance", request.request_id, fields)
         case Staged(request=request, stage=stage):
             return request.till, _event("stage", request.request_id, {"stage": stage})
         case RefusedEvent(till=till, request_id=request_id, refusal=refusal, detail=detail):
             hint = in_locale("refusal", refusal.value, None)
             fields = {"refusal": refusal.value, "detail": detail[:300], "hint": hint}
             optional = {"result_id": value.result_id, "asks": value.asks}
-            return till, _event(
-                "refused", request_id, fields | {k: v for k, v in optional.items() if v is not None}
-            )
+            known = {name: each for name, each in optional.items() if each is not None}
+            return till, _event("refused", request_id, {**fields, **known})
 
 
 def _event(name: str, request_id: str | None, fields: dict[str, Any]) -> bytes:

@@ -14,9 +14,10 @@ from pathlib import Path
 
 from agent.errors import TillError
 from agent.log import facts
-from agent.messages.signing import PEM_MAX_BYTES, PublicKey, key_id, write_private
+from agent.messages.signing import PEM_MAX_BYTES, PublicKey, key_id
 from agent.privileges import as_owner
 from agent.safe_open import read_plain
+from agent.safe_write import write_whole
 from agent.texts import Text
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Keyring:
                 # ``mode`` applies to the last folder only
                 for folder in (self._folder.parent, self._folder, path.parent):
                     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-                write_private(path, key.pem())
+                write_whole(path, key.pem())
                 for each in others if alone else []:
                     each.unlink()
         except OSError as error:

@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.core import strict_json
+from agent.core.strict_json import json_object
 from agent.errors import TillError
 from agent.messages.encode import envelope
-from agent.messages.signing import KEY_FILE, PublicKey, Signer, key_id, write_private
+from agent.messages.signing import KEY_FILE, PublicKey, Signer, key_id
 from agent.privileges import as_owner
 from agent.safe_open import read_plain
+from agent.safe_write import write_whole
 
 FILE = "rotation.json"
 SCHEMA = "facepay.rotation/1"
 STATEMENT_MAX_BYTES = 8_192
-PREVIOUS_KEY_FOR_S = 600.0  # a result is sent again for this time, see ``delivery_rules``
+PREVIOUS_KEY_FOR_S = 600.0  # a result is sent again for this time, see ``till.delivery``
 
 
 def rotate(directory: Path, *, site: str, terminal: str, issued_at: str) -> Signer:
@@ -46,7 +47,7 @@ def rotate(directory: Path, *, site: str, terminal: str, issued_at: str) -> Sign
             "issued_at": issued_at,
         }
         try:
-            write_private(directory / FILE, envelope("rotation", statement, old))
+            write_whole(directory / FILE, envelope("rotation", statement, old))
             new.save(directory / KEY_FILE)
         except OSError as error:
             raise TillError(f"{directory}: {error.strerror}", code="key_unusable") from error
@@ -56,12 +57,10 @@ def rotate(directory: Path, *, site: str, terminal: str, issued_at: str) -> Sign
 def statement_for(directory: Path, signer: Signer) -> dict[str, Any] | None:
     """The statement for the key in use, as published in ``state``; None without a usable statement."""
     try:
-        tree = strict_json.loads(read_plain(directory / FILE, STATEMENT_MAX_BYTES))
-        if isinstance(tree, dict) and _object(tree.get("rotation")).get("new_kid") == signer.key_id:
-            return tree
-    except (OSError, ValueError):
-        pass  # never rotated, or a damaged file: the operator pins the key by hand, as the first key
-    return None
+        tree = _object(read_plain(directory / FILE, STATEMENT_MAX_BYTES))
+    except OSError:
+        return None  # never rotated: the operator pins the key by hand, as the first key
+    return tree if _object(tree.get("rotation")).get("new_kid") == signer.key_id else None
 
 
 def fingerprints(directory: Path, signer: Signer) -> tuple[str, ...]:
@@ -120,9 +119,4 @@ class Pinned:
 
 
 def _object(text: object) -> dict[str, Any]:
-    """The JSON object in a text; {} for anything else."""
-    try:
-        inner = strict_json.loads(text.encode()) if isinstance(text, str) else None
-    except ValueError:
-        inner = None
-    return inner if isinstance(inner, dict) else {}
+    return json_object(text) or {}

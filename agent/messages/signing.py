@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from joserfc.jwk import OKPKey
 
 from agent.errors import TillError
 from agent.safe_open import read_plain
+from agent.safe_write import write_whole
 from agent.texts import Text
 
 ALGORITHM = "Ed25519"
@@ -126,7 +126,7 @@ class Signer:
 
     def save(self, path: Path) -> None:
         """Write the key as PEM for ``load``. Raises ``OSError``."""
-        write_private(path, self._key.as_pem(private=True))
+        write_whole(path, self._key.as_pem(private=True))
 
     def sign(self, text: str, kind: str) -> str:
         """Detached JWS (RFC 7515, appendix F) over the UTF-8 bytes of the text."""
@@ -139,14 +139,3 @@ class Signer:
 def typ(kind: str) -> str:
     """The ``typ`` header of a kind of message, e.g. ``facepay-result+jws``."""
     return f"facepay-{kind}+jws"
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file with mode 0600 and replace ``path``: complete after any crash. Raises ``OSError``."""
-    beside = path.with_suffix(".new")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)

@@ -63,10 +63,13 @@ class BrokerStatus:
 
     def unreachable(self, why: str) -> None:
         self._lost_soon = 0  # an unreachable broker is no evidence for a second client
-        self._not_connected(BrokerProblem.UNREACHABLE, why)
+        self.refused(BrokerProblem.UNREACHABLE, why)
 
     def refused(self, problem: BrokerProblem, detail: str) -> None:
-        self._not_connected(problem, detail)
+        self.steady = False
+        self._set("connect", problem, detail)
+        for source in ("disconnect", "subscribe", "limits"):
+            self._set(source)
 
     def connected(self, missing: str) -> None:
         """``missing``: features that the terminal needs and the CONNACK of this broker excludes."""
@@ -129,12 +132,6 @@ class BrokerStatus:
         if times >= CUTS_MAX:
             why = f"{worst}: the connection ended {times} times before a PUBACK, without a reason code"
             self.too_large((worst,), why)
-
-    def _not_connected(self, problem: BrokerProblem, detail: str) -> None:
-        self.steady = False
-        self._set("connect", problem, detail)
-        for source in ("disconnect", "subscribe", "limits"):
-            self._set(source)
 
     def _clear_rival(self) -> None:
         self._set("rival")

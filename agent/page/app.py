@@ -32,12 +32,12 @@ _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """The data of the page. ``preview`` None: switched off. ``metrics`` None: no metrics."""
+    """The data of the page. ``preview`` None: switched off. ``metrics``: the text of a status document."""
 
     status: Callable[[], Mapping[str, Any]]
     examination: DoctorJob
-    preview: Preview | None = None
-    metrics: Callable[[Mapping[str, Any]], bytes] | None = None
+    preview: Preview | None
+    metrics: Callable[[Mapping[str, Any]], bytes]
 
 
 class CachedResponse:
@@ -62,7 +62,7 @@ class Handlers:
         self._sources = sources
         self._sessions = sessions
         self._status = CachedResponse(self._document, now_s)
-        self._metrics = CachedResponse(self._exposition, now_s)
+        self._metrics = CachedResponse(lambda: sources.metrics(sources.status()), now_s)
         self._texts = json.dumps(document(), ensure_ascii=False).encode()
         for name in STATIC.values():  # at start: a slow disk must not block the loop later
             _bytes(name)
@@ -78,8 +78,6 @@ class Handlers:
         return Response(self._status.get(), media_type="application/json")
 
     async def metrics(self, _request: Request) -> Response:
-        if self._sources.metrics is None:
-            return text_response(404, Text("page.no_metrics"))
         return Response(self._metrics.get(), media_type=_METRICS)
 
     async def preview(self, request: Request) -> Response:
@@ -129,10 +127,6 @@ class Handlers:
             "paused": preview.paused if preview else "",
         }
         return json.dumps({**self._sources.status(), "page": page}, ensure_ascii=False).encode()
-
-    def _exposition(self) -> bytes:
-        render = self._sources.metrics
-        return b"" if render is None else render(self._sources.status())
 
 
 def application(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
 from typing import Any
+
+from agent.tasks import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -28,11 +29,11 @@ class DoctorJob:
 
     def start(self) -> bool:
         """Start a run. False while a run is active or the last report is younger than ``FRESH_S``."""
-        loop = asyncio.get_running_loop()
-        if self._running or (self._rows is not None and loop.time() - self._ended_s < FRESH_S):
+        age_s = asyncio.get_running_loop().time() - self._ended_s
+        if self._running or (self._rows is not None and age_s < FRESH_S):
             return False
         self._running = True
-        threading.Thread(target=self._run, args=(loop,), name="doctor", daemon=True).start()
+        asyncio.wrap_future(in_thread("doctor", self._examine)).add_done_callback(self._ended)
         return True
 
     def document(self) -> dict[str, Any]:
@@ -40,17 +41,11 @@ class DoctorJob:
         age_s = round(asyncio.get_running_loop().time() - self._ended_s)
         return {"running": self._running, "rows": self._rows, "age_s": None if self._rows is None else age_s}
 
-    def _run(self, loop: asyncio.AbstractEventLoop) -> None:
-        rows: Rows | None = None
+    def _ended(self, done: asyncio.Future[Rows]) -> None:
+        self._running = False
+        self._ended_s = asyncio.get_running_loop().time()
+        self._rows = None
         try:
-            rows = self._examine()
+            self._rows = done.result()
         except Exception:
             log.exception("doctor_internal_error")
-        finally:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(self._ended, rows)
-
-    def _ended(self, rows: Rows | None) -> None:
-        self._running = False
-        self._rows = rows
-        self._ended_s = asyncio.get_running_loop().time()

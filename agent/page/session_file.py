@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from agent.core import strict_json
 from agent.log import facts
 from agent.safe_open import read_plain
+from agent.safe_write import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +59,8 @@ class SessionFile:
         """Replace the file in one step, with mode 0600. Blocks for a disk access."""
         ends_s = {digest.hex(): end_s for digest, end_s in saved.ends_s.items()}
         text = json.dumps({"boot_id": self._boot_id, "cookie": saved.cookie, "ends_s": ends_s})
-        part = self._path.with_name(f"{FILE}.part")
         try:
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-            part.replace(self._path)
+            write_whole(self._path, text.encode())
         except OSError as error:
             log.warning("page_sessions_not_saved", extra=facts(why=error))
 

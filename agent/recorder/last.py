@@ -9,6 +9,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agent.core import strict_json
 from agent.core.frame_log import FrameEntry, FrameLog, StageEntry
@@ -39,9 +40,7 @@ def write(directory: Path, result: Result, frame_log: FrameLog, unix_ms: int) ->
     """Replace the file in one step, with mode 0600. Raises ``OSError``."""
     tree = {
         "request_id": result.request.request_id,
-        "decision": result.decision,
-        "reason": result.reason,
-        "asks": result.asks,
+        **{name: getattr(result, name) for name in ("decision", "reason", "asks")},
         "total_ms": result.timings.total,
         "ended_unix_ms": unix_ms,
         "funnel": frame_log.funnel,
@@ -83,12 +82,6 @@ def _last(tree: object) -> LastVerification:
         FrameEntry(int(after_ms), FrameReason(code), None if score is None else float(score))
         for after_ms, code, score in tree["frames"]
     ]
-    return LastVerification(
-        request_id=str(tree["request_id"]),
-        decision=str(tree["decision"]),
-        reason=str(tree["reason"]),
-        asks=int(tree["asks"]),
-        total_ms=int(tree["total_ms"]),
-        ended_unix_ms=int(tree["ended_unix_ms"]),
-        frame_log=frame_log,
-    )
+    head: dict[str, Any] = {name: str(tree[name]) for name in ("request_id", "decision", "reason")}
+    head |= {name: int(tree[name]) for name in ("asks", "total_ms", "ended_unix_ms")}
+    return LastVerification(**head, frame_log=frame_log)

@@ -12,35 +12,12 @@ from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
-from agent.core import strict_json
+from agent.core import model, steps, strict_json
 from agent.core.challenge import Turn, TurnSide
-from agent.core.model import (
-    Analysis,
-    Box,
-    Comparison,
-    Detection,
-    Frame,
-    Landmarks,
-    Point,
-    Quality,
-    Result,
-    Shot,
-)
+from agent.core.model import Analysis, Detection, Result
 from agent.core.policy import PolicyLimits, coordinates
 from agent.core.reasons import Continuity, FrameReason, Guidance, Reason
-from agent.core.steps import (
-    CallAnswered,
-    CallFailed,
-    CameraFailed,
-    Cancelled,
-    Event,
-    FrameAnalyzed,
-    InputFailed,
-    InternalFailure,
-    Interrupted,
-    Limits,
-    Ticked,
-)
+from agent.core.steps import Event
 from agent.core.trace import Trace
 from agent.errors import Retry
 
@@ -100,7 +77,7 @@ def from_line(line: bytes) -> Recorded:
             trace=Trace(
                 int(tree["deadline_ms"]),
                 int(tree["not_before_ms"]),
-                Limits(**tree["limits"] | {"plans": plans}),
+                steps.Limits(**tree["limits"] | {"plans": plans}),
                 tuple(_EVENTS[event.pop("is")](event) for event in tree["events"]),
             ),
         )
@@ -121,14 +98,14 @@ def _number(value: float) -> float | str:
 def _event(event: Event) -> dict[str, Any]:
     tree: dict[str, Any] = {"is": type(event).__name__, "at_ms": event.at_ms}
     match event:
-        case FrameAnalyzed(analysis=analysis):
+        case steps.FrameAnalyzed(analysis=analysis):
             tree |= _analysis(analysis)
-        case CallAnswered(number=number, comparison=answer):
+        case steps.CallAnswered(number=number, comparison=answer):
             numbers = {"similarity": _number(answer.similarity), "threshold": _number(answer.threshold)}
             tree |= {"ask": number, "comparison": asdict(answer) | numbers}
-        case CallFailed(number=number, reason=reason, retry=retry, api_code=code):
+        case steps.CallFailed(number=number, reason=reason, retry=retry, api_code=code):
             tree |= {"ask": number, "reason": reason, "retry": retry, "api_code": code}
-        case InputFailed(reason=reason) | CameraFailed(reason=reason):
+        case steps.InputFailed(reason=reason) | steps.CameraFailed(reason=reason):
             tree |= {"reason": reason}
     return tree
 
@@ -159,44 +136,46 @@ def _face(face: Detection) -> list[float | str]:
 
 def _to_face(numbers: list[Any]) -> Detection:
     x, y, wide, high, *marks, confidence = (float(number) for number in numbers)
-    points = [Point(marks[i], marks[i + 1]) for i in range(0, 10, 2)]
-    return Detection(Box(x, y, wide, high), Landmarks(*points), confidence)
+    points = [model.Point(marks[i], marks[i + 1]) for i in range(0, 10, 2)]
+    return Detection(model.Box(x, y, wide, high), model.Landmarks(*points), confidence)
 
 
-def _to_frame_analyzed(tree: dict[str, Any]) -> FrameAnalyzed:
+def _to_frame_analyzed(tree: dict[str, Any]) -> steps.FrameAnalyzed:
     face = None if tree["face"] is None else _to_face(tree["face"])
     others = tuple(_to_face(other) for other in tree["others"])
-    quality = None if tree["quality"] is None else Quality(*(float(value) for value in tree["quality"]))
+    quality = None if tree["quality"] is None else model.Quality(*(float(value) for value in tree["quality"]))
     (wide, high), seq, captured_ms = tree["size_px"], int(tree["seq"]), int(tree["captured_ms"])
     shot = None
     if tree["shot"] is not None and face is not None and quality is not None:
-        shot = Shot(Frame(None, seq, captured_ms, wide, high), face, quality, int(tree["shot"]), others)
+        shot = model.Shot(
+            model.Frame(None, seq, captured_ms, wide, high), face, quality, int(tree["shot"]), others
+        )
     hint = None if tree["hint"] is None else Guidance(tree["hint"])
     reason = FrameReason(tree["reason"])
     track, continuity = tree["track"], Continuity(tree["continuity"])
     seen = (seq, captured_ms, reason, face, track, quality, shot, hint, others, wide, high, continuity)
-    return FrameAnalyzed(int(tree["at_ms"]), Analysis(*seen, similarity=tree["similarity"]))
+    return steps.FrameAnalyzed(int(tree["at_ms"]), Analysis(*seen, similarity=tree["similarity"]))
 
 
-def _to_call_answered(tree: dict[str, Any]) -> CallAnswered:
+def _to_call_answered(tree: dict[str, Any]) -> steps.CallAnswered:
     answer = tree["comparison"]
     numbers = {name: float(answer[name]) for name in ("similarity", "threshold")}
-    return CallAnswered(int(tree["at_ms"]), int(tree["ask"]), Comparison(**answer | numbers))
+    return steps.CallAnswered(int(tree["at_ms"]), int(tree["ask"]), model.Comparison(**answer | numbers))
 
 
-def _to_call_failed(tree: dict[str, Any]) -> CallFailed:
+def _to_call_failed(tree: dict[str, Any]) -> steps.CallFailed:
     reason, retry = Reason(tree["reason"]), Retry(tree["retry"])
-    return CallFailed(int(tree["at_ms"]), int(tree["ask"]), reason, retry, tree["api_code"])
+    return steps.CallFailed(int(tree["at_ms"]), int(tree["ask"]), reason, retry, tree["api_code"])
 
 
 _EVENTS: dict[str, Callable[[dict[str, Any]], Event]] = {
     "FrameAnalyzed": _to_frame_analyzed,
     "CallAnswered": _to_call_answered,
     "CallFailed": _to_call_failed,
-    "InputFailed": lambda tree: InputFailed(int(tree["at_ms"]), Reason(tree["reason"])),
-    "CameraFailed": lambda tree: CameraFailed(int(tree["at_ms"]), Reason(tree["reason"])),
-    "Ticked": lambda tree: Ticked(int(tree["at_ms"])),
-    "Cancelled": lambda tree: Cancelled(int(tree["at_ms"])),
-    "Interrupted": lambda tree: Interrupted(int(tree["at_ms"])),
-    "InternalFailure": lambda tree: InternalFailure(int(tree["at_ms"])),
+    "InputFailed": lambda tree: steps.InputFailed(int(tree["at_ms"]), Reason(tree["reason"])),
+    "CameraFailed": lambda tree: steps.CameraFailed(int(tree["at_ms"]), Reason(tree["reason"])),
+    "Ticked": lambda tree: steps.Ticked(int(tree["at_ms"])),
+    "Cancelled": lambda tree: steps.Cancelled(int(tree["at_ms"])),
+    "Interrupted": lambda tree: steps.Interrupted(int(tree["at_ms"])),
+    "InternalFailure": lambda tree: steps.InternalFailure(int(tree["at_ms"])),
 }

@@ -11,9 +11,9 @@ from agent.control.status import health_facts
 from agent.core.ports import Clock
 from agent.errors import StorageError, TillError
 from agent.fleet import machine
+from agent.health.board import is_read_only
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import DISK_LOW, MACHINE_CHANGED, STORAGE_UNAVAILABLE
-from agent.health.disk import is_read_only
 from agent.health.expiry import EXPIRY_CONDITIONS, days_left, expiry_level
 from agent.health.notify import notify, watchdog_period_s
 from agent.health.probe_results import CertificateProbe
@@ -164,8 +164,7 @@ def set_expiry_condition(conditions: ConditionTracker, probe: CertificateProbe, 
     if condition is not None:
         left = days_left(probe.ends_unix_s, now_ms)
         log.warning(condition.code, extra=facts(days_left=left, fix=str(condition.fix)))
-        conditions.raise_(condition)
-    conditions.clear(*(each for each in EXPIRY_CONDITIONS if each != condition))
+    conditions.raise_only(condition, of=EXPIRY_CONDITIONS)
 
 
 async def feed_watchdog(terminal: Terminal, clock: Clock) -> None:

@@ -24,19 +24,14 @@ from agent.health.frame_meter import FrameMeter
 from agent.live_view.frame_tap import FrameTap
 from agent.vision.luma import CODED_FROZEN_MS, LumaWatch
 
-_DEFAULT_SCENE = "demo"
-
 
 def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
     """The configured camera, not started.
 
-    Raises:
-        ConfigError: unusable scene, no such source, or a kind without a backend.
+    Raises ``ConfigError``: unusable scene, no such source, or a kind without a backend.
     """
-    orientation = Orientation(config.rotation, config.mirror)
-    return NewestFrameSource(
-        _backend(config, clock), clock, stall_ms=config.stall_ms, orientation=orientation
-    )
+    backend, orientation = _backend(config, clock), Orientation(config.rotation, config.mirror)
+    return NewestFrameSource(backend, clock, stall_ms=config.stall_ms, orientation=orientation)
 
 
 def make_luma_watch(config: CameraConfig) -> LumaWatch:
@@ -77,7 +72,7 @@ def _backend(config: CameraConfig, clock: Clock) -> CameraBackend:
 
 def _replay(config: CameraConfig, clock: Clock) -> CameraBackend:
     """A directory of pictures, a scene (.toml file or shipped name), or a video file; empty: ``demo``."""
-    source = config.source or _DEFAULT_SCENE
+    source = config.source or "demo"
     path = scene_path(source)
     if path.suffix == ".toml":
         return SceneCamera(config, clock, load_scene(source))

@@ -36,24 +36,13 @@ from agent.live_view.live_view import LiveView
 from agent.log import facts
 from agent.messages.signing import Signer
 from agent.outbox.outbox import Outbox
+from agent.root import wiring
 from agent.root.background_jobs import attend
 from agent.root.cameras import make_camera, make_frame_check
 from agent.root.handle import AgentHandle
 from agent.root.judge import check_rules, located
 from agent.root.reload import Reload, Source
-from agent.root.wiring import (
-    BootClock,
-    make_assurance,
-    make_compare,
-    make_face_analyzer,
-    make_identity,
-    make_outbox,
-    make_recorder,
-    make_settings,
-    make_state_facts,
-    make_till,
-    policy_limits,
-)
+from agent.root.wiring import BootClock
 from agent.tasks import Background
 from agent.terminal.parts import Ports
 from agent.terminal.results import interrupted
@@ -78,10 +67,8 @@ async def serve(
     """Serve this terminal until ``stop`` is set; ``source`` requests that a config file is read again.
 
     READY (systemd, ``on_ready``): the camera delivers frames, and requests are answered once a broker is
-    connected. READY never waits for network, broker, API or clock.
-
-    Raises:
-        ConfigError, ModelError, StorageError, TillError: the start failed; no part is left running.
+    connected. READY never waits for network, broker, API or clock. Raises ``ConfigError``, ``ModelError``,
+    ``StorageError``, ``TillError``: the start failed; no part is left running.
     """
     overrides = overrides or Overrides()
     check_rules(config)
@@ -110,21 +97,23 @@ async def _start_parts(
 
     ``on_change``: called after each change of the shown conditions.
     """
-    identity, signer = make_identity(config), Signer.load_or_create(config.storage.directory)
-    compare = make_compare(config, clock)
+    identity, signer = wiring.make_identity(config), Signer.load_or_create(config.storage.directory)
+    compare = wiring.make_compare(config, clock)
     stack.push_async_callback(compare.close)
-    outbox = make_outbox(config, identity, clock, signer, compare.clock_offset_ms)
+    outbox = wiring.make_outbox(config, identity, clock, signer, compare.clock_offset_ms)
     stack.push_async_callback(outbox.close)
-    analyzer, conditions, slot = make_face_analyzer(config), ConditionTracker(clock.now_ms, on_change), Slot()
+    analyzer = wiring.make_face_analyzer(config)
+    conditions, slot = ConditionTracker(clock.now_ms, on_change), Slot()
     camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter()
     _start_camera(stack, camera, conditions)
-    tap, record = FrameTap(lambda: slot.is_taken), make_recorder(config, clock)
-    till = make_till(config, identity, outbox, clock, make_state_facts(config, signer, conditions, tap))
+    tap, record = FrameTap(lambda: slot.is_taken), wiring.make_recorder(config, clock)
+    facts_of_state = wiring.make_state_facts(config, signer, conditions, tap)
+    till = wiring.make_till(config, identity, outbox, clock, facts_of_state)
     check_frame = make_frame_check(config.camera, meter, tap)
     expose = camera.expose if isinstance(camera, Exposing) else lambda _light: None
     ports = Ports(clock, camera, analyzer, compare, till, outbox, check_frame, record, expose)
     earlier_calls = await _settle_interrupted(config, outbox, conditions, clock)
-    settings = make_settings(config, identity.epoch, earlier_calls)
+    settings = wiring.make_settings(config, identity.epoch, earlier_calls)
     ports = overrides.adapt(ports)
     terminal = stack.enter_context(closing(Terminal(ports, settings, conditions, slot)))
     stack.push_async_callback(till.stop)
@@ -163,7 +152,7 @@ async def _open_status(stack: AsyncExitStack, handle: AgentHandle, clock: BootCl
         return detector_check.check_mounting(first.vision, pixels)
 
     def limits() -> PolicyLimits:
-        return policy_limits(handle.reload.config)
+        return wiring.policy_limits(handle.reload.config)
 
     live_view = LiveView(handle.finder, handle.analyzer, terminal.worker, limits, check_mounting)
     issuer = PageLinkIssuer(first.page.listen)
@@ -201,7 +190,7 @@ async def _settle_interrupted(
 
     Returns the number of paid calls of the last 24 hours.
     """
-    assurance = make_assurance(config)
+    assurance = wiring.make_assurance(config)
     for request in await outbox.interrupted():
         log.warning("interrupted", extra=facts(request_id=request.request_id, till=request.till))
         await outbox.settle(interrupted(request, assurance, config.verification.max_asks))

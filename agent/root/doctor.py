@@ -18,12 +18,12 @@ from agent.config.tls_files import TLS_FILE_UNUSABLE
 from agent.control import server as status_socket
 from agent.control.camera import request_mounting
 from agent.core.model import Frame
-from agent.diagnostics.checks.unit import UNIT
+from agent.diagnostics.checks.agent import UNIT
 from agent.diagnostics.world import World, run_program
 from agent.errors import AgentAway, CameraError, ConfigError, ModelError
-from agent.health.clock import is_synchronised
+from agent.health.board import is_synchronised
 from agent.health.frame_meter import FrameMeter
-from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, MountingReading
+from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, ModelProbe, MountingReading
 from agent.messages.topics import Topics
 from agent.mqtt.certificate import read_certificate
 from agent.mqtt.paho_client import tls_context
@@ -32,8 +32,9 @@ from agent.outbox.inspect import inspect_outbox
 from agent.root.cameras import make_camera, make_luma_watch
 from agent.root.judge import check_parts, check_placeholders, located
 from agent.root.judge import judged as judged_config
+from agent.root.liveness import make_liveness_models
 from agent.root.wiring import BootClock, make_compare
-from agent.vision.detector_check import check_detector, check_mounting, scene_sharpness
+from agent.vision.detector_check import check_models, check_mounting, scene_sharpness
 
 _CAMERA_S = 3.0  # longer than the detection of a frozen picture
 _CALL_TIMEOUT_MS = 5_000
@@ -50,7 +51,7 @@ def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
         config=config,
         judge=lambda: _judge(config(), path),
         status=cache(lambda: _status(config())),
-        model=cache(lambda: check_detector(config().vision)),  # the check of the speed reads it, too
+        model=cache(lambda: _check_models(config())),  # the check of the speed reads it, too
         camera=cache(lambda: asyncio.run(_probe_camera(config()))),  # several checks share one probe
         mounting=cache(lambda: request_mounting(_socket(config()))),
         call_api=lambda: asyncio.run(_call_api(config())),
@@ -90,6 +91,12 @@ def _judge(config: Config, path: Path | None) -> None:
         if error.code == TLS_FILE_UNUSABLE:
             return
         raise (error if path is None else located(error, path)) from error
+
+
+def _check_models(config: Config) -> ModelProbe:
+    """All models that the config uses. Raises ``ModelError``."""
+    make_liveness_models(config)
+    return check_models(config.vision)
 
 
 def _socket(config: Config) -> Path:
@@ -144,8 +151,7 @@ async def _test_broker(config: Config) -> BrokerProbe:
             return False
         return True
 
-    topics = Topics(config.site, config.terminal)
-    return await BrokerSelfTest(config.mqtt, topics, agent_runs).look()
+    return await BrokerSelfTest(config.mqtt, Topics(config.site, config.terminal), agent_runs).look()
 
 
 def _broker_trust(mqtt: MqttConfig) -> ssl.SSLContext:

@@ -36,6 +36,7 @@ class AgentHandle:
     def now(self, clock: BootClock) -> Now:
         """The present status of the parts."""
         terminal, till, now_ms = self.terminal, self.till, clock.now_ms()
+        answered_ms = None if self.compare is None else self.compare.answered_ms
         return Now(
             (now_ms - self.started_ms) // 1_000,
             terminal.conditions.shown,
@@ -47,10 +48,6 @@ class AgentHandle:
             till.numbers,
             process_facts(),
             clock.unix_ms() - now_ms,
-            None if self.compare is None else _age_s(self.compare.answered_ms, now_ms),
+            None if answered_ms is None else (now_ms - answered_ms) // 1_000,
             terminal.pace,
         )
-
-
-def _age_s(at_ms: int | None, now_ms: int) -> int | None:
-    return None if at_ms is None else (now_ms - at_ms) // 1_000

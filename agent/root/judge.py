@@ -11,15 +11,10 @@ import re
 from pathlib import Path
 
 from agent.config import Config
+from agent.config import secret_files as secrets
 from agent.config.file import load, place_of, read_layers
 from agent.config.profile import check_profile
-from agent.config.secret_files import (
-    SecretState,
-    check_secret_files,
-    check_state_directory,
-    secret_files,
-    secret_state,
-)
+from agent.config.secret_files import SecretState, secret_state
 from agent.errors import ConfigError
 from agent.texts import Text
 from agent.toml_layers import layers
@@ -32,10 +27,8 @@ def judged(path: Path, *, complete: bool = False, here: bool = True) -> Config:
     """The config of a file, if it may run.
 
     ``complete``: check the parts that ``serve`` makes, and the files of the secrets, too. ``here``: the
-    config is for this machine; otherwise its files and placeholders are not checked.
-
-    Raises:
-        ConfigError: the config may not run; ``file:line: key: why``, with a fix.
+    config is for this machine; otherwise its files and placeholders are not checked. Raises ``ConfigError``:
+    the config may not run; ``file:line: key: why``, with a fix.
     """
     config = load(path, Config)
     try:
@@ -54,20 +47,18 @@ def judged(path: Path, *, complete: bool = False, here: bool = True) -> Config:
 def check_rules(config: Config) -> None:
     """Check the profile, placeholders, and files that other users can read or replace. Makes no part.
 
-    Raises:
-        ConfigError: the message starts with the key.
+    Raises ``ConfigError``: the message starts with the key.
     """
     check_profile(config)
-    check_secret_files(config)
-    check_state_directory(config)
+    secrets.check_secret_files(config)
+    secrets.check_state_directory(config)
     check_placeholders(config)
 
 
 def check_parts(config: Config, *, here: bool = True) -> None:
     """Make the parts that ``serve`` makes, without a start. An unplugged camera is not a config error.
 
-    Raises:
-        ConfigError: the message starts with the key.
+    Raises ``ConfigError``: the message starts with the key.
     """
     from agent.compare.transport import open_client
     from agent.config.tls_files import client_context
@@ -93,12 +84,10 @@ def check_parts(config: Config, *, here: bool = True) -> None:
 def check_secrets(config: Config) -> None:
     """Check that each secret exists. A secret that this user may not read is not checked.
 
-    Not part of ``check_rules``: a serving agent reports a missing secret as a condition.
-
-    Raises:
-        ConfigError: ``secret_missing``; the message starts with the key.
+    Not part of ``check_rules``: a serving agent reports a missing secret as a condition. Raises
+    ``ConfigError`` (``secret_missing``); the message starts with the key.
     """
-    for key, file in secret_files(config).items():
+    for key, file in secrets.secret_files(config).items():
         state, why = secret_state(file)
         if state is SecretState.UNUSABLE:
             fix = Text("fix.secret_file_missing", key_=key)
@@ -119,7 +108,5 @@ def check_placeholders(config: Config) -> None:
     """Refuse the ids of the shipped file in profile shop. Raises ``ConfigError``."""
     for key, placeholder in _PLACEHOLDERS.items():
         if config.profile == "shop" and getattr(config, key) == placeholder:
-            raise ConfigError(
-                f"{key}: still the placeholder {placeholder!r} of the shipped file",
-                fix=Text("fix.set_site_and_terminal"),
-            )
+            why = f"{key}: still the placeholder {placeholder!r} of the shipped file"
+            raise ConfigError(why, fix=Text("fix.set_site_and_terminal"))

@@ -8,6 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -106,11 +107,8 @@ async def _make_sessions(config: PageConfig, directory: Path) -> SessionStore:
     token = None if config.token_file is None else await asyncio.to_thread(read_token, config.token_file)
     file = SessionFile(directory, read_boot_id())
     secure = config.cert_file is not None
-    return await asyncio.to_thread(SessionStore, token, secure=secure, now_s=_boot_s, file=file)
-
-
-def _boot_s() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    boot_s = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    return await asyncio.to_thread(SessionStore, token, secure=secure, now_s=boot_s, file=file)
 
 
 async def _open_listener(config: PageConfig, sessions: SessionStore, sources: Sources) -> Listener:

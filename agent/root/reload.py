@@ -43,9 +43,7 @@ class Reload:
     ) -> None:
         self.config = config
         self.refused = ""
-        self._terminal = terminal
-        self._analyzer = analyzer
-        self._clock = clock
+        self._terminal, self._analyzer, self._clock = terminal, analyzer, clock
 
     async def watch(self, source: Source) -> None:
         """Reload after each request. Ends at once when there is no file."""
@@ -65,12 +63,7 @@ class Reload:
             log.error("config_refused", extra=facts(code=error.code, why=error, fix=str(error.fix)))
             conditions.raise_(CONFIG_REFUSED)
             return
-        self._apply(new)
-        self.refused = ""
-        conditions.clear(CONFIG_REFUSED)
-
-    def _apply(self, new: Config) -> None:
-        keys, self.config = changed(self.config, new), new
+        keys, self.config, self.refused = changed(self.config, new), new, ""
         logs.set_level(new.log.level)
         self._terminal.adopt(
             make_settings(new, self._terminal.epoch),
@@ -78,3 +71,4 @@ class Reload:
             lambda: self._analyzer.use(policy_limits(new)),
         )
         log.info("config_taken", extra=facts(sha256=fingerprint(new), changed=", ".join(keys) or "nothing"))
+        conditions.clear(CONFIG_REFUSED)

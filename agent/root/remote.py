@@ -6,6 +6,7 @@ The thread also loads the doctor's modules: on a Pi the import is too long for t
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,35 +23,24 @@ def start_remote_diagnosis(
     handle: AgentHandle, clock: BootClock, source: Source, background: Background
 ) -> None:
     """Start the job that answers the operators' messages, which the till adapter queues."""
-    directory = handle.reload.config.storage.directory
-    doctor = RemoteDoctor(handle, clock, source.path)
+    operators = Keyring(handle.reload.config.storage.directory, OPERATORS)
+    run_doctor = partial(diagnose, handle, clock, source.path)
     diagnosis = RemoteDiagnosis(
-        handle.till,
-        Keyring(directory, OPERATORS),
-        clock,
-        doctor.diagnose,
-        lambda: handle.terminal.slot.is_taken,
-        background,
+        handle.till, operators, clock, run_doctor, lambda: handle.terminal.slot.is_taken, background
     )
     background.add(diagnosis.run())
 
 
-class RemoteDoctor:
-    """The doctor of this process. The caller runs one diagnosis at a time."""
+async def diagnose(
+    handle: AgentHandle, clock: BootClock, path: Path | None, only: tuple[str, ...]
+) -> dict[str, Any]:
+    """Run ``remote_doctor.diagnose``, one at a time. Raises ``AgentError`` (``check_unknown``)."""
+    config = handle.reload.config
+    status = document(config, handle.now(clock))  # on the loop that owns the numbers
 
-    def __init__(self, handle: AgentHandle, clock: BootClock, path: Path | None) -> None:
-        self._handle = handle
-        self._clock = clock
-        self._path = path
+    def work() -> dict[str, Any]:
+        from agent.root import remote_doctor
 
-    async def diagnose(self, only: tuple[str, ...]) -> dict[str, Any]:
-        """The document of ``remote_doctor.diagnose``. Raises ``AgentError`` (``check_unknown``)."""
-        config = self._handle.reload.config
-        status = document(config, self._handle.now(self._clock))  # on the loop that owns the numbers
+        return remote_doctor.diagnose(only, config, path, status)
 
-        def work() -> dict[str, Any]:
-            from agent.root.remote_doctor import diagnose
-
-            return diagnose(only, config, self._path, status)
-
-        return await asyncio.wrap_future(in_thread("remote-doctor", work))
+    return await asyncio.wrap_future(in_thread("remote-doctor", work))

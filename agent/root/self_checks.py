@@ -14,17 +14,10 @@ from contextlib import suppress
 from agent.compare.base import CompareClient
 from agent.core.reasons import Reason
 from agent.errors import CompareError, CompareSlow
-from agent.health.clock import EARLIEST_MS
-from agent.health.condition import Condition
+from agent.health.board import EARLIEST_MS, HOT_C, hottest_c, shortage
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import DISK_LOW, TERMINAL_HOT
-from agent.health.conditions_compare import (
-    CLEARED_BY_ANSWER,
-    CLOCK_OFFSET,
-    COST_LIMIT,
-)
-from agent.health.disk import shortage
-from agent.health.temperature import HOT_C, hottest_c
+from agent.health.conditions_compare import CLEARED_BY_ANSWER, CLOCK_OFFSET, COST_LIMIT
 from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
 from agent.terminal.results import api_condition, raise_api_condition
@@ -43,16 +36,13 @@ async def watch_api(handle: AgentHandle, clock: BootClock) -> None:
     while compare is not None:
         await asyncio.sleep(pause_s)
         pause_s = AGAIN_S
-        if handle.terminal.slot.is_taken or _is_fresh(compare.answered_ms, clock.now_ms()):
+        answered_ms = compare.answered_ms
+        is_fresh = answered_ms is not None and clock.now_ms() - answered_ms < EVERY_S * 1e3
+        if handle.terminal.slot.is_taken or is_fresh:
             continue
-        timeout_ms = handle.reload.config.verification.ask_timeout_ms
-        if await check_once(compare, conditions, timeout_ms):
+        if await check_once(compare, conditions, handle.reload.config.verification.ask_timeout_ms):
             pause_s = EVERY_S
         _show_offset(conditions, compare.clock_offset_ms(), clock.unix_ms())
-
-
-def _is_fresh(answered_ms: int | None, now_ms: int) -> bool:
-    return answered_ms is not None and now_ms - answered_ms < EVERY_S * 1e3
 
 
 async def check_once(compare: CompareClient, conditions: ConditionTracker, timeout_ms: int) -> bool:
@@ -88,17 +78,7 @@ async def watch_board(handle: AgentHandle) -> None:
     while True:
         with suppress(OSError):  # the next look reads again
             lack = shortage(await asyncio.to_thread(os.statvfs, directory))
-            _set(conditions, DISK_LOW, f"{lack} at {directory}" if lack else "")
-        hottest = await asyncio.to_thread(hottest_c)
-        _set(
-            conditions, TERMINAL_HOT, f"{hottest:.0f} °C" if hottest is not None and hottest >= HOT_C else ""
-        )
+            conditions.update(DISK_LOW, bool(lack), f"{lack} at {directory}")
+        hottest = await asyncio.to_thread(hottest_c) or 0.0
+        conditions.update(TERMINAL_HOT, hottest >= HOT_C, f"{hottest:.0f} °C")
         await asyncio.sleep(BOARD_EVERY_S)
-
-
-def _set(conditions: ConditionTracker, condition: Condition, detail: str) -> None:
-    """Raise the condition with ``detail``; clear it without one."""
-    if detail:
-        conditions.raise_(condition, detail)
-    else:
-        conditions.clear(condition)

@@ -23,7 +23,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.steps import Limits
 from agent.core.trace import Trace
 from agent.errors import ConfigError
-from agent.health.clock import is_synchronised
+from agent.health.board import is_synchronised
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions import CONDITIONS
 from agent.live_view.frame_tap import FrameTap
@@ -37,9 +37,9 @@ from agent.outbox.outbox import Outbox
 from agent.recorder import last
 from agent.recorder.trace_json import recording
 from agent.recorder.traces import TraceFiles
+from agent.root.liveness import has_liveness, liveness_checks, make_liveness_models
 from agent.terminal.parts import Settings
 from agent.till.adapter import MqttTill, StateFacts
-from agent.vision.external_liveness import ExternalLiveness
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -103,15 +103,9 @@ def make_compare(config: Config, clock: BootClock) -> CompareClient:
 
 
 def make_limits(config: Config) -> Limits:
-    rules = config.verification
-    return Limits(
-        hold_ms=rules.hold_ms,
-        ask_timeout_ms=rules.ask_timeout_ms,
-        retry_pause_ms=rules.retry_pause_ms,
-        max_asks=rules.max_asks,
-        excellent_score=config.policy.excellent_score,
-        turns=config.liveness.turns if has_liveness(config) else 0,
-    )
+    rules = config.verification.model_dump(exclude={"budget_ms", "publish_margin_ms"})
+    turns = config.liveness.turns if has_liveness(config) else 0
+    return Limits(**rules, excellent_score=config.policy.excellent_score, turns=turns)
 
 
 def make_recorder(config: Config, clock: BootClock) -> Callable[[Result, FrameLog, Trace | None], None]:
@@ -129,11 +123,10 @@ def make_recorder(config: Config, clock: BootClock) -> Callable[[Result, FrameLo
 
 def make_face_analyzer(config: Config) -> LocalFaceAnalyzer:
     """Raises ``ModelError``."""
-    external = None if config.liveness.veto is None else ExternalLiveness(config.liveness.veto)
     return LocalFaceAnalyzer(
         config.vision,
         policy_limits(config),
-        external_liveness=external,
+        liveness_models=make_liveness_models(config),
         challenge=has_liveness(config),
     )
 
@@ -147,13 +140,10 @@ def policy_limits(config: Config) -> PolicyLimits:
     return PolicyLimits(**config.policy.model_dump())
 
 
-def has_liveness(config: Config) -> bool:
-    return config.liveness.mode != "off"
-
-
 def make_assurance(config: Config) -> Assurance:
     policy = config.model_dump_json(include={"policy", "verification", "compare", "liveness"})
     return Assurance(
+        liveness_checks=liveness_checks(config),
         camera=config.camera.kind,
         transport="tls" if config.mqtt.tls else "plain",
         policy_sha256=hashlib.sha256(policy.encode()).hexdigest(),
@@ -218,10 +208,7 @@ def make_state_facts(
         }
 
     def on_problem(problem: BrokerProblem, is_active: bool, detail: str) -> None:
-        if is_active:
-            conditions.raise_(CONDITIONS[problem], detail)
-        else:
-            conditions.clear(CONDITIONS[problem])
+        conditions.update(CONDITIONS[problem], is_active, detail)
 
     return StateFacts(
         lambda: "degraded" if conditions.causes else "online",

@@ -10,44 +10,40 @@ from collections.abc import Callable
 
 from agent.compare.contract import ApiFailure
 from agent.compare.signature import VALIDITY_MAX_S, Signed, is_genuine, parse
-from agent.core.rate import TokenBucket
 from agent.errors import ConfigError
+from agent.service.account_limits import AccountLimits
 from agent.service.causes import Cause
 from agent.service.settings import AccountConfig
-from agent.service.used_signatures import UsedSignatures
 
 _ACCOUNT, _TARGET, _EXPIRED, _NO_APPID, _NO_SECRET_ID = 3, 6, 9, 10, 11
-_NOT_ITS_SECRET_ID, _REPLAY, _FORGED, _TOO_OFTEN, _NO_BUCKET, _NO_KEY = 12, 13, 14, 15, 16, 107
+_NOT_ITS_SECRET_ID, _FORGED, _NO_BUCKET, _NO_KEY = 12, 14, 16, 107
 _FUTURE_MAX_S = 300  # accepted clock difference of a signature that is valid for the full 90 days
 
 
 class Authenticator:
-    """Checks signatures. Keeps a token bucket per appid, and the signatures of single-use accounts.
+    """Checks signatures and accounts.
 
     Args:
+        limits: what each account may use.
         unix_s: the wall clock for signatures.
     """
 
     def __init__(
-        self, accounts: tuple[AccountConfig, ...], *, unix_s: Callable[[], float] = time.time
+        self,
+        accounts: tuple[AccountConfig, ...],
+        limits: AccountLimits,
+        *,
+        unix_s: Callable[[], float] = time.time,
     ) -> None:
         self._unix_s = unix_s
-        self._used: dict[str, UsedSignatures] = {}  # by secret id, single_use accounts only
-        self._accounts: dict[str, AccountConfig] = {}
-        self._rates: dict[str, TokenBucket] = {}
+        self._limits = limits
+        self._accounts: dict[str, AccountConfig] = {}  # by secret id
         self.replace(accounts)
 
     def replace(self, accounts: tuple[AccountConfig, ...]) -> None:
-        """Use these accounts from now on. Used signatures stay used; an unchanged rate keeps its tokens."""
-        now_s, before, rates = time.monotonic(), self._accounts, self._rates
-        rated = {(each.appid, each.rate_per_s, each.burst) for each in before.values()}
+        """Use these accounts from now on."""
         self._accounts = {account.secret_id: account for account in accounts}
-        self._rates = {
-            each.appid: rates[each.appid]
-            if (each.appid, each.rate_per_s, each.burst) in rated
-            else TokenBucket(each.rate_per_s, each.burst, now_s)
-            for each in accounts
-        }
+        self._limits.replace(accounts)
 
     def verify(self, header: str) -> Signed:
         """The header with a genuine signature. Raises ``ApiFailure`` 4, 5, 11, 107, 14."""
@@ -59,7 +55,7 @@ class Authenticator:
             raise ApiFailure(_FORGED)
         return signed
 
-    def permit(self, signed: Signed) -> None:
+    async def permit(self, signed: Signed) -> None:
         """Check whether this signature may be used now. Raises ``ApiFailure`` 9, 3, 13, 15."""
         account = self._accounts[signed.secret_id]
         now_s = self._unix_s()
@@ -69,17 +65,7 @@ class Authenticator:
             raise ApiFailure(_EXPIRED, cause=Cause.FAR_FUTURE)
         if account.suspended:
             raise ApiFailure(_ACCOUNT)
-        used = self._used.setdefault(account.secret_id, UsedSignatures()) if account.single_use else None
-        if used is not None and signed.digest in used:
-            raise ApiFailure(_REPLAY)
-        if not self._rates[account.appid].take(time.monotonic()):
-            raise ApiFailure(_TOO_OFTEN, cause=Cause.ACCOUNT_RATE)
-        if used is not None:
-            if not used.has_room(now_s):
-                raise ApiFailure(
-                    _TOO_OFTEN, "too many signatures that have not expired", cause=Cause.SIGNATURES_FULL
-                )
-            used.add(signed.digest, signed.expires_s)
+        await self._limits.take(account, signed.digest, signed.expires_s, now_s)
 
     def appid_of(self, signed: Signed) -> str:
         """The appid of the account whose key signed. The header can name another appid."""
@@ -90,7 +76,7 @@ class Authenticator:
         """Check the header against the body. Raises ``ApiFailure`` 6, 10, 12, 16, in this order."""
         if signed.appid != appid or (signed.bucket and bucket and signed.bucket != bucket):
             raise ApiFailure(_TARGET)
-        if signed.appid not in self._rates:
+        if signed.appid not in {each.appid for each in self._accounts.values()}:
             raise ApiFailure(_NO_APPID)
         account = self._accounts.get(signed.secret_id)
         if account is None:  # removed by a reload since ``admit``

@@ -22,6 +22,7 @@ class Cause(StrEnum):
     QUEUE_LENGTH = "queue_length"
     QUEUE_TIME = "queue_time"
     RESOLVER_FULL = "resolver_full"
+    SHARED_STORE = "shared_store"
     SIGNATURES_FULL = "signatures_full"
     STOPPING = "stopping"
     TOO_LATE = "too_late"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import signal
 import socket
@@ -14,6 +13,7 @@ from types import FrameType
 
 from agent import log as logs
 from agent.compare.contract import PATH
+from agent.core.hosts import in_url
 from agent.errors import AgentError
 from agent.event_loop import AgentEventLoop
 from agent.health.notify import notify
@@ -53,10 +53,7 @@ class Running:
             connections_max=config.connections_max,
             tls=server_tls(config),
         )
-        stats.watch("connections", "Open connections.", lambda: self.listener.connections)
-
-    async def open(self, listener: socket.socket) -> None:
-        await self.listener.open(listener)
+        stats.watch("connections", "Open connections.", lambda: len(self.listener.peers))
 
     async def close(self, *, drain_s: float, grace_s: float) -> None:
         """Stop without losing an answer.
@@ -72,6 +69,7 @@ class Running:
         await self.listener.drain(grace_s)
         await self.listener.close()
         await self.api.pool.join()
+        await self.api.limits.close()
         self.api.pool.close()
 
 
@@ -95,8 +93,7 @@ class CompareService:
     @property
     def url(self) -> str:
         """The url of the endpoint. With ``port = 0`` valid after the first start."""
-        scheme = "https" if self._config.cert_file else "http"
-        return f"{scheme}://{_in_url(self._config.host)}:{self._port}{PATH}"
+        return _url(self._config, self._port)
 
     @property
     def calls(self) -> int:
@@ -133,7 +130,7 @@ class CompareService:
     async def _serve(self, listener: socket.socket) -> None:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
         running = Running(self._config, self._recognisers, self._faults, self._stats)
-        await running.open(listener)
+        running.listener.listen(listener)
         self._stopping = lambda: loop.call_soon_threadsafe(stopped.set)
         await stopped.wait()
         await running.close(drain_s=0, grace_s=_THREAD_GRACE_S)
@@ -175,13 +172,13 @@ async def _serve(
 ) -> None:
     stopped, loop = asyncio.Event(), asyncio.get_running_loop()
     running = Running(config, recognisers, faults, Stats())
-    await running.open(listener)
+    running.listener.listen(listener)
     is_kept = sockets.keep(listener)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     reload = ServiceReload(config, running.api, running.listener, reread)
     loop.add_signal_handler(signal.SIGHUP, reload.apply)
-    line = ready_line(config, listener.getsockname()[1])
+    line = f"compare service ready on {_url(config, listener.getsockname()[1])}"
     print(line, file=sys.stderr, flush=True)
     notify("READY=1", f"STATUS={line}")
     await stopped.wait()
@@ -203,17 +200,9 @@ def load_recognisers(config: ServiceConfig) -> tuple[Recogniser, ...]:
     return recognisers
 
 
-def ready_line(config: ServiceConfig, port: int) -> str:
-    scheme = "https" if config.cert_file else "http"
-    return f"compare service ready on {scheme}://{_in_url(config.host)}:{port}{PATH}"
+def _url(config: ServiceConfig, port: int) -> str:
+    return f"{'https' if config.cert_file else 'http'}://{in_url(config.host)}:{port}{PATH}"
 
 
 def _exit(_number: int, _frame: FrameType | None) -> None:
     raise SystemExit(0)
-
-
-def _in_url(host: str) -> str:
-    try:
-        return f"[{host}]" if ipaddress.ip_address(host).version == 6 else host
-    except ValueError:
-        return host

@@ -14,39 +14,28 @@ from functools import partial
 import httpx
 
 from agent.compare.contract import ApiFailure
-from agent.compare.exchange import ExchangeConnection, Exchanges
+from agent.compare.exchange import ExchangeConnection, Exchanges, client
 from agent.compare.photo_url import parse_photo_url
 from agent.service.causes import Cause
-from agent.service.resolver import Resolver
+from agent.service.resolver import Address, Resolver
 
 _REFUSED, _FAILED, _TOO_LARGE, _BAD_URL, _TIMED_OUT, _NO_SERVER = -1308, -1403, -1408, -1505, -1506, -1507
 _REDIRECTS_MAX = 3
 _ADDRESSES_MAX = 3  # tried one after the other when connecting fails
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Ranges that Python 3.11 calls global, although they are internal or contain an internal address.
-_INNER_V4 = tuple(
-    map(
-        ipaddress.IPv4Network,
-        (
-            "168.63.129.16/32",  # the virtual host of a cloud: name server, agent, metadata
-            "192.0.0.0/24",  # protocol assignments; metadata service of some clouds
-        ),
+_INNER = [
+    ipaddress.ip_network(each)
+    for each in (
+        "168.63.129.16/32",  # the virtual host of a cloud: name server, agent, metadata
+        "192.0.0.0/24",  # protocol assignments; metadata service of some clouds
+        "::/96",
+        "::ffff:0:0:0/96",  # an IPv4 address, translated (RFC 2765)
+        "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "fec0::/10",  # site-local
     )
-)
-_INNER_V6 = tuple(
-    map(
-        ipaddress.IPv6Network,
-        (
-            "::/96",
-            "::ffff:0:0:0/96",  # an IPv4 address, translated (RFC 2765)
-            "64:ff9b::/96",
-            "64:ff9b:1::/48",
-            "fec0::/10",  # site-local
-        ),
-    )
-)
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+]
 
 
 class Downloader:
@@ -89,17 +78,18 @@ class Downloader:
             url = _joined(url, answer.headers["location"])
         raise ApiFailure(_REFUSED, "too many redirects", cause=Cause.REDIRECTS)
 
-    async def _resolve(self, url: httpx.URL) -> list[_Address]:
+    async def _resolve(self, url: httpx.URL) -> list[Address]:
         addresses = await self._resolver.resolve(url.host, _port(url))
         if url.host.lower() not in self._private_hosts and not all(map(is_public, addresses)):
             raise ApiFailure(_REFUSED, "the address is not public", cause=Cause.NOT_PUBLIC)
         return addresses[:_ADDRESSES_MAX]
 
-    async def _get(self, url: httpx.URL, addresses: list[_Address]) -> bytearray | httpx.Response:
+    async def _get(self, url: httpx.URL, addresses: list[Address]) -> bytearray | httpx.Response:
         """The body, or the response of a redirect."""
         for address in addresses:
             try:
-                return await self._get_from(url, address)
+                work = partial(self._exchange, url=url, address=address)
+                return await self._exchanges[url.scheme].run(work, self._timeout_s)
             except httpx.ConnectError:
                 continue
             except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
@@ -108,18 +98,13 @@ class Downloader:
                 raise ApiFailure(_FAILED, type(error).__name__, cause=Cause.HTTP_ERROR) from error
         raise ApiFailure(_NO_SERVER, "no connection", cause=Cause.NO_CONNECTION)
 
-    async def _get_from(self, url: httpx.URL, address: _Address) -> bytearray | httpx.Response:
-        return await self._exchanges[url.scheme].run(
-            lambda connection: self._exchange(connection, url, address), self._timeout_s
-        )
-
     async def _exchange(
-        self, connection: ExchangeConnection, url: httpx.URL, address: _Address
+        self, connection: ExchangeConnection, url: httpx.URL, address: Address
     ) -> bytearray | httpx.Response:
         request = connection.http.build_request(
             "GET",
             url.copy_with(host=str(address)),
-            headers={"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity"},
+            headers={"Host": url.netloc.decode("ascii")},
             # the certificate is checked against the name
             extensions={"sni_hostname": url.host, "trace": connection.trace},
         )
@@ -155,15 +140,10 @@ class Downloader:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         else:
             context = self._trust = self._trust or httpx.create_ssl_context(trust_env=False)
-        return httpx.AsyncClient(
-            verify=context,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=None,  # noqa: S113 - fetch() has a total one
-        )
+        return client(context)
 
 
-def is_public(address: _Address) -> bool:
+def is_public(address: Address) -> bool:
     """Whether this is an address of the public internet.
 
     False for private, loopback, link-local, metadata, multicast and shared ranges, and for an IPv6 form of
@@ -174,11 +154,8 @@ def is_public(address: _Address) -> bool:
             return is_public(address.ipv4_mapped)
         if address.sixtofour is not None or address.teredo is not None:
             return False
-        if any(address in network for network in _INNER_V6):
-            return False
-    elif any(address in network for network in _INNER_V4):
-        return False
-    return address.is_global and not address.is_multicast
+    is_inner = any(address in network for network in _INNER)  # False for the other version
+    return address.is_global and not address.is_multicast and not is_inner
 
 
 def _parse(text: str) -> httpx.URL:

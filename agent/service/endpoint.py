@@ -24,6 +24,7 @@ from agent.compare.codes import REFERENCE_FLAG, SHOT_FLAG
 from agent.compare.contract import ApiFailure, failure_body, success_body
 from agent.log import bounded_facts, facts
 from agent.service import forms
+from agent.service.account_limits import limits_of
 from agent.service.auth import Authenticator
 from agent.service.causes import Cause
 from agent.service.download import Downloader
@@ -68,9 +69,10 @@ class CompareApi:
             queue_max=config.queue_max,
             cache_max=config.cache_max,
             answer_within_s=config.answer_within_ms / 1e3,
-            waited=stats.waited,
+            waited=stats.queue_wait.observe,
         )
-        self.authenticator = Authenticator(config.accounts)
+        self.limits = limits_of(config)
+        self.authenticator = Authenticator(config.accounts, self.limits)
         self.is_stopping = False
         self._config = config
         self._flight = FlightBudget(config.memory_plan().flight_bytes)
@@ -96,7 +98,7 @@ class CompareApi:
         try:
             similarity = await self._compare(call)
         except ClientDisconnect:
-            self.stats.client_gone()
+            self.stats.clients_gone.inc()
             return Response(status_code=204)  # not received by any client
         except TimeoutError:
             call.is_drained = False
@@ -150,7 +152,7 @@ class CompareApi:
         try:
             signed = self.authenticator.verify(request.headers.get("authorization", ""))
             call.appid = self.authenticator.appid_of(signed)
-            self.authenticator.permit(signed)
+            await self.authenticator.permit(signed)
             call.is_permitted = True
             self.pool.admit(call.begun_s)
             size = forms.flight_bytes(kind, _declared(request), limit)
@@ -172,11 +174,9 @@ class CompareApi:
         return form
 
     async def _pictures(self, call: _Call, form: forms.Form) -> tuple[bytearray, bytearray]:
-        first, second = form.sides
-        return (
-            await self._picture(call, first, SHOT_FLAG),
-            await self._picture(call, second, REFERENCE_FLAG),
-        )
+        shot, reference = form.sides
+        first = await self._picture(call, shot, SHOT_FLAG)
+        return first, await self._picture(call, reference, REFERENCE_FLAG)
 
     async def _picture(self, call: _Call, side: forms.ImageSide, flag: int) -> bytearray:
         try:

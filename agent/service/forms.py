@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from python_multipart.multipart import parse_options_header
 
 from agent.compare.contract import APPID, BUCKET, IMAGE_FIELDS, URL_FIELDS, URL_MAX_CHARS, ApiFailure
-from agent.core.strict_json import unique_keys
+from agent.core.strict_json import KeyRepeatedError, unique_keys
 from agent.service.causes import Cause
 from agent.service.multipart import Multipart
 
@@ -68,7 +68,7 @@ def flight_bytes(content_type: str, declared: int | None, limit: int) -> int:
         declared: the Content-Length; None for a chunked body.
         limit: as for ``read_form``.
     """
-    if _kind(content_type)[0] == b"application/json":
+    if parse_options_header(content_type)[0] == b"application/json":
         most = min(limit, _JSON_MAX_BYTES)
         return _JSON_COPIES * (most if declared is None else min(declared, most))
     return limit if declared is None else min(declared, limit)
@@ -82,7 +82,7 @@ async def read_form(content_type: str, chunks: AsyncIterator[bytes], limit: int)
             -1304 a text field too long. The body was read to its end, except when ``BodyTooLarge.drained``
             is False.
     """
-    kind, options = _kind(content_type)
+    kind, options = parse_options_header(content_type)
     body: _Json | Multipart | _Ignored = _Ignored()
     if kind == b"application/json":
         body, limit = _Json(), min(limit, _JSON_MAX_BYTES)
@@ -106,10 +106,6 @@ async def drain(chunks: AsyncIterator[bytes], limit: int) -> None:
     await _feed(_Ignored(), chunks, limit)
 
 
-def _kind(content_type: str) -> tuple[bytes, dict[bytes, bytes]]:
-    return parse_options_header(content_type)
-
-
 async def _feed(body: _Json | Multipart | _Ignored, chunks: AsyncIterator[bytes], limit: int) -> None:
     size = 0
     async for chunk in chunks:
@@ -126,11 +122,11 @@ def _form(fields: dict[str, bytearray]) -> Form:
     texts = {name: _text(name, fields[name]) for name in _TEXT_MAX_CHARS if name in fields}
     if not texts.get(APPID):
         raise ApiFailure(_EMPTY, "appid is missing")
-    sides = (
+    first, second = (
         ImageSide(fields.get(image), texts.get(url) or None)
         for image, url in zip(IMAGE_FIELDS, URL_FIELDS, strict=True)
     )
-    return Form(texts[APPID], texts.get(BUCKET) or None, (next(sides), next(sides)))
+    return Form(texts[APPID], texts.get(BUCKET) or None, (first, second))
 
 
 def _text(name: str, value: bytearray) -> str:
@@ -168,19 +164,10 @@ class _Json:
         self._body += chunk
 
     def fields(self) -> dict[str, bytearray]:
-        repeated: list[ValueError] = []
-
-        def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-            try:
-                return unique_keys(pairs)
-            except ValueError as error:
-                repeated.append(error)
-                raise
-
         try:
-            tree = json.loads(self._body.decode("utf-8"), object_pairs_hook=unique)
+            tree = json.loads(self._body.decode("utf-8"), object_pairs_hook=unique_keys)
         except (ValueError, RecursionError) as error:
-            cause = Cause.JSON_KEY_REPEATED if repeated else Cause.JSON_INVALID
+            cause = Cause.JSON_KEY_REPEATED if isinstance(error, KeyRepeatedError) else Cause.JSON_INVALID
             raise ApiFailure(_INVALID, "broken JSON", cause=cause) from error
         if not isinstance(tree, dict):
             raise ApiFailure(_INVALID, "JSON, but not an object", cause=Cause.JSON_NO_OBJECT)

@@ -12,8 +12,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from agent.compare.contract import ApiFailure
 from agent.service.causes import Cause
@@ -51,7 +49,7 @@ def plan(memory_max_mb: int, workers: int, connections_max: int) -> MemoryPlan:
 
 
 class Lease:
-    """Reserved bytes, returned by ``release`` or at the end of a ``with`` block. Releasing twice is safe."""
+    """Reserved bytes, returned by ``release``, which may be called twice."""
 
     def __init__(self, budget: FlightBudget, size: int, holders: tuple[str, ...]) -> None:
         self._budget = budget
@@ -67,14 +65,6 @@ class Lease:
         surplus = max(0, self._size - size)
         self._size -= surplus
         self._budget.give_back(surplus, self._holders)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
 
 
 class FlightBudget:

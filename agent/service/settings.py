@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 import ssl
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from agent.compare.contract import BODY_MAX_BYTES
 from agent.config.file import Ms, Section, load
+from agent.config.tls_files import load_pair, server_context
+from agent.core.hosts import is_loopback
 from agent.errors import ConfigError
+from agent.safe_open import read_plain
 from agent.service.memory_budget import MemoryPlan, plan
-from agent.texts import Text
 
 AppId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
 
@@ -45,14 +46,37 @@ class AccountConfig(Section):
         """The key. Each call reads the file, so a new key needs no restart. Raises ``ConfigError``."""
         if self.secret_key_file is None:
             return EXAMPLE_SECRET
-        try:
-            with self.secret_key_file.open("rb") as file:
-                secret = file.read(_SECRET_MAX_BYTES + 1).strip()
-        except OSError as error:
-            raise ConfigError(f"{self.secret_key_file}: cannot be read: {error.strerror}") from error
-        if not secret or len(secret) > _SECRET_MAX_BYTES:
-            raise ConfigError(f"{self.secret_key_file}: contains no secret key")
-        return secret
+        return _secret(self.secret_key_file)
+
+
+class SharedConfig(Section):
+    """The store for a cluster: what several machines must count together."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^(|rediss?://.+|unix:///.+)$")] = ""  # empty: none
+    password_file: Path | None = None
+    ca_file: Path | None = None  # for rediss://; None: the system's
+    timeout_ms: Annotated[int, Field(ge=50, le=2_000)] = 300
+
+    @field_validator("url")
+    @classmethod
+    def _no_password(cls, url: str) -> str:
+        if "@" in url or "?" in url:
+            raise ValueError("no user, password or option in the url: use password_file")
+        return url
+
+    def password(self) -> str | None:
+        """The content of the file; None without one. Raises ``ConfigError``: unreadable or empty."""
+        return None if self.password_file is None else _secret(self.password_file).decode(errors="replace")
+
+
+def _secret(file: Path) -> bytes:
+    try:
+        secret = read_plain(file, _SECRET_MAX_BYTES, links=True).strip()
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    if not secret:
+        raise ConfigError(f"{file}: contains no secret")
+    return secret
 
 
 class ServiceConfig(Section):
@@ -75,6 +99,7 @@ class ServiceConfig(Section):
     download_hosts: tuple[str, ...] = ()  # hosts that may resolve to private addresses
     download_timeout_ms: Ms = 3_000
     drain_ms: Annotated[int, Field(ge=0, le=10_000)] = 1_000  # at the stop: still accepting, not ready
+    shared: SharedConfig = SharedConfig()
     accounts: tuple[AccountConfig, ...] = ()
 
     @model_validator(mode="after")
@@ -119,34 +144,18 @@ def check(config: ServiceConfig) -> None:
         raise ConfigError(str(error)) from error
     if not config.accounts:
         raise ConfigError("accounts: the list is empty; add at least one [[accounts]]")
+    config.shared.password()
     keys = [account.secret_key() for account in config.accounts]
     if EXAMPLE_SECRET in keys and not is_loopback(config.host):
-        raise ConfigError(
-            f"host {config.host}: the published example key is for loopback only",
-            code="example_account_exposed",
-            fix=Text("fix.example_account_exposed"),
-        )
+        why = f"host {config.host}: the published example key is for loopback only"
+        raise ConfigError(why, code="example_account_exposed")
     server_tls(config)
 
 
 def server_tls(config: ServiceConfig) -> ssl.SSLContext | None:
-    """The context of the certificate; None without one. Raises ``ConfigError``: not readable, no pair."""
+    """The context of the certificate; None without one. Raises ``ConfigError`` as ``load_pair``."""
     if config.cert_file is None:
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(
-            config.cert_file,
-            config.key_file,
-            password=lambda: b"",  # otherwise OpenSSL prompts for a password
-        )
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"{config.cert_file}, {config.key_file}: not a certificate with its key") from error
+    context = server_context()
+    load_pair(context, "", config.cert_file, config.key_file)
     return context
-
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -10,9 +10,9 @@ import array
 import os
 import socket
 
+from agent import http_listener
 from agent.errors import ConfigError
 from agent.health.notify import notify
-from agent.texts import Text
 
 _FIRST_FD = 3  # sd_listen_fds(3)
 _FDS_MAX = 16
@@ -24,21 +24,11 @@ def bind(host: str, port: int) -> socket.socket:
 
     Raises ``ConfigError`` when the address is in use or not an address of this machine.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol must be explicit: asyncio sets TCP_NODELAY on such sockets only. Without TCP_NODELAY every
-    # answer (headers, then body) waits 40 ms for the delayed acknowledgement of the client.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
+        return http_listener.bind(host, port)
     except OSError as error:
-        listener.close()
-        raise ConfigError(
-            f"{host}:{port} cannot be listened on: {error.strerror}",
-            code="address_unusable",
-            fix=Text("fix.address_unusable"),
-        ) from error
-    return listener
+        why = f"{host}:{port} cannot be listened on: {error.strerror}"
+        raise ConfigError(why, code="address_unusable") from error
 
 
 def inherited(host: str, port: int) -> socket.socket | None:

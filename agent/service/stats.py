@@ -24,9 +24,9 @@ class Stats:
         self._answers = self._counter("answers", "Answers by code.", "code")
         self._refusals = self._counter("refusals", "Failures by code and cause.", "code", "cause")
         self._accounts = self._counter("account_answers", "Answers by account and code.", "appid", "code")
-        self._gone = self._counter("clients_gone", "Requests whose client left before the answer.")
+        self.clients_gone = self._counter("clients_gone", "Requests whose client left before the answer.")
         self._seconds = self._histogram("answer_seconds", "Request received to answer ready.")
-        self._wait = self._histogram("queue_wait_seconds", "Wait of a comparison for a recogniser.")
+        self.queue_wait = self._histogram("queue_wait_seconds", "Wait of a comparison for a recogniser.")
 
     def answered(self, api_code: int, seconds: float, appid: str = NO_ACCOUNT) -> None:
         """Count one answer. ``appid``: of a verified signature, so the label is one of the config."""
@@ -37,12 +37,6 @@ class Stats:
 
     def refused(self, failure: ApiFailure) -> None:
         self._refusals.labels(str(failure.api_code), str(failure.cause)).inc()
-
-    def client_gone(self) -> None:
-        self._gone.inc()
-
-    def waited(self, seconds: float) -> None:
-        self._wait.observe(seconds)
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Add a gauge that is read at each exposition. A second call with this name replaces ``value``."""

@@ -64,10 +64,7 @@ class CallBudget:
         self._spending.called(now_ms)
         self._counters.calls += 1
         self._counters.bytes_sent += len(crop.jpeg)
-        if self._spending.is_high(now_ms):
-            self._conditions.raise_(COST_HIGH)
-        else:
-            self._conditions.clear(COST_HIGH)
+        self._conditions.update(COST_HIGH, self._spending.is_high(now_ms))
 
     def ended(self, result: Result) -> None:
         self._attempts.ended(result.request.reference, result.reason, self._clock.now_ms())

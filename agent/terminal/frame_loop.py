@@ -1,8 +1,9 @@
 """Frame loop: a brightness check of every frame, and face analysis during an open verification.
 
 The next frame is fetched when the analysis of the last frame is done. That frame is the newest one: frames
-never queue. A failed camera is retried until it raises ``CameraHung``, because then only a new process helps.
-The core decides the effect of a failure on the verification.
+never queue. A frame that repeats the picture of the frame before is no new frame: a verification does not get
+it, and it is not counted. A failed camera is retried until it raises ``CameraHung``, because then only a new
+process helps. The core decides the effect of a failure on the verification.
 """
 
 from __future__ import annotations
@@ -19,18 +20,10 @@ from agent.core.policy import light_on
 from agent.core.reasons import FrameReason, Reason
 from agent.core.steps import CameraFailed, FrameAnalyzed, InputFailed, InternalFailure
 from agent.errors import AgentError, CameraError, CameraHung
-from agent.health import conditions_camera
+from agent.health import conditions_camera as camera
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions import condition_of
-from agent.health.conditions_camera import (
-    CAMERA_COVERED,
-    CAMERA_FROZEN,
-    CAMERA_OVEREXPOSED,
-    CAMERA_UNAVAILABLE,
-    NO_PICTURE,
-)
 from agent.health.counters import Counters
-from agent.health.liveness import LivenessSignal
 from agent.log import facts
 from agent.terminal.parts import Ports
 from agent.terminal.verification_runner import Verification, reason_of
@@ -41,6 +34,30 @@ _EARLY = 0.8  # of the period: a camera is not exact, and every second frame mus
 CAMERA_RETRY_S = 0.5
 RESTART_PAUSES_MS = (5_000, 30_000, 300_000)  # between the restarts of a frozen camera
 RESTART_LIMIT_MS = 6_000  # a restart takes up to 4 s
+
+
+class LivenessSignal:
+    """For the watchdog: present only while fresh frames arrive or a recovery step with a limit is active.
+
+    A frame that repeats the previous frame is not fresh. After the time limit of a recovery step the step
+    hangs, and the code that should end the step hangs, too; then systemd must restart the process.
+    """
+
+    def __init__(self) -> None:
+        self._fresh = False  # since the last poll
+        self._until_ms = 0
+
+    def frame(self) -> None:
+        self._fresh, self._until_ms = True, 0
+
+    def recovering(self, until_ms: int) -> None:
+        """Record an active recovery step and its end; 0: no recovery step."""
+        self._until_ms = until_ms
+
+    def poll_liveness(self, now_ms: int) -> bool:
+        """Return the signal and reset the record of fresh frames. Only the watchdog may call this."""
+        fresh, self._fresh = self._fresh, False
+        return fresh or now_ms < self._until_ms
 
 
 class FrameLoop:
@@ -131,16 +148,10 @@ class FrameLoop:
             log.info("camera_restarted")
 
     def _update_conditions(self, health: CameraHealth) -> None:
-        for condition, holds in (
-            (CAMERA_FROZEN, health.frozen),
-            (CAMERA_COVERED, health.covered),
-            (CAMERA_OVEREXPOSED, health.overexposed),
-        ):
-            if holds:
-                self._conditions.raise_(condition)
-            else:
-                self._conditions.clear(condition)
-        self._conditions.clear(*NO_PICTURE)
+        self._conditions.update(camera.CAMERA_FROZEN, health.frozen)
+        self._conditions.update(camera.CAMERA_COVERED, health.covered)
+        self._conditions.update(camera.CAMERA_OVEREXPOSED, health.overexposed)
+        self._conditions.clear(*camera.NO_PICTURE)
 
     async def _analyze(self, verification: Verification, frame: Frame, health: CameraHealth) -> None:
         if health.frozen:  # a repeated picture shows no live face
@@ -154,6 +165,8 @@ class FrameLoop:
             changed_ms = frame.captured_ms - health.repeated_ms
             no_face = Analysis(frame.seq, changed_ms, FrameReason.NO_FACE)
             verification.post(FrameAnalyzed(self._clock.now_ms(), no_face))
+            return
+        if health.is_repeated:  # two frames are evidence only if they are two pictures
             return
         if frame.captured_ms - self._analyzed_ms < _EARLY * self.period_ms:
             return
@@ -181,11 +194,10 @@ class FrameLoop:
     def _camera_failed(self, error: CameraError) -> None:
         """Raise one camera condition, and log a new condition once: the camera is retried twice a second."""
         found = condition_of(error.code)
-        condition = found if found in NO_PICTURE else CAMERA_UNAVAILABLE
+        condition = found if found in camera.NO_PICTURE else camera.CAMERA_UNAVAILABLE
         if condition not in self._conditions.active:
             log.warning("camera_failed", extra=facts(code=condition.code, why=error, fix=str(error.fix)))
-        self._conditions.clear(*(other for other in conditions_camera.ROWS if other != condition))
-        self._conditions.raise_(condition)
+        self._conditions.raise_only(condition, of=camera.ROWS)
         self._pulse.recovering(error.bounded_until_ms)
         verification = self._current()
         if verification is not None:

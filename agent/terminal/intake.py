@@ -51,12 +51,8 @@ class Intake:
 
         Raises ``StorageError``.
         """
-        self._ports = ports
-        self.settings = settings
-        self._slot = slot
-        self._results = results
-        self._conditions = conditions
-        self._accept = accept
+        self._ports, self.settings, self._slot = ports, settings, slot
+        self._results, self._conditions, self._accept = results, conditions, accept
         self._senders = Senders(settings.requests_per_minute, REQUEST_BURST)
         self.open_tasks = set[asyncio.Task[None]]()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from agent.core.model import Assurance, Liveness, Request, Result, Timings
+from agent.core.model import Assurance, Liveness, LivenessCheck, Request, Result, Timings
 from agent.core.ports import RefusedEvent, StoredResult
 from agent.core.reasons import Decision, Reason, Refusal
 from agent.core.steps import Finished
@@ -31,10 +31,21 @@ log = logging.getLogger(__name__)
 
 
 def liveness_of(done: Finished) -> Liveness:
-    """``passed`` only after a passed challenge on the track of the sent shot, and without an objection."""
+    """``passed`` only after a passed challenge on the track of a shot that the API has compared.
+
+    The faces of the challenge are compared immediately before the call. So a verification that ends earlier
+    has checked a part of the liveness only.
+    """
     if done.reason is Reason.LIVENESS_FAILED:
         return "failed"
-    return "passed" if done.liveness.passed else "not_checked"
+    return "passed" if done.liveness.passed and done.comparison is not None else "not_checked"
+
+
+def checks_of(done: Finished, in_use: tuple[LivenessCheck, ...]) -> tuple[LivenessCheck, ...]:
+    """The checks that the shot has passed before the API compared it; none without a comparison."""
+    if done.comparison is None:
+        return ()
+    return tuple(check for check in in_use if check == "passive" or done.liveness.passed)
 
 
 def result_of(request: Request, outcome: VerificationOutcome, assurance: Assurance) -> Result:
@@ -47,7 +58,11 @@ def result_of(request: Request, outcome: VerificationOutcome, assurance: Assuran
         asks=done.asks,
         comparison=done.comparison,
         timings=outcome.timings,
-        assurance=replace(assurance, liveness=liveness_of(done)),
+        assurance=replace(
+            assurance,
+            liveness=liveness_of(done),
+            liveness_checks=checks_of(done, assurance.liveness_checks),
+        ),
         api_code=done.api_code,
         calls=outcome.calls,
     )
@@ -78,12 +93,10 @@ def raise_api_condition(
     conditions: ConditionTracker, condition: Condition, *, is_slow: bool = False, detail: str = ""
 ) -> None:
     """Raise the condition and clear those that it disproves: the newest answer of the API counts."""
-    if condition in REPORTED_BY_API:
-        conditions.clear(*(other for other in CLEARED_BY_ANSWER if other != condition))
-    elif condition == COMPARE_UNREACHABLE:
-        condition, other = (COMPARE_SLOW, condition) if is_slow else (condition, COMPARE_SLOW)
-        conditions.clear(other)
-    conditions.raise_(condition, detail)
+    group: tuple[Condition, ...] = CLEARED_BY_ANSWER if condition in REPORTED_BY_API else ()
+    if condition == COMPARE_UNREACHABLE:
+        condition, group = COMPARE_SLOW if is_slow else condition, (COMPARE_SLOW, COMPARE_UNREACHABLE)
+    conditions.raise_only(condition, group, detail)
 
 
 class Results:
@@ -99,8 +112,7 @@ class Results:
     async def store(self, result: Result) -> tuple[Result, StoredResult]:
         """Store the result. After an exception other than ``StorageError``, store an internal error instead.
 
-        Raises:
-            StorageError: nothing is stored.
+        Raises ``StorageError``: nothing is stored.
         """
         try:
             return result, await self._ledger.settle(result)
@@ -157,13 +169,6 @@ class Results:
         if result.comparison is not None:
             # an answer proves that the detector made a shot
             conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)
-        log.info(
-            "result",
-            extra=facts(
-                request_id=result.request.request_id,
-                decision=result.decision,
-                reason=result.reason,
-                asks=result.asks,
-                total_ms=result.timings.total,
-            ),
-        )
+        about = {"decision": result.decision, "reason": result.reason, "asks": result.asks}
+        request_id, total_ms = result.request.request_id, result.timings.total
+        log.info("result", extra=facts(request_id=request_id, **about, total_ms=total_ms))

@@ -19,16 +19,14 @@ from agent.core.ports import Accepted
 from agent.core.reasons import Reason
 from agent.core.steps import Event, InputFailed, Interrupted
 from agent.errors import CameraHung, StorageError
-from agent.health.condition import Condition
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import STORAGE_UNAVAILABLE
 from agent.health.conditions_camera import OF_THE_VIEW
 from agent.health.counters import Counters
-from agent.health.liveness import LivenessSignal
-from agent.health.view_meter import ViewMeter
+from agent.health.frame_meter import ViewMeter
 from agent.log import facts
 from agent.terminal.api_call import CallBudget
-from agent.terminal.frame_loop import FrameLoop
+from agent.terminal.frame_loop import FrameLoop, LivenessSignal
 from agent.terminal.intake import Intake
 from agent.terminal.parts import Keep, Ports, Settings
 from agent.terminal.results import Results, result_of
@@ -78,10 +76,7 @@ class Terminal:
         """Serve until ``stop`` is set or the camera hangs; then answer and deliver open requests.
 
         A request that is being claimed is open too. Sets ``stop`` in each case, because other tasks wait for
-        it.
-
-        Raises:
-            CameraHung: only a new process can use the camera again.
+        it. Raises ``CameraHung``: only a new process can use the camera again.
         """
         loops = [
             asyncio.create_task(self._intake.run(), name="inbound"),
@@ -156,11 +151,6 @@ class Terminal:
         task.add_done_callback(self._running.discard)
         await ports.till.tell(Accepted(request, request.budget_ms))
 
-    def _show_view(self, fault: Condition | None) -> None:
-        self.conditions.clear(*(each for each in OF_THE_VIEW if each != fault))
-        if fault is not None:
-            self.conditions.raise_(fault)
-
     async def _verify(self, verification: Verification) -> None:
         keep = self._ports.keep
         try:
@@ -177,7 +167,7 @@ class Terminal:
             if self._pending_settings is not None:
                 self._pending_settings()
                 self._pending_settings = None
-        self._show_view(self._view.add(outcome.frame_log.funnel))
+        self.conditions.raise_only(self._view.add(outcome.frame_log.funnel), of=OF_THE_VIEW)
         await self._results.deliver(result, stored, is_slow=outcome.is_slow)
         try:
             await asyncio.to_thread(keep, result, outcome.frame_log, outcome.trace)

@@ -14,29 +14,14 @@ import secrets
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
+from agent.core import steps
 from agent.core.challenge import draw
 from agent.core.frame_log import FrameLog
 from agent.core.guidance import ShownHint, next_hint, prompt_of
 from agent.core.model import Request, Timings
 from agent.core.ports import Guided, ImageSource, Staged
 from agent.core.reasons import Decision, Reason
-from agent.core.steps import (
-    CallAnswered,
-    CallFailed,
-    CancelCall,
-    Challenging,
-    Event,
-    Finished,
-    FrameAnalyzed,
-    Holding,
-    InputFailed,
-    InternalFailure,
-    Report,
-    Seeking,
-    StartCall,
-    State,
-    Ticked,
-)
+from agent.core.steps import Event, Finished, StartCall, State
 from agent.core.trace import Trace, without_pixels
 from agent.core.verification import advance, begin, wake_at
 from agent.errors import AgentError, CameraError, CompareError, ModelError, Retry
@@ -116,9 +101,9 @@ class Verification:
                         case StartCall():
                             task = asyncio.create_task(self._call(effect, prepared), name="API call")
                             self._calls[effect.number] = task
-                        case CancelCall(number=number):
+                        case steps.CancelCall(number=number):
                             self._calls[number].cancel()
-                        case Report():
+                        case steps.Report():
                             pass  # the caller settles the outcome
         finally:
             for each in (prepared, *self._calls.values()):
@@ -136,20 +121,20 @@ class Verification:
             async with asyncio.timeout(max(0.0, left_s)):
                 return await self._inbox.get()
         except TimeoutError:
-            return Ticked(max(due_ms, self.ports.clock.now_ms()))
+            return steps.Ticked(max(due_ms, self.ports.clock.now_ms()))
 
     async def _note(self, before: State, after: State, event: Event) -> None:
         """Update the frame log and the durations, and publish guidance. Never changes the outcome."""
         now_ms = self.ports.clock.now_ms()
-        if isinstance(event, FrameAnalyzed):
+        if isinstance(event, steps.FrameAnalyzed):
             self._frame_log.add_frame(event.analysis, now_ms - self.request.received_ms)
-        if isinstance(before, Seeking | Challenging):
+        if isinstance(before, steps.Seeking | steps.Challenging):
             self._spent.wait_face_ms += now_ms - self._since_ms
-        elif isinstance(before, Holding):
+        elif isinstance(before, steps.Holding):
             self._spent.hold_ms += now_ms - self._since_ms
         self._since_ms = now_ms
-        if isinstance(event, FrameAnalyzed | Ticked) and not isinstance(after, Finished):
-            analysis = event.analysis if isinstance(event, FrameAnalyzed) else None
+        if isinstance(event, steps.FrameAnalyzed | steps.Ticked) and not isinstance(after, Finished):
+            analysis = event.analysis if isinstance(event, steps.FrameAnalyzed) else None
             hint = next_hint(self._shown, analysis, now_ms, prompt_of(after))
             if hint is not self._shown and hint.guidance is not None:
                 self._shown = hint
@@ -166,16 +151,16 @@ class Verification:
             return await self.ports.compare.prepare(self.request)
         except AgentError as error:
             log.info("reference_failed", extra=facts(code=error.code, why=error))
-            self.post(InputFailed(now_ms(), reason_of(error)))
+            self.post(steps.InputFailed(now_ms(), reason_of(error)))
         except Exception:
             log.exception("bug_in_prepare")
-            self.post(InternalFailure(now_ms()))
+            self.post(steps.InternalFailure(now_ms()))
         return None
 
     async def _call(self, start: StartCall, prepared: asyncio.Task[ImageSource | None]) -> None:
         now_ms = self.ports.clock.now_ms
         if not self.budget.reserve():
-            self.post(CallFailed(now_ms(), start.number, Reason.COST_LIMIT, Retry.NEVER))
+            self.post(steps.CallFailed(now_ms(), start.number, Reason.COST_LIMIT, Retry.NEVER))
             return
         late_at_ms = now_ms() + start.timeout_ms - _CLIENT_FIRST_MS
         call = ApiCall(now_ms, self.budget, self._spent, late_at_ms)
@@ -208,12 +193,12 @@ class Verification:
             level = logging.INFO if isinstance(error, CompareError) else logging.WARNING
             details = facts(ask=start.number, code=error.code, api_code=api_code, why=error)
             log.log(level, "api_call_failed", extra=details)
-            return CallFailed(now_ms(), start.number, reason_of(error), error.retry, api_code)
+            return steps.CallFailed(now_ms(), start.number, reason_of(error), error.retry, api_code)
         except Exception:
             log.exception("bug_in_api_call")
-            return InternalFailure(now_ms())
+            return steps.InternalFailure(now_ms())
         call.outcome = answer
-        return CallAnswered(now_ms(), start.number, answer)
+        return steps.CallAnswered(now_ms(), start.number, answer)
 
 
 async def outcome_of(verification: Verification) -> VerificationOutcome:

@@ -64,9 +64,7 @@ class MqttTill:
         state_facts: StateFacts,
     ) -> None:
         self.topics = Topics(who.site, who.terminal)
-        self.who = who
-        self._outbox = outbox
-        self._state = state_facts
+        self.who, self._outbox, self._state = who, outbox, state_facts
         self._background = Background()
         self._final_status = ""  # "stopping" or "offline": never replaced by an earlier status
         self.accepts_diagnosis = rules.diag
@@ -76,9 +74,8 @@ class MqttTill:
         self._gate = Gate(self.topics, lambda: clock.now_ms() / 1e3, config.requests_per_minute, has_key)
         self._keeper = StateKeeper(lambda: clock.now_ms() / 1e3, self._is_foreign, self._publish_again)
         self.link = Connection(config, self._wiring())
-        self.result_sender = ResultSender(
-            self.link, outbox, self.topics, clock, ack=config.ack, margin_ms=margin_ms
-        )
+        parts = (self.link, outbox, self.topics, clock)
+        self.result_sender = ResultSender(*parts, ack=config.ack, margin_ms=margin_ms)
         self._messages = TillMessages(rules, clock, self._gate, self._background, self._acknowledged)
 
     async def start(self) -> None:

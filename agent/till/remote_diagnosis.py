@@ -16,14 +16,8 @@ from agent.core.ports import Clock
 from agent.core.rate import Senders
 from agent.errors import AgentError, TillError
 from agent.log import facts
-from agent.messages.diagnosis import (
-    REPORT_MAX_BYTES,
-    REQUEST_MAX_BYTES,
-    Declined,
-    DiagRequest,
-    read_diag,
-    report,
-)
+from agent.messages import diagnosis
+from agent.messages.diagnosis import Declined, DiagRequest
 from agent.messages.fields import Rejected
 from agent.messages.keyring import Keyring
 from agent.messages.topics import REPORT
@@ -57,11 +51,8 @@ class RemoteDiagnosis:
         background: Background,
     ) -> None:
         """``is_busy``: whether a verification runs; the doctor does not run then."""
-        self._till = till
-        self._operators = operators
-        self._clock = clock
-        self._run_doctor = run_doctor
-        self._is_busy = is_busy
+        self._till, self._operators, self._clock = till, operators, clock
+        self._run_doctor, self._is_busy = run_doctor, is_busy
         self._verified = Senders(VERIFIED_PER_MINUTE, VERIFIED_PER_MINUTE)
         self._newest = dict[str, int]()  # operator → ``issued_unix_ms`` of the last accepted request
         self._began_ms: int | None = None
@@ -91,13 +82,13 @@ class RemoteDiagnosis:
 
     def _verify(self, operator: str, message: Message) -> DiagRequest | None:
         """The request; None: to be ignored. The cheapest checks run first."""
-        if message.retained or len(message.payload) > REQUEST_MAX_BYTES:
+        if message.retained or len(message.payload) > diagnosis.REQUEST_MAX_BYTES:
             return None
         now_s = self._clock.now_ms() / 1e3
         if not self._operators.has_key(operator) or not self._verified.take(operator, now_s):
             return None
         try:
-            request = read_diag(message.payload, self._till.topics, operator, self._operators)
+            request = diagnosis.read_diag(message.payload, self._till.topics, operator, self._operators)
         except Rejected as error:
             details = facts(operator=operator, refusal=error.refusal, why=error.detail)
             log.warning("diag_ignored", extra=details)
@@ -131,9 +122,9 @@ class RemoteDiagnosis:
         self, request: DiagRequest, doctor: dict[str, Any] | None, declined: Declined | None
     ) -> None:
         till = self._till
-        payload = till.signed(REPORT, report(request, till.who, doctor, declined))
-        if len(payload) > REPORT_MAX_BYTES:
-            payload = till.signed(REPORT, report(request, till.who, None, "report_too_large"))
+        payload = till.signed(REPORT, diagnosis.report(request, till.who, doctor, declined))
+        if len(payload) > diagnosis.REPORT_MAX_BYTES:
+            payload = till.signed(REPORT, diagnosis.report(request, till.who, None, "report_too_large"))
         try:
             await till.link.publish(Message(till.topics.diag(request.operator, REPORT), payload))
         except TillError as error:

@@ -12,8 +12,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection
 
-from agent.core import strict_json
 from agent.core.rate import TokenBucket
+from agent.core.strict_json import json_object
 from agent.messages.encode import TerminalIdentity
 
 log = logging.getLogger(__name__)
@@ -79,11 +79,8 @@ def is_clone(raw: bytes, own: TerminalIdentity, fingerprints: Collection[str]) -
     signed with one of our ``fingerprints`` (SHA-256 of the keys, the key before a rotation included). A
     copied key is not detected here but in ``fleet/machine.py``. Anything but a valid ``state`` is no clone.
     """
-    try:
-        tree = strict_json.loads(raw) if len(raw) <= STATE_MAX_BYTES else None
-    except ValueError:
-        return False
-    if not isinstance(tree, dict) or tree.get("status") not in ("online", "degraded"):
+    tree = json_object(raw) if len(raw) <= STATE_MAX_BYTES else None
+    if tree is None or tree.get("status") not in ("online", "degraded"):
         return False
     key = tree.get("key")
     fingerprint = key.get("sha256") if isinstance(key, dict) else None

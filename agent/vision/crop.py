@@ -107,3 +107,19 @@ def _encoded(picture: Pixels, scale: float, max_bytes: int, qualities: tuple[int
         if done and jpeg.size <= max_bytes:
             return Crop(jpeg.tobytes(), wide, high)
     return None
+
+
+def square_around(bgr: Pixels, face: Detection, scale: float) -> Pixels:
+    """A square around the face, ``scale`` times the longer side of the box.
+
+    At the edge of the frame the square is shifted into the frame. A square larger than the frame is reduced.
+    So the picture is never squashed: models of this kind are trained on squares, and refuse squashed faces.
+    """
+    high, wide = bgr.shape[:2]
+    box, middle = face.box, face.box.centre
+    if box.x_px >= wide or box.y_px >= high or box.x_px + box.width_px <= 0 or box.y_px + box.height_px <= 0:
+        return bgr[:0, :0]
+    side = min(wide, high, max(1, round(scale * max(box.width_px, box.height_px))))
+    left = min(max(0, round(middle.x_px - side / 2)), wide - side)
+    top = min(max(0, round(middle.y_px - side / 2)), high - side)
+    return bgr[top : top + side, left : left + side]

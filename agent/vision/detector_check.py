@@ -1,4 +1,4 @@
-"""Checks of the detector and of the camera's focus, for `facepay doctor`. No payer's face is analyzed."""
+"""Checks of the models and of the camera's focus, for `facepay doctor`. No payer's face is analyzed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from agent.errors import ModelError
 from agent.health.probe_results import ModelProbe, MountingReading
 from agent.resources import data
 from agent.vision.detector import Detector
+from agent.vision.embedding import Embedder, align
 from agent.vision.quality import face_gray, sharpness
 
 _PORTRAIT = "photos/obama_portrait.jpg"  # shipped, one person
@@ -23,8 +24,11 @@ _CLEARER = (
 )
 
 
-def check_detector(config: VisionConfig) -> ModelProbe:
-    """Run the configured detector on the shipped portrait.
+def check_models(config: VisionConfig) -> ModelProbe:
+    """Run the configured detector and the face recogniser on the shipped portrait.
+
+    The agent loads the recogniser at the first passed challenge or the first break of a track. A damaged file
+    must be found before.
 
     Raises ``ModelError``: missing, changed or unusable weights.
     """
@@ -33,8 +37,12 @@ def check_detector(config: VisionConfig) -> ModelProbe:
     if picture is None:
         raise ModelError(f"{_PORTRAIT}: the shipped picture cannot be decoded")
     began_s = time.monotonic()
-    faces = detector.detect(np.asarray(picture, np.uint8))
+    pixels = np.asarray(picture, np.uint8)
+    faces = detector.detect(pixels)
     spent_ms = round((time.monotonic() - began_s) * 1e3)
+    embedder = Embedder()
+    if faces and embedder.describe(align(pixels, faces[0])) is None:
+        raise ModelError("the face recogniser gives no vector for the shipped portrait")
     return ModelProbe(len(faces), spent_ms, detector.look_ms(*_FRAME_PX))
 
 

@@ -18,6 +18,7 @@ from agent.config import VetoConfig
 from agent.core.model import Detection
 from agent.errors import ModelError
 from agent.texts import Text
+from agent.vision.crop import square_around
 
 Pixels = NDArray[np.uint8]
 
@@ -26,6 +27,8 @@ _FIX = Text("fix.external_liveness_model_wrong")
 
 class ExternalLiveness:
     """One loaded network. One call at a time."""
+
+    name = "external liveness model"
 
     def __init__(self, config: VetoConfig) -> None:
         """Load the model and run it once on a grey picture, so that a wrong model is detected at the start.
@@ -72,7 +75,7 @@ class ExternalLiveness:
         Raises:
             ModelError: ``model_unusable``, the network failed on this picture.
         """
-        square = _square(bgr, face, self._config.scale)
+        square = square_around(bgr, face, self._config.scale)
         if square.size == 0:
             return False
         size = (self._config.input_px, self._config.input_px)
@@ -92,19 +95,3 @@ class ExternalLiveness:
     def _scores(self, bgr: Pixels) -> NDArray[np.float64]:
         self._net.setInput(cv2.dnn.blobFromImage(bgr))
         return np.asarray(self._net.forward(), np.float64).ravel()
-
-
-def _square(bgr: Pixels, face: Detection, scale: float) -> Pixels:
-    """A square around the face, ``scale`` times the longer side of the box.
-
-    At the edge of the frame the square is shifted into the frame. A square larger than the frame is reduced.
-    So the picture is never squashed: models of this kind are trained on squares, and refuse squashed faces.
-    """
-    high, wide = bgr.shape[:2]
-    box, middle = face.box, face.box.centre
-    if box.x_px >= wide or box.y_px >= high or box.x_px + box.width_px <= 0 or box.y_px + box.height_px <= 0:
-        return bgr[:0, :0]
-    side = min(wide, high, max(1, round(scale * max(box.width_px, box.height_px))))
-    left = min(max(0, round(middle.x_px - side / 2)), wide - side)
-    top = min(max(0, round(middle.y_px - side / 2)), high - side)
-    return bgr[top : top + side, left : left + side]

@@ -15,8 +15,8 @@ the cost. Four rules keep that safe:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,18 +25,18 @@ from agent.config import VisionConfig
 from agent.core.judgement import Judgement, judge
 from agent.core.model import Analysis, Crop, Detection, Frame, Quality, Shot
 from agent.core.policy import PolicyLimits
-from agent.core.reasons import Continuity, FrameReason
-from agent.errors import ImageError, LivenessError, Retry
+from agent.core.reasons import FrameReason
+from agent.errors import ImageError
 from agent.vision.crop import crop_face
 from agent.vision.detection_schedule import DetectionSchedule
 from agent.vision.detector import Detector
 from agent.vision.embedding import align
-from agent.vision.external_liveness import ExternalLiveness
 from agent.vision.face_identity import FaceIdentity, Placed
 from agent.vision.follower import FaceDetector, Follower
 from agent.vision.low_resolution import detect_all
 from agent.vision.luma import sample
 from agent.vision.quality import measure
+from agent.vision.shot_checks import LivenessModel, check_shot
 from agent.vision.stillness import Stillness
 
 _BETTER = 5.0  # of 100: a region scores the same face up to 4 points higher than the whole frame
@@ -50,19 +50,19 @@ class LocalFaceAnalyzer:
         config: VisionConfig,
         limits: PolicyLimits,
         detector: FaceDetector | None = None,
-        external_liveness: ExternalLiveness | None = None,
+        liveness_models: Sequence[LivenessModel] = (),
         identity: FaceIdentity | None = None,
         *,
         challenge: bool = False,
     ) -> None:
         """Load and check the detector unless ``detector`` is given. Raises ``ModelError``.
 
-        ``external_liveness`` checks every shot before its crop. ``identity`` assigns faces to tracks.
+        ``liveness_models`` check every shot before its crop. ``identity`` assigns faces to tracks.
         ``challenge``: analyses carry the appearance of the face, and a face that never moves is no face.
         """
         self._challenge = challenge
         self._stillness = Stillness()
-        self._external_liveness = external_liveness
+        self._liveness_models = liveness_models
         self._config = config
         self._limits = limits
         self.detector = detector or _loaded(config)
@@ -118,15 +118,12 @@ class LocalFaceAnalyzer:
     def crop(self, shot: Shot) -> Crop:
         """JPEG of the face with margin from the full-size frame, bystanders blanked.
 
-        Raises ``ImageError``; with a challenge or an external model ``LivenessError`` and ``ModelError``.
+        Raises ``ImageError``; with a challenge or a liveness model ``LivenessError`` and ``ModelError``.
         """
-        pixels, model = shot.frame.pixels, self._external_liveness
+        pixels = shot.frame.pixels
         if not isinstance(pixels, np.ndarray):
             raise ImageError("the frame of the shot has no pixels")
-        if shot.evidence:
-            _check_one_person(self._identity.compare_challenge(shot.evidence, align(pixels, shot.face)))
-        if model is not None and not model.is_live(pixels, shot.face):
-            raise LivenessError("the external liveness model refused the face")
+        check_shot(shot, pixels, self._identity, self._liveness_models)
         return crop_face(
             pixels,
             shot.face,
@@ -188,20 +185,6 @@ class LocalFaceAnalyzer:
         aligned = align(bgr, face) if is_shot or self._challenge else None
         placed = self._identity.place(face, frame.captured_ms, aligned if is_shot else None)
         return replace(_analysis(frame, bgr, judgement, placed), appearance=aligned)
-
-
-def _check_one_person(found: Continuity) -> None:
-    """Raise ``LivenessError`` unless the faces of the challenge and of the shot are one person."""
-    match found:
-        case Continuity.SAME:
-            return
-        case Continuity.OTHER:
-            raise LivenessError("another person turned the head", code="face_swapped")
-        case Continuity.UNKNOWN:
-            why, code = "the turned faces cannot be compared with the shot", "liveness_not_completed"
-            raise LivenessError(why, code=code, retry=Retry.NEW_SHOT)
-        case never:
-            assert_never(never)
 
 
 def _analysis(

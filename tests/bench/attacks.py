@@ -12,14 +12,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import comb, inf
+from math import inf
 from random import Random
 from typing import Any
 from unittest.mock import patch
 
 from agent.core import challenge, motion
 from agent.core.challenge import draw
-from agent.vision import face_identity, stillness
+from agent.vision import face_identity, shot_checks, stillness
+from agent.vision.passive.error_rates import clopper_pearson
 from tests.vision import attacks
 from tests.vision.attacks import End, Show, analyzer, verified
 from tests.vision.people import NAMES
@@ -49,7 +50,7 @@ ATTACKS: dict[str, Line] = {
     "flat print, rolled 12° and tilted 10°": Line(
         lambda name, dice: attacks.flat_print(name, dice, 12, 10), ("depth",)
     ),
-    "print around a tube, turned to 45–55°": Line(attacks.bent_print, ("relief", "motion")),
+    "print around a tube, turned to 45–55°": Line(attacks.bent_print, ("columns", "relief", "motion")),
     "three stills by key, another person turned": Line(
         lambda name, dice: attacks.stills_by_key(name, other_than(name), dice), ("motion", "identity")
     ),
@@ -58,6 +59,9 @@ ATTACKS: dict[str, Line] = {
     ),
     "swap: an accomplice turns, a photo looks straight": Line(
         lambda name, dice: attacks.swap(name, other_than(name), dice), ("motion", "identity")
+    ),
+    "print around a tilted tube, turned to 45–55°": Line(
+        lambda name, dice: attacks.bent_print(name, dice, tilt=15), ("columns",)
     ),
     "one photograph on a mesh, follows the prompts": Line(attacks.mesh_driven, ("motion",)),
     "film of turns in a loop": Line(attacks.blind_loop, ("reaction", "motion")),
@@ -88,6 +92,7 @@ DEFENCES: dict[str, tuple[tuple[object, str, object], ...]] = {
         (challenge, "MIN_RELIEF", 0.0),
     ),
     "relief": ((challenge, "MIN_RELIEF", 0.0),),
+    "columns": ((shot_checks, "has_relief", _ANYTHING),),
     "reaction": ((challenge, "REACTION_MS", 0),),
     "stillness": ((stillness, "STILL_MS", 10**9),),
 }
@@ -95,6 +100,7 @@ DEFENCES: dict[str, tuple[tuple[object, str, object], ...]] = {
 EARLIER = (
     *DEFENCES["motion"],
     *DEFENCES["stillness"],
+    *DEFENCES["columns"],
     (challenge, "REACTION_MS", 150),
     (challenge, "SHOT_MS", 2_500),
     (challenge, "MAX_REST", inf),
@@ -123,27 +129,9 @@ def play(line: Line, count: int, patches: tuple[Any, ...] = (), *, identity: boo
     return ends
 
 
-def interval(passed: int, count: int) -> tuple[float, float]:
-    """Clopper-Pearson, 95 %: the shares at which ``passed`` or a more extreme count has 2.5 %."""
-
-    def at_most(number: int, share: float) -> float:
-        return sum(comb(count, k) * share**k * (1 - share) ** (count - k) for k in range(number + 1))
-
-    def solve(is_low: Callable[[float], bool]) -> float:
-        low, high = 0.0, 1.0
-        for _ in range(50):
-            middle = (low + high) / 2
-            low, high = (middle, high) if is_low(middle) else (low, middle)
-        return low
-
-    lower = 0.0 if passed == 0 else solve(lambda share: 1 - at_most(passed - 1, share) < 0.025)
-    upper = 1.0 if passed == count else solve(lambda share: at_most(passed, share) > 0.025)
-    return lower, upper
-
-
 def cell(ends: list[End]) -> str:
     passed = sum(end.called for end in ends)
-    low, high = interval(passed, len(ends))
+    low, high = clopper_pearson(passed, len(ends))
     return f"{passed} of {len(ends)} [{100 * low:.0f}–{100 * high:.0f} %]"
 
 

@@ -1,6 +1,7 @@
 """Start time and memory of the agent: process start → READY, and proportional memory (PSS), step by step.
 
-Bytecode is cached, as for an installed package; the first start fills the cache and is not measured.
+Bytecode is cached, as for an installed package; the first start fills the cache and is not measured. A quick
+run measures each step and the agent once, without a cache of its own.
 """
 
 from __future__ import annotations
@@ -90,8 +91,8 @@ def with_bytecode(folder: Path) -> dict[str, str]:
 def run(*, quick: bool) -> Section:
     section = Section("start and memory of the agent")
     with tempfile.TemporaryDirectory() as name:
-        env = with_bytecode(Path(name))
-        section.rows += _steps(env, 1 if quick else 5)
+        env = dict(os.environ) if quick else with_bytecode(Path(name))
+        section.rows += _steps(env, 1 if quick else 5, warm_up=not quick)
         broker = Mosquitto(Path(name)).start()
         try:
             section.rows.append(_serving(section, agent_config(Path(name), broker.port), env, quick=quick))
@@ -106,13 +107,12 @@ def run(*, quick: bool) -> Section:
 
 def _serving(section: Section, config: Path, env: dict[str, str], *, quick: bool) -> Row:
     """The complete agent: time to systemd's READY notification, memory after some seconds of serving."""
-    end(start(config, env)[0])
-    times_ms = []
-    for _ in range(2 if quick else 10):
+    process, ready_ms = start(config, env)
+    times_ms = [ready_ms] if quick else []
+    while len(times_ms) < (1 if quick else 10):  # the first start fills the cache
+        end(process)
         process, ready_ms = start(config, env)
         times_ms.append(ready_ms)
-        end(process)
-    process, _ = start(config, env)
     time.sleep(0.5 if quick else 3)
     size_mib = round(pss_mib(process.pid), 1)
     end(process)
@@ -134,13 +134,15 @@ def _wall_ms(command: list[str], env: dict[str, str]) -> float:
     return (time.perf_counter() - start_s) * 1e3
 
 
-def _steps(env: dict[str, str], count: int) -> list[Row]:
+def _steps(env: dict[str, str], count: int, *, warm_up: bool) -> list[Row]:
     rows: list[Row] = []
     code: list[str] = []
     for title, step in STEPS:
         code.append(step)
         script = "\n".join([*code, MEASURE])
-        pairs = [_run_script(script, env) for _ in range(count + 1)][1:]  # the first run compiles
+        if warm_up:
+            _run_script(script, env)  # compiles
+        pairs = [_run_script(script, env) for _ in range(count)]
         times_ms = [1e3 * pair[0] for pair in pairs]
         rows.append(
             {

@@ -64,7 +64,7 @@ async def measure_with_viewer(camera: LoopCamera, seconds: float) -> tuple[float
 
     preview = Preview(picture, notice, on_change)
     sessions = SessionStore(TOKEN, secure=False, now_s=time.monotonic)
-    listener = Listener(application(Sources(dict, DoctorJob(list), preview), sessions))
+    listener = Listener(application(Sources(dict, DoctorJob(list), preview, lambda _: b""), sessions))
     await listener.open("127.0.0.1", 0)
     task = asyncio.create_task(terminal.serve(stop))
     command = [sys.executable, "-m", "tests.bench.preview", "view", str(listener.port), str(seconds + 1)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from agent.demo.visits import VISITS
+from agent.demo.stage import VISITS
 from tests.browser.kit import DESKTOP, PHONE, desk
 
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"

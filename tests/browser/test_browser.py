@@ -13,7 +13,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator
 
-from agent.demo.visits import VISITS
+from agent.demo.stage import VISITS
 from agent.diagnostics.checks.table import CHECKS
 from agent.health.conditions_board import OUTBOX_RESET
 from agent.page import preview

@@ -27,6 +27,7 @@ from agent.camera.picamera.controls import wanted
 from tests import debian
 from tests.camera.picamera.fake_picamera2 import AUTOFOCUS, PI_CONTROLS
 from tests.debian import Debian, run
+from tests.stored import kept, stored
 
 pytestmark = pytest.mark.long
 
@@ -57,16 +58,13 @@ def dependencies() -> list[str]:
 
 def base() -> Path:
     recipe = (DEBOOTSTRAP, *BACKPORTS, *BUILD, *dependencies(), (STAGE / "dma_heap.c").read_text())
-    return debian.kept(f"{RELEASE}-camera-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:8]}")
+    return kept(f"{RELEASE}-camera-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:8]}")
 
 
 @cache
 def system() -> Debian:
     """The Debian with libcamera and picamera2, stored for the next run, with this run's package."""
-    if not base().exists():
-        with debian.made_anew(base()) as partial:
-            build(Debian(partial))
-    made = Debian(base())
+    made = Debian(stored(base(), lambda partial: build(Debian(partial))))
     stage = made.file("/opt/stage")
     shutil.rmtree(stage, ignore_errors=True)
     shutil.copytree(STAGE, stage / "tests" / "camera" / "virtual")

@@ -7,11 +7,13 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.commands import facepay
+from tests.commands import Command, facepay
 
 FACEPAY = [sys.executable, "-m", "agent.cli"]
 
@@ -56,22 +58,17 @@ def test_ctrl_c_exits_130_without_traceback(command: str, at_work: str, config: 
     words = shlex.split(command.format(config=config, folder=tmp_path))
     output = tmp_path / "output"
     with output.open("wb") as out:
-        process = subprocess.Popen(
-            [*FACEPAY, *words],
-            stdout=out,
-            stderr=out,
-            # a job that a shell put into the background ignores Ctrl-C, and so would its children
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads
-            env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )
+        process = Command(words, stdout=out.fileno(), stderr=out.fileno(), env={"PYTHONUNBUFFERED": "1"})
         try:
             while at_work not in output.read_text():
                 assert process.poll() is None, output.read_text()
+                time.sleep(0.02)
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 130, output.read_text()
         finally:
             process.kill()
             process.wait()
+            process.close()
     text = output.read_text()
     assert "Traceback" not in text and "terminate called" not in text and "FATAL" not in text
 
@@ -82,23 +79,25 @@ def test_ctrl_c_exits_130_without_traceback(command: str, at_work: str, config: 
 )
 def test_closed_pipe_causes_no_traceback(command: str, config: Path) -> None:
     words = shlex.split(command.format(config=config))
-    process = subprocess.Popen([*FACEPAY, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None and process.stderr is not None
-    process.stdout.close()  # as `| head` does, at once
-    output = process.stderr.read()
-    process.stderr.close()
-    assert process.wait(60) == 1 and output == b""
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head` does, at once
+    with tempfile.TemporaryFile() as errors:
+        with Command(words, stdout=writer, stderr=errors.fileno()) as process:
+            os.close(writer)
+            code = process.wait(60)
+        errors.seek(0)
+        assert (code, errors.read()) == (1, b"")
 
 
 @pytest.mark.parametrize("command", ["--help", "config show", "doctor --config {config} --json"])
 def test_full_disk_behind_a_redirection_is_one_sentence(command: str, config: Path) -> None:
     words = shlex.split(command.format(config=config))
-    with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(
-            [*FACEPAY, *words], check=False, stdout=full, stderr=subprocess.PIPE, timeout=60
-        )
-    output = done.stderr.decode()
-    assert done.returncode == 1 and "Traceback" not in output
+    with Path("/dev/full").open("wb") as full, tempfile.TemporaryFile() as errors:
+        with Command(words, stdout=full.fileno(), stderr=errors.fileno()) as process:
+            code = process.wait(60)
+        errors.seek(0)
+        output = errors.read().decode()
+    assert code == 1 and "Traceback" not in output
     assert not output or output.startswith("output_failed: ")
 
 
@@ -110,11 +109,9 @@ def test_output_encoding_other_than_utf_8_gets_plain_characters(
     command: str, encoding: str, config: Path
 ) -> None:
     words = shlex.split(command.format(config=config))
-    plain = os.environ | {"PYTHONIOENCODING": encoding}
-    done = subprocess.run([*FACEPAY, *words], check=False, capture_output=True, timeout=60, env=plain)
-    assert (done.returncode, done.stderr) == (0, b""), done.stderr
-    output = done.stdout.decode(encoding)
-    assert "+ keys.files" in output or "light" in output
+    done = facepay(*words, PYTHONIOENCODING=encoding)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert "+ keys.files" in done.stdout or "light" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -145,10 +142,8 @@ def test_without_a_home_and_without_any_environment_it_works(config: Path) -> No
 
 def test_a_narrow_terminal_gets_narrow_help() -> None:
     for words in ([], ["doctor"], ["camera", "shot"], ["till", "simulate"]):
-        command = [*FACEPAY, *words, "--help"]
-        narrow = os.environ | {"COLUMNS": "60", "TERMINAL_WIDTH": "60"}
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, env=narrow)
-        assert max(map(len, done.stdout.splitlines())) <= 60
+        done = facepay(*words, "--help", COLUMNS="60", TERMINAL_WIDTH="60")
+        assert done.returncode == 0 and max(map(len, done.stdout.splitlines())) <= 60
 
 
 @pytest.mark.parametrize(

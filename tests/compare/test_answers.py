@@ -120,6 +120,14 @@ def test_html_of_a_proxy_is_mapped_by_its_status(status: int, reason: Reason, re
     assert (caught.value.code, caught.value.retry, caught.value.api_code) == (reason, retry, None)
 
 
+def test_http_413_of_a_proxy_names_the_limit_of_the_body() -> None:
+    """nginx accepts bodies of 1 MB unless it is configured."""
+    with pytest.raises(CompareError) as raised:
+        parse_answer(413, b"<html><h1>413 Request Entity Too Large</h1></html>")
+    assert raised.value.code == Reason.COMPARE_CONFIG
+    assert "client_max_body_size" in str(raised.value.fix)
+
+
 @pytest.mark.parametrize("status", [200, 400, 403, 500])
 def test_failure_is_decoded_with_any_http_status(status: int) -> None:
     body = failure_body(ApiFailure(-1101, fail_flag=2), "abc")

@@ -192,7 +192,7 @@ def _events() -> dict[str, TillEvent]:
 def _results() -> dict[str, bytes]:
     value, issued = request(), Issued(RESULT_ID, 17, 1_773_504_000_123)
     timings = Timings(wait_face=212, hold=180, encode=4, sign=1, connect=0, api=221, total=634)
-    assurance = Assurance("not_checked", "picamera2", "tls", "c0" * 32, ("liveness_off",))
+    assurance = Assurance("not_checked", (), "picamera2", "tls", "c0" * 32, ("liveness_off",))
     compared = Comparison(93.418, 80.0, "face_compare_2018", "session-20260314-1", 0)
     match = Result(value, Decision.MATCH, Reason.SAME_PERSON, 1, compared, timings, assurance)
     other = replace(

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from agent.cli import app
-from agent.control.page_link import PAGE, PageLinkIssuer, answer, request_link
+from agent.control.page_link import PAGE, PageLinkIssuer, request_link
 from agent.control.server import StatusServer
 from agent.errors import AgentAway, StatusError
 from tests.texts import en, zh
@@ -59,7 +59,14 @@ async def test_issuer_without_a_page_refuses_with_a_fix(
 
 @pytest.mark.parametrize(
     "response",
-    [b"", b"no json", b"[]", b'{"schema": "facepay.link/1"}', b'{"url": "x"}', answer("x" * 2_000)],
+    [
+        b"",
+        b"no json",
+        b"[]",
+        b'{"schema": "facepay.link/1"}',
+        b'{"url": "x"}',
+        b'{"schema": "facepay.link/1", "url": "' + b"x" * 2_000 + b'"}',
+    ],
 )
 async def test_ask_link_malformed_response_raises(tmp_path: Path, response: bytes) -> None:
     async def reply(_user: int) -> bytes:

@@ -55,3 +55,9 @@ def test_strict_json_reads_plain_json(raw: bytes, tree: object) -> None:
 def test_strict_json_refuses_ambiguous_json(raw: bytes) -> None:
     with pytest.raises(ValueError):
         strict_json.loads(raw)
+
+
+@pytest.mark.parametrize("raw", [b"{", b"[1]", b'{"a": 1, "a": 1}', '{"a": "\ud800"}', 1, None], ids=repr)
+def test_json_object_is_none_for_anything_else(raw: object) -> None:
+    assert strict_json.json_object(raw) is None
+    assert strict_json.json_object(b'{"a": 1}') == strict_json.json_object('{"a": 1}') == {"a": 1}

@@ -9,7 +9,7 @@ import pytest
 
 from agent.core import challenge
 from agent.core.attempt_limits import GuardLimits, Spending
-from agent.core.challenge import ChallengeOutcome, Phase, Plan, Progress, Turn, TurnSide
+from agent.core.challenge import ChallengeOutcome, Move, Phase, Plan, Progress, Turn, TurnSide
 from agent.core.frame_log import MOST_FRAMES, FrameLog
 from agent.core.geometry import Pose, pitch_ratio, roll
 from agent.core.guidance import prompt_of
@@ -17,6 +17,7 @@ from agent.core.model import Box, Landmarks, Point
 from agent.core.motion import Motion
 from agent.core.policy import PolicyLimits, continuity_of, gate, hint_for
 from agent.core.rate import Senders
+from agent.core.reason_mapping import reason_at_deadline
 from agent.core.reasons import Continuity, Decision, FrameReason, Guidance, Reason
 from agent.core.steps import Challenging, Comparing, Context, Limits, LivenessProgress, Seeking, StartCall
 from agent.core.transitions import hold
@@ -138,6 +139,33 @@ def test_passed_challenge_without_a_shot_waits_for_one() -> None:
     state = challenging()
     after, effects = _after_challenge_step(state, (ChallengeOutcome.PASSED, state.progress), None, 10, TURNS)
     assert after is state and effects == ()
+
+
+def test_excellent_shot_after_a_passed_challenge_is_compared_at_once() -> None:
+    state, effects = hold(challenging(until_ms=5_000), shot(0, 100.0), 0, Limits())
+    assert isinstance(state, Comparing) and isinstance(effects[0], StartCall)
+
+
+def test_deadline_between_two_attempts_names_the_challenge() -> None:
+    context = Context(DEADLINE_MS, liveness=LivenessProgress(attempts=1))
+    assert reason_at_deadline(Seeking(context, Reason.TIMED_OUT, 0)) is Reason.LIVENESS_NOT_COMPLETED
+    assert reason_at_deadline(Seeking(Context(DEADLINE_MS), Reason.TIMED_OUT, 0)) is Reason.TIMED_OUT
+
+
+@pytest.mark.parametrize(("width", "counts"), [(1.0, True), (0.3, False)], ids=["head", "flat picture"])
+def test_narrow_face_with_a_small_turn_is_a_turned_picture(width: float, counts: bool) -> None:
+    """A picture turned so far that its width is a third would show a larger yaw if it were a head."""
+    progress = challenging(phase=Phase.TURNING, until_ms=challenge.TURN_MS).progress
+    turned = Pose(challenge.MIN_YAW, challenge.MIN_DEPTH, width)
+    outcome, after = challenge._judge_turn(progress, turned, shot_event(1_000).analysis)
+    assert outcome is ChallengeOutcome.ON and (after.move is Move.AS_ASKED) is counts
+
+
+def test_straight_frame_long_after_the_turn_starts_another_attempt() -> None:
+    progress = challenging(phase=Phase.RETURNING, until_ms=9_000, turned_ms=0).progress
+    for at_ms, outcome in ((challenge.SHOT_MS, ChallengeOutcome.PASSED), (5_000, ChallengeOutcome.AGAIN)):
+        judged, _ = challenge._judge_return(progress, Pose(0.0, 0.0), shot_event(at_ms).analysis)
+        assert judged is outcome
 
 
 @pytest.mark.parametrize(

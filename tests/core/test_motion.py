@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.core.challenge import TURN_MS
 from agent.core.motion import MAX_STEP, SLOWEST_MS, Motion
 from agent.core.reasons import Continuity, Decision, FrameReason, Reason
-from agent.core.steps import Comparing, Finished, Seeking
+from agent.core.steps import Challenging, Comparing, Finished, Seeking
 from tests.core.heads import view
 from tests.core.test_challenge import LEFT, RIGHT, TURNED, Scenario, frame, limits
 
@@ -142,6 +143,27 @@ def test_shot_of_a_passed_challenge_carries_the_faces_of_all_counted_frames() ->
     assert all(isinstance(each, str) for each in scenario.state.best.evidence), (
         "the appearances of the frames"
     )
+
+
+def test_shot_of_a_passed_challenge_carries_the_path_of_each_turn() -> None:
+    scenario = Scenario(limits((LEFT, RIGHT))).look().steady().wait(200)
+    assert isinstance(scenario.state, Challenging)
+    prompted_ms = scenario.state.progress.until_ms - TURN_MS
+    scenario.turn().back().steady().wait(200).turn(-TURNED).back(-TURNED).wait(200)
+    assert isinstance(scenario.state, Comparing)
+    left, right = scenario.state.best.paths
+    assert (left.is_left, right.is_left) == (True, False)
+    times = [[int(str(face).removeprefix("face at ")) for face in path.faces] for path in (left, right)]
+    assert times[0][0] <= prompted_ms <= times[0][1], "begins with the last frame before the prompt"
+    assert all(len(each) >= 6 and each == sorted(each) for each in times), times
+    assert times[0][-1] < times[1][0]
+
+
+def test_path_omits_frames_that_follow_at_once() -> None:
+    scenario = Scenario(limits((LEFT,))).look().steady().wait(200).turn().look(TURNED, times=30, after_ms=20)
+    assert isinstance(scenario.state, Challenging)
+    times = [int(str(face).removeprefix("face at ")) for face in scenario.state.progress.path]
+    assert all(other - one >= 60 for one, other in pairwise(times))
 
 
 def test_a_better_shot_in_the_hold_keeps_the_evidence() -> None:

@@ -20,7 +20,7 @@ from agent.control.status import Now, document
 from agent.core.model import Frame
 from agent.core.pace import choose
 from agent.diagnostics.check import Finding, Verdict
-from agent.diagnostics.checks import camera, config, stored, system, unit
+from agent.diagnostics.checks import agent, camera, config, stored, system
 from agent.diagnostics.world import World
 from agent.errors import StorageError
 from agent.health.counters import Counters
@@ -143,9 +143,9 @@ UNIT = (
 )
 def test_service_state_gives_verdict(place: Place, output: str | None, verdict: str, words: str) -> None:
     world = place.world(program=lambda *_: output)
-    assert unit.unit(world).verdict is Verdict.SKIP, "not started by systemd"
+    assert agent.unit(world).verdict is Verdict.SKIP, "not started by systemd"
     (world.root / "run/systemd/system").mkdir(parents=True)
-    found = unit.unit(world)
+    found = agent.unit(world)
     assert found.verdict == verdict and words in found.why
 
 
@@ -175,7 +175,7 @@ def test_service_state_quotes_last_error_of_the_journal(
 ) -> None:
     world = place.world(program=lambda *command: facts if command[0] == "systemctl" else journal)
     (world.root / "run/systemd/system").mkdir(parents=True)
-    found = unit.unit(world)
+    found = agent.unit(world)
     assert found.verdict == verdict and words in found.why and len(found.why) < 300
 
 

@@ -25,7 +25,7 @@ from agent.control.status import Now
 from agent.control.status import document as status_document
 from agent.diagnostics import endpoint_probe
 from agent.diagnostics.check import Verdict
-from agent.diagnostics.checks import api
+from agent.diagnostics.checks import network
 from agent.diagnostics.world import World, resolve
 from agent.errors import AgentAway, CameraError, StatusError
 from agent.health.condition_tracker import ShownCondition
@@ -73,7 +73,7 @@ def place(tmp_path: Path, broker: Mosquitto, service: CompareService) -> Place:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint_probe, "RESOLVE_TIMEOUT_S", 0.3)
     monkeypatch.setattr(endpoint_probe, "CONNECT_TIMEOUT_S", 1.0)
-    monkeypatch.setattr(api, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(network, "_PAUSE_S", 0.01)
 
 
 def test_a_healthy_terminal_without_its_agent_has_one_warning(place: Place) -> None:
@@ -126,7 +126,7 @@ def test_api_auth_separates_wrong_clock_from_wrong_key(place: Place, monkeypatch
             return super().unix_ms() - 3_600_000
 
     monkeypatch.setattr(doctor, "BootClock", Slow)
-    found = api.auth(place.world())
+    found = network.auth(place.world())
     assert found.verdict is Verdict.FAIL and found.why.startswith("clock wrong: compare API code 9")
 
 
@@ -386,7 +386,7 @@ def test_api_auth_reads_answers_of_compareface_2020(
     def answers() -> None:
         raise failure(code, "")
 
-    found = api.auth(place.world(call_api=answers))
+    found = network.auth(place.world(call_api=answers))
     assert found.verdict == verdict and words in found.why
 
 
@@ -541,12 +541,12 @@ def test_api_that_answers_a_signed_request_late_is_slow(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The unsigned request of ``api.latency`` may still be answered at once: it is no comparison."""
-    monkeypatch.setattr(api, "_SLOW_MS", 20)
+    monkeypatch.setattr(network, "_SLOW_MS", 20)
 
     def answers() -> None:
         time.sleep(0.05)
         raise failure("FailedOperation.ImageDecodeFailed", "")
 
-    found = api.auth(place.world(call_api=answers))
+    found = network.auth(place.world(call_api=answers))
     assert found.verdict is Verdict.WARN and "answered only after" in found.why
     assert found.remedy is not None and "provider" in en(found.remedy)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.diagnostics.item import Level
+from agent.diagnostics.at_rest import Level
 from agent.diagnostics.pictures import SEARCH_MAX_BYTES
 from agent.diagnostics.privacy import audit
 from agent.errors import StorageError

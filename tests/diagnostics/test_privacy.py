@@ -21,8 +21,7 @@ from typer.testing import CliRunner
 from agent.cli import app
 from agent.config import Config
 from agent.diagnostics import at_rest, privacy
-from agent.diagnostics.at_rest import KINDS, kind_of
-from agent.diagnostics.item import Item, Level
+from agent.diagnostics.at_rest import KINDS, Item, Level, kind_of
 from agent.diagnostics.pictures import _CHUNK_BYTES, file_holds_picture, holds_picture
 from agent.diagnostics.privacy import audit, worst
 from agent.diagnostics.world import World

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from agent.cli import app
 from agent.diagnostics import endpoint_probe
-from agent.diagnostics.checks import api
+from agent.diagnostics.checks import network
 from agent.diagnostics.world import World
 from agent.resources import package_file
 from agent.root import doctor
@@ -138,7 +138,7 @@ def test_one_run_names_the_cause(
     fault: Fault, cause: str, words: str, remedy: str, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoint_probe, "RESOLVE_TIMEOUT_S", 0.3)
-    monkeypatch.setattr(api, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(network, "_PAUSE_S", 0.01)
     with ExitStack() as stack:
         world = fault(place, stack)
         monkeypatch.setattr(doctor, "make_world", lambda _path: world)

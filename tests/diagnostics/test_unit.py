@@ -11,7 +11,7 @@ import pytest
 from agent.config import Config
 from agent.config.secret_files import with_credential_sources
 from agent.diagnostics.check import Finding, Verdict
-from agent.diagnostics.checks.unit import unit
+from agent.diagnostics.checks.agent import unit
 from agent.diagnostics.world import World
 from agent.errors import ConfigError
 from tests.diagnostics.kit import Place

@@ -30,7 +30,9 @@ Sources:
 One scrape takes 0.7 ms of the agent and returns 15 kB (status document and text; median of 200 scrapes on 2
 cores of an x86 server; not measured on a Raspberry Pi).
 
-Dashboard for Grafana: [config/grafana/facepay.json](../../config/grafana/facepay.json).
+Dashboards for Grafana: [terminals](../../config/grafana/facepay.json),
+[compare services](../../config/grafana/compare.json). The metrics of the compare service:
+[compare contract](compare-contract.md).
 
 | metric | type | labels | what |
 |---|---|---|---|
@@ -41,12 +43,10 @@ The bucket bounds of `facepay_verification_seconds` are {bounds} s. The 95th per
 time: `histogram_quantile(0.95, sum by (le)
 (rate(facepay_verification_seconds_bucket{{phase="api"}}[5m])))`.
 
-Recommended alerts:
-
-- `facepay_condition{{severity="error"}} == 1` for one minute;
-- `facepay_outbox_results > 10` for ten minutes: a till does not acknowledge results;
-- `increase(facepay_api_calls_total[1d])` above the number of sales of the shop;
-- `absent(facepay_terminal_info)`.
+Alert rules for Prometheus, with the fix in each alert:
+[config/prometheus/rules.yml](../../config/prometheus/rules.yml); the jobs that they name:
+[config/prometheus/scrape.yml](../../config/prometheus/scrape.yml). An alert on cost depends on the shop:
+`increase(facepay_api_calls_total[1d])` above its number of sales.
 """
 
 

@@ -20,6 +20,7 @@ from agent.resources import data
 from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_SECRET
 from tests.brokers import Mosquitto
+from tests.commands import Command
 
 TOPICS = Topics("shop-1", "terminal-1")
 BUSY_S = 120  # an upper bound for a machine with other work; each wait ends with its event
@@ -63,17 +64,25 @@ directory = "{self.folder / "state"}"
 
 
 class Agent:
-    """`facepay run`, and its notifications to systemd."""
+    """`facepay run`, and its notifications to systemd.
 
-    def __init__(self, config: Path, prefix: tuple[str, ...] = ()) -> None:
+    ``prefix``: a program that starts it; then, and with ``fresh``, it is a new interpreter. Otherwise the
+    server of commands has imported its modules.
+    """
+
+    def __init__(self, config: Path, prefix: tuple[str, ...] = (), *, fresh: bool = False) -> None:
         self._supervisor = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         address = config.parent / f"notify-{os.urandom(4).hex()}"
         self._supervisor.bind(str(address))
         self._supervisor.setblocking(False)
         self.log = (config.parent / "agent.log").open("ab")
-        command = [*prefix, sys.executable, "-m", "agent.cli", "run", "--config", str(config)]
-        env = os.environ | {"NOTIFY_SOCKET": str(address)}
-        self.process = subprocess.Popen(command, stderr=self.log, env=env)
+        words, env = ["run", "--config", str(config)], {"NOTIFY_SOCKET": str(address)}
+        self.process: subprocess.Popen[bytes] | Command
+        if prefix or fresh:
+            command = [*prefix, sys.executable, "-m", "agent.cli", *words]
+            self.process = subprocess.Popen(command, stderr=self.log, env=os.environ | env)
+        else:
+            self.process = Command(words, stderr=self.log.fileno(), env=env)
 
     async def notified(self, notification: str) -> None:
         """Wait until the agent sends this notification to systemd."""
@@ -97,13 +106,15 @@ class Agent:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        if isinstance(self.process, Command):
+            self.process.close()
         self._supervisor.close()
         self.log.close()
 
 
 @asynccontextmanager
-async def running(config: Path) -> AsyncIterator[Agent]:
-    agent = Agent(config)
+async def running(config: Path, *, fresh: bool = False) -> AsyncIterator[Agent]:
+    agent = Agent(config, fresh=fresh)
     try:
         await agent.notified("READY=1")
         yield agent

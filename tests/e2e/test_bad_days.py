@@ -8,13 +8,13 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import commands
 from tests.e2e.agents import Place, running
 from tests.e2e.test_keys import facepay
 
@@ -33,16 +33,14 @@ def open_place(place: Place) -> Iterator[Place]:
 def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
     """A command as a user without rights. The modules are imported as root, because they must be readable."""
     code = (
-        f"import os, sys; sys.argv = ['facepay', *{arguments!r}];"
-        "from agent.cli import main; import agent.root.daemon, agent.root.doctor, agent.cli.camera_view;"
+        "import os; from agent.cli import main;"
+        "import agent.root.daemon, agent.root.doctor, agent.cli.camera_view;"
         "import encodings.idna;"
         "import agent.diagnostics.checks.table, agent.control.camera;"
         "import agent.health.metrics, agent.recorder.last;"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); main()"
     )
-    return subprocess.run(
-        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
-    )
+    return commands.facepay(*arguments, code=code)
 
 
 def doctor(config: Path) -> dict[str, dict[str, str]]:
@@ -118,6 +116,7 @@ async def test_status_and_doctor_with_a_silent_broker_report_it(place: Place) ->
                     status = await asyncio.to_thread(facepay, "status", "--config", config)
                     if "mqtt_unreachable" in status.stdout:
                         break
+                    await asyncio.sleep(0.5)
             assert status.returncode == 2 and "fix: " in status.stdout
             rows = await asyncio.to_thread(doctor, config)
             assert rows["mqtt.connect"]["verdict"] == "fail" and rows["mqtt.connect"]["fix"]

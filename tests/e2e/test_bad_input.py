@@ -7,13 +7,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import commands
 from tests.e2e.agents import ENROLLED, Agent, Place, running, till_of, until
 from tests.e2e.test_keys import SHOP, facepay
 
@@ -58,13 +58,10 @@ def start(config: Path) -> subprocess.CompletedProcess[str]:
 def as_nobody(config: Path) -> subprocess.CompletedProcess[str]:
     """`facepay run` as a user without rights. The modules are imported as root, as they must be readable."""
     code = (
-        f"import os, sys; sys.argv = ['facepay', 'run', '--config', {str(config)!r}];"
-        "from agent.cli import main; import agent.root.daemon;"
+        "import os; from agent.cli import main; import agent.root.daemon;"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); main()"
     )
-    return subprocess.run(
-        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
-    )
+    return commands.facepay("run", "--config", config, code=code)
 
 
 @pytest.fixture
@@ -89,7 +86,7 @@ async def test_unanswered_lookup_of_the_broker_delays_neither_ready_nor_the_end(
     config = place.config("empty")
     config.write_text(config.read_text().replace("[mqtt]\n", '[mqtt]\nhost = "broker.example"\ntls = true\n'))
     config.write_text(config.read_text().replace('profile = "demo"', f'profile = "shop"\n{SHOP}'))
-    async with running(config) as agent:
+    async with running(config, fresh=True) as agent:
         await asyncio.sleep(1)
         status = await asyncio.to_thread(facepay, "status", "--config", config)
         assert status.returncode <= 2, "the event loop answers"
@@ -108,7 +105,7 @@ async def test_unanswered_lookup_of_the_api_delays_neither_results_nor_the_end(
     )
     text = config.read_text().replace(place.service.url, "http://api.example:8100/face/compare")
     config.write_text(text)
-    async with running(config) as agent, till_of(place) as (till, states):
+    async with running(config, fresh=True) as agent, till_of(place) as (till, states):
         await until(states, "online")
         for _ in range(4):
             verdict = await till.ask(ENROLLED, ttl_ms=3_000)
@@ -187,6 +184,7 @@ async def test_run_without_network_is_ready(place: Place) -> None:
                 status = await asyncio.to_thread(facepay, "status", "--config", config)
                 if "mqtt_unreachable" in status.stdout:
                     break
+                await asyncio.sleep(0.5)
         assert status.returncode == 2, status
         agent.process.send_signal(signal.SIGTERM)
         assert await agent.ended(8) == 0

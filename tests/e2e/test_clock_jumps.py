@@ -48,7 +48,7 @@ async def test_requests_are_answered_with_any_wall_clock(
         before_the_agent.setenv("FAKETIME_TIMESTAMP_FILE", str(dial))
         before_the_agent.setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1")
         before_the_agent.setenv("FAKETIME_NO_CACHE", "1")
-        starting = running(place.config("one_obama_podium"))
+        starting = running(place.config("one_obama_podium"), fresh=True)
         agent = await starting.__aenter__()
     try:
         async with till_of(place) as (till, _):

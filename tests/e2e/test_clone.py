@@ -42,7 +42,7 @@ async def codes(config: Path, wanted: str) -> str:
             done = await asyncio.to_thread(facepay, "status", "--config", config)
             if wanted in done.stdout:
                 return done.stdout
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.5)
 
 
 async def test_status_of_another_terminal_with_this_name_raises_terminal_cloned(place: Place) -> None:
@@ -82,14 +82,14 @@ async def test_restart_after_kill_is_no_clone(place: Place) -> None:
 @pytest.mark.usefixtures("machine_id")
 async def test_copied_state_directory_is_reported_until_keys_bind(place: Place) -> None:
     config = place.config("empty")
-    async with running(config):
+    async with running(config, fresh=True):
         await codes(config, "ONLINE")
     mark = place.folder / "state" / machine.FILE
     mark.write_text("0" * 64)
-    async with running(config):
+    async with running(config, fresh=True):
         assert "facepay keys bind" in await codes(config, "machine_changed")
     # an interpreter of its own: only a new one loads the machine id of this test
     bind = [sys.executable, "-m", "agent.cli", "keys", "bind", "--config", str(config)]
     await asyncio.to_thread(subprocess.run, bind, check=True, capture_output=True, timeout=60)
-    async with running(config):
+    async with running(config, fresh=True):
         assert "machine_changed" not in await codes(config, "ONLINE")

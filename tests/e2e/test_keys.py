@@ -19,8 +19,8 @@ from tests.e2e.agents import ENROLLED, Place, running, till_of, until
 SHOP = 'accepted_risks = ["plain_mqtt", "plain_http_compare", "replay_camera", "liveness_off"]\n'
 
 
-def facepay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return commands.facepay(*arguments, COLUMNS="200")
+def facepay(*arguments: str | Path, answers: str = "") -> subprocess.CompletedProcess[str]:
+    return commands.facepay(*arguments, answers=answers, COLUMNS="200")
 
 
 def shop(place: Place) -> Path:

@@ -99,7 +99,7 @@ async def test_preview_is_announced_pauses_for_a_payer_and_stores_no_picture(
             async for part in parts(answer):
                 received.append((time.monotonic(), part))
 
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        async with httpx.AsyncClient(verify=False, base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             assert (await client.get("/preview.mjpg")).status_code == 401, "also on this machine"
             await logged_in(place, client)
             async with client.stream("GET", "/preview.mjpg") as answer:
@@ -149,7 +149,7 @@ async def test_flood_of_page_requests_delays_no_payment_and_no_technician(place:
         for number in range(3):
             verdict = await till.ask(ENROLLED, ttl_ms=6_000)
             assert (verdict.decision, verdict.reason) == ("match", "same_person"), number
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        async with httpx.AsyncClient(verify=False, base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             await logged_in(place, client)  # from another address than the flood
             assert (await client.get("/status.json")).status_code == 200
         assert flood.returncode is None
@@ -166,7 +166,7 @@ async def test_flood_of_page_requests_delays_no_payment_and_no_technician(place:
 async def test_login_survives_a_restart_of_the_agent(place: Place) -> None:
     port = free_port()
     config = place.config("empty", page_of(port, ""))
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    async with httpx.AsyncClient(verify=False, base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
         async with running(config):
             await logged_in(place, client)
             first = (await client.get("/status.json")).json()
@@ -181,7 +181,7 @@ async def test_login_survives_a_restart_of_the_agent(place: Place) -> None:
 async def test_the_agents_end_does_not_wait_for_its_viewers(place: Place) -> None:
     port = free_port()
     async with running(place.config("empty", page_of(port))) as agent, listening_till(place) as (_, inbox):
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with httpx.AsyncClient(verify=False, base_url=f"http://127.0.0.1:{port}") as client:
             await logged_in(place, client)
             with contextlib.suppress(httpx.HTTPError):
                 async with client.stream("GET", "/preview.mjpg") as answer:

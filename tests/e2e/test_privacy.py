@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from agent.diagnostics.item import Level
+from agent.diagnostics.at_rest import Level
 from agent.diagnostics.pictures import holds_picture
 from agent.diagnostics.privacy import audit
 from agent.messages.signing import KEY_FILE

@@ -31,7 +31,7 @@ NOT_AT_START = (
     *("agent.diagnostics.support_bundle", "agent.diagnostics.privacy", "agent.health.metrics"),
     *("agent.service", "agent.kits", "agent.demo", "picamera2", "rich", "iotcore"),
 )
-FLEET_AT_START = {"agent.fleet", "agent.fleet.machine", "agent.fleet.files"}  # detection of a copied card
+FLEET_AT_START = {"agent.fleet", "agent.fleet.machine"}  # detection of a copied card
 
 
 def loaded(place: Place) -> set[str]:
@@ -46,7 +46,7 @@ def below(modules: set[str], *packages: str) -> set[str]:
 
 async def test_what_is_not_configured_is_not_loaded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
-    async with running(place.config("empty")):
+    async with running(place.config("empty"), fresh=True):
         modules = loaded(place)
     assert {"agent.root.daemon", "agent.vision.face_analyzer", "cv2"} <= modules, (
         "otherwise this test shows nothing"
@@ -62,7 +62,7 @@ async def test_doctor_is_loaded_by_the_first_remote_diagnosis(
     Keyring(place.folder / "state", OPERATORS).trust(WHO, signer.public)
     monkeypatch.setenv("PYTHONPROFILEIMPORTTIME", "1")
     doctors = ("agent.root.remote_doctor", "agent.diagnostics.checks.table", "agent.diagnostics.checks")
-    async with running(place.config("empty")):
+    async with running(place.config("empty"), fresh=True):
         async with asyncio.timeout(60):
             while "agent.root.remote" not in loaded(place):  # noqa: ASYNC110 - another process loads it
                 await asyncio.sleep(0.05)
@@ -78,7 +78,7 @@ from types import SimpleNamespace
 from agent.config import Config
 from agent.control.status import Now
 from agent.health.counters import Counters
-from agent.root.remote import RemoteDoctor
+from agent.root.remote import diagnose
 from agent.root.wiring import BootClock
 
 class Watch:
@@ -90,7 +90,7 @@ class Watch:
 now = Now(1, (), Counters(), {}, True, 0)
 running = SimpleNamespace(reload=SimpleNamespace(config=Config()), now=lambda _clock: now)
 sys.meta_path.insert(0, Watch())
-report = asyncio.run(RemoteDoctor(running, BootClock(), None).diagnose(("sys.memory",)))
+report = asyncio.run(diagnose(running, BootClock(), None, ("sys.memory",)))
 print(report["schema"], sorted(Watch.threads))
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)

@@ -77,6 +77,6 @@ from agent.page.app import Sources, application
 from agent.page.doctor_job import DoctorJob
 from agent.page.login import SessionStore
 sessions = SessionStore(None, secure=False, now_s=time.monotonic)
-application(Sources(dict, DoctorJob(list)), sessions)  # reads all its files
+application(Sources(dict, DoctorJob(list), None, lambda _: b""), sessions)  # reads all its files
 """
     run(installed / "python", "-c", code, cwd=tmp_path)

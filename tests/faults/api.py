@@ -8,8 +8,8 @@ from tests.faults.box import API, FaultBox
 from tests.faults.fault import Fault
 
 
-def clock(offset: str) -> Callable[[FaultBox], None]:
-    return lambda box: box.clock(offset)
+def clock(offset: str, at_start: str) -> Callable[[FaultBox], None]:
+    return lambda box: box.clock(offset, at_start)
 
 
 def stub(mode: str) -> Callable[[FaultBox], None]:
@@ -63,7 +63,7 @@ API_FAULTS = (
     Fault(
         "clock_ahead",
         "Clock 2 h ahead",
-        clock("+2h"),
+        clock("+2h", at_start="+2h"),
         "api.clock",
         "ahead of the API",
         "timedatectl",
@@ -72,7 +72,7 @@ API_FAULTS = (
     Fault(
         "clock_behind",
         "Clock 2 h behind",
-        clock("-2h"),
+        clock("-2h", at_start="-2h"),
         "api.clock",
         "behind the API",
         "timedatectl",
@@ -81,7 +81,7 @@ API_FAULTS = (
     Fault(
         "clock_years_behind",
         "Clock 3 years behind",
-        clock("-1095d"),
+        clock("-1095d", at_start="+0"),
         "sys.clock",
         "never set",
         "timedatectl",

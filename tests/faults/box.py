@@ -156,7 +156,9 @@ class FaultBox:
         self.configure()
         self.do(f"systemctl --quiet enable {AGENT} && systemctl reset-failed {AGENT} || true")
         self.do(f"systemctl start {AGENT}")
-        self.box.wait_for("sh", "-c", "facepay status >/dev/null 2>&1; echo $?", answer="0", timeout_s=60)
+        shown = ("systemctl", "show", AGENT, "--property", "StatusText", "--value")  # cheaper than the status
+        self.box.wait_for(*shown, answer="serving shop-1/terminal-1", timeout_s=120)
+        self.box.wait_for("sh", "-c", "facepay status >/dev/null 2>&1; echo $?", answer="0", timeout_s=120)
 
     def heal_broker(self, acl_site: str = "shop-1", server: Pair | None = None, lines: str = "") -> None:
         """Write and start the shipped broker config for this site."""
@@ -193,7 +195,7 @@ class FaultBox:
 
     def wait_for_port(self, port: int) -> None:
         listens = f"grep -c ':{port:04X} 00000000:0000 0A' /proc/net/tcp || true"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while self.do(listens) == "0":
             assert time.monotonic() < deadline, f"no program listens on port {port}"
             time.sleep(0.1)
@@ -229,7 +231,7 @@ class FaultBox:
             f"systemctl start --no-block {AGENT}"
         )
         facts = f"systemctl show {AGENT} -p ActiveState -p SubState -p StatusText -p NRestarts"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
             found = self.do(facts)
             if "=active" in found or "config refused" in found or "NRestarts=0" not in found:
@@ -258,9 +260,12 @@ class FaultBox:
         self.configure({"camera.source": "/srv/scene.toml"})
         self.restart()
 
-    def clock(self, offset: str) -> None:
-        """The wall clock of agent and doctor jumps; the other programs keep theirs."""
-        self.write(DIAL, "+0\n")
+    def clock(self, offset: str, at_start: str) -> None:
+        """The wall clock of agent and doctor is wrong by ``at_start``, and after the start by ``offset``.
+
+        The other programs keep their clock.
+        """
+        self.write(DIAL, f"{at_start}\n")
         names = {"LD_PRELOAD": FAKETIME, "FAKETIME_TIMESTAMP_FILE": DIAL, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
         settings = [f"{name}={value}" for name, value in names.items()]
         self.drop_in("\n".join(f"Environment={each}" for each in settings))
@@ -297,7 +302,7 @@ class FaultBox:
         """The first status that contains ``words``; the last one when none does in time."""
         deadline = time.monotonic() + timeout_s
         while words not in (found := self.status()) and time.monotonic() < deadline:
-            time.sleep(0.5)
+            time.sleep(1)
         return found
 
 

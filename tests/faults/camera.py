@@ -9,7 +9,7 @@ from cv2.typing import MatLike
 
 from agent.camera.simulated.renderer import Props, SceneRenderer
 from agent.camera.simulated.scene import load_scene
-from agent.health.view_meter import VERIFICATIONS_MIN
+from agent.health.frame_meter import VERIFICATIONS_MIN
 from tests.faults.box import FaultBox
 from tests.faults.fault import Fault
 

@@ -19,10 +19,7 @@ STATUS_WITHIN_S = 90.0  # the agent checks a healthy API each minute
 OF_THE_HOST = {"sys.clock", "sys.power", "sys.thermal", "sys.memory", "sys.disk"}
 
 
-BOXES = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in RELEASES]  # one worker for each
-
-
-@pytest.fixture(scope="module", params=BOXES)
+@pytest.fixture(scope="module", params=RELEASES)
 def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultBox]:
     needs_a_debian_of_its_own(request.param)
     with fault_box(request.param, tmp_path_factory.mktemp(request.param)) as box:

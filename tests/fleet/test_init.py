@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -103,15 +102,8 @@ def test_an_invalid_config_is_not_written(place: Place, more: tuple[str, str], m
 
 def prompted(place: Place, config: Path, answers: list[str], *more: str) -> subprocess.CompletedProcess[str]:
     """`init` with the answers as lines of stdin, without its tests."""
-    command = [sys.executable, "-m", "agent.cli", "init", "--config", str(config), "--profile", "demo"]
-    return subprocess.run(
-        [*command, "--storage", str(place.folder / "state"), "--no-tests", *more],
-        input="\n".join(answers) + "\n",
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    command = ("init", "--config", config, "--profile", "demo", "--storage", place.folder / "state")
+    return facepay(*command, "--no-tests", *more, answers="\n".join(answers) + "\n")
 
 
 KEY = "a-key-that-is-not-published"
@@ -190,14 +182,7 @@ def test_each_risk_of_profile_shop_needs_its_own_confirmation(place: Place) -> N
     command[command.index("demo")] = "shop"
     for answers, code in (("\n" + "y\n" * 4, 0), ("\ny\ny\ny\nn\n", 78)):
         config.unlink(missing_ok=True)
-        done = subprocess.run(
-            [sys.executable, "-m", "agent.cli", *command, "--no-tests"],
-            input=answers,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        done = facepay(*command, "--no-tests", answers=answers)
         assert done.returncode == code, done
         assert done.stdout.count("Accept this risk?") == 4 and config.exists() == (code == 0)
     assert "shop does not run with liveness_off" in done.stderr

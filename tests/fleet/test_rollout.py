@@ -16,10 +16,10 @@ from agent.config.file import load
 from agent.errors import FleetError
 from agent.fleet import rollout
 from agent.fleet.config_bundle import Bundle, pack
-from agent.fleet.files import write_whole
 from agent.fleet.record import RolloutStore
 from agent.fleet.rollout import apply, rollback
 from agent.messages.signing import Signer
+from agent.safe_write import write_whole
 
 OPERATOR = Signer.generate()
 FIRST = 'profile = "demo"\nsite = "shop-1"\nterminal = "t-1"\n'

@@ -13,7 +13,7 @@ import numpy as np
 
 from agent.camera.errors import from_os_error
 from agent.errors import CameraError, Retry
-from agent.health.view_meter import VERIFICATIONS_MIN
+from agent.health.frame_meter import VERIFICATIONS_MIN
 from tests.health.stage import Scenario, Stage
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.health.liveness import LivenessSignal
+from agent.terminal.frame_loop import LivenessSignal
 
 
 def test_without_a_frame_there_is_no_signal() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from agent.core.reasons import FrameReason
 from agent.health.conditions_camera import CAMERA_BLURRED, CAMERA_NO_FACE, CAMERA_TOO_FAR
-from agent.health.view_meter import VERIFICATIONS_MIN, ViewMeter
+from agent.health.frame_meter import VERIFICATIONS_MIN, ViewMeter
 
 EMPTY = Counter({FrameReason.NO_PRESENCE: 50})
 USABLE = Counter({FrameReason.BLURRED: 30, FrameReason.SHOT: 1})

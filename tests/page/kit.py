@@ -94,7 +94,7 @@ class World:
     status: Callable[[], dict[str, Any]] = status
     examine: Callable[[], Rows] = lambda: [ROW]
     preview_on: bool = True
-    metrics: Callable[[Any], bytes] | None = None
+    metrics: Callable[[Any], bytes] = lambda _: b""
     token: bytes | None = b"a-token-of-the-test-0123"
 
     def sources(self) -> Sources:
@@ -119,7 +119,8 @@ class Open:
         return self.stranger(headers=BEARER | (headers or {}), **more)
 
     def stranger(self, **more: Any) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, timeout=10, **more)
+        # The page has no TLS: a client that loads no certificates saves 20 ms of CPU.
+        return httpx.AsyncClient(base_url=self.url, timeout=10, verify=False, **more)
 
 
 @asynccontextmanager

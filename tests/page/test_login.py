@@ -87,7 +87,7 @@ async def test_wrong_tokens_and_logins_are_logged(
 
 
 async def test_two_terminals_through_two_tunnels_do_not_log_each_other_out() -> None:
-    async with opened() as one, opened() as other, httpx.AsyncClient() as browser:
+    async with opened() as one, opened() as other, httpx.AsyncClient(verify=False) as browser:
         for page in (one, other):
             await browser.post(f"{page.url}/login", data={"token": page.keys.new_pass()})
         for page in (one, other):
@@ -136,7 +136,7 @@ async def test_without_a_token_file_only_a_link_opens_a_session() -> None:
     listener = Listener(application(World().sources(), keys))
     await listener.open("127.0.0.1", 0)
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.port}") as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.port}", verify=False) as client:
             for given in ("x", "None", TOKEN):
                 assert (await client.get("/status.json", headers=_bearer(given))).status_code == 401
             assert (await client.post("/login", data=FORM)).status_code == 401

@@ -43,7 +43,7 @@ async def code(browser: httpx.AsyncClient) -> int:
 
 @pytest.mark.parametrize("token", [TOKEN.encode(), None], ids=["token", "links only"])
 async def test_login_survives_a_restart(tmp_path: Path, token: bytes | None) -> None:
-    async with httpx.AsyncClient() as browser:
+    async with httpx.AsyncClient(verify=False) as browser:
         async with started(tmp_path, browser, token=token) as sessions:
             await browser.post("/login", data={"token": sessions.new_pass()})
             assert await code(browser) == 200
@@ -64,7 +64,7 @@ async def test_login_survives_a_restart(tmp_path: Path, token: bytes | None) -> 
     ids=["another token", "token removed", "another boot", "expired", "end too far away"],
 )
 async def test_change_ends_the_session(tmp_path: Path, change: dict[str, object]) -> None:
-    async with httpx.AsyncClient() as browser:
+    async with httpx.AsyncClient(verify=False) as browser:
         async with started(tmp_path, browser) as sessions:
             await browser.post("/login", data={"token": sessions.new_pass()})
         async with started(tmp_path, browser, **change):  # type: ignore[arg-type]
@@ -72,7 +72,7 @@ async def test_change_ends_the_session(tmp_path: Path, change: dict[str, object]
 
 
 async def test_new_token_ends_the_session_of_a_link_only_page(tmp_path: Path) -> None:
-    async with httpx.AsyncClient() as browser:
+    async with httpx.AsyncClient(verify=False) as browser:
         async with started(tmp_path, browser, token=None) as sessions:
             await browser.post("/login", data={"token": sessions.new_pass()})
         async with started(tmp_path, browser):
@@ -80,7 +80,7 @@ async def test_new_token_ends_the_session_of_a_link_only_page(tmp_path: Path) ->
 
 
 async def test_logout_is_final(tmp_path: Path) -> None:
-    async with httpx.AsyncClient() as browser:
+    async with httpx.AsyncClient(verify=False) as browser:
         async with started(tmp_path, browser) as sessions:
             await browser.post("/login", data={"token": sessions.new_pass()})
             kept = dict(browser.cookies)
@@ -91,7 +91,7 @@ async def test_logout_is_final(tmp_path: Path) -> None:
 
 
 async def test_file_is_private_and_opens_no_session(tmp_path: Path) -> None:
-    async with httpx.AsyncClient() as browser:
+    async with httpx.AsyncClient(verify=False) as browser:
         async with started(tmp_path, browser) as sessions:
             link = sessions.new_pass()
             await browser.post("/login", data={"token": link})
@@ -122,7 +122,7 @@ async def test_file_is_private_and_opens_no_session(tmp_path: Path) -> None:
 )
 async def test_damaged_file_is_no_session_and_no_failure(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
-    async with httpx.AsyncClient() as browser, started(tmp_path, browser) as sessions:
+    async with httpx.AsyncClient(verify=False) as browser, started(tmp_path, browser) as sessions:
         assert await code(browser) == 401
         await browser.post("/login", data={"token": sessions.new_pass()})
         assert await code(browser) == 200
@@ -131,9 +131,10 @@ async def test_damaged_file_is_no_session_and_no_failure(tmp_path: Path, content
 def test_link_at_the_files_place_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("kept")
-    (tmp_path / f"{FILE}.part").symlink_to(victim)
+    for name in (FILE, f".{FILE}.new"):
+        (tmp_path / name).symlink_to(victim)
     SessionFile(tmp_path, "boot-1").write(SavedSessions("c", {b"d": 1.0}))
-    assert victim.read_text() == "kept" and not (tmp_path / FILE).exists()
+    assert victim.read_text() == "kept" and not (tmp_path / FILE).is_symlink()
 
 
 def test_boot_id_is_that_of_the_kernel() -> None:

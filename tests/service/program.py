@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.commands import Command
 from tests.service.kit import APPID, BUCKET, SECRET_ID
 
 _SCRIPT = """
@@ -34,7 +35,7 @@ WAIT_S = 60.0
 class Program:
     """A running service. ``url`` as printed; ``log`` is the file of its stderr."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Command
     config: Path
     log: Path
     url: str = ""
@@ -75,9 +76,17 @@ def write_config(path: Path, accounts: str = "", **changes: Any) -> Path:
     return path
 
 
-def start(config: Path, log: Path, **environment: str) -> Program:
-    """Start; returns before the service is ready. Without ``LISTEN_FDS`` no descriptor is passed."""
+def start(config: Path, log: Path, *, fresh: bool = True, **environment: str) -> Program:
+    """Start; returns before the service is ready. Without ``LISTEN_FDS`` no descriptor is passed.
+
+    ``fresh``: a new interpreter, for tests of descriptors and of memory. Otherwise the server of commands
+    has imported its modules.
+    """
+    process: subprocess.Popen[bytes] | Command
     with log.open("wb") as stderr:
+        if not fresh:
+            process = Command([str(config)], stderr=stderr.fileno(), env=environment, code=_SCRIPT)
+            return Program(process, config, log)
         process = subprocess.Popen(
             [sys.executable, "-c", _SCRIPT, str(config)],
             stderr=stderr,
@@ -97,10 +106,14 @@ def until_ready(program: Program) -> Program:
 
 
 @contextlib.contextmanager
-def program(folder: Path, accounts: str = "", **changes: Any) -> Iterator[Program]:
-    made = start(write_config(folder / "service.toml", accounts, **changes), folder / "log")
+def program(folder: Path, accounts: str = "", *, fresh: bool = False, **changes: Any) -> Iterator[Program]:
+    """A service that is ready, and its end. ``fresh``: as of ``start``."""
+    config = write_config(folder / "service.toml", accounts, **changes)
+    made = start(config, folder / "log", fresh=fresh)
     try:
         yield until_ready(made)
     finally:
         made.process.kill()
         made.process.wait()
+        if isinstance(made.process, Command):
+            made.process.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
@@ -153,6 +154,22 @@ def test_command_line_overrides_the_file_and_is_checked() -> None:
 def test_check_at_start_refuses(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         check(shipped(**wrong))
+
+
+def test_certificate_with_the_key_of_another_names_the_key(
+    certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    cert_file, (_, other_key) = certificate[0], self_signed(tmp_path / "other")
+    with pytest.raises(ConfigError, match=f"key_file: {other_key}") as refused:
+        check(shipped(cert_file=cert_file, key_file=other_key))
+    assert refused.value.code == "tls_file_unusable"
+
+
+def test_pipe_as_a_secret_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="pipe"):
+        account("A", example=False, secret_key_file=tmp_path / "pipe").secret_key()
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def cut(first: bytes, second: bytes) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with program(tmp_path_factory.mktemp("service")) as made:
+    with program(tmp_path_factory.mktemp("service"), fresh=True) as made:
         post(made, **files(photo("biden_portrait"), photo("obama_portrait")))  # type: ignore[arg-type]
         yield made
 

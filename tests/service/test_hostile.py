@@ -1,4 +1,4 @@
-"""Ten thousand hostile requests: no crash, no 5xx, no logged bug, bounded memory."""
+"""Thousands of hostile requests: no crash, no 5xx, no logged bug, bounded memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from agent.service.compare_service import CompareService
 from tests.service.kit import APPID, account, files, post, running, shipped, sign
 from tests.service.pictures import bomb_png, photo, plain
 
-REQUESTS = 10_000
 GARBAGE_CONNECTIONS = 300
 SEED = 20_180_613
 PICTURES = (
@@ -85,7 +84,7 @@ def authorization(dice: random.Random, good: str) -> str:
 
 async def attack(url: str, requests: int, seed: int) -> set[int]:
     dice, good, codes = random.Random(seed), sign(), set[int]()
-    async with httpx.AsyncClient(trust_env=False, timeout=30) as http:
+    async with httpx.AsyncClient(trust_env=False, timeout=30, verify=False) as http:
         for _ in range(requests):
             headers = {
                 b"Authorization": authorization(dice, good).encode("latin-1"),
@@ -126,14 +125,18 @@ def service(monkeypatch: pytest.MonkeyPatch) -> CompareService:
     return CompareService(shipped(accounts=(rich,), body_timeout_ms=2_000))
 
 
-async def test_ten_thousand_hostile_requests(
-    service: CompareService, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    "requests",
+    [3_000, pytest.param(10_000, marks=pytest.mark.long(reason="20 s of CPU; the short run shows the same"))],
+)
+async def test_hostile_requests_leave_the_service_as_it_was(
+    service: CompareService, caplog: pytest.LogCaptureFixture, requests: int
 ) -> None:
     caplog.set_level(logging.ERROR)
     await service.start()
     await attack(service.url, 500, SEED)  # fills pools and caches before memory is compared
     before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = await asyncio.gather(*(attack(service.url, REQUESTS // 4, SEED + n) for n in range(1, 5)))
+    found = await asyncio.gather(*(attack(service.url, requests // 4, SEED + n) for n in range(1, 5)))
     for seed in range(GARBAGE_CONNECTIONS):
         await send_garbage(service.url, seed)
     grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb

@@ -171,7 +171,7 @@ def served_certificate(service: Program) -> str:
 def test_sighup_applies_accounts_and_certificate(tmp_path: Path) -> None:
     cert_file, key_file = self_signed(tmp_path)
     names = {"cert_file": f"'{cert_file}'", "key_file": f"'{key_file}'"}
-    with program(tmp_path, **names) as service:
+    with program(tmp_path, fresh=False, **names) as service:
         before = served_certificate(service)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE

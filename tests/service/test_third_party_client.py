@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 
-from agent.kits.compare.image_server import served
-from agent.kits.compare.images import Pictures
+from agent.kits.compare.images import Pictures, served
 from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_SECRET
 from tests.service.kit import APPID, BUCKET, SECRET_ID, running, shipped

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -9,15 +10,15 @@ import pytest
 
 from agent.compare.contract import ApiFailure
 from agent.compare.signature import Credential, sign
-from agent.service import auth
+from agent.service import account_limits
+from agent.service.account_limits import MemoryLimits, UsedSignatures
 from agent.service.auth import Authenticator
 from agent.service.settings import EXAMPLE_SECRET
-from agent.service.used_signatures import UsedSignatures
 from tests.service.kit import APPID, account
 
 
 def admit(checks: Authenticator, header: str) -> None:
-    checks.permit(checks.verify(header))
+    asyncio.run(checks.permit(checks.verify(header)))
 
 
 class CountingHeap(list[tuple[int, bytes]]):
@@ -60,9 +61,9 @@ def test_full_memory_refuses_new_signatures_and_keeps_the_old_ones(monkeypatch: 
             admit(checks, header(nonce))
         return caught.value.api_code, str(caught.value.cause)
 
-    monkeypatch.setattr(auth, "UsedSignatures", lambda: UsedSignatures(most=3))
+    monkeypatch.setattr(account_limits, "UsedSignatures", lambda: UsedSignatures(most=3))
     clock = [float(now_s)]
-    checks = Authenticator((account("ONCE", single_use=True),), unix_s=lambda: clock[0])
+    checks = Authenticator((account("ONCE", single_use=True),), MemoryLimits(), unix_s=lambda: clock[0])
     for nonce in range(3):
         admit(checks, header(nonce))
     assert failure_of(3) == (15, "signatures_full")
@@ -72,7 +73,8 @@ def test_full_memory_refuses_new_signatures_and_keeps_the_old_ones(monkeypatch: 
 
 
 def test_refused_request_uses_no_memory() -> None:
-    checks = Authenticator((account("ONCE", single_use=True, rate_per_s=0.001, burst=1),))
+    memory = MemoryLimits()
+    checks = Authenticator((account("ONCE", single_use=True, rate_per_s=0.001, burst=1),), memory)
     now_s = int(time.time())
     headers = [
         sign(Credential(APPID, "ONCE"), EXAMPLE_SECRET, now_s=now_s, validity_s=60, nonce=nonce)
@@ -82,4 +84,4 @@ def test_refused_request_uses_no_memory() -> None:
     for each in headers[1:]:
         with pytest.raises(ApiFailure):
             admit(checks, each)
-    assert len(checks._used["ONCE"]) == 1
+    assert len(memory._used["ONCE"]) == 1

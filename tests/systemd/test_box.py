@@ -156,14 +156,14 @@ def reload_refuses_other_changes(transcript: Transcript) -> None:
 
 def watchdog_kills_a_hung_agent(transcript: Transcript) -> None:
     transcript.do(f"systemctl kill --signal=STOP --kill-whom=main {AGENT}")
-    transcript.serving(restarts=1, within_s=60)
+    transcript.serving(restarts=1, within_s=120)
     assert any("Watchdog timeout" in line for line in transcript.lines)
     transcript.ask()
 
 
 def kill_9_is_a_restart(transcript: Transcript) -> None:
     transcript.do(f"systemctl kill --signal=KILL --kill-whom=main {AGENT}")
-    transcript.serving(restarts=2, within_s=30)
+    transcript.serving(restarts=2, within_s=90)
     transcript.ask()
 
 
@@ -200,7 +200,7 @@ def reloaded(transcript: Transcript, event: str) -> str:
     """Reload as an operator; returns the log line of the agent."""
     start = len(transcript.lines)
     transcript.do(f"systemctl reload {AGENT}")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not (answers := [line for line in transcript.lines[start:] if f": {event}" in line]):
         assert time.monotonic() < deadline, transcript.lines[start:]
         transcript.journal()

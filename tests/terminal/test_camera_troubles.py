@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.core.model import CameraHealth, Comparison, Crop, Frame
+from agent.core.model import Analysis, CameraHealth, Comparison, Crop, Frame
 from agent.core.ports import ImageSource, RequestReceived
 from agent.core.reasons import FrameReason
 from agent.errors import CameraError, CameraHung, Retry
@@ -147,6 +147,23 @@ async def test_repeated_frames_of_a_coded_stream_are_no_face_and_the_payer_is_se
         assert world.analyzer.analyses == 0 and world.terminal.conditions.active == ()
         world.terminal._frames._glance = check_frame
         assert await world.verdict() == "match/same_person"
+
+
+async def test_frame_that_repeats_a_picture_is_not_analyzed() -> None:
+    """A stream that sends each picture twice: a rule of two frames needs two pictures."""
+    world, analyzed = World(), list[int]()
+    world.terminal._frames._glance = lambda frame: replace(check_frame(frame), is_repeated=frame.seq % 2 == 0)
+    analyze = world.analyzer.analyze
+
+    def noted(frame: Frame) -> Analysis:
+        analyzed.append(frame.seq)
+        return analyze(frame)
+
+    world.analyzer.analyze = noted  # type: ignore[method-assign]
+    async with serving(world), asyncio.timeout(30):
+        await world.till.inbox.put(RequestReceived(request(budget_ms=30_000)))
+        assert await world.verdict() == "match/same_person"
+    assert len(analyzed) >= 2 and all(seq % 2 for seq in analyzed)
 
 
 class CallDuringRepeats(ScriptedCompare):

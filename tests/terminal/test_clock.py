@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.health import clock
+from agent.health import board as clock
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ PROPS = Props()
 
 
 class PlayedCamera:
-    """Delivers pictures in order, repeats the last one, and counts them."""
+    """Delivers pictures in order, then the last one with other noise, and counts them."""
 
     def __init__(self, pictures: Iterator[Pixels]) -> None:
         self._pictures = pictures
@@ -44,7 +44,9 @@ class PlayedCamera:
         self._picture = next(self._pictures, self._picture)
         self.delivered += 1
         high, wide = self._picture.shape[:2]
-        return Frame(self._picture, self.delivered, RealClock().now_ms(), wide, high)
+        live = self._picture.copy()
+        live[0, 0, 1] = 7 * self.delivered % 256  # a sensor never repeats a picture
+        return Frame(live, self.delivered, RealClock().now_ms(), wide, high)
 
     def stop(self) -> None: ...
 

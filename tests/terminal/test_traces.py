@@ -18,8 +18,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.core.steps import Limits, State, Ticked
 from agent.core.trace import Trace, replay
-from agent.demo.stage import staged
-from agent.demo.visits import VISITS
+from agent.demo.stage import VISITS, staged
 from agent.errors import StorageError
 from agent.recorder.trace_json import Recorded, from_line, to_line
 from agent.recorder.traces import FOLDER, TraceFiles, days, read

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.ports import StoredResult
-from agent.till.delivery_rules import LONGEST_PAUSE_MS, RESEND_FOR_MS, Next, Tries, next_step, pause_ms
+from agent.till.delivery import LONGEST_PAUSE_MS, RESEND_FOR_MS, Next, Tries, next_step, pause_ms
 
 MARGIN_MS = 250
 MATCH = StoredResult("till-1", "r-1", "id", 1, b"{}", True, deadline_ms=10_000)

@@ -25,8 +25,9 @@ from tests.fakes import RealClock
 pytestmark = [pytest.mark.long, pytest.mark.forged]  # the kit sends broken messages on purpose
 
 TILLS = Path(__file__).parents[2] / "docs" / "tills"
-# long: the shell till starts about twenty processes for each message
-TTL_MS, WAIT_TIMES = 15_000, WaitTimes(request_s=120.0, settle_s=8.0)
+TTL_MS, REQUEST_S = 15_000, 120.0
+# longer than the reaction of the till; the shell till starts about twenty processes for each message
+SETTLE_S = {"node": 4.0, "python": 4.0, "shell": 8.0}
 
 
 def installed(*command: str | Path, folder: Path) -> None:
@@ -65,7 +66,8 @@ def shell(folder: Path) -> list[str]:
 
 async def _examined(command: list[str], broker: Mosquitto, folder: Path, name: str) -> list[ScenarioRow]:
     topics = Topics("site", name)
-    kit = Kit(SimulatorSetup(MqttConfig(port=broker.port), topics, folder, RealClock()), "till-1", WAIT_TIMES)
+    setup = SimulatorSetup(MqttConfig(port=broker.port), topics, folder, RealClock())
+    kit = Kit(setup, "till-1", WaitTimes(request_s=REQUEST_S, settle_s=SETTLE_S[name]))
     await kit.start()
     pinned, own = folder / "terminal.pem", folder / "till.key"
     pinned.write_bytes(kit.public_key_pem)

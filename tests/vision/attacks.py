@@ -181,14 +181,18 @@ def flat_print(name: str, dice: Random, roll: float = 0.0, pitch: float = 0.0) -
     return show
 
 
-def bent_print(name: str, dice: Random) -> Show:
-    """A print around a tube of 12 to 18 cm, which turns about its axis as prompted, by 45 to 55 degrees."""
+def bent_print(name: str, dice: Random, tilt: float = 0.0) -> Show:
+    """A print around a tube of 12 to 18 cm, which turns about its axis as prompted, by 45 to 55 degrees.
+
+    ``tilt``: the axis is rolled and tilted by up to this angle, degrees.
+    """
     picture, hand = printed(name), Hand(dice.uniform(45, 55), dice.uniform(0.2, 0.5))
     radius_mm = dice.uniform(60, 90)
     distance_mm = dice.uniform(400, 540)
+    pitch, roll = (dice.uniform(-tilt, tilt) for _ in range(2)) if tilt else (0.0, 0.0)
 
     def show(state: State, _at_ms: int) -> Pixels:
-        pose = Pose(hand.follow(state) + dice.gauss(0, 0.7), dice.gauss(0, 0.7), 0.0, distance_mm)
+        pose = Pose(hand.follow(state) + dice.gauss(0, 0.7), pitch + dice.gauss(0, 0.7), roll, distance_mm)
         return noisy(bent(picture, pose, radius_mm), dice)
 
     return show

@@ -16,7 +16,8 @@ from agent.core.ports import RequestReceived
 from agent.errors import LivenessError, ModelError
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
-from agent.vision.external_liveness import ExternalLiveness, _square
+from agent.vision.crop import square_around
+from agent.vision.external_liveness import ExternalLiveness
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.core.stories import FACE, even
 from tests.fakes import EPOCH, RealClock, check_frame, request
@@ -88,7 +89,7 @@ def test_model_gets_a_square_that_contains_the_visible_face(box: Box, scale: flo
     """A clipped rectangle would be squashed into the square input of the model."""
     frame = painted(0, 0, 0)
     frame[..., 0] = np.arange(1280) % 251
-    square = _square(frame, Detection(box, FACE.landmarks, 0.9), scale)
+    square = square_around(frame, Detection(box, FACE.landmarks, 0.9), scale)
     assert square.shape[0] == square.shape[1]
     assert square.shape[0] == min(720, round(scale * max(box.width_px, box.height_px)))
     left, right = max(0.0, box.x_px), min(1280.0, box.x_px + box.width_px)
@@ -126,7 +127,7 @@ def shot_of(pixels: Pixels) -> Shot:
 
 def test_crop_of_a_refused_shot_is_never_encoded(tmp_path: Path) -> None:
     analyzer = LocalFaceAnalyzer(
-        VisionConfig(), PolicyLimits(), external_liveness=ExternalLiveness(config(tmp_path))
+        VisionConfig(), PolicyLimits(), liveness_models=(ExternalLiveness(config(tmp_path)),)
     )
     assert analyzer.crop(shot_of(painted(0, 200, 0))).jpeg.startswith(b"\xff\xd8")
     with pytest.raises(LivenessError):
@@ -146,7 +147,7 @@ async def test_on_the_terminal(
 ) -> None:
     world = World()
     real = LocalFaceAnalyzer(
-        VisionConfig(), PolicyLimits(), external_liveness=ExternalLiveness(config(tmp_path))
+        VisionConfig(), PolicyLimits(), liveness_models=(ExternalLiveness(config(tmp_path)),)
     )
     frame = painted(*colour)
     world.analyzer.crop = lambda shot: real.crop(replace(shot, frame=replace(shot.frame, pixels=frame)))  # type: ignore[method-assign]

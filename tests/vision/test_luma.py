@@ -40,6 +40,24 @@ def test_coded_stream_of_a_still_scene_is_repeated_and_frozen_only_after_its_lim
     assert not watched([*[still] * 60, empty_shop(1)], watch=LumaWatch(CODED_FROZEN_MS)).repeated_ms
 
 
+@pytest.mark.parametrize(
+    ("levels", "repeated"), [(0, True), (2, True), (3, False)], ids=["same", "encoded again", "another"]
+)
+def test_picture_within_two_levels_of_the_frame_before_is_repeated(levels: int, repeated: bool) -> None:
+    first = empty_shop()
+    second = first.copy()
+    second[:8, :8] += np.uint8(levels)
+    assert watched([empty_shop(1), first, second], every_ms=100).is_repeated is repeated
+    assert watched([first, second, first], every_ms=100).is_repeated is repeated
+    assert not watched([first], every_ms=100).is_repeated
+
+
+def test_sensor_noise_alone_is_no_repeated_picture() -> None:
+    dice, scene = np.random.default_rng(3), empty_shop().astype(np.float64)
+    noisy = [np.clip(scene + dice.normal(0, 0.7, scene.shape), 0, 255).astype(np.uint8) for _ in range(2)]
+    assert not watched(list(noisy), every_ms=100).is_repeated
+
+
 def test_black_for_two_seconds_is_covered() -> None:
     dice = np.random.default_rng(1)
     black: list[object] = [dice.integers(0, 6, (720, 1280, 3), np.uint8) for _ in range(5)]
@@ -55,7 +73,9 @@ def test_black_for_two_seconds_is_covered() -> None:
     ids=["none", "text", "float and flat", "empty", "one pixel"],
 )
 def test_invalid_pixels_count_as_black(odd: object) -> None:
-    assert watched([odd] * 5) == CameraHealth(0.0, covered=True, repeated_ms=2_000, frozen=True)
+    assert watched([odd] * 5) == CameraHealth(
+        0.0, covered=True, repeated_ms=2_000, is_repeated=True, frozen=True
+    )
 
 
 def test_frame_size_may_change() -> None:

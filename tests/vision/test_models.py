@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from agent.config import VisionConfig
 from agent.errors import ModelError
+from agent.resources import package_file
+from agent.vision import models
 from agent.vision.detector import Detector
+from agent.vision.detector_check import check_models
 from agent.vision.models import SFACE, YUNET, ModelFile, locate
 from tests.texts import en
 
@@ -57,3 +61,27 @@ def test_a_file_that_opencv_cannot_load(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as caught:
         Detector(nonsense)
     assert caught.value.code == "model_unusable"
+
+
+def test_check_models_of_the_doctor_finds_one_face() -> None:
+    assert check_models(VisionConfig()).faces == 1
+
+
+@pytest.mark.parametrize("model", [YUNET, SFACE], ids=lambda model: model.package)
+@pytest.mark.parametrize(("damage", "code"), [(True, "model_checksum"), (False, "model_missing")])
+def test_check_models_of_the_doctor_names_a_damaged_or_missing_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: ModelFile, damage: bool, code: str
+) -> None:
+    """Also the recogniser, which the agent loads only at the first comparison of two faces."""
+    bad = tmp_path / "weights.onnx"
+    if damage:
+        bad.write_bytes(locate(model).read_bytes()[:-1])
+    good = package_file
+
+    def find(package: str, relative: str) -> Path | None:
+        return (bad if damage else None) if package == model.package else good(package, relative)
+
+    monkeypatch.setattr(models, "package_file", find)
+    with pytest.raises(ModelError, match=model.name) as caught:
+        check_models(VisionConfig())
+    assert caught.value.code == code

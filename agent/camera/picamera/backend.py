@@ -9,9 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from functools import partial
 
-from agent.camera.backend import Remedies
+from agent.camera.backend import Pacer, Remedies
 from agent.camera.errors import camera_error
-from agent.camera.pacing import Pacer
 from agent.camera.picamera import errors
 from agent.camera.picamera.device import PicameraDevice
 from agent.camera.picamera.library import Library, installed
@@ -68,8 +67,7 @@ class PicameraBackend:
     def grab(self) -> Frame:
         """The next frame; waits without limit while the camera is open.
 
-        Raises:
-            CameraError: closed, or picamera2 failed.
+        Raises ``CameraError``: closed, or picamera2 failed.
         """
         while True:
             device = self._device
@@ -83,9 +81,8 @@ class PicameraBackend:
             if taken is not None:
                 self._seq += 1
                 high, wide = taken.pixels.shape[:2]
-                return Frame(
-                    taken.pixels, self._seq, taken.captured_ms, wide, high, taken.small, taken.metadata
-                )
+                more = wide, high, taken.small, taken.metadata
+                return Frame(taken.pixels, self._seq, taken.captured_ms, *more)
 
     def close(self) -> None:
         """Close within 1.5 s. A slower close is abandoned; ``open`` fails until that close has returned."""

@@ -33,8 +33,7 @@ from typing import Any
 
 from agent.camera.fitting import Pixels
 from agent.camera.picamera import errors
-from agent.camera.picamera.controls import exposure_range, keeps_pace, wanted
-from agent.camera.picamera.exposure import FaceExposure
+from agent.camera.picamera.controls import FaceExposure, exposure_range, keeps_pace, wanted
 from agent.camera.picamera.formats import Layout, bgr, checked
 from agent.camera.picamera.library import Library, constructed, drop
 from agent.camera.picamera.sensor_clock import SensorClock
@@ -46,10 +45,8 @@ _SMALL_WIDTH_PX = 320  # the detector's own default
 _WAIT_S = 1.0  # for one frame; then the request is cancelled and a new request made
 _LATE_S = 0.2  # for a request that completes while it is cancelled
 _CONTROL_REPEATS = 3
-_SHOWN_METADATA = (
-    *("ExposureTime", "AnalogueGain", "DigitalGain", "Lux"),
-    *("LensPosition", "FocusFoM", "SensorTemperature"),
-)
+_OF_LIGHT = ("ExposureTime", "AnalogueGain", "DigitalGain", "Lux")
+_SHOWN_METADATA = (*_OF_LIGHT, "LensPosition", "FocusFoM", "SensorTemperature")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,11 +221,9 @@ def same_view(small: Layout, large: Layout) -> bool:
 
 def shown(metadata: Mapping[str, Any]) -> dict[str, float]:
     """The finite numbers of ``_SHOWN_METADATA``. Each may be missing."""
-    found = {name: metadata.get(name) for name in _SHOWN_METADATA}
+    found = [(name, metadata.get(name)) for name in _SHOWN_METADATA]
     return {
-        name: float(value)
-        for name, value in found.items()
-        if isinstance(value, int | float) and math.isfinite(value)
+        name: float(value) for name, value in found if isinstance(value, int | float) and math.isfinite(value)
     }
 
 

@@ -58,18 +58,16 @@ def from_foreign(error: Exception, doing: str) -> CameraError:
 def not_installed(error: ImportError) -> CameraError:
     """The error for a missing library. No retry: only an installation helps."""
     fix = _INSTALL.get((error.name or "").split(".")[0], Text("fix.install_picamera2_library"))
-    return camera_error(
-        conditions.CAMERA_ABSENT, f"camera.kind = 'picamera2': {error}", fix=fix, retry=Retry.NEVER
-    )
+    why = f"camera.kind = 'picamera2': {error}"
+    return camera_error(conditions.CAMERA_ABSENT, why, fix=fix, retry=Retry.NEVER)
 
 
 def absent(message: str, fix: Text = _CABLE, devices: Path = Path("/dev")) -> CameraError:
     """The error for an empty camera list. libcamera lists no camera either when access is denied."""
     nodes = sorted(devices.glob("media*"))
     if nodes and not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
-        return camera_error(
-            conditions.CAMERA_DENIED, f"{message}; this user may not open {nodes[0]}", fix=_GROUP
-        )
+        why = f"{message}; this user may not open {nodes[0]}"
+        return camera_error(conditions.CAMERA_DENIED, why, fix=_GROUP)
     return camera_error(conditions.CAMERA_ABSENT, message, fix=fix)
 
 

@@ -57,8 +57,7 @@ def constructed(library: Library, source: str) -> Any:
 def number_of(listed: Sequence[Mapping[str, Any]], source: str) -> int:
     """Index in picamera2's list of the first camera, or of the camera with this number, model or id.
 
-    Raises:
-        CameraError: an empty list, or no such camera.
+    Raises ``CameraError``: an empty list, or no such camera.
     """
     if not listed:
         raise errors.absent("libcamera lists no camera")
@@ -66,9 +65,8 @@ def number_of(listed: Sequence[Mapping[str, Any]], source: str) -> int:
         if source in ("", str(number), camera.get("Model"), camera.get("Id")):
             return number
     names = ", ".join(f"{number} ({camera.get('Model')})" for number, camera in enumerate(listed))
-    raise errors.absent(
-        f"libcamera lists no camera {source!r}, but {names}", Text("fix.camera_source_unknown")
-    )
+    why = f"libcamera lists no camera {source!r}, but {names}"
+    raise errors.absent(why, Text("fix.camera_source_unknown"))
 
 
 def drop(camera: Any) -> None:

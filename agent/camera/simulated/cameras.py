@@ -7,8 +7,8 @@ from pathlib import Path
 
 import cv2
 
+from agent.camera.backend import PacedBackend
 from agent.camera.fitting import Pixels, fitted
-from agent.camera.pacing import PacedBackend
 from agent.camera.simulated.renderer import Props, SceneRenderer, SensorNoise
 from agent.camera.simulated.scene import Scene, load_scene
 from agent.config import CameraConfig

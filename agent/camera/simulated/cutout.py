@@ -81,9 +81,8 @@ def _coverage(bgr: Pixels, face: tuple[float, ...], head: float) -> Pixels:
     labels = _rough_person(small.shape[:2], tuple(number * scale for number in face), head)
     with _OPENCV_RNG:
         cv2.setRNGSeed(1)
-        cv2.grabCut(
-            small, labels, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), _ROUNDS, cv2.GC_INIT_WITH_MASK
-        )
+        models = np.zeros((1, 65)), np.zeros((1, 65))
+        cv2.grabCut(small, labels, (0, 0, 0, 0), *models, _ROUNDS, cv2.GC_INIT_WITH_MASK)
     person = _largest_piece(np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8))
     edge = np.minimum(np.arange(person.shape[1]), np.arange(person.shape[1])[::-1])
     person = person * np.clip(edge / _FEATHER, 0, 1)  # softens a shoulder at the photograph's edge

@@ -1,13 +1,31 @@
-"""Checks of the running agent: whether it answers, its config, its active conditions."""
+"""Checks of the running agent: whether it answers, its config, its active conditions, its systemd unit."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
 from agent.control.status import fingerprint
-from agent.diagnostics.check import Finding, passed, skipped, warning
+from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
 from agent.diagnostics.world import World
-from agent.errors import AgentAway
+from agent.errors import AgentAway, AgentError
 from agent.health.conditions import condition_of
 from agent.texts import Text
+
+UNIT = "facepay-agent.service"
+_FACTS = (
+    "LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,WatchdogUSec,ExecMainStatus,StatusText"
+)
+_RESTARTS_MANY = 3
+_LINES, _ERROR_MAX = "2000", 160  # lines of the journal that are read; shown characters of a line
+_KILLED = "Failed with result 'watchdog'"  # a message of systemd
+_ERRORS, _AS_JSON = ("error ", "critical "), ('"level": "error"', '"level": "critical"')
+_REPORTED = re.compile(r"[a-z]+(?:_[a-z]+)+: ")  # of a command that ends: ``code: sentence``
+_STARTED, _AGAIN = "Starting ", "Scheduled restart job"  # messages of systemd
+_CREDENTIALS_STATUS = "243"  # EXIT_CREDENTIALS of systemd.exec(5)
+_WAITS = "config refused"  # root.config_wait
+_DISABLED = "disabled"
 
 
 def status(world: World) -> Finding:
@@ -17,16 +35,9 @@ def status(world: World) -> Finding:
     except AgentAway as error:
         return warning(f"{error.code}: {error}", error.fix)
     if document["config_sha256"] != fingerprint(world.config()):
-        why = Text("why.agent.status.config_differs")
-        return warning(why, Text("fix.restart_for_changed_config"))
-    return passed(
-        Text(
-            "why.agent.status.running",
-            version=document["version"],
-            uptime_s=document["uptime_s"],
-            status=document["status"],
-        )
-    )
+        return warning(Text("why.agent.status.config_differs"), Text("fix.restart_for_changed_config"))
+    facts = {name: document[name] for name in ("version", "uptime_s", "status")}
+    return passed(Text("why.agent.status.running", **facts))
 
 
 def conditions(world: World) -> Finding:
@@ -48,3 +59,98 @@ def condition_fix(code: str) -> Text:
     """The fix of a condition of the running agent, which may be another version."""
     known = condition_of(code)
     return known.fix if known else Text("fix.other_version_running")
+
+
+def unit(world: World) -> Finding:
+    """State, restarts, watchdog, and the reason when the unit does not serve."""
+    if not (world.root / "run/systemd/system").is_dir():
+        return skipped(Text("why.service.state.no_systemd"))
+    output = world.program("systemctl", "show", UNIT, f"--property={_FACTS}")
+    if output is None:
+        return skipped(Text("why.service.state.no_answer"))
+    values = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
+    if values.get("LoadState") == "not-found":
+        return skipped(Text("why.service.state.not_installed", unit=UNIT))
+    journal = _journal(world)
+    if values.get("ActiveState") != "active":
+        return _not_active(world, values, _last_error(journal))
+    return _active(values, journal)
+
+
+def _active(values: Mapping[str, str], journal: list[str]) -> Finding:
+    look = Text("fix.read_service_log", then="facepay status")
+    kills, restarts = sum(_KILLED in line for line in journal), int(values.get("NRestarts") or 0)
+    if kills:
+        return warning(Text("why.service.state.killed", kills=kills), look)
+    if restarts >= _RESTARTS_MANY:
+        why = Text("why.service.state.restarted", restarts=restarts)
+        return warning(_with_error(why, _last_error(journal)), look)
+    if values.get("WatchdogUSec", "0") in ("0", "infinity"):
+        return warning(Text("why.service.state.no_watchdog"), Text("fix.install_shipped_unit"))
+    if values.get("UnitFileState") == _DISABLED:
+        return warning(Text("why.service.state.disabled"), Text("fix.enable_unit"))
+    return passed(Text("why.service.state.active", restarts=restarts, watchdog=values["WatchdogUSec"]))
+
+
+def _not_active(world: World, values: Mapping[str, str], error: str) -> Finding:
+    missing = [path for path in world.credentials().values() if not _is_file(path)]
+    if missing or values.get("ExecMainStatus") == _CREDENTIALS_STATUS:  # systemd starts no process then
+        path = missing[0] if missing else Path("/etc/facepay-agent/credentials")
+        fault = "missing" if missing else "unreadable"
+        why = Text(f"why.service.state.credential_{fault}", unit=UNIT, path=path)
+        return failed(why, Text("fix.credential_file_missing", path=path))
+    if values.get("StatusText", "").startswith(_WAITS):
+        return _waiting(world, values["StatusText"])
+    state = "/".join(values.get(key, "?") for key in ("ActiveState", "SubState", "Result"))
+    if values.get("UnitFileState") == _DISABLED:
+        why = Text("why.service.state.not_active_disabled", unit=UNIT, state=state)
+        return failed(_with_error(why, error), Text("fix.enable_unit"))
+    why = Text("why.service.state.not_active", unit=UNIT, state=state)
+    return failed(_with_error(why, error), Text("fix.read_service_log", then="systemctl start facepay-agent"))
+
+
+def _with_error(why: Text, error: str) -> Text:
+    return Text("why.service.state.with_error", why=why, error=error) if error else why
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:  # this user cannot see whether it exists
+        return True
+
+
+def _waiting(world: World, status: str) -> Finding:
+    """The agent waits for a correction of its config; ``config.lint`` names a fault that this user sees."""
+    try:
+        world.config()
+        world.judge()
+    except AgentError:
+        return consequence("config.lint")
+    file = world.config_file or "agent.toml"
+    denied = "Permission denied" in status
+    fix = Text("fix.config_for_service", path=file) if denied else Text("fix.config_waits")
+    return failed(f"{UNIT}: {status}", fix)
+
+
+def _journal(world: World) -> list[str]:
+    """The unit's newest lines of this boot, oldest first; empty where this user may not read them."""
+    output = world.program("journalctl", "-u", UNIT, "-b", "-n", _LINES, "-o", "cat", "--no-pager")
+    return [line.strip() for line in (output or "").splitlines()]
+
+
+def _last_error(journal: list[str]) -> str:
+    """The last error since the unit was started by a person or by the boot; empty when there is none.
+
+    systemd's own restarts are the same start: the error that ended the process is before the restart.
+    """
+    starts = [number for number, line in enumerate(journal) if line.startswith(_STARTED)]
+    first = [at for at in starts if not any(_AGAIN in line for line in journal[max(0, at - 4) : at])]
+    lines = journal[first[-1] :] if first else journal
+    errors = [line for line in lines if _is_error(line)]
+    return errors[-1][:_ERROR_MAX] if errors else ""
+
+
+def _is_error(line: str) -> bool:
+    is_logged = line.startswith(_ERRORS) or any(sign in line for sign in _AS_JSON)
+    return is_logged or _REPORTED.match(line) is not None

@@ -7,15 +7,8 @@ import stat
 from pathlib import Path
 
 from agent.config import Config
-from agent.config.secret_files import (
-    SecretState,
-    check_secret_files,
-    check_state_directory,
-    exposed_config,
-    is_credential,
-    secret_files,
-    secret_state,
-)
+from agent.config import secret_files as secrets
+from agent.config.secret_files import SecretState, secret_files, secret_state
 from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
 from agent.diagnostics.world import World
 from agent.errors import ConfigError
@@ -53,7 +46,7 @@ def files(world: World) -> Finding:
     if unreadable:
         return skipped(Text("why.keys.files.service_only", keys=", ".join(unreadable)))
     for key, path in secret_files(config).items():
-        source = world.credentials().get(path.name) if is_credential(path) else None
+        source = world.credentials().get(path.name) if secrets.is_credential(path) else None
         if source is not None and _differs(path, source):
             return failed(
                 Text("why.keys.files.changed", key_=key, source=source), Text("fix.restart_for_secret")
@@ -90,7 +83,7 @@ def permissions(world: World) -> Finding:
     that its group can change.
     """
     config = world.config()
-    check_secret_files(config)
+    secrets.check_secret_files(config)
     for key, path in secret_files(config).items():
         try:
             mode = path.stat().st_mode
@@ -100,9 +93,9 @@ def permissions(world: World) -> Finding:
             shown = f"{stat.S_IMODE(mode):04o}"
             why = Text("why.keys.permissions.secret_mode", key_=key, path=path, mode=shown)
             return failed(why, _chmod("600", path))
-    check_state_directory(config)
+    secrets.check_state_directory(config)
     file = world.config_file
-    if file is not None and (exposed := exposed_config(config, file)):
+    if file is not None and (exposed := secrets.exposed_config(config, file)):
         return warning(exposed[1], _chmod("640", exposed[0]))
     return _storage(config.storage.directory)
 

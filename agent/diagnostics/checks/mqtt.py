@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from agent.core.hosts import is_address
 from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
 from agent.diagnostics.checks.agent import condition_fix
 from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.network import endpoint as api_endpoint
 from agent.diagnostics.checks.network import unconnected, unresolved
 from agent.diagnostics.checks.tls import Keys, handshake
-from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, is_address, unverified_context
+from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, unverified_context
 from agent.diagnostics.world import World
 from agent.texts import Text
 
@@ -51,23 +52,17 @@ def reach(world: World) -> Finding:
         if reported is not None:
             why = Text("why.mqtt.connect.reported", where=where, condition=reported[1])
             return failed(why, condition_fix(reported[0]))
-        if not where.tls and _requires_tls(world, where):
-            why = Text("why.mqtt.connect.requires_tls", where=where)
-            return failed(why, Text("fix.broker_requires_tls"))
-        why = Text("why.mqtt.connect.not_connected", where=where)
-        return failed(why, Text("fix.read_broker_log"))
+        unknown = failed(Text("why.mqtt.connect.not_connected", where=where), Text("fix.read_broker_log"))
+        return _tls_fault(world, where) or unknown
     if obstacle is not None:
         return obstacle
     probe = world.broker()
     if probe.refused:
         why = Text("why.mqtt.connect.refused", where=where, reason=probe.reason)
         return failed(why, condition_fix(probe.refused))
-    if not probe.connected and not where.tls and _requires_tls(world, where):
-        why = Text("why.mqtt.connect.requires_tls", where=where)
-        return failed(why, Text("fix.broker_requires_tls"))
     if not probe.connected:
-        why = Text("why.mqtt.connect.no_answer", where=where)
-        return failed(why, Text("fix.broker_not_answering"))
+        silent = failed(Text("why.mqtt.connect.no_answer", where=where), Text("fix.broker_not_answering"))
+        return _tls_fault(world, where) or silent
     return passed(Text("why.mqtt.connect.accepted", where=where))
 
 
@@ -77,8 +72,7 @@ def roundtrip(world: World) -> Finding:
     if status is not None:
         fault = _broker_fault(status)
         if fault is not None and status["mqtt"]["connected"]:
-            why = Text("why.mqtt.roundtrip.reported", condition=fault[1])
-            return failed(why, condition_fix(fault[0]))
+            return failed(Text("why.mqtt.roundtrip.reported", condition=fault[1]), condition_fix(fault[0]))
         return skipped(Text("why.mqtt.roundtrip.connected"))
     obstacle = without_secrets(world.config(), "mqtt")
     if obstacle is not None:
@@ -91,8 +85,7 @@ def roundtrip(world: World) -> Finding:
     if probe.roundtrip_ms is None:
         return failed(Text("why.mqtt.roundtrip.unread"), _RIGHTS)
     if not probe.will_received:
-        why = Text("why.mqtt.roundtrip.no_will")
-        return warning(why, Text("fix.broker_will_refused"))
+        return warning(Text("why.mqtt.roundtrip.no_will"), Text("fix.broker_will_refused"))
     return passed(Text("why.mqtt.roundtrip.received", roundtrip_ms=probe.roundtrip_ms))
 
 
@@ -116,24 +109,25 @@ def _connection_fault(world: World, where: Endpoint) -> Finding | None:
     return None
 
 
-def _requires_tls(world: World, where: Endpoint) -> bool:
+def _tls_fault(world: World, where: Endpoint) -> Finding | None:
+    """The finding for a broker that requires TLS, which the config does not use."""
+    if where.tls:
+        return None
     try:
         with connect(addresses(world, where.host, where.port)) as plain:
             unverified_context().wrap_socket(plain, server_hostname=where.host).close()
     except OSError:
-        return False
-    return True
+        return None
+    return failed(Text("why.mqtt.connect.requires_tls", where=where), Text("fix.broker_requires_tls"))
 
 
 def _has_no_name_server(world: World) -> bool:
     """Whether the API's name has no address either; then ``net.dns`` failed."""
     api = api_endpoint(world)
-    if is_address(api.host):
-        return False
     try:
         addresses(world, api.host, api.port)
     except OSError:
-        return True
+        return not is_address(api.host)
     return False
 
 

@@ -1,19 +1,33 @@
-"""Checks of the connection to the compare API: name, port, certificate."""
+"""Checks of the compare API: name, port, certificate, clock difference, speed, signature."""
 
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 
 import certifi
 
 from agent.config.tls_files import client_context
-from agent.diagnostics.check import Finding, failed, passed, skipped
+from agent.core.hosts import is_address
+from agent.core.reasons import Reason
+from agent.diagnostics.check import Finding, failed, passed, skipped, warning
+from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.tls import URL, Keys, handshake
-from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, is_address
+from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, exchange
 from agent.diagnostics.world import World
-from agent.errors import ConfigError
+from agent.errors import CompareError, ConfigError
+from agent.health.conditions import fix_for
 from agent.texts import Text
+
+_OFF_MS, _DRIFT_MS = 60_000, 5_000  # a signature lasts 60 s
+_SLOW_MS = 1_000
+_CALLS_MAX, _PAUSE_S = 3, 0.5  # to a busy API
+
+_TIME = Text("fix.synchronise_clock")
+_NET = Text("fix.network_slow")
+_BUSY = Text("fix.api_rate_used_up")
+_NOT_THE_API = Text("fix.not_the_api")
 
 
 def endpoint(world: World) -> Endpoint:
@@ -43,8 +57,7 @@ def unresolved(host: str, error: OSError) -> Finding:
     reason = reasons.get(error.errno or 0, error.strerror or str(error))
     if isinstance(error, TimeoutError):
         reason = Text("why.net.dns.never")
-    why = Text("why.net.dns.failed", host=host, reason=reason)
-    return failed(why, Text("fix.name_not_resolved"))
+    return failed(Text("why.net.dns.failed", host=host, reason=reason), Text("fix.name_not_resolved"))
 
 
 def tcp(world: World) -> Finding:
@@ -59,8 +72,7 @@ def tcp(world: World) -> Finding:
 def unconnected(where: Endpoint, error: OSError, key: str) -> Finding:
     """No TCP connection is possible. ``key``: the config key of the address."""
     if isinstance(error, ConnectionRefusedError):  # then cable, name and route are correct
-        why = Text("why.net.tcp.refused", where=where)
-        return failed(why, Text("fix.port_refuses", key_=key))
+        return failed(Text("why.net.tcp.refused", where=where), Text("fix.port_refuses", key_=key))
     reason: object = error.strerror or error
     if isinstance(error, TimeoutError):
         reason = Text("why.net.tcp.no_answer")
@@ -74,3 +86,83 @@ def tls(world: World) -> Finding:
         return skipped(Text("why.net.tls.plain"))
     context = client_context("compare.ca_file", config.ca_file or Path(certifi.where()))  # as the agent
     return handshake(world, where, context, Keys("[compare] url", "compare.ca_file"), URL)
+
+
+def clock(world: World) -> Finding:
+    """The wall clock against the Date header. The certificate is not verified; the clock is not set."""
+    try:
+        api_ms = exchange(world, endpoint(world)).date_unix_ms
+    except OSError:
+        return skipped(Text("why.api.clock.no_answer"))
+    if api_ms is None:
+        return skipped(Text("why.api.clock.no_time"))
+    ahead_ms = world.unix_ms() - api_ms
+    side, offset_s = "ahead" if ahead_ms > 0 else "behind", f"{abs(ahead_ms) / 1e3:.0f}"
+    offset = Text(f"why.api.clock.{side}", offset_s=offset_s)
+    if abs(ahead_ms) >= _OFF_MS:
+        return failed(Text("why.api.clock.wrong", offset=offset), _TIME)
+    if abs(ahead_ms) >= _DRIFT_MS:
+        return warning(Text("why.api.clock.wrong", offset=offset), _TIME)
+    return passed(offset)
+
+
+def latency(world: World) -> Finding:
+    where = endpoint(world)
+    try:
+        took = exchange(world, where)
+    except OSError as error:
+        return failed(Text("why.api.latency.no_answer", where=where, error=error.strerror or error), _NET)
+    # without a comparison: api.auth measures a signed request
+    names = ("dns_ms", "tcp_ms", "tls_ms", "first_byte_ms")
+    phases = Text("why.api.latency.phases", **{name: getattr(took, name) for name in names})
+    if took.total_ms >= world.config().verification.ask_timeout_ms:
+        return failed(Text("why.api.latency.too_slow", phases=phases), _NET)
+    return warning(phases, _NET) if took.total_ms >= _SLOW_MS else passed(phases)
+
+
+def auth(world: World) -> Finding:
+    """A signed API call without a picture: the API refuses it, but only after it accepted the signature.
+
+    The call is free. The API checks in the documented order: signature, account and target, pictures.
+    """
+    obstacle = without_secrets(world.config(), "compare")
+    if obstacle is not None:
+        return obstacle
+    busy, began_s = 0, time.monotonic()
+    while (error := _answer(world)) is not None and error.code == Reason.COMPARE_BUSY:
+        busy += 1
+        if busy == _CALLS_MAX:
+            return failed(Text("why.api.auth.busy", busy=busy, error=error), _BUSY)
+        time.sleep(_PAUSE_S)
+        began_s = time.monotonic()
+    finding, took_ms = _interpret(error), round((time.monotonic() - began_s) * 1e3)
+    if finding.remedy is None and took_ms >= _SLOW_MS:
+        why = Text("why.api.auth.late", why=finding.reason, took_ms=took_ms)
+        finding = warning(why, Text("fix.api_slow"))
+    if busy and not finding.remedy:
+        return warning(Text("why.api.auth.busy_then", busy=busy, why=finding.reason), _BUSY)
+    return finding
+
+
+def _answer(world: World) -> CompareError | None:
+    try:
+        world.call_api()
+    except CompareError as error:
+        return error
+    return None
+
+
+def _interpret(error: CompareError | None) -> Finding:
+    if error is None:
+        return passed(Text("why.api.auth.accepted_unchecked"))
+    match error.code:
+        case Reason.FACE_UNUSABLE | Reason.REFERENCE_UNUSABLE:
+            return passed(Text("why.api.auth.accepted"))
+        case Reason.CLOCK:
+            return failed(Text("why.api.auth.clock_wrong", error=error), _TIME)
+        case Reason.COMPARE_CREDENTIALS:
+            return failed(Text("why.api.auth.key_wrong", error=error), Text("fix.api_key_wrong"))
+        case Reason.COMPARE_FAILED | Reason.COMPARE_MALFORMED if error.api_code is None:
+            return failed(Text("why.api.auth.not_the_api", error=error), _NOT_THE_API)
+        case _:
+            return failed(f"{error.code}: {error}", fix_for(error))

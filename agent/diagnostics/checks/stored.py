@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from agent.diagnostics.at_rest import Level
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
-from agent.diagnostics.item import Level
 from agent.diagnostics.privacy import audit, worst
 from agent.diagnostics.world import World
 from agent.errors import StorageError
@@ -32,8 +32,7 @@ def outbox(world: World) -> Finding:
     if probe is None:
         return passed(Text("why.outbox.state.none"))
     if probe.damage:
-        why = Text("why.outbox.state.damaged", damage=probe.damage)
-        return failed(why, Text("fix.outbox_damaged"))
+        return failed(Text("why.outbox.state.damaged", damage=probe.damage), Text("fix.outbox_damaged"))
     if probe.set_aside:
         why = Text("why.outbox.state.set_aside", count=probe.set_aside)
         return warning(why, Text("fix.damaged_outbox_files"))

@@ -8,9 +8,7 @@ from pathlib import Path
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
 from agent.errors import StatusError
-from agent.health.clock import EARLIEST_MS
-from agent.health.disk import shortage
-from agent.health.temperature import HOT_C, hottest_c
+from agent.health.board import EARLIEST_MS, HOT_C, hottest_c, shortage
 from agent.texts import Text
 
 _WARM_C = 75.0
@@ -48,8 +46,7 @@ def power(world: World) -> Finding:
     if bits & 0x1_0000:
         return warning(Text("why.sys.power.was_under_voltage", bits=f"0x{bits:x}"), _POWER)
     if bits & 0xE:
-        why = Text("why.sys.power.slowed", cause=_throttled(bits), bits=f"0x{bits:x}")
-        return warning(why, _COOL)
+        return warning(Text("why.sys.power.slowed", cause=_throttled(bits), bits=f"0x{bits:x}"), _COOL)
     if bits & 0xE_0000:
         why = Text("why.sys.power.was_slowed", cause=_throttled(bits >> 16), bits=f"0x{bits:x}")
         return warning(why, _COOL)
@@ -104,8 +101,7 @@ def _wear(root: Path, free: Text) -> Finding:
             continue  # an SD card has no such values
         spare = _number(device / "pre_eol_info") or 0
         if used >= _WORN_OUT or spare >= 0x03:
-            why = Text("why.sys.disk.worn_out", free=free, life_time=f"0x{used:02x}")
-            return failed(why, replace)
+            return failed(Text("why.sys.disk.worn_out", free=free, life_time=f"0x{used:02x}"), replace)
         if used >= _WORN or spare == 0x02:
             return warning(Text("why.sys.disk.worn", free=free, percent=used * 10), replace)
     return passed(free)

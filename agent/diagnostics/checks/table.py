@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.diagnostics.check import Check
-from agent.diagnostics.checks import agent, api, camera, config, mqtt, network, stored, system, tls, unit
+from agent.diagnostics.checks import agent, camera, config, mqtt, network, stored, system, tls
 
 LINT, STATUS = ("config.lint",), ("agent.status",)
 
@@ -13,7 +13,7 @@ CHECKS: tuple[Check, ...] = (
     Check("keys.permissions", config.permissions, LINT),
     Check("agent.status", agent.status, LINT),
     Check("agent.conditions", agent.conditions, STATUS),
-    Check("service.state", unit.unit),
+    Check("service.state", agent.unit),
     Check("model.integrity", stored.model, LINT, timeout_s=30.0),
     Check("camera.detect", camera.detect, STATUS, timeout_s=15.0),
     Check("camera.frame", camera.frame, ("camera.detect",), timeout_s=15.0),
@@ -28,10 +28,10 @@ CHECKS: tuple[Check, ...] = (
     Check("sys.clock", system.clock),
     Check("net.dns", network.dns, LINT),
     Check("net.tcp", network.tcp, ("net.dns",)),
-    Check("api.clock", api.clock, ("net.tcp", "sys.clock")),
+    Check("api.clock", network.clock, ("net.tcp", "sys.clock")),
     Check("net.tls", network.tls, ("net.tcp", "api.clock")),
-    Check("api.latency", api.latency, ("net.tls",)),
-    Check("api.auth", api.auth, ("api.latency",), 15.0),
+    Check("api.latency", network.latency, ("net.tls",)),
+    Check("api.auth", network.auth, ("api.latency",), 15.0),
     Check("mqtt.certificate", tls.own_certificate, LINT),
     Check("mqtt.tls", mqtt.tls, ("mqtt.certificate", "sys.clock"), 20.0),
     Check("mqtt.connect", mqtt.reach, (*STATUS, "mqtt.tls"), 20.0),

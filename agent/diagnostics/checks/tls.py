@@ -72,8 +72,7 @@ def own_certificate(world: World) -> Finding:
     subject = named if probe.name else Text("why.mqtt.certificate.unnamed")
     level = expiry_level(probe.ends_unix_s, now_ms)
     if level is ExpiryLevel.ENDED:
-        why = Text("why.mqtt.certificate.ended", subject=subject, ends=ends)
-        return failed(why, CERTIFICATE_ENDED.fix)
+        return failed(Text("why.mqtt.certificate.ended", subject=subject, ends=ends), CERTIFICATE_ENDED.fix)
     days = days_left(probe.ends_unix_s, now_ms)
     summary = Text("why.mqtt.certificate.ends", subject=subject, ends=ends, days=days)
     return _near(level, summary, level.condition.fix) if level.condition else passed(summary)
@@ -98,8 +97,7 @@ def _trusted(first: Certificate, now_ms: int, ca_key: str) -> Finding:
     ends = datetime.fromtimestamp(first.ends_unix_s, UTC).date()
     level = expiry_level(first.ends_unix_s, now_ms)
     if level is ExpiryLevel.ENDED:
-        why = Text("why.tls.ended", certificate=first.label, ends=ends)
-        return failed(why, _renewal(first, ca_key))
+        return failed(Text("why.tls.ended", certificate=first.label, ends=ends), _renewal(first, ca_key))
     days = days_left(first.ends_unix_s, now_ms)
     summary = Text("why.tls.ends", certificate=first.label, ends=ends, days=days)
     if level is ExpiryLevel.FAR:
@@ -130,25 +128,17 @@ def _untrusted(
         why = Text("why.tls.expired", where=where, certificate=label)
         return failed(why, _renewal(wrong[0], ca_key) if wrong else _RENEW)
     if code in _WRONG_NAMES:
-        return _other_name(_sent(world, where), where, keys)
+        chain = _sent(world, where)
+        names = ", ".join(printable(each) for each in (chain[0].names if chain else ())[:_NAMES_MAX])
+        shown = names or Text("why.tls.no_name")
+        why = Text("why.tls.other_name", where=where, certificate=_first(chain), names=shown)
+        return failed(why, Text("fix.certificate_other_name", key_=keys.address, host=where.host))
     if code in _UNKNOWN_ISSUER:
         remedy = Text("fix.issuer_unknown", ca_key=ca_key)
-        why = Text(
-            "why.tls.unknown_issuer",
-            where=where,
-            certificate=_first(_sent(world, where)),
-            error=error.verify_message,
-        )
-        return failed(why, remedy)
+        first, fault = _first(_sent(world, where)), error.verify_message
+        return failed(Text("why.tls.unknown_issuer", where=where, certificate=first, error=fault), remedy)
     remedy = Text("fix.certificate_breaks_standard") if code in _STRICT else URL
     return failed(f"{where}: {error.verify_message}", remedy)
-
-
-def _other_name(chain: Sequence[Certificate], where: Endpoint, keys: Keys) -> Finding:
-    names = ", ".join(printable(each) for each in (chain[0].names if chain else ())[:_NAMES_MAX])
-    names_text = names or Text("why.tls.no_name")
-    why = Text("why.tls.other_name", where=where, certificate=_first(chain), names=names_text)
-    return failed(why, Text("fix.certificate_other_name", key_=keys.address, host=where.host))
 
 
 def _sent(world: World, where: Endpoint) -> Sequence[Certificate]:
@@ -178,10 +168,9 @@ def _of(fields: Mapping[str, Any], place: int) -> Certificate:
     subject = {key: value for part in fields.get("subject", ()) for key, value in part}
     others = (value for _, value in fields.get("subjectAltName", ()))
     name = subject.get("commonName") or subject.get("organizationName") or next(others, "")
+    named = Text(f"why.tls.{holder}_named", name=printable(name)[:_NAME_MAX])
     return Certificate(
-        Text(f"why.tls.{holder}_named", name=printable(name)[:_NAME_MAX])
-        if name
-        else Text(f"why.tls.{holder}"),
+        named if name else Text(f"why.tls.{holder}"),
         tuple(value[:_NAME_MAX] for _, value in fields.get("subjectAltName", ())),
         ssl.cert_time_to_seconds(fields["notBefore"]),
         ssl.cert_time_to_seconds(fields["notAfter"]),

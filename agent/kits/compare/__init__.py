@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 from agent.errors import CompareError
 from agent.kits.compare import check_answers, check_errors, check_requests, check_signatures
-from agent.kits.compare.bodies import json_body
-from agent.kits.compare.probe import Account, CheckOutcome, CheckRow, Differs, NotOffered, Probe
+from agent.kits.compare.probe import Account, CheckOutcome, CheckRow, Differs, NotOffered, Probe, json_body
 
 __all__ = ["CHECKS", "NOT_CHECKED", "Account", "CheckOutcome", "CheckRow", "Probe", "run"]
 
@@ -22,8 +21,7 @@ NOT_CHECKED = "3, 12, 13, 15, 107, 108, 213, -1103, -1200: an account's or a ser
 async def run(probe: Probe, progress: Callable[[str], None] = lambda _words: None) -> tuple[CheckRow, ...]:
     """Run every check in order, with one or a few API calls each. ``progress``: called before each check.
 
-    Raises:
-        CompareError: ``compare_unreachable``: the first API call has no answer.
+    Raises ``CompareError`` (``compare_unreachable``): the first API call has no answer.
     """
     await probe.send(json_body({}), authorization="-")
     rows = []

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from functools import partial
 
-from agent.kits.compare.bodies import RequestBody, json_body, multipart
 from agent.kits.compare.check_requests import appid, files, shot
 from agent.kits.compare.images import blank_png, bomb_png, padded
-from agent.kits.compare.probe import DOWNLOAD_CODES, ContractCheck, Differs, Probe
+from agent.kits.compare.probe import (
+    DOWNLOAD_CODES,
+    ContractCheck,
+    Differs,
+    Probe,
+    RequestBody,
+    json_body,
+    multipart,
+)
 
 _OVER_6_MB = 6_300_000
 _LONGEST_URL = "http://photos.invalid/".ljust(2_048, "x")

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from agent.kits.compare.bodies import BOUNDARY, JPEG_FILE, Part, RequestBody, json_body, multipart, part
 from agent.kits.compare.images import padded
-from agent.kits.compare.probe import DOWNLOAD_CODES, ContractCheck, Differs, NotOffered, Probe
+from agent.kits.compare.probe import (
+    BOUNDARY,
+    DOWNLOAD_CODES,
+    JPEG_FILE,
+    ContractCheck,
+    Differs,
+    NotOffered,
+    Part,
+    Probe,
+    RequestBody,
+    json_body,
+    multipart,
+    part,
+)
 
 SAME_PERSON = 75.0  # "usually the same person" on the scale of the API page
-_NEARLY_6_MB = 5_800_000
 _NO_TYPE = '; filename="photo.jpg"'
 _OCTETS = "\r\nContent-Type: application/octet-stream"
-
 _QUOTED = f'multipart/form-data; charset=utf-8; boundary="{BOUNDARY}"'
 
 Form = Callable[[Probe], RequestBody]
@@ -35,6 +45,10 @@ def appid(probe: Probe, more: str = "") -> Part:
 
 def shot(probe: Probe, more: str = JPEG_FILE) -> Part:
     return part("imageA", probe.pictures.shot, more)
+
+
+def _no_face(probe: Probe) -> Part:
+    return part("imageA", probe.pictures.no_face, JPEG_FILE)
 
 
 def _reference(probe: Probe, more: str = JPEG_FILE) -> Part:
@@ -110,10 +124,7 @@ _FORMS: tuple[tuple[str, Form], ...] = (
     ("an unknown part", lambda p: multipart(part("something", "else"), appid(p), shot(p), _reference(p))),
     ("an empty url beside an image", lambda p: multipart(appid(p), shot(p), part("urlB", ""), _reference(p))),
     ("boundary in quotes, charset beside it", lambda p: RequestBody(pair(p).content, _QUOTED)),
-    (
-        "a body of nearly 6 MB",
-        lambda p: files(p, padded(p.pictures.shot, _NEARLY_6_MB), p.pictures.reference),
-    ),
+    ("a body of nearly 6 MB", lambda p: files(p, padded(p.pictures.shot, 5_800_000), p.pictures.reference)),
     ("PNG", lambda p: files(p, p.pictures.png, p.pictures.reference)),
     ("BMP", lambda p: files(p, p.pictures.bmp, p.pictures.reference)),
     ("EXIF orientation of image A", lambda p: files(p, p.pictures.rotated, p.pictures.reference)),
@@ -123,12 +134,7 @@ _FORMS: tuple[tuple[str, Form], ...] = (
     ("two urls as parts", lambda p: multipart(appid(p), _url_a(p), _url_b(p, '; filename="urlB"'))),
     ("a file and a url", lambda p: multipart(appid(p), shot(p), _url_b(p))),
     ("a url and a file", lambda p: multipart(_url_a(p), _reference(p, _NO_TYPE), appid(p))),
-    (
-        "the url wins over the image",
-        lambda p: multipart(
-            appid(p), part("imageA", p.pictures.no_face, JPEG_FILE), _url_a(p), _reference(p)
-        ),
-    ),
+    ("the url wins over the image", lambda p: multipart(appid(p), _no_face(p), _url_a(p), _reference(p))),
 )
 
 CHECKS = (

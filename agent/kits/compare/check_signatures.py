@@ -6,9 +6,8 @@ import base64
 from collections.abc import Callable, Collection
 from functools import partial
 
-from agent.kits.compare.bodies import json_body
 from agent.kits.compare.check_requests import pair
-from agent.kits.compare.probe import ContractCheck, Differs, NotOffered, Probe
+from agent.kits.compare.probe import ContractCheck, Differs, NotOffered, Probe, json_body
 
 Header = Callable[[Probe], str]
 

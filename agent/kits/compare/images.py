@@ -1,14 +1,18 @@
-"""The test images: shipped photographs, and images made without decoding a photograph."""
+"""The test images: shipped photographs, images made without decoding a photograph, and a server for both."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import struct
 import zlib
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from agent import resources
 
 _COMMENT_MAX_BYTES = 65_000
+_HEAD_TIMEOUT_S = 10
 _PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 
 
@@ -84,3 +88,27 @@ def _bmp(png: bytes) -> bytes:
         rows += line + fill
     head = struct.pack("<IiiHHIIiiII", 40, wide, high, 1, 24, 0, len(rows), 2_835, 2_835, 0, 0)
     return struct.pack("<2sIHHI", b"BM", 54 + len(rows), 0, 0, 54) + head + bytes(rows)
+
+
+@contextlib.asynccontextmanager
+async def served(pictures: Pictures) -> AsyncIterator[str]:
+    """Serve ``/shot`` and ``/reference`` on a free loopback port; yields the url without a final slash."""
+    files = {b"/shot": pictures.shot, b"/reference": pictures.reference}
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, TimeoutError, asyncio.IncompleteReadError, ValueError):
+            async with asyncio.timeout(_HEAD_TIMEOUT_S):
+                head = await reader.readuntil(b"\r\n\r\n")
+            image = files.get(head.split(b" ")[1])
+            status, body = (b"404 Not Found", b"") if image is None else (b"200 OK", image)
+            writer.write(b"HTTP/1.1 %s\r\nContent-Length: %d\r\n" % (status, len(body)))
+            writer.write(b"Content-Type: image/jpeg\r\nConnection: close\r\n\r\n" + body)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    try:
+        yield f"http://localhost:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        await server.wait_closed()

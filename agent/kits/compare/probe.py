@@ -1,4 +1,4 @@
-"""The HTTP client of the conformance kit: sends requests to one endpoint and decodes the answers."""
+"""The HTTP client of the conformance kit: request bodies as real clients send them, and decoded answers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,38 @@ import httpx
 from agent.compare.translate import FOREIGN, translate
 from agent.compare.transport import open_client, read_capped
 from agent.errors import ConfigError
-from agent.kits.compare.bodies import RequestBody
 from agent.kits.compare.images import Pictures
 
 TIMEOUT_S = 20.0
 DOWNLOAD_CODES = frozenset({-1308, -1403, -1408, -1505, -1506, -1507})
 _ANSWER_MAX_BYTES = 64 * 1024
 _RATE_LIMIT, _RATE_LIMIT_TRIES = 15, 5
+BOUNDARY = "--------------acebdf13572468"
+JPEG_FILE = '; filename="photo.jpg"\r\nContent-Type: image/jpeg'
+# The header text after "Content-Disposition: form-data; " up to the empty line, and the value.
+Part = tuple[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBody:
+    content: bytes = field(repr=False)
+    content_type: str  # empty: no Content-Type header
+
+
+def part(name: str, value: str | bytes, more: str = "") -> Part:
+    return f'name="{name}"{more}', value.encode() if isinstance(value, str) else value
+
+
+def multipart(*parts: Part, content_type: str = f"multipart/form-data;boundary={BOUNDARY}") -> RequestBody:
+    content = b"".join(
+        f"--{BOUNDARY}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + value + b"\r\n"
+        for head, value in parts
+    )
+    return RequestBody(content + f"--{BOUNDARY}--\r\n".encode(), content_type)
+
+
+def json_body(fields: dict[str, object], content_type: str = "application/json") -> RequestBody:
+    return RequestBody(json.dumps(fields).encode(), content_type)
 
 
 class CheckOutcome(StrEnum):
@@ -127,23 +152,16 @@ class Probe:
         *,
         age_s: int = 0,
         validity_s: int = 60,
-        key: bytes | None = None,
+        key: bytes = b"",
         **changes: str,
     ) -> str:
         """An ``Authorization`` value: the fields of ``order`` in that order, ``changes`` by field name."""
         now_s = int(time.time()) - age_s
-        fields = {
-            "a": self.account.appid,
-            "b": self.account.bucket,
-            "k": self.account.secret_id,
-            "e": str(now_s + validity_s),
-            "t": str(now_s),
-            "r": str(secrets.randbelow(10**9)),
-            "u": "0",
-            "f": "",
-        } | changes
+        fields = {"a": self.account.appid, "b": self.account.bucket, "k": self.account.secret_id}
+        fields |= {"e": str(now_s + validity_s), "t": str(now_s), "r": str(secrets.randbelow(10**9))}
+        fields |= {"u": "0", "f": ""} | changes
         text = "&".join(f"{name}={fields[name]}" for name in order).encode()
-        digest = hmac.digest(self.account.secret_key if key is None else key, text, hashlib.sha1)
+        digest = hmac.digest(key or self.account.secret_key, text, hashlib.sha1)
         return base64.b64encode(digest + text).decode("ascii")
 
     async def send(

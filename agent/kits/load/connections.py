@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.config import MqttConfig
 from agent.errors import TillError
-from agent.mqtt.paho_client import Message, make_properties, no_delay, subscribe, tls_context
+from agent.mqtt import paho_client
+from agent.mqtt.paho_client import ClientOptions, Message, make_client
 from agent.texts import Text
 
 KEEPALIVE_EVERY_S = 5.0
@@ -30,7 +31,7 @@ class LoadConnections:
 
     def __init__(self, config: MqttConfig) -> None:
         self._config = config
-        self._tls = tls_context(config) if config.tls else None
+        self._tls = paho_client.tls_context(config) if config.tls else None
         self._members: list[LoadConnection] = []
         self._keepalive_task: asyncio.Task[None] | None = None
 
@@ -44,7 +45,9 @@ class LoadConnections:
         """Connect and subscribe (QoS 1). Raises ``TillError`` (``link_down``) after 30 s or on a refusal."""
         if self._keepalive_task is None:
             self._keepalive_task = asyncio.create_task(self._keep_alive())
-        member = LoadConnection(client_id, filters, on_message, will, self._tls)
+        subscriptions = [(each, 1) for each in filters]
+        options = ClientOptions(client_id, subscriptions, on_message, lambda: None, will)
+        member = LoadConnection(options, self._config, self._tls)
         await member.connect(self._config)
         self._members.append(member)
         return member
@@ -73,40 +76,25 @@ class LoadConnections:
 class LoadConnection:
     """One connection. All callbacks run on the event loop."""
 
-    def __init__(
-        self,
-        client_id: str,
-        filters: Sequence[str],
-        on_message: Callable[[Message], None],
-        will: Message | None,
-        tls: ssl.SSLContext | None,
-    ) -> None:
+    def __init__(self, options: ClientOptions, config: MqttConfig, tls: ssl.SSLContext | None) -> None:
+        """``tls``: the context that all connections share."""
         self._loop = asyncio.get_running_loop()
         self._subscribed: asyncio.Future[None] = self._loop.create_future()
-        self._filters = [(each, 1) for each in filters]
+        self._filters = options.subscriptions
         self.up = False
-        client = self._client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=client_id,
-            protocol=MQTTProtocolVersion.MQTTv5,
-            reconnect_on_failure=False,
-        )
+        client = self._client = make_client(config.model_copy(update={"tls": False}), options)
         if tls is not None:
             client.tls_set_context(tls)
-        if will is not None:
-            client.will_set(will.topic, will.payload, qos=1, retain=will.retained)
         client.on_connect, client.on_disconnect = self._connected, self._disconnected
         client.on_subscribe = self._suback_received
-        client.on_message = lambda _c, _u, each: on_message(
-            Message(each.topic, bytes(each.payload), bool(each.retain))
-        )
+        client.on_message = lambda _c, _u, each: options.on_message(Message.of(each))
         client.on_socket_open, client.on_socket_close = self._socket_opened, self._socket_closed
         loop = self._loop
         client.on_socket_register_write = lambda _c, _u, sock: loop.add_writer(sock, client.loop_write)
         client.on_socket_unregister_write = self._remove_writer
 
     async def connect(self, config: MqttConfig) -> None:
-        extra = make_properties(PacketTypes.CONNECT, SessionExpiryInterval=0)
+        extra = paho_client.make_properties(PacketTypes.CONNECT, SessionExpiryInterval=0)
         try:
             self._client.connect(
                 config.host, config.port, keepalive=config.keepalive_s, clean_start=True, properties=extra
@@ -137,7 +125,7 @@ class LoadConnection:
             return
         self.up = True
         if self._filters:
-            subscribe(self._client, self._filters)
+            paho_client.subscribe(self._client, self._filters)
         else:
             self._subscribed.set_result(None)
 
@@ -157,7 +145,7 @@ class LoadConnection:
         self._loop.remove_writer(sock)
 
     def _socket_opened(self, client: Client, _u: Any, sock: Any) -> None:
-        no_delay(sock)
+        paho_client.no_delay(sock)
         self._loop.add_reader(sock, client.loop_read)
 
     def _socket_closed(self, _c: Client, _u: Any, sock: Any) -> None:

@@ -85,17 +85,14 @@ class _Terminal:
             return
         tree = json.loads(message.payload)
         self.seq += 1
+        names = ("request_id", "transaction_id", "nonce", "epoch", "ttl_ms")
         request = Request(
-            tree["request_id"],
-            till,
-            tree["transaction_id"],
-            tree["nonce"],
-            tree["epoch"],
-            tree["ttl_ms"],
-            Reference(url=tree["reference"]["url"], sha256=tree["reference"]["sha256"]),
-            "0" * 64,
-            0,
-            tree["ttl_ms"],
+            **{name: tree[name] for name in names},
+            till=till,
+            reference=Reference(**tree["reference"]),
+            payload_sha256="0" * 64,
+            received_ms=0,
+            budget_ms=tree["ttl_ms"],
         )
         result_object = Result(request, Decision.UNDECIDED, Reason.NO_FACE, 0, None, Timings(), Assurance())
         issued = Issued(str(uuid.uuid4()), self.seq, time.time_ns() // 1_000_000)
@@ -140,8 +137,7 @@ class _Till:
 async def run(config: MqttConfig, load: Load) -> LoadReport:
     """Connect the fleet, send requests for ``seconds``, wait for open requests, disconnect.
 
-    Raises:
-        TillError: the broker does not accept the connections.
+    Raises ``TillError``: the broker does not accept the connections.
     """
     fleet, signer = LoadConnections(config), Signer.generate()
     terminals = [_Terminal(number, signer) for number in range(load.terminals)]

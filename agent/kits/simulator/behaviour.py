@@ -82,7 +82,7 @@ async def _apply_fault(terminal: SimulatedTerminal, request: Request, step: Scri
         case SimulatedFault.ROTATED:
             await _rotate(terminal, stored)
         case fault:
-            await terminal.forget(stored)
+            await terminal.outbox.close_result(stored.till, stored.result_id)  # never sent again
             await _withhold(terminal, request, stored, fault)
     await _wait_for_deadline(terminal, request)
 
@@ -122,13 +122,9 @@ async def _rotate(terminal: SimulatedTerminal, stored: StoredResult) -> None:
 
 
 def _forged(true: bytes, fault: SimulatedFault, own: Signer, unknown_key: Signer) -> bytes:
-    """The payload of a match with exactly one fault, made from a true result. A till must detect the fault.
+    """The payload of a match with one fault of ``script.FORGED``; a till must detect the fault.
 
-    Args:
-        true: the payload of a result that is not a match.
-        fault: one of ``script.FORGED``.
-        own: the key that the till has pinned.
-        unknown_key: a key that the till has not pinned, or pins no longer.
+    ``true``: the payload of a result that is not a match. The till has pinned ``own``, not ``unknown_key``.
     """
     inner = json.loads(true)["result"]
     compare = {"provider": "simulated", "session_id": "", "code": 0, "threshold": 80.0, "similarity": 99.0}
@@ -154,10 +150,9 @@ def _forged(true: bytes, fault: SimulatedFault, own: Signer, unknown_key: Signer
 
 def _outcome(request: Request, step: ScriptStep) -> Result:
     decision = decision_of(step.reason)
-    similarity = SIMILARITY.get(decision)
     compared = None
-    if similarity is not None:
-        similarity = similarity if step.similarity is None else step.similarity
+    if decision in SIMILARITY:
+        similarity = SIMILARITY[decision] if step.similarity is None else step.similarity
         compared = Comparison(similarity, THRESHOLD, "simulated")
     timings = Timings(total=step.delay_ms)
     return Result(request, decision, step.reason, int(compared is not None), compared, timings, ASSURANCE)

@@ -140,10 +140,6 @@ class SimulatedTerminal:
         message = Message(self._setup.topics.verify(till, RESULT), payload, retained)
         await self.till.link.publish(message, qos=0 if retained else 1)
 
-    async def forget(self, stored: StoredResult) -> None:
-        """Never send the result again, acknowledged or not."""
-        await self.outbox.close_result(stored.till, stored.result_id)
-
     async def refuse(
         self, request: Request, refusal: Refusal, detail: str, result_id: str | None = None
     ) -> None:
@@ -165,9 +161,8 @@ class SimulatedTerminal:
             place_required=True,
             wall_ms=self.clock.unix_ms,  # the till under test runs on this machine and has the same clock
         )
-        self._till = MqttTill(
-            mqtt, self.identity, rules, self.outbox, setup.clock, margin_ms=MARGIN_MS, state_facts=facts
-        )
+        parts = (mqtt, self.identity, rules, self.outbox, setup.clock)
+        self._till = MqttTill(*parts, margin_ms=MARGIN_MS, state_facts=facts)
         await self._till.start()
         self._serving = asyncio.create_task(self._serve(self._till))
 

@@ -59,15 +59,6 @@ class OpenRequest:
         return cls(expected, deadline_s=now_s + request["ttl_ms"] / 1e3)
 
 
-def json_object(raw: bytes | str) -> dict[str, Any] | None:
-    """The JSON object; None: not UTF-8 (a lone surrogate), invalid JSON, or another JSON type."""
-    try:
-        tree = strict_json.loads(raw.encode() if isinstance(raw, str) else raw)
-    except ValueError:
-        return None
-    return tree if isinstance(tree, dict) else None
-
-
 def judge(
     envelope: dict[str, Any],
     opened: OpenRequest | None,

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.config import MqttConfig
+from agent.core.strict_json import json_object
 from agent.errors import TillError
-from agent.kits.till.acceptance import Acceptance, OpenRequest, Unused, json_object, judge
-from agent.kits.till.reachability import Reachability
+from agent.kits.till.acceptance import Acceptance, OpenRequest, Unused, judge
 from agent.kits.till.request import check_size, new_request, reference_of
+from agent.kits.till.watcher import Reachability
 from agent.log import facts
 from agent.messages.encode import envelope
 from agent.messages.rotation import Pinned

@@ -52,6 +52,5 @@ def check_size(size: int, state: dict[str, Any]) -> None:
 
 
 def _too_large(message: str) -> TillError:
-    return TillError(
-        message, code="request_too_large", fix=Text("fix.photo_too_large", image_max_bytes=IMAGE_MAX_BYTES)
-    )
+    fix = Text("fix.photo_too_large", image_max_bytes=IMAGE_MAX_BYTES)
+    return TillError(message, code="request_too_large", fix=fix)

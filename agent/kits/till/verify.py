@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.core import strict_json
+from agent.core.strict_json import json_object
 from agent.errors import TillError
-from agent.kits.till.acceptance import OpenRequest, Unused, json_object, judge
+from agent.kits.till.acceptance import OpenRequest, Unused, judge
 from agent.messages.rotation import Pinned
 from agent.messages.signing import PublicKey
 from agent.texts import Text

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.core.model import Request
+from agent.core.strict_json import json_object
 from agent.errors import TillError
 from agent.kits.simulator.proxy import TcpProxy
 from agent.kits.simulator.script import ScriptStep, SimulatedFault
 from agent.kits.simulator.simulator import Simulator
 from agent.kits.simulator.terminal import SimulatorSetup
-from agent.kits.till.acceptance import json_object
 from agent.kits.till.watcher import Watcher
 from agent.kits.till_conformance import rules
 from agent.messages import topics

@@ -73,9 +73,8 @@ SCENARIOS = (
     _scenario("match", "a good match", None),
     _scenario("no_match", "another person", Rule.MATCH_ONLY, reason=Reason.DIFFERENT_PERSON),
     _scenario("undecided", "no face", Rule.MATCH_ONLY, reason=Reason.NO_FACE),
-    _scenario(
-        "unknown_decision", "a signed unknown decision", Rule.MATCH_ONLY, Fault.UNKNOWN_DECISION, acked=False
-    ),
+    _scenario("unknown_decision", "a signed unknown decision", Rule.MATCH_ONLY, Fault.UNKNOWN_DECISION,
+              acked=False),
     _scenario("busy", "the terminal refuses", Rule.MATCH_ONLY, Fault.BUSY, acked=False),
     _scenario("silent", "no answer at all", Rule.MATCH_ONLY, Fault.SILENT, acked=False),
     _scenario("expired", "only the event result_expired", Rule.MATCH_ONLY, Fault.EXPIRED),
@@ -90,39 +89,23 @@ SCENARIOS = (
     _scenario("wrong_epoch", "a match of another epoch", Rule.EPOCH, Fault.WRONG_EPOCH),
     _scenario("duplicate", "a match, twice", None, Fault.DUPLICATE),
     _scenario("late", "a match after ttl_ms", Rule.LATE, Fault.LATE),
-    Scenario(
-        "reorder",
-        "a match that comes while the next request is open",
-        (
-            ScriptStep(fault=Fault.REORDER, delay_ms=100),
-            ScriptStep(reason=Reason.DIFFERENT_PERSON, delay_ms=100),
-        ),
-        (Rule.LATE, Rule.REQUEST_ID),
-    ),
+    Scenario("reorder", "a match that comes while the next request is open",
+             (ScriptStep(fault=Fault.REORDER, delay_ms=100),
+              ScriptStep(reason=Reason.DIFFERENT_PERSON, delay_ms=100)), (Rule.LATE, Rule.REQUEST_ID)),
     _scenario("cancel", "a match after your cancel", Rule.CANCELLED, Fault.IGNORES_CANCEL),
-    _scenario(
-        "retained", "your link is cut; a match is retained", Rule.RETAINED, Fault.RETAINED, acked=False
-    ),
+    _scenario("retained", "your link is cut; a match is retained", Rule.RETAINED, Fault.RETAINED,
+              acked=False),
     _scenario("crash", "a match; the terminal crashes, and sends it again", None, Fault.CRASH),
     _scenario("restart", "a good match after that restart, with its new epoch", None),
-    _scenario(
-        "interrupted",
-        "the terminal crashes before the result; its next process answers with your request's epoch",
-        Rule.MATCH_ONLY,
-        Fault.CRASH_EARLY,
-    ),
-    _scenario(
-        "rotated",
-        "the terminal restarts with a new key; a stored no_match has the old signature",
-        Rule.MATCH_ONLY,
-        Fault.ROTATED,
-        Reason.DIFFERENT_PERSON,
-    ),
+    _scenario("interrupted",
+              "the terminal crashes before the result; its next process answers with your request's epoch",
+              Rule.MATCH_ONLY, Fault.CRASH_EARLY),
+    _scenario("rotated", "the terminal restarts with a new key; a stored no_match has the old signature",
+              Rule.MATCH_ONLY, Fault.ROTATED, Reason.DIFFERENT_PERSON),
     _scenario("new_key", "a good match with the new key's signature", None),
-    _scenario(
-        "old_key", "a match of the new epoch with the old key's signature", Rule.ROTATION, Fault.OLD_KEY
-    ),
-)
+    _scenario("old_key", "a match of the new epoch with the old key's signature", Rule.ROTATION,
+              Fault.OLD_KEY),
+)  # fmt: skip
 
 
 def pick(names: Sequence[str] | None) -> tuple[Scenario, ...]:
@@ -195,9 +178,7 @@ def _payment_rules(scenario: Scenario, observation: TillObservation) -> list[Rul
         elif rule is None and times != 1:
             rules.append(Rule.ONCE if times else Rule.PAYS)
     others = set(observation.paid) - set(observation.requests)
-    return rules + [
-        Rule.LATE if request_id in observation.earlier else Rule.REQUEST_ID for request_id in others
-    ]
+    return rules + [Rule.LATE if each in observation.earlier else Rule.REQUEST_ID for each in others]
 
 
 def _why_not_played(scenario: Scenario, observation: TillObservation) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.camera.picamera.exposure import FaceExposure
+from agent.camera.picamera.controls import FaceExposure
 from agent.core.model import FaceLight
 
 STEP_MS = 1_000  # longer than the effect of a step takes

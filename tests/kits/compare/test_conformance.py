@@ -11,9 +11,8 @@ import pytest
 
 from agent.errors import CompareUnreachable, ConfigError
 from agent.kits.compare import CHECKS, Account, CheckOutcome, CheckRow, Probe, run
-from agent.kits.compare.bodies import RequestBody
-from agent.kits.compare.image_server import served
-from agent.kits.compare.images import Pictures, padded
+from agent.kits.compare.images import Pictures, padded, served
+from agent.kits.compare.probe import RequestBody
 from agent.service.compare_service import CompareService
 from agent.service.image_decoder import decode
 from agent.service.settings import EXAMPLE_SECRET

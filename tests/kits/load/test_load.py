@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +14,7 @@ from agent.errors import TillError
 from agent.kits.load import connections, load
 from agent.kits.load.load import Load, run
 from tests.brokers import Mosquitto, free_port
+from tests.commands import facepay
 from tests.texts import zh
 
 
@@ -51,15 +49,8 @@ async def test_a_broker_that_never_answers_times_out(monkeypatch: pytest.MonkeyP
 
 
 def test_the_command_prints_the_report(broker: Mosquitto) -> None:
-    command = [sys.executable, "-m", "agent.cli", "till", "load", "--json", "--port", str(broker.port)]
-    done = subprocess.run(
-        [*command, "--terminals", "3", "--rate", "20", "--seconds", "1"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=os.environ,
-    )
+    command = ("till", "load", "--json", "--port", str(broker.port))
+    done = facepay(*command, "--terminals", "3", "--rate", "20", "--seconds", "1")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["requests"], report["lost"]) == (20, 0)

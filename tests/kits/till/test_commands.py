@@ -3,38 +3,53 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
 from agent.kits.till_conformance.rules import SCENARIOS
 from agent.messages.signing import KEY_FILE, PublicKey, Signer
+from tests import commands
 from tests.brokers import Mosquitto, free_port
 from tests.contract import golden
 from tests.kits.till_conformance.reference_till import ReferenceTill
 
-FACEPAY = [sys.executable, "-W", "error", "-m", "agent.cli"]
+facepay = partial(commands.facepay, PYTHONWARNINGS="error")
 
 
-def facepay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [*FACEPAY, *map(str, arguments)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+@dataclass(frozen=True)
+class Running:
+    """A command that runs, and the other ends of its outputs."""
+
+    command: commands.Command
+    stdout: TextIO
+    stderr: TextIO
 
 
 @contextmanager
-def running(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
-    command = [*FACEPAY, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+def running(*arguments: str | Path) -> Iterator[Running]:
+    (out, its_out), (err, its_err) = os.pipe(), os.pipe()
+    words, strict = list(map(str, arguments)), {"PYTHONWARNINGS": "error"}
+    with (
+        os.fdopen(out, encoding="utf-8") as stdout,
+        os.fdopen(err, encoding="utf-8") as stderr,
+        commands.Command(words, stdout=its_out, stderr=its_err, env=strict) as command,
+    ):
+        os.close(its_out)
+        os.close(its_err)
         try:
-            yield process
+            yield Running(command, stdout, stderr)
         finally:
-            process.kill()
+            command.kill()
+            command.wait()
 
 
 def wait_for(path: Path) -> bytes:
@@ -59,8 +74,8 @@ def test_simulate_answers_a_request_and_the_captured_result_verifies(
         completed = facepay("till", "ask", photo, "--key", pem, *options)
         assert completed.returncode == 0, completed.stderr
         assert "match/same_person" in completed.stdout and "signature valid" in completed.stdout
-        output, errors = simulator.communicate(timeout=30)
-    assert simulator.returncode == 0, errors
+        assert simulator.command.wait(30) == 0, simulator.stderr.read()
+        output = simulator.stdout.read()
     lines = [json.loads(line) for line in output.splitlines()]
     wire = {line["topic"].rsplit("/", 1)[1]: line["payload"] for line in lines}
     assert {"state", "request", "event", "result", "ack"} <= set(wire)
@@ -134,7 +149,6 @@ def test_ack_reaches_the_terminal(broker: Mosquitto, tmp_path: Path) -> None:
         wait_for(pem)
         done = facepay("till", "ack", golden.RESULT_ID, *options)
         assert (done.returncode, done.stdout) == (0, f"acknowledged {golden.RESULT_ID}\n"), done.stderr
-        assert simulator.stdout is not None
         lines = iter(simulator.stdout.readline, "")
         assert any("/ack " in line and golden.RESULT_ID in line for line in lines)
     done = facepay("till", "ack", "the-last-one")
@@ -149,20 +163,17 @@ def test_conformance_reports_the_scenarios_of_a_till(broker: Mosquitto, tmp_path
     options = ("--port", str(broker.port), "--listen", str(listen), "--settle-ms", "200", "--terminal", "kit")
     only = ("--only", "match", "--only", "wrong_nonce", "--wait-s", "20", "--json")
     with running("till", "conformance", "--key", pem, *only, *options) as kit:
-        assert kit.stderr is not None
         assert f"127.0.0.1:{listen}" in kit.stderr.readline()
         till = ReferenceTill(listen, wait_for(pem), ("site", "kit", "till-1"), ttl_ms=1_500)
         till.start()
         drained = threading.Thread(target=kit.stderr.read)
         drained.start()
         try:
-            assert kit.stdout is not None
             report = json.loads(kit.stdout.read())
         finally:
             till.stop()
             drained.join()
-        kit.wait(10)
-    assert kit.returncode == 0, report
+        assert kit.command.wait(10) == 0, report
     assert report["passed"]
     assert [row["scenario"] for row in report["scenarios"]] == ["match", "wrong_nonce"]
 

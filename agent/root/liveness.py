@@ -1,0 +1,36 @@
+"""The liveness checks of a config. For composition roots only."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from agent.config import Config
+from agent.core.model import LivenessCheck
+from agent.vision.external_liveness import ExternalLiveness
+from agent.vision.passive.passive_liveness import PassiveLiveness
+from agent.vision.shot_checks import LivenessModel
+
+
+def has_liveness(config: Config) -> bool:
+    return config.liveness.mode != "off"
+
+
+def make_liveness_models(config: Config) -> tuple[LivenessModel, ...]:
+    """Raises ``ModelError``."""
+    veto, models = config.liveness.veto, list[LivenessModel]()
+    match config.liveness.passive:
+        case "off":
+            pass
+        case "minifasnet":
+            models.append(PassiveLiveness(config.storage.directory, config.liveness.passive_threshold))
+        case unwired:
+            assert_never(unwired)
+    if veto is not None:
+        models.append(ExternalLiveness(veto))
+    return tuple(models)
+
+
+def liveness_checks(config: Config) -> tuple[LivenessCheck, ...]:
+    """The checks that a match needs with this config."""
+    checks: tuple[LivenessCheck, ...] = ("motion", "identity") if has_liveness(config) else ()
+    return checks if config.liveness.passive == "off" else (*checks, "passive")

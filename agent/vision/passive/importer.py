@@ -1,0 +1,59 @@
+"""Import of an official weight file: check, read, build, test, write. Nothing in the file is executed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from agent.errors import ModelError
+from agent.safe_open import read_plain
+from agent.texts import Text
+from agent.vision.passive.minifasnet import to_onnx
+from agent.vision.passive.official import FOLDER, OFFICIAL, Weights
+from agent.vision.passive.passive_liveness import Network
+from agent.vision.passive.torch_file import MAX_BYTES, read_tensors
+
+_FIX = Text("fix.liveness_weights_wrong")
+
+
+def read_weights(path: Path, official: tuple[Weights, ...] = OFFICIAL) -> tuple[Weights, bytes]:
+    """The official file that ``path`` is, and its network as ONNX, tested against the recorded scores.
+
+    Raises:
+        ModelError: ``model_missing`` (not readable, or too large), ``model_checksum`` (none of the official
+            files) or ``model_unusable``.
+    """
+    try:
+        raw = read_plain(path, MAX_BYTES, links=True)
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror}", code="model_missing", fix=_FIX) from error
+    found = hashlib.sha256(raw).hexdigest()
+    weights = next((each for each in official if each.sha256 == found), None)
+    if weights is None:
+        why = f"{path} has sha256 {found} and is none of: {', '.join(each.file for each in official)}"
+        raise ModelError(why, code="model_checksum", fix=_FIX)
+    onnx = to_onnx(read_tensors(raw))
+    Network(onnx, weights)
+    return weights, onnx
+
+
+def store(weights: Weights, onnx: bytes, directory: Path) -> Path:
+    """Write the network below the state directory, readable for its owner only. Raises ``OSError``."""
+    folder = directory / FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    target = folder / weights.onnx_file
+    part = target.with_name(f"{target.name}.new")
+    part.unlink(missing_ok=True)
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(onnx)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(target)
+    return target
+
+
+def missing(directory: Path, official: tuple[Weights, ...] = OFFICIAL) -> tuple[str, ...]:
+    """The official files that are not imported yet."""
+    return tuple(each.file for each in official if not (directory / FOLDER / each.onnx_file).exists())

@@ -1,0 +1,224 @@
+"""Weights in the file format of PyTorch before version 1.6, read without PyTorch. Nothing is executed.
+
+The file is a series of five pickles (magic number, format version, machine, names with tensors, keys of the
+storages), followed by the numbers of each storage. A pickle is a program for a stack machine, and the machine
+of Python's ``pickle`` calls any function that the program names. So this module has a machine of its own: it
+knows the few instructions that such a file needs, it calls nothing, and it refuses every other instruction
+and every other name. Sizes are checked before memory is used.
+
+Source: ``torch.save(..., _use_new_zipfile_serialization=False)``; ``pickletools`` documents the instructions.
+"""
+
+from __future__ import annotations
+
+import io
+import pickletools  # parses only; it executes nothing
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.errors import ModelError
+from agent.texts import Text
+
+Tensors = dict[str, NDArray[np.float32]]
+
+MAX_BYTES = 8_000_000  # the official files have 1.9 MB
+_MAX_INSTRUCTIONS = 100_000
+_MAX_DIMENSIONS = 4
+_MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
+_NUMBER_BYTES = {"torch FloatStorage": 4, "torch LongStorage": 8}
+_DICT, _TENSOR = "collections OrderedDict", "torch._utils _rebuild_tensor_v2"
+_NAMES = frozenset({*_NUMBER_BYTES, _DICT, _TENSOR})
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    "EMPTY_DICT": dict,
+    "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple,
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+}
+_MARK = object()
+_MAX_SHOWN = 100  # characters of a name in an error
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """A function or class that the file names. It is never looked up."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Storage:
+    key: str
+    kind: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Tensor:
+    storage: _Storage
+    offset: int
+    size: tuple[int, ...]
+
+
+def read_tensors(raw: bytes) -> Tensors:
+    """The float tensors of a file, by name. Tensors of whole numbers are left out.
+
+    Raises:
+        ModelError: ``model_unusable``, the file is larger than 8 MB, has another format, or contains an
+        instruction or a name that weights do not need.
+    """
+    if len(raw) > MAX_BYTES:
+        raise _wrong(f"{len(raw)} bytes, more than {MAX_BYTES}")
+    stream = io.BytesIO(raw)
+    magic, version, machine, named, keys = (_Machine(stream).run() for _ in range(5))
+    if (magic, version) != (_MAGIC, _VERSION) or not isinstance(machine, dict):
+        raise _wrong("not a file of PyTorch's format before 1.6")
+    if machine.get("little_endian") is not True or not isinstance(named, dict) or not isinstance(keys, list):
+        raise _wrong("not a file of named tensors")
+    tensors = {str(name): each for name, each in named.items() if type(name) is str and type(each) is _Tensor}
+    if len(tensors) != len(named) or not all(type(key) is str for key in keys):
+        raise _wrong("an entry is no named tensor")
+    storages = {each.storage.key: each.storage for each in tensors.values()}
+    if any(storages[each.storage.key] != each.storage for each in tensors.values()):
+        raise _wrong("a storage has two sizes")
+    numbers = _read_storages(stream, keys, storages)
+    return {
+        name: numbers[each.storage.key][each.offset : each.offset + prod(each.size)].reshape(each.size)
+        for name, each in tensors.items()
+        if each.storage.key in numbers
+    }
+
+
+def _read_storages(stream: io.BytesIO, keys: list[str], known: dict[str, _Storage]) -> Tensors:
+    """The numbers of each float storage. The file must end after the last storage."""
+    if sorted(keys) != sorted(known):
+        raise _wrong("the list of storages differs from the tensors")
+    found: Tensors = {}
+    for key in keys:
+        storage = known[key]
+        size = storage.count * _NUMBER_BYTES[storage.kind]
+        count, body = stream.read(8), stream.read(size)
+        if len(body) != size or int.from_bytes(count, "little") != storage.count:
+            raise _wrong("a storage is cut short or has another size")
+        if storage.kind == "torch FloatStorage":
+            found[key] = np.frombuffer(body, "<f4").astype(np.float32)
+    if stream.read(1):
+        raise _wrong("bytes after the last storage")
+    return found
+
+
+class _Machine:
+    """Runs one pickle. Values are numbers, texts, tuples, lists, dicts and the three classes above."""
+
+    def __init__(self, stream: io.BytesIO) -> None:
+        self._stream = stream
+        self._stack: list[Any] = []
+        self._memo: dict[int, Any] = {}
+
+    def run(self) -> Any:
+        """The value of the pickle. Raises ``ModelError``."""
+        try:
+            for number, (code, argument, _) in enumerate(pickletools.genops(self._stream)):
+                if number >= _MAX_INSTRUCTIONS:
+                    raise _wrong("too many instructions")
+                if code.name == "STOP":
+                    return self._stack.pop()
+                self._step(code.name, argument)
+        except (ValueError, LookupError, TypeError, OverflowError, DeprecationWarning) as error:
+            raise _wrong(f"damaged: {type(error).__name__}") from error
+        raise _wrong("damaged: no end")
+
+    def _step(self, name: str, argument: Any) -> None:
+        stack = self._stack
+        match name:
+            case "PROTO":
+                pass
+            case "EMPTY_DICT" | "EMPTY_LIST" | "EMPTY_TUPLE" | "NONE" | "NEWTRUE" | "NEWFALSE":
+                stack.append(_CONSTANTS[name]())
+            case "BINUNICODE" | "BININT" | "BININT1" | "BININT2" | "LONG1":
+                stack.append(argument)
+            case "MARK":
+                stack.append(_MARK)
+            case "BINPUT" | "LONG_BINPUT":
+                self._memo[argument] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(self._memo[argument])
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                count = int(name[-1])
+                stack[-count:] = [tuple(stack[-count:])]
+            case "TUPLE":
+                stack.append(tuple(self._to_mark()))
+            case "APPENDS":
+                items = self._to_mark()
+                self._top(list).extend(items)
+            case "SETITEM" | "SETITEMS":
+                items = self._to_mark() if name == "SETITEMS" else [stack.pop() for _ in range(2)][::-1]
+                self._top(dict).update(zip(items[::2], items[1::2], strict=True))
+            case "BUILD":  # version numbers of the layers
+                stack.pop()
+                self._top(dict)
+            case "GLOBAL" if argument in _NAMES:
+                stack.append(_Name(argument))
+            case "GLOBAL" | "STACK_GLOBAL" | "INST":
+                raise _wrong(f"wants to run {str(argument or name)[:_MAX_SHOWN]!r}")
+            case "BINPERSID":
+                stack.append(_storage(stack.pop()))
+            case "REDUCE":
+                arguments = stack.pop()
+                stack.append(_made(stack.pop(), arguments))
+            case _:
+                raise _wrong(f"instruction {name}")
+
+    def _to_mark(self) -> list[Any]:
+        start = len(self._stack) - 1 - self._stack[::-1].index(_MARK)
+        items = self._stack[start + 1 :]
+        del self._stack[start:]
+        return items
+
+    def _top(self, kind: type) -> Any:
+        if type(self._stack[-1]) is not kind:
+            raise _wrong("an instruction for another kind of value")
+        return self._stack[-1]
+
+
+def _storage(value: Any) -> _Storage:
+    match value:
+        case ("storage", _Name(kind), str(key), str(), int(count), None) if (
+            kind in _NUMBER_BYTES and 0 < count <= MAX_BYTES
+        ):
+            return _Storage(key, kind, count)
+    raise _wrong("a storage of another form")
+
+
+def _made(name: Any, arguments: Any) -> Any:
+    """The value of the two calls that are allowed. Nothing is called: both are known."""
+    match name, arguments:
+        case _Name("collections OrderedDict"), ():
+            return {}
+        case _Name("torch._utils _rebuild_tensor_v2"), (
+            _Storage() as storage,
+            int(offset),
+            tuple(size),
+            tuple(stride),
+            *_,
+        ) if _is_plain(storage, offset, size, stride):
+            return _Tensor(storage, offset, size)
+    raise _wrong("a tensor of another form, or a call of a value")
+
+
+def _is_plain(storage: _Storage, offset: int, size: tuple[Any, ...], stride: tuple[Any, ...]) -> bool:
+    """Whether the tensor is a contiguous part of its storage."""
+    if len(size) > _MAX_DIMENSIONS or not all(type(each) is int and each > 0 for each in size):
+        return False
+    contiguous = tuple(prod(size[axis + 1 :]) for axis in range(len(size)))
+    return stride == contiguous and offset >= 0 and offset + prod(size) <= storage.count
+
+
+def _wrong(why: str) -> ModelError:
+    return ModelError(f"liveness weights: {why}", fix=Text("fix.liveness_weights_wrong"))

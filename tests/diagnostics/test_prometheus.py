@@ -1,0 +1,98 @@
+"""The alert rules and dashboards for Prometheus and Grafana use metrics that exist, with their labels."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from agent.health.conditions import CONDITIONS
+from agent.health.metrics import METRICS
+from tests.service.kit import files, post, running, shipped
+from tests.service.pictures import photo, plain
+
+ROOT = Path(__file__).parents[2]
+PROMETHEUS = ROOT / "config" / "prometheus"
+DASHBOARD = ROOT / "config" / "grafana" / "compare.json"
+RULES_TEST = Path(__file__).parent / "rules_test.yml"
+PROMTOOL = shutil.which("promtool")
+NAME = re.compile(r"\b(?:facepay|process)_[a-z_]+")
+
+
+@pytest.fixture(scope="module")
+def samples() -> Iterator[dict[str, set[str]]]:
+    """Sample name to label names, of a service that answered once with success and once with a failure."""
+    with running(shipped()) as service, httpx.Client(trust_env=False) as http:
+        post(service, **files(photo("obama_portrait"), photo("obama_podium")))
+        post(service, **files(plain(300, 300), photo("obama_portrait")))
+        text = http.get(service.url.replace("/face/compare", "/metrics")).text
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    yield found
+
+
+def rules() -> list[dict[str, Any]]:
+    groups = yaml.safe_load((PROMETHEUS / "rules.yml").read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def queries() -> list[str]:
+    board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+    return [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+
+
+def test_dashboard_of_the_service_queries_its_metrics_and_shows_all(samples: dict[str, set[str]]) -> None:
+    queried = {name for query in queries() for name in NAME.findall(query)}
+    assert queried <= set(samples), queried - set(samples)
+    ends = re.compile(r"_(bucket|sum|count|total|created)$")
+    assert {ends.sub("", name) for name in samples} == {ends.sub("", name) for name in queried}
+
+
+def test_queries_use_labels_that_exist(samples: dict[str, set[str]]) -> None:
+    known = set().union(*samples.values(), *(metric.labels for metric in METRICS)) | {"instance", "job", "le"}
+    for query in [*queries(), *(rule["expr"] for rule in rules())]:
+        for group in re.findall(r"\{([^}]*)\}|\bby \(([^)]*)\)", query):
+            for label in re.findall(r"([a-z_0-9]+)\s*(?:[=!]~?|,|$)", "".join(group)):
+                assert label in known, f"{label} in {query}"
+
+
+def test_rules_use_metrics_that_exist_and_name_a_fix(samples: dict[str, set[str]]) -> None:
+    terminal = {metric.name for metric in METRICS}
+    for rule in rules():
+        assert set(NAME.findall(rule["expr"])) <= set(samples) | terminal, rule["alert"]
+        assert rule["annotations"]["summary"] and rule["annotations"]["fix"], rule["alert"]
+        for page in re.findall(r"docs/[\w/.-]+\.md", rule["annotations"]["fix"]):
+            assert (ROOT / page).is_file(), page
+
+
+def test_each_condition_raises_one_of_the_alerts() -> None:
+    alerts = {re.search(r'severity="(\w+)"', rule["expr"]) for rule in rules()}
+    assert {found.group(1) for found in alerts if found} == {each.severity for each in CONDITIONS.values()}
+
+
+def test_the_jobs_of_the_rules_are_the_jobs_of_the_scrape_config() -> None:
+    scrape = yaml.safe_load((PROMETHEUS / "scrape.yml").read_text(encoding="utf-8"))
+    jobs = {job["job_name"] for job in scrape["scrape_configs"]}
+    assert {job for rule in rules() for job in re.findall(r'job="([^"]+)"', rule["expr"])} == jobs
+
+
+@pytest.mark.long
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed: make promtool, as root")
+@pytest.mark.parametrize(
+    "words", [("check", "rules", PROMETHEUS / "rules.yml"), ("test", "rules", RULES_TEST)]
+)
+def test_promtool_accepts_the_rules_and_their_alerts(words: tuple[str | Path, ...]) -> None:
+    done = subprocess.run([str(PROMTOOL), *map(str, words)], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,29 @@
+"""SFace for the services of one test process: checked for each service, loaded once."""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+
+from agent.vision.embedding import Embedder, Pixels, Vector
+from agent.vision.models import SFACE, locate
+
+
+@cache
+def _loaded() -> Embedder:
+    return Embedder()
+
+
+class LoadedOnce(Embedder):
+    """Stands for an ``Embedder``. The network is shared: one call at a time, also from several services."""
+
+    _one_call = threading.Lock()
+
+    def __init__(self) -> None:
+        locate(SFACE)
+        with self._one_call:
+            self._net = _loaded()._net
+
+    def describe(self, aligned: Pixels) -> Vector | None:
+        with self._one_call:
+            return super().describe(aligned)
