@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -92,7 +93,7 @@ def health_facts(now: Now) -> dict[str, Any]:
 
 def pace_text(pace: Pace) -> Text:
     """One sentence about the measured speed and the pace."""
-    look = "?" if pace.look_ms is None else f"{pace.look_ms:.0f}"
+    look = "?" if pace.look_ms is None or math.isnan(pace.look_ms) else f"{pace.look_ms:.0f}"
     return Text("why.camera.speed.pace", look_ms=look, fps=f"{pace.fps:g}", width_px=pace.width_px)
 
 

@@ -16,8 +16,9 @@ of the period is for capture, measures, crop and messages. If no step fits, the 
 | 8 | 0.5 | 1 | none |
 
 A smaller input finds far faces later, so the rate goes down to 10 first. The rate of 1 is the lowest one that
-was tried with the rules of continuity. The whole frame is searched at least every 300 ms at every step,
-because a second person must not stay undetected for longer: this gives the share of followed frames.
+was tried with the rules of continuity. The whole frame is searched at least every 300 ms, because a second
+person must not stay undetected for longer. At 3 frames a second and below, each analyzed frame is a whole
+one, and the period is the longest time without a search.
 """
 
 from __future__ import annotations
