@@ -94,7 +94,7 @@ def health_facts(now: Now) -> dict[str, Any]:
 def pace_text(pace: Pace) -> Text:
     """One sentence about the measured speed and the pace."""
     look = "?" if pace.look_ms is None or math.isnan(pace.look_ms) else f"{pace.look_ms:.0f}"
-    return Text("why.camera.speed.pace", look_ms=look, fps=f"{pace.fps:g}", width_px=pace.width_px)
+    return Text("camera.pace", look_ms=look, fps=f"{pace.fps:g}", width_px=pace.width_px)
 
 
 def _pace(pace: Pace) -> dict[str, Any]:
