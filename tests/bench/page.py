@@ -28,6 +28,10 @@ a second core; the table then contains "not measured" and the notes contain the 
 addresses, paths or pictures. Attach the file to a report. A file in tests/bench/results/ becomes a part of
 this page with `make docs`.
 
+`make test-long` also compares [counts of instructions](../../tests/bench/counts.json) with those of the
+repository: a change of more than 3 % fails with the name of the count. Counts do not depend on the load of
+the machine. `python -m tests.bench.counts` prints them, `--write` replaces the file.
+
 The parts are the real ones: detector, outbox on disk with `synchronous=FULL`, mosquitto, HTTP, signatures.
 The camera is simulated. The API is simulated where the response time must be known.
 
