@@ -36,6 +36,9 @@ from tests.brokers import Mosquitto
 
 COUNTS = Path(__file__).parent / "counts.json"
 CHANGE_MAX = 0.03
+# Printed and not judged: the jobs of the agent in real time run more often during a slow count. Two runs of
+# one checkout differed by 39 % (idle frame) and 14 % (request); all other counts by 0.3 % at most.
+UNSTABLE = ("one idle frame", "request")
 _LIBRARIES = (
     "opencv-python-headless",
     "numpy",
@@ -71,11 +74,11 @@ class Change:
 
 
 def changes(before: Counts, after: Counts) -> list[Change]:
-    """Every count that changed by more than 3 %, or is new. A count that was not measured is no change."""
+    """Every stable count that changed by more than 3 %, or is new. A count that was not measured is none."""
     return [
         Change(name, before.get(name, 0), count)
         for name, count in after.items()
-        if abs(count - before.get(name, 0)) > CHANGE_MAX * before.get(name, 0)
+        if name not in UNSTABLE and abs(count - before.get(name, 0)) > CHANGE_MAX * before.get(name, 0)
     ]
 
 
