@@ -21,8 +21,7 @@ from agent.compare.codes import REFERENCE_FLAG, SHOT_FLAG
 from agent.compare.contract import ApiFailure
 from agent.log import bounded_facts, facts
 from agent.service import forms
-from agent.service.account_limits import AccountLimits, MemoryLimits
-from agent.service.auth import Authenticator
+from agent.service.auth import Authenticator, limits_of
 from agent.service.causes import Cause
 from agent.service.download import Downloader
 from agent.service.front import Call, Front
@@ -36,6 +35,9 @@ log = logging.getLogger(__name__)
 
 _BUSY, _INVALID, _INTERNAL, _NO_IMAGE = 15, 21, 213, -1300
 _DRAIN_S = 2.0
+# Clients that send the next request at once would otherwise use the CPU time of the comparisons.
+_PAUSE_S = 0.25
+_PAUSED = (Cause.QUEUE_LENGTH, Cause.QUEUE_TIME)
 _CLOSE = {"Connection": "close"}
 _Found = TypeVar("_Found")
 
@@ -55,7 +57,7 @@ class CompareApi:
             answer_within_s=config.answer_within_ms / 1e3,
             waited=stats.queue_wait.observe,
         )
-        self.limits = _limits_of(config)
+        self.limits = limits_of(config)
         self.authenticator = Authenticator(config.accounts, self.limits)
         self.is_stopping = False
         self._config = config
@@ -130,6 +132,10 @@ class CompareApi:
             pictures = await _unless_gone(call.request, self._pictures(call, front, form))
             form = None  # the pool owns both pictures now
             return await _unless_gone(call.request, self.pool.compare(*pictures, call.begun_s))
+        except ApiFailure as failure:
+            if failure.cause in _PAUSED:
+                await asyncio.sleep(_PAUSE_S)
+            raise
         finally:
             if form is not None:
                 form.wipe()
@@ -197,12 +203,3 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, _Found]) -> _
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _limits_of(config: ServiceConfig) -> AccountLimits:
-    """The limits of ``[shared]``, or of this process. Raises ``ConfigError``: unusable password file."""
-    if not config.shared.url:
-        return MemoryLimits()
-    from agent.service.shared_limits import SharedLimits  # loads the client of the store
-
-    return SharedLimits(config.shared)

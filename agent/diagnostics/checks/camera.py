@@ -9,14 +9,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from agent.control.status import pace_text
+from agent.core.pace import Pace, choose
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
 from agent.errors import CameraError
 from agent.health import conditions_camera as conditions
 from agent.health.probe_results import MountingReading
+from agent.health.video_names import stable_name
 from agent.texts import Text
 
 _SLOW_SHARE = 0.7  # of camera.fps
+_USUAL_FPS = 5.0  # below this rate a track breaks often and needs an embedding
 _LEAST_FPS = 1.0  # the lowest rate that was tried with the continuity rules (docs/explanation/seeing.md)
 _DARK, _BRIGHT = 40.0, 215.0  # mean brightness, 0–255
 _BLURRED = 5.0  # sharpness 0–100 of a whole scene; an empty wall is no sharper, so this only warns
@@ -29,11 +33,16 @@ def detect(world: World) -> Finding:
         codes = {each["code"] for each in status["conditions"]}
         condition = next((each for each in conditions.NO_PICTURE if each.code in codes), None)
         if condition is None:
-            return passed(Text("why.camera.detect.in_use", kind=status["camera"]["kind"]))
+            return _shared_name(world) or passed(
+                Text("why.camera.detect.in_use", kind=status["camera"]["kind"])
+            )
         why = Text("why.camera.detect.no_pictures", code=condition.code)
         return _device_fault(world) or failed(why, condition.fix)
     fault = _device_fault(world)
-    return fault or passed(Text("why.camera.detect.opens", kind=camera.kind, frames=world.camera().frames))
+    if fault is not None:
+        return fault
+    opens = Text("why.camera.detect.opens", kind=camera.kind, frames=world.camera().frames)
+    return _shared_name(world) or passed(opens)
 
 
 def _device_fault(world: World) -> Finding | None:
@@ -53,6 +62,19 @@ def _device_fault(world: World) -> Finding | None:
             remedy = Text("fix.end_other_program", pid=pid)
             return failed(Text("why.camera.detect.busy", device=device, name=name, pid=pid), remedy)
     return None
+
+
+def _shared_name(world: World) -> Finding | None:
+    """A name by id that several cameras share: after the next start it may lead to another camera."""
+    source = Path(world.config().camera.source)
+    if world.config().camera.kind != "v4l2" or source.parent != Path("/dev/v4l/by-id"):
+        return None
+    link = world.root / source.relative_to("/")
+    stable = stable_name(world.root, link)
+    if stable.parent == link.parent:
+        return None
+    remedy = Text("fix.use_camera_path", name=Path("/") / stable.relative_to(world.root))
+    return warning(Text("why.camera.detect.shared", device=source), remedy)
 
 
 def _holders(root: Path, device: Path) -> list[tuple[int, str]]:
@@ -89,6 +111,25 @@ def frame(world: World) -> Finding:
         why = Text("why.camera.frame.too_slow", rate=rate, least=f"{_LEAST_FPS:g}")
         return failed(why, Text("fix.reduce_load"))
     return warning(rate, Text("fix.reduce_load")) if fps < _SLOW_SHARE * config.fps else passed(rate)
+
+
+def speed(world: World) -> Finding:
+    """The measured time of a detection, and the width and the rate that are served with it."""
+    status, config = world.running(), world.config()
+    if status is not None and status.get("pace") is None:
+        return skipped(Text("why.camera.speed.not_yet"))
+    if status is not None:
+        pace = Pace(*(status["pace"][name] for name in ("width_px", "fps", "look_ms", "reduced")))
+    else:
+        look_ms = world.model().look_ms
+        width_px, fps = config.vision.detector_width_px, config.camera.fps
+        pace = choose(look_ms, width_px, fps) if config.vision.adapt else Pace(width_px, fps, look_ms)
+    result = pace_text(pace)
+    return (
+        passed(result)
+        if pace.fps >= min(_USUAL_FPS, config.camera.fps)
+        else warning(result, Text("fix.reduce_load"))
+    )
 
 
 def light(world: World) -> Finding:
