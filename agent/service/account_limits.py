@@ -15,7 +15,7 @@ from agent.core.rate import TokenBucket
 from agent.service.causes import Cause
 from agent.service.settings import AccountConfig, ServiceConfig
 
-REPLAY, TOO_OFTEN = 13, 15
+EXPIRED, REPLAY, TOO_OFTEN = 9, 13, 15
 USED_MAX = 100_000  # entries of one account: 15 MB, or an hour of signatures at 28 requests per second
 
 
@@ -28,7 +28,8 @@ class AccountLimits(Protocol):
         """Use one call of the account, and the signature of a single-use account. Times in unix seconds.
 
         Raises:
-            ApiFailure: 13, the signature was used; 15, no call is left. Neither uses anything.
+            ApiFailure: 13, the signature was used; 15, no call is left; 9, the signature has expired by the
+                clock of a shared store. None of them uses anything.
         """
         ...
 

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from agent.compare.contract import ApiFailure
 from agent.compare.signature import VALIDITY_MAX_S, Signed, is_genuine, parse
 from agent.errors import ConfigError
-from agent.service.account_limits import AccountLimits
+from agent.service.account_limits import EXPIRED, AccountLimits
 from agent.service.causes import Cause
 from agent.service.settings import AccountConfig
 
-_ACCOUNT, _TARGET, _EXPIRED, _NO_APPID, _NO_SECRET_ID = 3, 6, 9, 10, 11
+_ACCOUNT, _TARGET, _NO_APPID, _NO_SECRET_ID = 3, 6, 10, 11
 _NOT_ITS_SECRET_ID, _FORGED, _NO_BUCKET, _NO_KEY = 12, 14, 16, 107
 _FUTURE_MAX_S = 300  # accepted clock difference of a signature that is valid for the full 90 days
 
@@ -60,9 +60,9 @@ class Authenticator:
         account = self._accounts[signed.secret_id]
         now_s = self._unix_s()
         if now_s > signed.expires_s:
-            raise ApiFailure(_EXPIRED, cause=Cause.EXPIRED)
+            raise ApiFailure(EXPIRED, cause=Cause.EXPIRED)
         if signed.expires_s > now_s + VALIDITY_MAX_S + _FUTURE_MAX_S:
-            raise ApiFailure(_EXPIRED, cause=Cause.FAR_FUTURE)
+            raise ApiFailure(EXPIRED, cause=Cause.FAR_FUTURE)
         if account.suspended:
             raise ApiFailure(_ACCOUNT)
         await self._limits.take(account, signed.digest, signed.expires_s, now_s)
