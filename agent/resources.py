@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 _PACKAGE = Path(__file__).parent
+_PACKAGED_DOCUMENTS = Path("/usr/share/doc/facepay-agent")
 
 
 def data(name: str) -> Path:
@@ -17,6 +18,12 @@ def config_file(name: str) -> Path:
     """Path of a shipped config default. The wheel contains ``config/`` as ``agent/data/config``."""
     installed = _PACKAGE / "data" / "config" / name
     return installed if installed.exists() else _PACKAGE.parent / "config" / name
+
+
+def documents() -> Path:
+    """The folder that contains ``docs/``: the source tree, else that of the Debian package. May not exist."""
+    source = _PACKAGE.parent
+    return source if (source / "docs" / "reference").is_dir() else _PACKAGED_DOCUMENTS
 
 
 def package_file(package: str, relative: str) -> Path | None:

@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 LOCK = HERE / "lock" / "terminal.txt"
 OPT = Path("opt/facepay-agent")
-EXTRAS = "service,terminal"
+EXTRAS = "service-opencv,terminal"
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 # package that is needed only for its model weights -> the shipped files; its code is not shipped

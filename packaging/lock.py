@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "packaging" / "lock"
 # name of a lock -> its extras. A later lock uses the versions of the earlier locks.
 LOCKS = {
-    "terminal": ("service", "terminal"),
+    "terminal": ("service-opencv", "terminal"),
     "demo": ("demo",),
     "dev": ("dev",),
     "bench": ("bench",),

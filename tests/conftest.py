@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -45,11 +46,13 @@ def pytest_collection_finish() -> None:
 def sface_loaded_once() -> Iterator[None]:
     """SFace loaded once for all compare services of this process, which takes 0.3 s of CPU."""
     with pytest.MonkeyPatch.context() as patch:
-        if "agent.service.recogniser" in sys.modules:
-            from agent.service import recogniser
+        if "agent.service.networks" in sys.modules:
+            from agent.service import networks
+            from agent.service.openvino_networks import OpenVino
             from tests.service.loaded_once import LoadedOnce
 
-            patch.setattr(recogniser, "Embedder", LoadedOnce)
+            patch.setattr(networks, "Embedder", LoadedOnce)
+            patch.setattr(networks, "OpenVino", cache(OpenVino))
         yield
 
 

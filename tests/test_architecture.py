@@ -25,7 +25,7 @@ FENCES = {
     "paho": ("mqtt/*.py", "kits/load/connections.py"),
     "sqlite3": ("outbox/*.py",),
     "joserfc": ("messages/signing.py",),
-    "cryptography": ("messages/signing.py", "mqtt/certificate.py", "fleet/csr.py"),
+    "cryptography": ("messages/signing.py", "mqtt/certificate.py", "fleet/csr.py", "config/ca_rules.py"),
     "httpx": (
         "compare/*.py",
         "kits/compare/*.py",
@@ -35,6 +35,7 @@ FENCES = {
         "fleet/enrolment.py",
     ),
     "cv2": ("camera/*.py", "vision/*.py", "live_view/*.py", "service/*.py"),
+    "openvino": ("service/openvino_networks.py",),
     "picamera2": ("camera/picamera/library.py",),
     "libcamera": (),
     "starlette": ("service/*.py", "page/*.py", "http_listener.py"),

@@ -23,6 +23,7 @@ from agent.root.judge import judged
 from agent.toml_layers import layers
 from tests.commands import facepay
 from tests.fleet.test_rollout import FakeTerminal
+from tests.texts import en, zh
 
 DEMO = 'profile = "demo"\nsite = "a"\nterminal = "t"\n[mqtt]\nport = 1\nkeepalive_s = 20\n'
 
@@ -113,7 +114,8 @@ def test_a_secret_in_a_readable_file_is_reported_with_the_name_of_this_file(conf
     config.chmod(0o640)
     file.chmod(0o644)
     exposed = exposed_config(load(config, Config), config)
-    assert exposed is not None and exposed[0] == file and "camera.source" in exposed[1]
+    assert exposed is not None and exposed[0] == file and "camera.source" in en(exposed[1])
+    assert "camera.source" in zh(exposed[1]) and en(exposed[1]) != zh(exposed[1])
     file.chmod(0o640)
     config.chmod(0o644)
     assert exposed_config(load(config, Config), config) is None

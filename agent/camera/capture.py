@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from agent.camera.backend import CameraBackend
+from agent.camera.lit_frames import LitFrames
 from agent.camera.orientation import AS_CAPTURED, Orientation
 from agent.camera.recovery import STABLE_MS, CapturePhase, CaptureStatus
 from agent.core.model import Frame
@@ -33,7 +34,7 @@ class Capture:
     def __init__(self, backend: CameraBackend, clock: Clock, orientation: Orientation = AS_CAPTURED) -> None:
         self._backend = backend
         self._clock = clock
-        self._orientation = orientation
+        self._grab = _frames_of(backend, orientation)
         self._lock = threading.Lock()
         self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._ended = threading.Event()
@@ -131,7 +132,7 @@ class Capture:
             self._begin(CapturePhase.GRABBING)
             self.opened.set()
             while not self._ended.is_set():
-                frame = self._orientation.upright(self._backend.grab())
+                frame = self._grab()
                 if self._clock.now_ms() - self._status.since_ms >= STABLE_MS:
                     self._failures = 0
                     self._status = replace(self._status, stalls=0)
@@ -177,3 +178,9 @@ class Capture:
         call = in_thread(name, work)
         self._calls = [*self._hanging_calls(), call]
         return call
+
+
+def _frames_of(backend: CameraBackend, orientation: Orientation) -> Callable[[], Frame]:
+    """A function that grabs the next lit frame and turns it upright."""
+    lit = LitFrames()
+    return lambda: orientation.upright(lit.next(backend.grab))

@@ -12,7 +12,7 @@ import typer
 from agent.cli.options import AsJson, ConfigFile
 from agent.errors import ConfigError
 from agent.resources import config_file
-from agent.texts import Text, lines
+from agent.texts import Text, beside, lines, named
 from agent.toml_layers import layers, merged
 
 if TYPE_CHECKING:
@@ -77,12 +77,16 @@ def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     loaded = judged(path, complete=True)
     name = f"{loaded.site}/{loaded.terminal}"
     exposed = exposed_config(loaded, path)
-    warning = exposed[1] if exposed else ""
-    facts = {"file": str(path), "ok": True, "profile": loaded.profile, "terminal": name, "warning": warning}
-    print(json.dumps(facts) if as_json else f"{path}: valid (profile {loaded.profile}, {name})")
+    facts = {"file": str(path), "ok": True, "profile": loaded.profile, "terminal": name}
+    facts |= named("warning", exposed[1] if exposed else None)
+    print(
+        json.dumps(facts, ensure_ascii=False)
+        if as_json
+        else f"{path}: valid (profile {loaded.profile}, {name})"
+    )
     if exposed and not as_json:
         fix = lines(Text("fix.run_command", command=f"chmod o= {exposed[0]}"), "fix")
-        print("\n".join([f"warning: {warning}", *fix]))
+        print("\n".join([f"warning: {beside(exposed[1])}", *fix]))
 
 
 @app.command("show", epilog="Example:  facepay config show --config agent.toml --json")

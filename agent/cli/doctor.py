@@ -17,6 +17,7 @@ from agent.cli.options import AsJson, ConfigFile, grouped, pem, read_file
 from agent.cli.till_options import IdentityOptions, Place, TerminalOptions, broker_of, topics_of
 from agent.cli.waiting import Spinner, paint
 from agent.log import printable
+from agent.resources import documents
 from agent.texts import Text, beside, fields, labelled
 
 if TYPE_CHECKING:
@@ -120,6 +121,8 @@ def show_row(row: Mapping[str, Any], print_line: Callable[[str], None] = print) 
     reasons = {field: row.get(field) for field in fields("why") if row.get(field) != row["why"]}
     for line in [*labelled("why", reasons), *labelled("fix", row)]:
         print_line(f"    {printable(line)}")
+    if row.get("docs"):
+        print_line(f"    docs: {printable(str(documents() / row['docs']))}")
 
 
 @remote.command(

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from agent.fleet.places import TerminalPaths
 
 _API = "http://127.0.0.1:8100/face/compare"
-_BY_ID = "/dev/v4l/by-id/"
 _PI = Path("/proc/device-tree/model")
 
 # question -> the starts of the messages that refuse its answer
@@ -138,14 +137,17 @@ def _found(field: str, known: Answers, value: str) -> Answers:
 
 
 def _camera_here() -> str:
-    """The only USB camera of this machine as an answer; empty: none, or several."""
+    """The only USB camera of this machine as an answer; empty: none, or several, which are printed."""
     from agent.camera.v4l2.devices import Devices
 
     try:
-        name = Devices().only()
+        found = [f"v4l2:{device.name}" for device in Devices().cameras() if device.usb]
     except AgentError:
         return ""
-    return f"v4l2:{name}" if name.startswith(_BY_ID) else ""
+    if len(found) > 1:
+        print(beside(Text("prompt.several_cameras")))
+        print("\n".join(f"  {printable(name)}" for name in found))
+    return found[0] if len(found) == 1 else ""
 
 
 def _account_here(api: str, places: TerminalPaths) -> dict[str, str]:

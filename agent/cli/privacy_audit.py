@@ -48,8 +48,8 @@ def _show(item: Item) -> None:
     size = f"{item.size_bytes:,} bytes" if item.mode else ""
     about = ", ".join(filter(None, (item.mode, item.owner, size, _age(item.age_s))))
     print(paint(f"{mark} {item.path}" + (f"  ({about})" if about else ""), colour))
-    if item.finding:
-        typer.echo(f"    finding: {item.finding}")
+    if item.finding is not None:
+        typer.echo("\n".join(f"    {line}" for line in lines(item.finding, "finding")))
     if item.remedy is not None:
         typer.echo("\n".join(f"    {line}" for line in lines(item.remedy, "fix")))
     if item.purpose:

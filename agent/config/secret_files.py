@@ -155,8 +155,8 @@ def check_state_directory(config: Config) -> None:
         _refuse_state(directory, f"it belongs to user {found.st_uid}", f"chown -R {owner}")
 
 
-def exposed_config(config: Config, path: Path) -> tuple[Path, str] | None:
-    """A file of the config that every user can read and that holds a secret itself, and the sentence."""
+def exposed_config(config: Config, path: Path) -> tuple[Path, Text] | None:
+    """A file of the config that every user can read and that holds a secret itself, and the warning."""
     try:
         files = read_layers(path)
     except ConfigError:
@@ -168,7 +168,8 @@ def exposed_config(config: Config, path: Path) -> tuple[Path, str] | None:
         except OSError:
             continue
         if mode & stat.S_IROTH:
-            return file, f"{file} holds a secret ({key}), and every user can read it (mode {mode:04o})"
+            shown = f"{mode:04o}"
+            return file, Text("cli.exposed_config", file=file, key_=key, mode=shown)
     return None
 
 

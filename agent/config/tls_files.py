@@ -17,6 +17,9 @@ _FIX = "fix.pem_file_wrong"
 _DER_FIX = "fix.convert_der_to_pem"
 _ENCRYPTED_FIX = "fix.key_has_passphrase"
 _PAIR_FIX = "fix.key_not_of_certificate"
+_STANDARD_FIX = "fix.certificate_breaks_standard"
+_NOT_STRICT = ("camera.ca_file",)  # FFmpeg verifies the camera, with rules of its own
+_IS_STRICT = sys.version_info >= (3, 13)  # as ``ssl.create_default_context``
 
 
 class _EncryptedError(Exception):
@@ -26,10 +29,10 @@ class _EncryptedError(Exception):
 def client_context(key: str, ca_file: Path | None) -> ssl.SSLContext:
     """The context of a client. ``ca_file`` None: the system's CAs. ``key``: the config key of ``ca_file``.
 
-    Raises ``ConfigError``: the file is missing, unreadable, DER, or contains no certificate.
+    Raises ``ConfigError``: the file is missing, unreadable, DER, or contains no certificate for this Python.
     """
     if ca_file is not None:
-        _pem(key, ca_file, "CERTIFICATE")
+        _check_authorities(key, ca_file, _pem(key, ca_file, "CERTIFICATE"))
     context = _made(ssl.PROTOCOL_TLS_CLIENT)
     try:
         if ca_file is None:
@@ -44,6 +47,14 @@ def client_context(key: str, ca_file: Path | None) -> ssl.SSLContext:
 def server_context() -> ssl.SSLContext:
     """The context of a server, still without a certificate."""
     return _made(ssl.PROTOCOL_TLS_SERVER)
+
+
+def unverified_context() -> ssl.SSLContext:
+    """A context that accepts any certificate: only for connections that send no secret."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def load_pair(context: ssl.SSLContext, section: str, cert_file: Path, key_file: Path | None) -> None:
@@ -77,7 +88,7 @@ def _made(protocol: ssl._SSLMethod) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if sys.version_info >= (3, 13):
+    if _IS_STRICT:
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | ssl.VERIFY_X509_STRICT
     return context
 
@@ -86,7 +97,18 @@ def _no_passphrase() -> NoReturn:
     raise _EncryptedError
 
 
-def _pem(key: str, path: Path, kind: str) -> None:
+def _check_authorities(key: str, path: Path, pem: bytes) -> None:
+    """Refuse a file in which no certificate can verify a server. Without strict rules nothing is checked."""
+    if not _IS_STRICT or key in _NOT_STRICT:
+        return
+    from agent.config.ca_rules import ca_faults  # cryptography would delay every command
+
+    faults = ca_faults(pem)
+    if faults:
+        _refuse(key, path, f"this version of Python refuses {faults[0]}", _STANDARD_FIX)
+
+
+def _pem(key: str, path: Path, kind: str) -> bytes:
     try:
         content = read_plain(path, _MAX_BYTES, links=True)
     except OSError as error:
@@ -98,6 +120,7 @@ def _pem(key: str, path: Path, kind: str) -> None:
         _refuse(key, path, "is DER, not PEM" if is_der else "is not a PEM file", _DER_FIX if is_der else _FIX)
     if kind.encode() not in content:
         _refuse(key, path, f"contains no {kind.lower()}", _FIX)
+    return content
 
 
 def _reason(error: OSError) -> str:

@@ -85,10 +85,21 @@ async def _wait_for_listener(process: asyncio.subprocess.Process, port: int) -> 
 
 
 def free_port() -> int:
-    """A TCP port of loopback that no program uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of loopback that the kernel gives to no other program for about a minute.
+
+    A port that is bound and released again may go to another program before the broker binds the port. So a
+    connection to the port is closed from the port's side and stays in TIME_WAIT. Then only a program that
+    names the port and sets SO_REUSEADDR can bind it. Both brokers do.
+    """
+    with socket.socket() as listener, socket.socket() as client:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        client.connect(listener.getsockname())
+        accepted, _ = listener.accept()
+        accepted.close()
+        client.recv(1)  # the end of the connection has arrived: the client closes second
+        return int(listener.getsockname()[1])
 
 
 def _rumqttd_config(folder: Path) -> tuple[Path, int]:

@@ -17,7 +17,8 @@ from agent.texts import Text, named
 
 DAY_S = 86_400
 UNKNOWN = Text("fix.file_origin_unknown")
-UNREADABLE = "not readable for this user; use sudo"
+UNREADABLE = Text("why.privacy.unreadable")
+_NAMED = ("level", "finding", "remedy")  # in JSON: by name, or one field per language
 
 
 class Place(StrEnum):
@@ -159,15 +160,16 @@ class Item:
     owner: str = ""
     mode: str = ""
     level: Level = Level.OK
-    finding: str = ""
+    finding: Text | None = None
     remedy: Text | None = None
 
-    def marked(self, finding: str, remedy: Text | None = UNKNOWN, level: Level = Level.WARN) -> Item:
+    def marked(self, finding: Text, remedy: Text | None = UNKNOWN, level: Level = Level.WARN) -> Item:
         return replace(self, level=level, finding=finding, remedy=remedy)
 
     def facts(self) -> dict[str, object]:
-        values = {name: getattr(self, name) for name in self.__slots__ if name not in ("level", "remedy")}
-        return {**values, "level": self.level.name.lower(), **named("fix", self.remedy)}
+        values = {name: getattr(self, name) for name in self.__slots__ if name not in _NAMED}
+        texts = named("finding", self.finding) | named("fix", self.remedy)
+        return {**values, "level": self.level.name.lower(), **texts}
 
 
 def shown(path: Path) -> str:

@@ -6,13 +6,13 @@ The probe sends no secret: its only request is an unsigned OPTIONS, as in the ag
 from __future__ import annotations
 
 import socket
-import ssl
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from urllib.parse import urlsplit
 
+from agent.config.tls_files import unverified_context
 from agent.core.hosts import in_url
 from agent.diagnostics.world import Addresses, World
 from agent.tasks import in_thread
@@ -118,14 +118,6 @@ def exchange(world: World, endpoint: Endpoint) -> Exchange:
                 head += piece
     dns_ms, tcp_ms, tls_ms, first_byte_ms = (round((end - start) * 1e3) for start, end in pairwise(times_s))
     return Exchange(dns_ms, tcp_ms, tls_ms, first_byte_ms, _date(head))
-
-
-def unverified_context() -> ssl.SSLContext:
-    """A context that accepts any certificate: only for connections that send no secret."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _date(head: bytes) -> int | None:

@@ -56,9 +56,9 @@ def temporary(world: World) -> Iterator[Item]:
             what = "left in a temporary folder", "unknown", "until it is deleted"
             item = Item(shown(path), *what, about.st_size, age_s, owner_name(about.st_uid))
             if picture:
-                yield item.marked("contains a picture", level=Level.FAIL)
+                yield item.marked(Text("why.privacy.picture"), level=Level.FAIL)
             else:
-                yield item.marked("not deleted, or a demo is still running")
+                yield item.marked(Text("why.privacy.not_deleted"))
 
 
 def _holds_picture(path: Path) -> bool:
@@ -83,7 +83,7 @@ def dumps(world: World, pid: int | None) -> Iterator[Item]:
             if path.is_file():
                 item = Item(shown(path), "core dump", _MEMORY, "until it is deleted", path.stat().st_size)
                 fix = Text("fix.delete_core_dump")
-                yield item.marked("a core dump may hold a face and a key", fix, Level.FAIL)
+                yield item.marked(Text("why.privacy.core_dump"), fix, Level.FAIL)
     yield _core_limit(world, pid)
 
 
@@ -97,11 +97,11 @@ def _core_limit(world: World, pid: int | None) -> Item:
     limit = soft[1] if soft else "?"
     item = Item(str(setting), f"core dumps go to {pattern!r}, the agent's limit is {limit}")
     if soft is None:
-        return item.marked("the agent's limits are not readable; use sudo", None, Level.UNREADABLE)
+        return item.marked(Text("why.privacy.limits_unreadable"), None, Level.UNREADABLE)
     applies_limit = not pattern.startswith("|") or any(name in pattern for name in _LIMIT_HANDLERS)
     if limit == "0" and applies_limit:
         return item
-    return item.marked("a crash of the agent would write its memory to disk", Text("fix.core_dumps_enabled"))
+    return item.marked(Text("why.privacy.core_dumps_enabled"), Text("fix.core_dumps_enabled"))
 
 
 def swap(world: World, pid: int | None) -> Item:
@@ -116,7 +116,7 @@ def swap(world: World, pid: int | None) -> Item:
     if pid is not None and group_max == "0":
         return Item(str(path), f"swap on {', '.join(disks)}, not for the agent (MemorySwapMax=0)")
     item = Item(str(path), f"swap on {', '.join(disks)}", _MEMORY, "until the kernel overwrites it")
-    return item.marked("the kernel may write the agent's memory to it", Text("fix.switch_off_swap"))
+    return item.marked(Text("why.privacy.swap"), Text("fix.switch_off_swap"))
 
 
 def _text(path: Path) -> str:

@@ -90,7 +90,7 @@ def _tree(world: World, place: Place, folder: Path) -> Iterator[Item]:
             if count <= ENTRIES_MAX:
                 yield _item(world, path, kind_of(place, path.relative_to(folder).as_posix()))
     if count > ENTRIES_MAX:
-        yield Item(str(folder), "").marked(f"{count} files", level=Level.FAIL)
+        yield Item(str(folder), "").marked(Text("why.privacy.entries", count=count), level=Level.FAIL)
     yield from (unreadable(path) for path in denied if path.exists())
 
 
@@ -135,20 +135,22 @@ def _with_finding(item: Item, path: Path, about: os.stat_result, kind: Kind | No
         try:
             with open_plain(path) as file:
                 if file_holds_picture(file):
-                    return item.marked("contains a picture", Text("fix.hand_over_picture"), Level.FAIL)
+                    return item.marked(Text("why.privacy.picture"), Text("fix.hand_over_picture"), Level.FAIL)
             if about.st_size > SEARCH_MAX_BYTES:
-                return item.marked(f"too large: searched up to {SEARCH_MAX_BYTES >> 20} MB")
+                return item.marked(Text("why.privacy.too_large", most_mb=SEARCH_MAX_BYTES >> 20))
         except OSError:
             item = item.marked(UNREADABLE, None, Level.UNREADABLE)
     if kind is None:
-        return item.marked("not a file of this product")
+        return item.marked(Text("why.privacy.unknown_file"))
     if stat.S_ISLNK(about.st_mode):
-        return item.marked("a link, not a file")
+        return item.marked(Text("why.privacy.link"))
     if not (stat.S_ISREG(about.st_mode) or stat.S_ISSOCK(about.st_mode)):
-        return item.marked("a pipe or device, not a file")
+        return item.marked(Text("why.privacy.device"))
     if about.st_mode & kind.forbidden:
         command = f"chmod {'o=' if kind.forbidden <= 0o007 else 'go='} {shlex.quote(shown(path))}"
-        return item.marked("other users may open it", Text("fix.run_command", command=command), Level.FAIL)
+        remedy = Text("fix.run_command", command=command)
+        return item.marked(Text("why.privacy.other_users"), remedy, Level.FAIL)
     if kind.age_max_s is not None and (item.age_s or 0) > kind.age_max_s:
-        return item.marked(f"older than {kind.age_max_s // 3_600} h", Text("fix.hand_over_then_delete"))
+        why = Text("why.privacy.too_old", hours=kind.age_max_s // 3_600)
+        return item.marked(why, Text("fix.hand_over_then_delete"))
     return item

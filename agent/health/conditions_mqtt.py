@@ -21,6 +21,12 @@ TERMINAL_CLONED = Condition(code="terminal_cloned")
 CERTIFICATE_ENDS_SOON = Condition(code="certificate_ends_soon", severity=Severity.WARNING)
 CERTIFICATE_ENDS_THIS_WEEK = Condition(code="certificate_ends_this_week", severity=Severity.WARNING)
 CERTIFICATE_ENDED = Condition(code="certificate_ended")
+MQTT_CERTIFICATE_REFUSED = Condition(code="mqtt_certificate_refused")
+MQTT_TLS_FAILED = Condition(
+    code="mqtt_tls_failed",
+    depends_on=(CERTIFICATE_ENDED,),
+    visible_after_ms=5_000,  # a broker that starts may end a connection
+)
 MQTT_UNREACHABLE = Condition(
     code="mqtt_unreachable",
     depends_on=(

@@ -30,6 +30,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent.config import MqttConfig
 from agent.errors import ConfigError, TillError
 from agent.log import facts
+from agent.mqtt.connect_failure import NO_ANSWER, ConnectFailure, without_connack
 from agent.mqtt.handover import Handover
 from agent.mqtt.paho_client import BrokerLimits, ClientOptions, Message, connect, cut, make_client, subscribe
 from agent.mqtt.reason_codes import describe, of_connect, of_disconnect
@@ -41,7 +42,6 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0
 CONNACK_TIMEOUT_S = 5.0  # a broker that accepts the TCP connection and sends no CONNACK counts as unreachable
-_NO_ANSWER = "no answer"
 _T = TypeVar("_T")
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # pauses between attempts; the last one repeats
 
@@ -53,11 +53,11 @@ class Connection:
         self._config = config
         self._wiring = wiring
         self._client: Client | None = None  # the connected client
-        self._candidate: Client | None = None  # the newest client; a CONNACK for an older one is ignored
+        self._candidate: Client | None = None  # the newest client before its CONNACK; no other one counts
         self._lost = asyncio.Event()
         self._status = BrokerStatus(wiring.on_problem)
         self._sending = Sending(self._status)
-        self._connecting: Future[str] | None = None
+        self._connecting: Future[ConnectFailure | None] | None = None
         self._handover: Handover | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -116,7 +116,7 @@ class Connection:
                 await self._one_connection(handover)
             except ConfigError as error:  # a file is being replaced, or was removed
                 log.error("mqtt_files_unusable", extra=facts(why=error))
-                self._status.unreachable(str(error))
+                self._status.not_connected(ConnectFailure(str(error)))
             attempt = 0 if self._status.steady else attempt
             await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             attempt += 1
@@ -125,8 +125,8 @@ class Connection:
         client = self._candidate = make_client(self._config, self._wiring)
         _set_callbacks(client, self, handover)
         self._lost.clear()
-        if why := await self._connect(client):
-            self._status.unreachable(why)
+        if failure := await self._connect(client):
+            self._status.not_connected(failure)
             return
         loop = asyncio.get_running_loop()
         connack_timer = loop.call_later(CONNACK_TIMEOUT_S, self._cut_without_connack, client)
@@ -136,27 +136,30 @@ class Connection:
             connack_timer.cancel()
             if client is not self._client:  # otherwise ``stop`` disconnects cleanly
                 in_thread("mqtt-stop", client.loop_stop)
+        if client is self._candidate:
+            self._status.not_connected(await _without_connack(self._config))
 
-    async def _connect(self, client: Client) -> str:
-        """Why there is no connection; at once, without a call, while an abandoned call still blocks."""
+    async def _connect(self, client: Client) -> ConnectFailure | None:
+        """The failure; at once, without a call, while an abandoned call still blocks."""
         if self._connecting is not None and not self._connecting.done():
-            return _NO_ANSWER
+            return NO_ANSWER
         self._connecting = in_thread("mqtt-connect", partial(connect, client, self._config))
-        return await _result_in_time(self._connecting, CONNECT_TIMEOUT_S, _NO_ANSWER)
+        return await _result_in_time(self._connecting, CONNECT_TIMEOUT_S, NO_ANSWER)
 
     def _cut_without_connack(self, client: Client) -> None:
-        if client is not self._client:
+        if client is self._candidate:
             cut(client)  # paho then reports the connection as lost
 
     def on_connack(self, client: Client, reason: ReasonCode, details: Properties | None) -> None:
+        if client is not self._candidate:
+            client.disconnect()  # the answer to an abandoned attempt
+            return
+        self._candidate = None
         if reason.is_failure:
             why = describe(reason, details)
             log.warning("mqtt_connect_refused", extra=facts(host=self._config.host, reason=why))
             self._status.refused(of_connect(reason), why)
             self._lost.set()
-            return
-        if client is not self._candidate:
-            client.disconnect()  # an abandoned attempt has succeeded late
             return
         self._client = client
         limits = self._sending.limits = BrokerLimits.of(details)
@@ -179,9 +182,6 @@ class Connection:
             self._status.lost(problem, why, self._sending.lost())
         elif client is not self._candidate:
             return  # a client of an abandoned attempt
-        elif not self._lost.is_set():  # ended without CONNACK: TLS 1.3 reports a bad certificate this late
-            log.info("mqtt_connect_failed", extra=facts(host=self._config.host, why=describe(reason)))
-            self._status.unreachable("the broker ended the connection before its answer (CONNACK)")
         self._lost.set()
 
     def on_suback(self, client: Client, reasons: list[ReasonCode]) -> None:
@@ -205,6 +205,14 @@ def _set_callbacks(client: Client, to: Connection, handover: Handover) -> None:
     client.on_publish = lambda source, _u, *answer: handover.call(to.on_puback, source, *answer)
     client.on_subscribe = lambda source, _u, _mid, reasons, _p: handover.call(to.on_suback, source, reasons)
     client.on_message = lambda source, _u, message: handover.put(source, message)
+
+
+async def _without_connack(config: MqttConfig) -> ConnectFailure:
+    """Why the broker ended a connection without a CONNACK. TLS 1.3 reports a bad certificate this late."""
+    probing = in_thread("mqtt-probe", partial(without_connack, config))
+    failure = await _result_in_time(probing, CONNECT_TIMEOUT_S, NO_ANSWER)
+    log.info("mqtt_connect_failed", extra=facts(host=config.host, why=failure.why))
+    return failure
 
 
 async def _result_in_time(call: Future[Any], timeout_s: float, otherwise: _T) -> _T:

@@ -21,6 +21,7 @@ from agent.config import MqttConfig
 from agent.config.tls_files import client_context, load_pair
 from agent.errors import ConfigError
 from agent.log import facts
+from agent.mqtt.connect_failure import ConnectFailure, failure_of
 from agent.mqtt.reason_codes import describe
 from agent.mqtt.status import ReportProblem
 from agent.safe_open import read_plain
@@ -148,8 +149,8 @@ def make_client(config: MqttConfig, wiring: ClientOptions) -> Client:
     return client
 
 
-def connect(client: Client, config: MqttConfig) -> str:
-    """Resolve, connect, TLS handshake, start the network thread. Blocks. Returns why a step failed."""
+def connect(client: Client, config: MqttConfig) -> ConnectFailure | None:
+    """Resolve, connect, TLS handshake, start the network thread. Blocks. Returns the failure of a step."""
     extra = make_properties(
         PacketTypes.CONNECT,
         SessionExpiryInterval=0,  # the broker queues nothing for this client while it is away
@@ -163,26 +164,9 @@ def connect(client: Client, config: MqttConfig) -> str:
     except (OSError, ValueError) as error:  # refused, unknown name, TLS, certificate
         why = f"{type(error).__name__}: {error}"
         log.info("mqtt_connect_failed", extra=facts(host=config.host, why=why))
-        return _failed_step(error)
+        return failure_of(error, tls=config.tls)
     client.loop_start()
-    return ""
-
-
-def _failed_step(error: Exception) -> str:
-    """The step that failed, for an operator. Without host and port, which ``state`` must not publish."""
-    match error:
-        case ssl.SSLCertVerificationError():
-            return f"the broker's certificate is refused: {error.verify_message}"
-        case ssl.SSLError():
-            return f"the TLS handshake failed: {error.reason or error}"
-        case socket.gaierror():
-            return f"the host name has no address: {error.strerror}"
-        case TimeoutError():
-            return "no answer"
-        case OSError():
-            return (error.strerror or type(error).__name__).lower()
-        case _:
-            return str(error)
+    return None
 
 
 def subscribe(client: Client, subscriptions: Sequence[tuple[str, int]]) -> None:

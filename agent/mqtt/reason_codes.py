@@ -17,6 +17,8 @@ class BrokerProblem(StrEnum):
     """A fault of the broker connection. The values are codes of ``health.conditions``."""
 
     UNREACHABLE = "mqtt_unreachable"
+    CERTIFICATE = "mqtt_certificate_refused"  # of the broker, by this terminal
+    TLS = "mqtt_tls_failed"  # only one side uses TLS, or the handshake ends
     REFUSED = "mqtt_refused"
     BANNED = "mqtt_banned"
     PROTOCOL = "mqtt_protocol_refused"

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from agent.mqtt.connect_failure import ConnectFailure
 from agent.mqtt.reason_codes import BrokerProblem
 
 ALONE_AFTER_S = 60.0  # two clients with one id disconnect each other every few seconds
@@ -61,9 +62,9 @@ class BrokerStatus:
         self._too_large_bytes = 0
         self.steady = False
 
-    def unreachable(self, why: str) -> None:
-        self._lost_soon = 0  # an unreachable broker is no evidence for a second client
-        self.refused(BrokerProblem.UNREACHABLE, why)
+    def not_connected(self, failure: ConnectFailure) -> None:
+        self._lost_soon = 0  # a broker without an answer is no evidence for a second client
+        self.refused(failure.problem, failure.why)
 
     def refused(self, problem: BrokerProblem, detail: str) -> None:
         self.steady = False

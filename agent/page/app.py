@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
+from html import escape
 from typing import Any
 
 from starlette.applications import Starlette
@@ -18,6 +20,7 @@ from starlette.types import ASGIApp
 
 from agent.page.access import LOCALHOST, AccessMiddleware, text_response
 from agent.page.doctor_job import DoctorJob
+from agent.page.documentation import section
 from agent.page.login import SessionStore
 from agent.page.page_texts import document, fill
 from agent.page.preview import Preview, Stream
@@ -27,6 +30,11 @@ from agent.texts import Text
 FRESH_S = 0.5
 STATIC = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css", "/login.js": "login.js"}
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+_DOCUMENT = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>facepay</title><link rel="stylesheet" href="/page.css">
+<main><pre class="document">{text}</pre></main></html>
+"""
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -104,6 +112,12 @@ class Handlers:
             self._sources.examination.start()
         return JSONResponse(self._sources.examination.document())
 
+    async def documentation(self, request: Request) -> Response:
+        found = await asyncio.to_thread(section, **request.path_params)
+        if found is None:
+            return text_response(404, Text("page.no_documentation"))
+        return Response(_DOCUMENT.format(text=escape(found)), media_type=_KINDS["html"])
+
     async def login(self, request: Request) -> Response:
         if request.method != "POST":
             return Response(self._login, media_type=_KINDS["html"])
@@ -147,6 +161,7 @@ def application(
         Route("/preview.mjpg", pages.preview),
         Route("/preview.json", pages.preview_facts),
         Route("/doctor.json", pages.doctor, methods=["GET", "POST"]),
+        Route("/docs/reference/{page}/{anchor}", pages.documentation),
         Route("/login", pages.login, methods=["GET", "POST"]),
         Route("/logout", pages.logout, methods=["POST"]),
     ]

@@ -13,7 +13,7 @@ from typing import Protocol
 from agent.compare.contract import ApiFailure
 from agent.core.rate import TokenBucket
 from agent.service.causes import Cause
-from agent.service.settings import AccountConfig, ServiceConfig
+from agent.service.settings import AccountConfig
 
 EXPIRED, REPLAY, TOO_OFTEN = 9, 13, 15
 USED_MAX = 100_000  # entries of one account: 15 MB, or an hour of signatures at 28 requests per second
@@ -96,12 +96,3 @@ class UsedSignatures:
         """Store a new digest. ``has_room`` was true."""
         self._digests.add(digest)
         heapq.heappush(self._ends, (expires_s, digest))
-
-
-def limits_of(config: ServiceConfig) -> AccountLimits:
-    """The limits of ``[shared]``, or of this process. Raises ``ConfigError``: unusable password file."""
-    if not config.shared.url:
-        return MemoryLimits()
-    from agent.service.shared_limits import SharedLimits  # loads the client of the store
-
-    return SharedLimits(config.shared)

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from agent.compare.contract import ApiFailure
 from agent.compare.signature import VALIDITY_MAX_S, Signed, is_genuine, parse
 from agent.errors import ConfigError
-from agent.service.account_limits import EXPIRED, AccountLimits
+from agent.service.account_limits import EXPIRED, AccountLimits, MemoryLimits
 from agent.service.causes import Cause
-from agent.service.settings import AccountConfig
+from agent.service.settings import AccountConfig, ServiceConfig
 
 _ACCOUNT, _TARGET, _NO_APPID, _NO_SECRET_ID = 3, 6, 10, 11
 _NOT_ITS_SECRET_ID, _FORGED, _NO_BUCKET, _NO_KEY = 12, 14, 16, 107
@@ -93,3 +93,12 @@ def _key(account: AccountConfig) -> bytes:
         return account.secret_key()
     except ConfigError as error:  # the key file was removed while the service runs
         raise ApiFailure(_NO_KEY) from error
+
+
+def limits_of(config: ServiceConfig) -> AccountLimits:
+    """The limits of ``[shared]``, or of this process. Raises ``ConfigError``: unusable password file."""
+    if not config.shared.url:
+        return MemoryLimits()
+    from agent.service.shared_limits import SharedLimits  # loads the client of the store
+
+    return SharedLimits(config.shared)

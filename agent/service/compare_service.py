@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -17,17 +18,21 @@ from agent.core.hosts import in_url
 from agent.errors import AgentError
 from agent.event_loop import AgentEventLoop
 from agent.health.notify import notify
+from agent.log import facts
 from agent.service import sockets
 from agent.service.application import application
 from agent.service.endpoint import CompareApi
 from agent.service.faults import Faulty, InjectedFault
 from agent.service.freed_memory import return_and_overwrite
 from agent.service.memory_budget import DecodeBudget
+from agent.service.networks import load_networks
 from agent.service.recogniser import Recogniser
 from agent.service.service_listener import ServiceListener
 from agent.service.service_reload import ServiceReload
 from agent.service.settings import ServiceConfig, check, server_tls
 from agent.service.stats import Stats
+
+log = logging.getLogger(__name__)
 
 _THREAD_GRACE_S = 1.0  # of a service in a thread
 _STOP_S = 12.0  # of a program, in total; below TimeoutStopSec of the unit
@@ -181,6 +186,7 @@ async def _serve(
     line = f"compare service ready on {_url(config, listener.getsockname()[1])}"
     print(line, file=sys.stderr, flush=True)
     notify("READY=1", f"STATUS={line}")
+    log.info("networks", extra=facts(library=recognisers[0].library))
     await stopped.wait()
     notify("STOPPING=1")
     # With a kept socket the next process accepts what arrives from now on.
@@ -189,11 +195,11 @@ async def _serve(
 
 
 def load_recognisers(config: ServiceConfig) -> tuple[Recogniser, ...]:
-    """One recogniser per worker with separate models (not thread-safe). Raises ``ModelError``."""
+    """One recogniser per worker, with its own networks (not thread-safe). Raises ``ModelError``."""
     memory = DecodeBudget(config.memory_plan().decode_bytes)
     recognisers = tuple(
-        Recogniser(min_face_px=config.min_face_px, threads=config.threads, memory=memory)
-        for _ in range(config.workers)
+        Recogniser(networks, min_face_px=config.min_face_px, memory=memory)
+        for networks in load_networks(threads=config.threads, workers=config.workers)
     )
     for recogniser in recognisers:
         recogniser.warm()

@@ -24,8 +24,7 @@ from agent.compare.codes import REFERENCE_FLAG, SHOT_FLAG
 from agent.compare.contract import ApiFailure, failure_body, success_body
 from agent.log import bounded_facts, facts
 from agent.service import forms
-from agent.service.account_limits import limits_of
-from agent.service.auth import Authenticator
+from agent.service.auth import Authenticator, limits_of
 from agent.service.causes import Cause
 from agent.service.download import Downloader
 from agent.service.memory_budget import FlightBudget, Lease
@@ -38,6 +37,9 @@ log = logging.getLogger(__name__)
 
 _BUSY, _INVALID, _INTERNAL, _NO_IMAGE = 15, 21, 213, -1300
 _DRAIN_S = 2.0
+# Clients that send the next request at once would otherwise use the CPU time of the comparisons.
+_PAUSE_S = 0.25
+_PAUSED = (Cause.QUEUE_LENGTH, Cause.QUEUE_TIME)
 _CLOSE = {"Connection": "close"}
 _Found = TypeVar("_Found")
 
@@ -142,6 +144,10 @@ class CompareApi:
             pictures = await _unless_gone(call.request, self._pictures(call, form))
             form = None  # the pool owns both pictures now
             return await _unless_gone(call.request, self.pool.compare(*pictures, call.begun_s))
+        except ApiFailure as failure:
+            if failure.cause in _PAUSED:
+                await asyncio.sleep(_PAUSE_S)
+            raise
         finally:
             if form is not None:
                 form.wipe()

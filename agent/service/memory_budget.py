@@ -12,14 +12,16 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from agent.compare.contract import ApiFailure
 from agent.service.causes import Cause
 
 _BUSY = 15
 _MB = 1_000_000
-# Measured on x86-64 with Python 3.11 and OpenCV 4.14: 110 MB without a model, 90 MB for each worker.
-_PROCESS_MB, _WORKER_MB = 110, 90
+# Measured on x86-64 with Python 3.11 and OpenCV 4.14: 110 MB without a model, 90 MB for each worker. OpenVINO
+# adds its library, SFace for all workers, and six sizes of YuNet.
+_PROCESS_MB, _OPENVINO_MB, _WORKER_MB = 110, 150, 90
 _CONNECTION_BYTES = 200_000  # receive buffers of one connection
 DECODE_MAX_BYTES = 160 * _MB  # the most expensive picture that ``image_header`` accepts
 _FLIGHT_MAX_BYTES = 96 * _MB  # more bodies at once than any queue can answer in time
@@ -37,7 +39,8 @@ class MemoryPlan:
 
 def plan(memory_max_mb: int, workers: int, connections_max: int) -> MemoryPlan:
     """Divide the budget. Raises ``ValueError`` with the smallest sufficient number of megabytes."""
-    fixed = (_PROCESS_MB + workers * _WORKER_MB) * _MB + connections_max * _CONNECTION_BYTES
+    process_mb = _PROCESS_MB + (_OPENVINO_MB if find_spec("openvino") else 0)
+    fixed = (process_mb + workers * _WORKER_MB) * _MB + connections_max * _CONNECTION_BYTES
     left = memory_max_mb * _MB - fixed
     if left < DECODE_MAX_BYTES + _FLIGHT_MIN_BYTES:
         needed = -(-(fixed + DECODE_MAX_BYTES + _FLIGHT_MIN_BYTES) // _MB)

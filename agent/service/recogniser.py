@@ -13,9 +13,9 @@ from agent.core.model import Detection
 from agent.service.causes import Cause
 from agent.service.image_decoder import Pixels, decode_inspected, inspected
 from agent.service.memory_budget import DECODE_MAX_BYTES, DecodeBudget
-from agent.vision.detector import Detector
-from agent.vision.embedding import SIDE_PX, Embedder, align
-from agent.vision.face_turn import turn_of, turned_crop
+from agent.service.networks import Networks, load_networks
+from agent.vision.embedding import SIDE_PX, align
+from agent.vision.face_turn import SEARCH_PX, turn_of, turned_crop
 
 _NO_FACE, _NO_FEATURE, _NOT_UPRIGHT = -1101, -1103, -1409
 # YuNet finds faces of 10 to 300 px in its input: a small input first, a larger one only without a face.
@@ -31,25 +31,29 @@ class Embedding:
 
 
 class Recogniser:
-    """The two loaded networks."""
+    """Detection and embedding with the networks of one worker."""
 
     def __init__(
-        self, *, min_face_px: int = 60, threads: int = 1, memory: DecodeBudget | None = None
+        self,
+        networks: Networks | None = None,
+        *,
+        min_face_px: int = 60,
+        memory: DecodeBudget | None = None,
     ) -> None:
-        """Load and check both models. Raises ``ModelError``: missing, modified, or not runnable.
+        """Without ``networks``, load them. Raises ``ModelError``: missing, modified, or not runnable.
 
         Args:
             memory: shared by all recognisers; without it, one picture at a time is always affordable.
         """
         self._min_face_px = min_face_px
         self._memory = memory or DecodeBudget(DECODE_MAX_BYTES)
-        self._detector = Detector.load(threads=threads)
-        self._embedder = Embedder()
+        networks = networks or load_networks()[0]
+        self._detector, self._embedder = networks.detector, networks.embedder
+        self.library = networks.library
 
     def warm(self) -> None:
         """Run both networks once, because the first run allocates and is several times slower."""
-        blank = np.zeros((_INPUT_WIDTHS_PX[0], _INPUT_WIDTHS_PX[0], 3), np.uint8)
-        self._detector.detect(blank, _INPUT_WIDTHS_PX[0])
+        self._detector.detect(np.zeros((SEARCH_PX, SEARCH_PX, 3), np.uint8), SEARCH_PX)
         self._embedder.describe(np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8))
 
     def embed(self, image: bytes | bytearray) -> Embedding:

@@ -93,7 +93,7 @@ class ServiceConfig(Section):
     cert_file: Path | None = None  # both set: https
     key_file: Path | None = None
     workers: Annotated[int, Field(ge=1, le=32)] = 1  # parallel recognitions
-    threads: Annotated[int, Field(ge=1, le=8)] = 1  # OpenCV threads per recognition
+    threads: Annotated[int, Field(ge=1, le=8)] = 1  # threads per recognition
     memory_max_mb: Annotated[int, Field(ge=256, le=1_000_000)] = (
         700  # of the whole process; see memory_budget.py
     )

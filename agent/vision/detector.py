@@ -16,8 +16,8 @@ from agent.vision.models import YUNET, locate
 
 Pixels = NDArray[np.uint8]
 
-_NMS_OVERLAP = 0.3
-_MAX_FACES = 64
+NMS_OVERLAP = 0.3
+MAX_FACES = 64
 _MIN_INPUT_PX = 16  # a smaller input cannot hold a face that YuNet finds (about 10 px)
 _TALLEST = 2.0  # of the input width: limits the cost of a very tall picture
 
@@ -43,11 +43,12 @@ class Detector:
             ModelError: ``model_unusable``.
         """
         cv2.setNumThreads(threads)
+        self.confidence = confidence
         self._width_px = width_px
         self._input = np.empty((0, 0, 3), np.uint8)
         try:
             self._net = cv2.FaceDetectorYN.create(
-                str(model), "", (width_px, width_px), confidence, _NMS_OVERLAP, _MAX_FACES
+                str(model), "", (width_px, width_px), confidence, NMS_OVERLAP, MAX_FACES
             )
         except cv2.error as error:
             raise ModelError(f"{model}: OpenCV cannot load it: {error.err}", code="model_unusable") from error
@@ -100,7 +101,11 @@ class Detector:
             self._net.setInputSize(size)
         # INTER_AREA: bilinear sampling of a 4× smaller picture skips pixels, so small faces are missed
         cv2.resize(bgr, size, dst=self._input, interpolation=cv2.INTER_AREA)
-        rows: Any = self._net.detect(self._input)[1]  # None without a face, in contrast to the type stubs
+        return self.infer(self._input)
+
+    def infer(self, picture: Pixels) -> NDArray[np.float32]:
+        """One run of the network: (N, 15) rows of box, landmarks and confidence, in pixels of ``picture``."""
+        rows: Any = self._net.detect(picture)[1]  # None without a face, in contrast to the type stubs
         return np.empty((0, 15), np.float32) if rows is None else rows
 
 

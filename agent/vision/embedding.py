@@ -6,6 +6,8 @@ terminal loads the weights only when a track breaks.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,11 @@ _TEMPLATE = np.array(
 )
 
 
+class EmbeddingModel(Protocol):
+    def describe(self, aligned: Pixels) -> Vector | None:
+        """The unit vector of an aligned face, or None."""
+
+
 class Embedder:
     """One loaded SFace. Not thread-safe: one call at a time."""
 
@@ -43,11 +50,16 @@ class Embedder:
             raw = self._net.feature(aligned)
         except cv2.error:
             return None
-        vector = np.array(raw, np.float32).reshape(-1)  # a copy: OpenCV reuses its buffer
-        length = float(np.linalg.norm(vector))
-        if not np.isfinite(length) or length == 0:
-            return None
-        return vector / np.float32(length)
+        return unit_vector(np.asarray(raw, np.float32))
+
+
+def unit_vector(raw: Vector) -> Vector | None:
+    """A copy of ``raw`` as (N,) with the length 1; None when a number is not finite, or all are 0."""
+    vector = raw.reshape(-1)
+    length = float(np.linalg.norm(vector))
+    if not np.isfinite(length) or length == 0:
+        return None
+    return vector / np.float32(length)
 
 
 def align(bgr: Pixels, face: Detection) -> Pixels:

@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -22,7 +21,7 @@ from agent.core.policy import continuity_of
 from agent.core.reasons import Continuity
 from agent.errors import ModelError
 from agent.log import facts
-from agent.vision.embedding import Embedder, Pixels, Vector
+from agent.vision.embedding import Embedder, EmbeddingModel, Pixels, Vector
 from agent.vision.face_tracker import FaceTracker
 
 log = logging.getLogger(__name__)
@@ -38,11 +37,6 @@ _BLUR_PX = 5.0  # hides the landmark error of 0.1 eye distances between two fram
 
 _ROWS, _COLUMNS = np.mgrid[-1:1:12j, -1:1:12j].reshape(2, -1)
 _PLANE = np.linalg.qr(np.stack([np.ones_like(_ROWS), _ROWS, _COLUMNS], 1))[0]  # (144, 3), orthonormal
-
-
-class EmbeddingModel(Protocol):
-    def describe(self, aligned: Pixels) -> Vector | None:
-        """The unit vector of an aligned face, or None."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ four shipped photographs: 0.92 to 0.94 for the upright face, at most 0.88 at 45Â
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import cv2
 import numpy as np
@@ -27,7 +28,8 @@ _MARGIN = 0.01  # of the confidence between two angles
 _UNCLEAR = 0.8  # confidence below which an angle has no weight
 _AGREEMENT_MIN = 0.85  # length of the mean vector: 1 for one angle, 0 for all angles
 _CROP_FACES = 2.6  # side of the crop, in sizes of the face
-_SEARCH_PX, _CROP_MAX_PX = 160, 640
+SEARCH_PX = 160  # side of the detector's input
+_CROP_MAX_PX = 640
 
 
 def turn_of(bgr: Pixels, face: Detection, detector: Detector) -> float | None:
@@ -42,13 +44,14 @@ def turn_of(bgr: Pixels, face: Detection, detector: Detector) -> float | None:
         ModelError: ``model_unusable``, the detector failed.
     """
 
+    @cache
     def confidence(step: int) -> float:
-        crop = turned_crop(bgr, face, step * _STEP_DEG, _SEARCH_PX)
-        return max((found.confidence for found in detector.detect(crop, _SEARCH_PX)), default=0.0)
+        crop = turned_crop(bgr, face, step * _STEP_DEG, SEARCH_PX)
+        return max((found.confidence for found in detector.detect(crop, SEARCH_PX)), default=0.0)
 
     upright, opposite = confidence(0), confidence(_ANGLES // 2)
     if upright >= _CLEAR and opposite < _CLEAR - _MARGIN:
-        beside = max(confidence(1), confidence(-1))
+        beside = max(confidence(1), confidence(_ANGLES - 1))
         if upright >= beside - _MARGIN:
             return 0.0
     return _mean_deg([confidence(step) for step in range(_ANGLES)])

@@ -21,6 +21,7 @@ SECTIONS = (
     "memory",
     "service",
     "service_ratios",
+    "overload",
     "compare_client",
     "delivery",
     "latency",

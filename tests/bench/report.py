@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 LIBRARIES = (
+    "openvino",
     "opencv-python-headless",
     "numpy",
     "paho-mqtt",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from agent.config import Config, PageConfig
+from agent.config import Config, PageConfig, VerificationConfig
 from agent.control.page_link import request_link
 from agent.control.server import path_for
 from agent.demo.stage import DemoStage, staged
@@ -53,7 +52,7 @@ class Tab:
 
     async def shows(self, selector: str, text: str) -> None:
         """Wait until an element shows this text."""
-        await self.page.locator(selector, has_text=text).first.wait_for(timeout=15_000)
+        await self.page.locator(selector, has_text=text).first.wait_for(timeout=60_000)
 
 
 @dataclass
@@ -104,11 +103,14 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def desk(token_file: Path | None = None) -> AsyncIterator[tuple[DemoStage, Desk]]:
-    """The demo's agent with the page switched on, and a browser."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    page = PageConfig(listen="loopback", port=port, preview=True, token_file=token_file)
-    async with staged(Config(profile="demo", page=page)) as stage, browser() as made:
-        yield stage, Desk(made, f"http://127.0.0.1:{port}", path_for(stage.state_directory))
+async def desk(
+    token_file: Path | None = None, budget_ms: int = 8_000
+) -> AsyncIterator[tuple[DemoStage, Desk]]:
+    """The demo's agent with the page switched on, and a browser. ``budget_ms``: longest verification."""
+    page = PageConfig(listen="loopback", preview=True, token_file=token_file)
+    page = page.model_copy(update={"port": 0})  # the kernel selects a free port: no other run has it
+    config = Config(profile="demo", page=page, verification=VerificationConfig(budget_ms=budget_ms))
+    async with staged(config) as stage, browser() as made:
+        socket = path_for(stage.state_directory)
+        link = await asyncio.to_thread(request_link, socket)
+        yield stage, Desk(made, link.partition("/login")[0], socket)

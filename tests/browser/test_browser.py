@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,8 @@ from tests.texts import french_installed, zh
 
 pytestmark = pytest.mark.long
 VISIT = {visit.title: visit for visit in VISITS}
+VISITS_MAX = 5
+BUSY_S = 60.0  # an upper bound for a machine with other work
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -40,7 +43,7 @@ async def is_a_notice(picture: Locator) -> bool:
 
 
 async def becomes(tab: Tab, notice: bool) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(BUSY_S):
         while await is_a_notice(tab.page.locator("#stage img")) is not notice:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
@@ -89,6 +92,10 @@ async def test_doctor_is_first_on_a_phone_and_its_faults_are_above_the_rest() ->
             assert await tab.page.locator("main > *").first.get_attribute("id") == "doctor"
             await tab.page.click("#examine")
             await tab.shows("#findings .is-fail", "docs/reference/doctor.md#nettcp")
+            await tab.page.get_by_role("link", name="net.tcp", exact=True).click()
+            await tab.shows("body", "### `net.tcp`")
+            await tab.page.go_back()
+            await tab.shows("#findings .is-fail", "net.tcp")
             verdicts = await tab.page.locator("#findings summary b").all_inner_texts()
             assert verdicts == [sign for sign in "✗!–✓" if sign in verdicts] and verdicts[0] == "✗"
             opened = await tab.page.locator("#findings details[open] summary b").all_inner_texts()
@@ -148,7 +155,7 @@ async def test_accessibility_rules_find_no_violation(locale: str, scheme: str) -
             await tab.shows("#conditions .condition", "outbox_reset")
             assert await violations(tab) == []
             await tab.page.click("#look")
-            await tab.page.locator("#measures b").first.wait_for(timeout=15_000)
+            await tab.page.locator("#measures b").first.wait_for(timeout=60_000)
             await tab.page.click("#examine")
             await tab.page.locator("#findings .is-fail").first.wait_for(timeout=60_000)
             assert await violations(tab) == []
@@ -174,7 +181,7 @@ async def test_preview_is_open_while_viewed_and_shows_no_payer() -> None:
         assert (await playing).as_expected, "and the payer was served as ever"
         await becomes(tab, notice=False)
         await tab.page.click("#look")
-        await until(lambda: not stage.agent.finder.watched)
+        await until(lambda: not stage.agent.finder.watched, BUSY_S)
         assert tab.complaints == []
 
 
@@ -182,10 +189,10 @@ async def test_hidden_tab_closes_the_preview() -> None:
     async with desk() as (stage, browser):
         tab = await browser.tab()
         await tab.page.click("#look")
-        await until(lambda: stage.agent.finder.watched)
+        await until(lambda: stage.agent.finder.watched, BUSY_S)
         await tab.page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
         await tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        await until(lambda: not stage.agent.finder.watched)
+        await until(lambda: not stage.agent.finder.watched, BUSY_S)
         assert await tab.page.locator("#stage img").count() == 0
 
 
@@ -201,7 +208,7 @@ async def test_a_preview_that_the_agent_ended_is_closed_on_the_page_too(
         await tab.shows("#watched", "Live picture open")
         await tab.shows("#closed", "Closed. No picture is shown.")
         await tab.page.locator("#watched").wait_for(state="hidden")
-        await until(lambda: not stage.agent.finder.watched)
+        await until(lambda: not stage.agent.finder.watched, BUSY_S)
         assert tab.complaints == []
 
 
@@ -240,9 +247,9 @@ async def test_page_works_with_keyboard_and_screen_reader() -> None:
         for _ in range(4):  # language, log out, doctor, preview
             await tab.page.keyboard.press("Tab")
         await tab.page.keyboard.press("Enter")
-        await until(lambda: stage.agent.finder.watched)
+        await until(lambda: stage.agent.finder.watched, BUSY_S)
         await tab.page.keyboard.press("Enter")
-        await until(lambda: not stage.agent.finder.watched)
+        await until(lambda: not stage.agent.finder.watched, BUSY_S)
         unnamed = (
             "section:not([aria-labelledby], [aria-label]), button:empty, img:not([alt]), input:not([id])"
         )
@@ -250,14 +257,22 @@ async def test_page_works_with_keyboard_and_screen_reader() -> None:
 
 
 async def test_fifty_tabs_with_preview_delay_no_verification() -> None:
-    async with desk() as (stage, browser):
+    async with desk(budget_ms=30_000) as (stage, browser):
         context = await browser.context()
         tabs = [await browser.tab(context) for _ in range(50)]
         for tab in tabs:
             await tab.page.evaluate("document.getElementById('look').click()")
-        await until(lambda: stage.agent.finder.watched)
-        row = await stage.play(VISIT["the holder walks up"])
-        assert row.as_expected, "the payer is served before the deadline"
+        await until(lambda: stage.agent.finder.watched, BUSY_S)
+        # the tabs need the processor, too: on a busy machine the deadline is far, and the payer tries again
+        visit = replace(VISIT["the holder walks up"], ttl_ms=30_000)
+        ends = list[tuple[str, str]]()
+        for _ in range(VISITS_MAX):
+            row = await stage.play(visit)
+            ends.append((row.verdict.decision, row.verdict.reason))
+            if row.as_expected:
+                break
+        assert ends[-1] == (visit.decision, visit.reason), f"the payer is served: {ends}"
+        assert {decision for decision, _ in ends[:-1]} <= {"undecided"}
         shown = [await tab.page.locator("#stage img").count() for tab in tabs]
         assert 1 <= sum(shown) <= 2
         elsewhere = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
@@ -268,7 +283,7 @@ async def test_fifty_tabs_with_preview_delay_no_verification() -> None:
         await tabs[-1].page.reload()
         await tabs[-1].shows("#rows .run", "match")
         await context.close()
-        await until(lambda: not stage.agent.finder.watched, 10)
+        await until(lambda: not stage.agent.finder.watched, BUSY_S)
 
 
 async def test_a_phone_needs_no_scrolling_sideways_in_either_language() -> None:
@@ -279,7 +294,7 @@ async def test_a_phone_needs_no_scrolling_sideways_in_either_language() -> None:
             await tab.shows("#state", state)
             await tab.page.click("#examine")
             closed = tab.page.locator("details:not([open]) summary")
-            await closed.first.wait_for(timeout=30_000)
+            await closed.first.wait_for(timeout=60_000)
             while await closed.count():
                 await closed.first.click()
             await tab.page.locator(".finding").nth(20).wait_for()

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
+import numpy as np
 import pytest
 
 from agent.camera import capture, source
@@ -274,3 +275,54 @@ def test_expose_light_reaches_only_a_camera_that_can_adapt() -> None:
     able.expose(None)
     assert lit.lights == [light, None]
     NewestFrameSource(ManualBackend(clock), clock, stall_ms=1_000).expose(light)
+
+
+# --- a strobed lamp ------------------------------------------------------------------------------
+
+
+class LumaBackend(ManualBackend):
+    """Grey pictures of the given brightness; after the last one no frame comes."""
+
+    def __init__(self, clock: HandClock, lumas: list[int]) -> None:
+        super().__init__(clock)
+        self._lumas = lumas
+        for _ in lumas:
+            self.give()
+
+    def grab(self) -> Frame:
+        frame = super().grab()
+        pixels = np.full((64, 64, 3), self._lumas[frame.seq - 1], np.uint8)
+        return Frame(pixels, frame.seq, 1_000 + 100 * frame.seq, 64, 64)
+
+
+async def newest_of(lumas: list[int]) -> Frame:
+    """The newest frame after all pictures were captured."""
+    clock = HandClock(1_000 + 100 * len(lumas))
+    backend = LumaBackend(clock, lumas)
+    camera = NewestFrameSource(backend, clock, stall_ms=20_000)
+    camera.start()
+    try:
+        async with patience():
+            while not backend._inbox.empty():  # noqa: ASYNC110 - the queue has no event
+                await asyncio.sleep(0.01)
+        backend.give(CameraError("the end"))  # all earlier frames are in the slot when the error is raised
+        async with patience():
+            with pytest.raises(CameraError, match="the end"):
+                while True:
+                    await camera.next_frame(len(lumas))
+        assert camera._capture is not None and camera._capture.newest is not None
+        return camera._capture.newest
+    finally:
+        camera.stop()
+
+
+async def test_next_frame_strobed_camera_leaves_out_the_dark_frames() -> None:
+    assert (await newest_of([120, 4] * 4)).seq == 7
+
+
+async def test_next_frame_strobed_camera_is_covered_delivers_the_dark_frames() -> None:
+    assert (await newest_of([120, 4] * 4 + [4, 4])).seq == 10
+
+
+async def test_next_frame_dark_camera_delivers_each_frame() -> None:
+    assert (await newest_of([9, 2] * 4)).seq == 8

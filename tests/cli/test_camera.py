@@ -6,6 +6,8 @@ import json
 import stat
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -50,6 +52,22 @@ def test_camera_meters_with_json_print_the_readings(config: str) -> None:
     assert reading["told"] == {}, "a replayed picture has no camera facts"
     done = runner.invoke(app, ["camera", "focus", "--json", "--seconds", "0", "--config", config])
     assert json.loads(done.output.splitlines()[0])["sharpness"] > 0
+
+
+def test_camera_meter_strobed_camera_reads_the_lit_frames_only(tmp_path: Path) -> None:
+    film = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (320, 240))
+    lit = cv2.resize(np.random.default_rng(7).integers(40, 220, (6, 8, 3), np.uint8), (320, 240))
+    for luma in (1.0, 0.02) * 4:
+        film.write(cv2.convertScaleAbs(lit, alpha=luma))
+    film.release()
+    path = tmp_path / "agent.toml"
+    path.write_text(
+        f'profile = "demo"\n[camera]\nsource = "{tmp_path}/film.avi"\nloop = true\nfps = 30\n'
+        f'[storage]\ndirectory = "{tmp_path}"\n'
+    )
+    done = runner.invoke(app, ["camera", "focus", "--json", "--seconds", "1.2", "--config", str(path)])
+    readings = [json.loads(line) for line in done.output.splitlines()]
+    assert readings and all(reading["mean_luma"] > 80 for reading in readings)
 
 
 def test_no_camera_is_an_error_with_a_fix(tmp_path: Path) -> None:

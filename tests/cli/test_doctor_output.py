@@ -15,6 +15,7 @@ from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import named_ids
 from agent.errors import AgentError, CompareError
 from agent.health.conditions import CONDITIONS, fix_for
+from agent.resources import documents
 from agent.texts import Text, group, locales
 from tests.commands import facepay
 from tests.texts import zh
@@ -58,7 +59,8 @@ def test_the_failure_is_last_and_visible_without_scrolling(capsys: pytest.Captur
     marks = [line[0] for line in lines if line and line[0] in "✓-!✗"]
     assert marks == ["✓"] * (len(CHECKS) - 6) + ["-", "!", "✗"]
     assert any(line.startswith("✗ net.tcp") for line in lines[-LINES:])
-    assert lines[-1].strip() == f"处理: {zh(Text('fix.check_timed_out'))}", "and its fix, in both languages"
+    assert lines[-1].strip() == f"docs: {documents()}/docs/reference/doctor.md#nettcp", "and its page"
+    assert lines[-2].strip() == f"处理: {zh(Text('fix.check_timed_out'))}", "and its fix, in both languages"
 
 
 def test_consequences_of_one_cause_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:

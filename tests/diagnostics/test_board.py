@@ -27,9 +27,10 @@ from agent.outbox.database import FILE, open_file
 from agent.outbox.inspect import inspect_outbox
 from agent.resources import data
 from agent.root.doctor import make_world
+from agent.texts import Text
 from agent.vision.detector_check import check_mounting, scene_sharpness
 from tests.diagnostics.kit import GOOD_CAMERA, Place, causes, findings, hanging_on
-from tests.texts import en
+from tests.texts import en, zh
 
 
 @pytest.fixture
@@ -66,6 +67,12 @@ def test_power_firmware_bits_give_verdict(place: Place, bits: str, verdict: str,
     put(world, "sys/devices/platform/soc/soc:firmware/get_throttled", f"{bits}\n")
     assert values(by_tool) == values(system.power(world))
     assert by_tool.verdict == verdict and words in by_tool.why
+
+
+def test_power_causes_are_written_in_each_language(place: Place) -> None:
+    found = system.power(place.world(program=lambda *_: "throttled=0xe\n")).reason
+    assert isinstance(found, Text) and "frequency capped, throttled, soft temperature limit" in en(found)
+    assert "频率受限、已降速、达到温度软限制" in zh(found)
 
 
 def test_power_without_pi_firmware_is_skipped(place: Place) -> None:

@@ -361,7 +361,10 @@ def test_all_checks_beside_a_healthy_agent_pass_or_skip(place: Place) -> None:
         ("", {"camera": {"frame_age_ms": 60_000}}, "camera.frame", "no frame for 60000 ms"),
         ("", {"camera": {"frame_age_ms": None}}, "camera.frame", "no frame yet"),
         ("mqtt_refused", {"connected": False}, "mqtt.connect", "the agent reports mqtt_refused"),
-        ("mqtt_unreachable", {"connected": False}, "mqtt.connect", "can be reached, but the agent is not"),
+        *(
+            (code, {"connected": False}, "mqtt.connect", "can be reached, but the agent is not")
+            for code in ("mqtt_unreachable", "mqtt_tls_failed", "mqtt_certificate_refused")
+        ),
     ],
 )
 def test_conditions_of_a_running_agent_are_the_cause(
@@ -442,6 +445,27 @@ def test_camera_detect_resolves_the_stable_name_of_the_device(place: Place) -> N
     (process / "comm").write_text("cheese\n")
     found = findings(place.world())
     assert found["camera.detect"].why == "/dev/v4l/by-id/usb-cam is busy: open in cheese (pid 4711)"
+
+
+def test_camera_detect_id_of_two_cameras_is_a_warning_with_the_name_of_the_port(place: Place) -> None:
+    _camera_of(place, there=True)
+    (place.root / "dev/video2").touch()
+    by_id, by_path = place.root / "dev/v4l/by-id", place.root / "dev/v4l/by-path"
+    for folder in (by_id, by_path):
+        folder.mkdir(parents=True)
+    (by_id / "usb-Cam_0001-video-index0").symlink_to("../../video0")
+    (by_path / "pci-usb-0:1:1.0-video-index0").symlink_to("../../video0")
+    place.extra = place.extra.replace("/dev/video0", "/dev/v4l/by-id/usb-Cam_0001-video-index0")
+    assert findings(place.world())["camera.detect"].verdict is Verdict.PASS, "one camera"
+    (by_path / "pci-usb-0:2:1.0-video-index0").symlink_to("../../video2")
+    found = findings(place.world())["camera.detect"]
+    assert found.verdict is Verdict.WARN and "share the id" in found.why
+    assert '"/dev/v4l/by-path/pci-usb-0:1:1.0-video-index0"' in str(found.remedy)
+    for number, model in ((0, "Cam"), (2, "Other")):
+        facts = place.root / f"sys/class/video4linux/video{number}"
+        facts.mkdir(parents=True)
+        (facts / "name").write_text(model)
+    assert findings(place.world())["camera.detect"].verdict is Verdict.PASS, "another model"
 
 
 def test_a_camera_that_this_user_may_not_open(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

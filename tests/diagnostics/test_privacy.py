@@ -22,6 +22,7 @@ from agent.cli import app
 from agent.config import Config
 from agent.diagnostics import at_rest, privacy
 from agent.diagnostics.at_rest import KINDS, Item, Level, kind_of
+from agent.diagnostics.checks import stored
 from agent.diagnostics.pictures import _CHUNK_BYTES, file_holds_picture, holds_picture
 from agent.diagnostics.privacy import audit, worst
 from agent.diagnostics.world import World
@@ -30,6 +31,7 @@ from agent.messages import keyring, rotation, signing
 from agent.outbox import database
 from agent.recorder import last, traces
 from agent.resources import data
+from agent.texts import Text
 from tests.diagnostics.kit import Place, findings
 from tests.texts import en, zh
 
@@ -113,7 +115,7 @@ def test_a_terminal_in_order_is_listed_with_purpose_owner_and_age(place: Place) 
 def test_audit_unknown_file_warns(place: Place) -> None:
     path = put(place, "sub/snapshot.bin")
     item = of(audit(world_of(place)), path)
-    assert (item.level, item.finding) == (Level.WARN, "not a file of this product")
+    assert (item.level, str(item.finding)) == (Level.WARN, "not a file of this product")
     assert item.remedy is not None and zh(item.remedy)
 
 
@@ -133,7 +135,7 @@ def test_audit_unknown_file_warns(place: Place) -> None:
 def test_audit_finds_a_picture_in_any_file(place: Place, name: str, form: Any) -> None:
     path = put(place, name, b"SQLite format 3\0" + form(PORTRAIT))
     item = of(audit(world_of(place)), path)
-    assert (item.level, item.finding) == (Level.FAIL, "contains a picture")
+    assert (item.level, str(item.finding)) == (Level.FAIL, "contains a picture")
 
 
 @pytest.mark.parametrize("before", [0, 1, _CHUNK_BYTES - 2, _CHUNK_BYTES - 3, _CHUNK_BYTES * 2 - 1])
@@ -151,14 +153,14 @@ def test_holds_picture_is_false_for_other_bytes() -> None:
 def test_a_file_that_others_may_open_is_a_fault(place: Place, mode: int) -> None:
     path = put(place, last.FILE, mode=mode)
     item = of(audit(world_of(place)), path)
-    assert (item.level, item.finding) == (Level.FAIL, "other users may open it")
+    assert (item.level, str(item.finding)) == (Level.FAIL, "other users may open it")
     assert item.remedy is not None and str(path) in en(item.remedy)
 
 
 def test_audit_old_trace_warns(place: Place) -> None:
     path = put(place, f"{traces.FOLDER}/2020-01-01.jsonl")
     os.utime(path, (time.time() - 9 * 86_400,) * 2)
-    assert of(audit(world_of(place)), path).finding == "older than 192 h"
+    assert str(of(audit(world_of(place)), path).finding) == "older than 192 h"
 
 
 def test_a_link_is_not_followed(place: Place) -> None:
@@ -170,7 +172,7 @@ def test_a_link_is_not_followed(place: Place) -> None:
     known = place.storage / signing.KEY_FILE
     known.symlink_to(outside / "private.jpg")
     items = audit(world_of(place))
-    assert of(items, link).level is Level.WARN and of(items, known).finding == "a link, not a file"
+    assert of(items, link).level is Level.WARN and str(of(items, known).finding) == "a link, not a file"
     assert not any("private.jpg" in item.path for item in items)
 
 
@@ -187,7 +189,7 @@ def test_audit_lists_at_most_entries_max_files(place: Place, monkeypatch: pytest
     for number in range(9):
         put(place, f"f{number}")
     items = audit(world_of(place))
-    assert of(items, place.storage).finding == "9 files"
+    assert str(of(items, place.storage).finding) == "9 files"
     assert sum(item.path.startswith(f"{place.storage}/") for item in items) == 3
 
 
@@ -325,7 +327,7 @@ def test_audit_in_the_agents_process_keeps_the_locks_of_the_outbox(place: Place)
         assert item_of(audit(world_of(place)), path.name).level is Level.OK, "not searched in this process"
         taken = subprocess.run([sys.executable, "-c", _TAKE, path], check=False, capture_output=True)
         assert b"BlockingIOError" in taken.stderr
-    assert item_of(audit(world_of(place)), path.name).finding == "contains a picture", (
+    assert str(item_of(audit(world_of(place)), path.name).finding) == "contains a picture", (
         "searched after it was closed"
     )
 
@@ -333,3 +335,12 @@ def test_audit_in_the_agents_process_keeps_the_locks_of_the_outbox(place: Place)
 def item_of(items: list[Item], name: str) -> Item:
     (found,) = [item for item in items if item.path.endswith(f"/{name}")]
     return found
+
+
+def test_each_finding_is_written_in_each_language(place: Place) -> None:
+    (place.storage / "unknown").touch()
+    item = of(audit(world_of(place)), place.storage / "unknown")
+    facts = item.facts()
+    assert facts["finding"] == "not a file of this product" and facts["finding_zh"] == "不是本产品的文件"
+    reason = stored.privacy(world_of(place)).reason
+    assert isinstance(reason, Text) and "不是本产品的文件" in zh(reason)

@@ -36,7 +36,9 @@ and then rejects the call because the image is missing.
 
 The [diagnostics page](../how-to/page.md) shows the groups in this order. The command prints the opposite
 order: the end of the output is visible without scrolling. All checks that were skipped because of one failure
-are one line. Within a group the checks have the order of the table below.
+are one line. The last line of a warning or failure is the path of its section below, in the installed
+documentation; on the page the name of the check is a link to that section. Within a group the checks have the
+order of the table below.
 
 `--only api.auth` runs one check and the checks that it needs; `--only api` all checks whose id begins with
 `api.`; `--only api,mqtt.connect` both. A failure of a needed check is shown, too.

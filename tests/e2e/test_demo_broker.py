@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +61,13 @@ async def test_a_mosquitto_that_ends_at_once_is_an_error_and_no_wait(
         async with broker.demo_broker(tmp_path):
             pass
     assert raised.value.code == "demo_broker_failed"
+
+
+def test_a_free_port_is_given_to_no_other_program_until_it_is_bound_by_name() -> None:
+    port = broker.free_port()
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind(("127.0.0.1", port))
+    with socket.socket() as named:  # as mosquitto and iotcore
+        named.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        named.bind(("127.0.0.1", port))
+        named.listen()

@@ -199,7 +199,7 @@ BROKER_FAULTS = (
         "mqtt.tls",
         "TLS handshake",
         "has no TLS",
-        "mqtt_unreachable",
+        "mqtt_tls_failed",
     ),
     Fault(
         "plain_to_tls",

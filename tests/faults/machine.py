@@ -223,7 +223,7 @@ MACHINE_FAULTS = (
         "keys.files",
         "is empty",
         "compare.secret_key_file",
-        "empty or too long",
+        "secret-key: empty",
     ),
     Fault(
         "key_with_bom",

@@ -186,8 +186,34 @@ async def certificate_ended_yesterday(stage: Stage) -> AsyncIterator[None]:
         yield
 
 
+@asynccontextmanager
+async def broker_port_requires_tls(stage: Stage) -> AsyncIterator[None]:
+    broker = Authority(stage.place.folder, "ca").issue("broker")
+    stage.broker.stop()
+    stage.broker.allow(f"certfile {broker.cert}", f"keyfile {broker.key}")
+    await stage.start()
+    yield
+    stage.broker.stop()
+    stage.broker.allow()
+
+
+@asynccontextmanager
+async def broker_certificate_is_of_another_ca(stage: Stage) -> AsyncIterator[None]:
+    folder = stage.place.folder
+    broker, other = Authority(folder, "ca").issue("broker"), Authority(folder, "other")
+    stage.place.mqtt = f'tls = true\nca_file = "{folder / "ca-of-terminal.pem"}"'
+    (folder / "ca-of-terminal.pem").write_bytes(other.path.read_bytes())
+    stage.broker.stop()
+    stage.broker.allow(f"certfile {broker.cert}", f"keyfile {broker.key}")
+    await stage.start()
+    yield
+    (folder / "ca-of-terminal.pem").write_bytes((folder / "ca.pem").read_bytes())
+
+
 SCENARIOS: dict[str, Scenario] = {
     "mqtt_unreachable": broker_is_killed,
+    "mqtt_tls_failed": broker_port_requires_tls,
+    "mqtt_certificate_refused": broker_certificate_is_of_another_ca,
     "mqtt_refused": broker_does_not_know_the_terminal,
     "mqtt_banned": connect_is_refused_with(0x8A),
     "mqtt_protocol_refused": connect_is_refused_with(0x84),

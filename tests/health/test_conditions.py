@@ -27,6 +27,8 @@ def test_every_declared_condition_has_a_scenario() -> None:
     assert set(SCENARIOS) == set(CONDITIONS)
 
 
+# paho leaves the socket of a failed TLS handshake to the garbage collector
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")
 @pytest.mark.parametrize("code", CONDITIONS)
 async def test_condition_is_raised_shown_everywhere_and_cleared(code: str, stage: Stage) -> None:
     async with SCENARIOS[code](stage):

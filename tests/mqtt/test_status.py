@@ -21,10 +21,14 @@ from agent.mqtt import status
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message, make_client
 from agent.mqtt.reason_codes import BrokerProblem
+from tests.broker_example.pki import Authority
 from tests.brokers import Mosquitto, free_port
 from tests.mqtt.proxy import PausingProxy
 from tests.mqtt.scripted import NOT_AUTHORISED, scripted_broker
 from tests.texts import zh
+
+# paho leaves the socket of a failed TLS handshake to the garbage collector
+UNCLOSED_BY_PAHO = pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")
 
 
 class Watched:
@@ -101,6 +105,39 @@ async def test_status_connection_closed_before_connack_is_unreachable() -> None:
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     async with server, started(Watched(server.sockets[0].getsockname()[1])) as watched:
         assert await watched.next() == (BrokerProblem.UNREACHABLE, True)
+
+
+def tls_files(folder: Path) -> tuple[Authority, tuple[str, ...]]:
+    """A CA, and the lines of a broker with a certificate of this CA."""
+    authority = Authority(folder, "ca")
+    broker = authority.issue("broker")
+    return authority, (f"certfile {broker.cert}", f"keyfile {broker.key}")
+
+
+async def test_status_plain_mqtt_to_a_tls_port_names_the_cause(tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path, *tls_files(tmp_path)[1]).start()
+    async with started(Watched(broker.port)) as watched:
+        assert await watched.next() == (BrokerProblem.TLS, True)
+        assert "requires TLS, and mqtt.tls is off" in watched.details[BrokerProblem.TLS]
+    broker.stop()
+
+
+@UNCLOSED_BY_PAHO
+async def test_status_tls_to_a_plain_port_names_the_cause(tmp_path: Path, broker: Mosquitto) -> None:
+    ca_file = tls_files(tmp_path)[0].path
+    async with started(Watched(broker.port, tls=True, ca_file=ca_file)) as watched:
+        assert await watched.next() == (BrokerProblem.TLS, True)
+        assert "TLS handshake failed" in watched.details[BrokerProblem.TLS]
+
+
+@UNCLOSED_BY_PAHO
+async def test_status_untrusted_broker_certificate_names_the_cause(tmp_path: Path) -> None:
+    broker = Mosquitto(tmp_path, *tls_files(tmp_path)[1]).start()
+    other = Authority(tmp_path, "other").path
+    async with started(Watched(broker.port, tls=True, ca_file=other)) as watched:
+        assert await watched.next() == (BrokerProblem.CERTIFICATE, True)
+        assert "certificate is refused: " in watched.details[BrokerProblem.CERTIFICATE]
+    broker.stop()
 
 
 async def test_status_refused_login_is_reported(tmp_path: Path) -> None:

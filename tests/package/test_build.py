@@ -11,6 +11,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+import completion
 import manual
 import pytest
 from environment import OPT, WEIGHTS
@@ -83,7 +84,9 @@ def _different(first: Path, second: Path, folder: Path) -> list[str]:
 def test_documents_man_page_and_completion_are_in_the_package(unpacked: Path) -> None:
     assert not dead_links(unpacked)
     assert b".SH NAME" in gzip.decompress((unpacked / manual.MAN).read_bytes())
-    assert b"complete -o default -F _facepay facepay" in (unpacked / manual.BASH).read_bytes()
+    assert b"complete -o default -F _facepay facepay" in (unpacked / completion.BASH).read_bytes()
+    assert (unpacked / completion.ZSH).read_bytes().startswith(b"#compdef facepay\n")
+    assert b"complete -c facepay -n" in (unpacked / completion.FISH).read_bytes()
 
 
 def test_package_contains_no_demo_broker_no_unused_code_and_no_tests(unpacked: Path) -> None:

@@ -6,12 +6,17 @@ import asyncio
 import json
 import re
 import threading
+from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from agent.core.model import Timings
 from agent.core.reasons import FrameReason
+from agent.diagnostics.checks.table import CHECKS
+from agent.health.conditions import CONDITIONS
+from agent.page import documentation
 from agent.page.doctor_job import Rows
 from agent.page.page_texts import document, fill
 from agent.resources import data
@@ -48,6 +53,36 @@ async def test_metrics_are_rendered_from_the_document() -> None:
     async with opened(world) as page, page.client() as client:
         answer = await client.get("/metrics")
     assert answer.text == "x 2\n" and answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+async def test_documentation_has_a_section_for_each_check_and_condition() -> None:
+    places = [check.docs for check in CHECKS]
+    places += [f"docs/reference/conditions.md#{code}" for code in CONDITIONS]
+    async with opened() as page, page.client() as client:
+        for place in places:
+            path = place.replace(".md#", "/")
+            answer = await client.get(f"/{path}")
+            assert answer.status_code == 200 and ">### `" in answer.text, path
+            assert answer.text.count("\n### ") == 0 and len(answer.text) < 4_500, "one section"
+            assert answer.headers["content-type"] == "text/html; charset=utf-8"
+            assert answer.text.count("<") == 12, "the text is escaped"
+
+
+@pytest.mark.parametrize("path", ["doctor/no-such-check", "index/sysdisk", "doctor/..%2f..%2fREADME"])
+async def test_documentation_unknown_section_is_not_found(path: str) -> None:
+    async with opened() as page, page.client() as client:
+        assert (await client.get(f"/docs/reference/{path}")).status_code == 404
+
+
+async def test_documentation_that_is_not_installed_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.page.documentation.documents", lambda: tmp_path)
+    documentation.section.cache_clear()
+    async with opened() as page, page.client() as client:
+        answer = await client.get("/docs/reference/doctor/sysdisk")
+    documentation.section.cache_clear()
+    assert answer.status_code == 404 and "/usr/share/doc/facepay-agent" in answer.text
 
 
 async def examined(client: httpx.AsyncClient) -> dict[str, Any]:

@@ -8,7 +8,9 @@ import threading
 import time
 
 import httpx
+import pytest
 
+from agent.service import endpoint
 from agent.service.compare_service import CompareService
 from tests.service.kit import files, post, shipped, sign
 from tests.service.test_worker_pool import FakeRecogniser
@@ -47,6 +49,26 @@ async def test_waiting_comparison_of_a_client_that_left_is_dropped() -> None:
         await asyncio.to_thread(until_metric, service, "facepay_service_queue_depth 1.0")
     await asyncio.to_thread(until_metric, service, "facepay_service_clients_gone_total 1.0")
     await asyncio.to_thread(until_metric, service, "facepay_service_queue_depth 0.0")
+    recogniser.may_go.set()
+    await asyncio.to_thread(first.join, WAIT_S)
+    await service.stop()
+    assert recogniser.images == [b"first", b"ref"]
+
+
+async def test_refusal_of_a_full_queue_is_sent_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "_PAUSE_S", 1.0)
+    recogniser = FakeRecogniser()
+    recogniser.may_go.clear()
+    service = CompareService(shipped(answer_within_ms=60_000, queue_max=1))
+    service._recognisers = (recogniser,)
+    await service.start()
+    first = threading.Thread(target=post, args=(service,), kwargs=files(b"first", b"ref"))
+    first.start()
+    await asyncio.to_thread(until_metric, service, "facepay_service_comparisons_open 1.0")
+    start_s = time.monotonic()
+    answer = await asyncio.to_thread(post, service, **files(b"second", b"ref"))
+    assert answer["code"] == 15
+    assert time.monotonic() - start_s >= 1.0
     recogniser.may_go.set()
     await asyncio.to_thread(first.join, WAIT_S)
     await service.stop()

@@ -9,12 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
+import cv2
+import numpy as np
+
 from agent.camera.simulated.renderer import Props, SceneRenderer
 from agent.camera.simulated.scene import Person, Scene, SceneStep
 from agent.config import VisionConfig
 from agent.core.model import Comparison, Frame
 from agent.core.policy import PolicyLimits
 from agent.core.steps import CallAnswered, Event, Finished, FrameAnalyzed, Limits, StartCall, State, Ticked
+from agent.core.strobe import is_unlit
 from agent.core.verification import advance, begin, wake_at
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.face_identity import FaceIdentity
@@ -23,6 +27,7 @@ from tests.vision.people import detector, new_identity
 WIDE, HIGH = 1280, 720
 BUDGET_MS, ANSWER_MS, ANALYSIS_MS = 8_000, 400, 15
 PAUSES_MS = (100, 2_000)
+_UNLIT = 0.05  # of the light
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Visit:
     other: str | None = None  # replaces the holder in the pause after the first API call
     paused: float = 0.15  # chance of a pause before each frame
     burst: int = 1  # frames in a burst, 30 ms apart, one burst per period
+    strobed: bool = False  # the lamp lights every second frame only
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +71,7 @@ class Playback:
         self._shown = visit.holder
         self._state: State = begin(BUDGET_MS)
         self._calls = 0
+        self._lumas = list[float]()
         self._answers = list[CallAnswered]()
         self._swap_ms: int | None = None
         self._has_changed = False
@@ -80,9 +87,13 @@ class Playback:
             if isinstance(self._state, Finished):
                 break
             pixels = self._stages[self._shown].picture(at_ms)
-            analysis = analyzer.analyze(Frame(pixels, number + 1, at_ms, WIDE, HIGH))
-            analyzed = FrameAnalyzed(at_ms + ANALYSIS_MS, analysis)
-            self._deliver(at_ms + ANALYSIS_MS, analyzed, paused=pause_ms > 0)
+            if self._visit.strobed and number % 2:
+                pixels = (pixels * _UNLIT).astype(np.uint8)
+            self._lumas.append(float(cv2.mean(pixels)[1]))
+            if not is_unlit(self._lumas):
+                analysis = analyzer.analyze(Frame(pixels, number + 1, at_ms, WIDE, HIGH))
+                analyzed = FrameAnalyzed(at_ms + ANALYSIS_MS, analysis)
+                self._deliver(at_ms + ANALYSIS_MS, analyzed, paused=pause_ms > 0)
             number += 1
             is_in_burst = number % self._visit.burst
             later_ms = 30 if is_in_burst else self._visit.period_ms - 30 * (self._visit.burst - 1)

@@ -34,6 +34,20 @@ def test_a_change_of_the_person_in_a_pause_is_face_swapped(period_ms: int, seed:
     assert end.reason == ("face_swapped" if end.has_changed else "same_person")
 
 
+@pytest.mark.parametrize("period_ms", (500, 200, 100, 33))
+@pytest.mark.parametrize("seed", range(2))
+def test_one_person_before_a_strobed_camera_matches_with_one_call(period_ms: int, seed: int) -> None:
+    end = Playback(Visit(period_ms, paused=0.0, strobed=True), seed, PROPS).run(new_eye())
+    assert (end.reason, end.calls) == ("same_person", 1)
+
+
+@pytest.mark.parametrize("period_ms", (500, 200, 100, 33))
+def test_a_change_of_the_person_before_a_strobed_camera_is_face_swapped(period_ms: int) -> None:
+    visit = Visit(period_ms, other="biden_portrait", paused=0.0, strobed=True)
+    end = Playback(visit, 0, PROPS).run(new_eye())
+    assert end.has_changed and end.reason == "face_swapped"
+
+
 def absent() -> FaceIdentity:
     def load() -> None:
         raise ModelError("not installed", code="model_missing")

@@ -11,6 +11,7 @@ from pathlib import Path
 from agent.camera.errors import camera_error, from_os_error
 from agent.errors import CameraError
 from agent.health.conditions_camera import CAMERA_ABSENT, CAMERA_DENIED, CAMERA_UNAVAILABLE
+from agent.health.video_names import stable_name
 from agent.texts import Text
 
 # linux/videodev2.h
@@ -23,15 +24,16 @@ _CAPTURES, _STREAMS = 0x0000_0001, 0x0400_0000
 class VideoDevice:
     """A device that captures video."""
 
-    name: str  # the name for the config: /dev/v4l/by-id/… where udev makes such a link
+    name: str  # the name for the config: /dev/v4l/… where udev makes such a link
     card: str
     usb: bool
 
 
 class Devices:
-    """The machine's V4L2 devices. ``root``: the folder with ``dev``."""
+    """The machine's V4L2 devices. ``root``: the folder with ``dev`` and ``sys``."""
 
     def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
         self._dev = root / "dev"
 
     def examine(self, name: str) -> VideoDevice:
@@ -44,28 +46,33 @@ class Devices:
         return _examine(name, must_be_free=True)
 
     def only(self) -> str:
-        """The name of the only camera. USB cameras have priority: a Pi has a dozen other devices.
+        """The name of the only camera.
 
         Raises:
             CameraError: camera_absent; camera_denied; several cameras, all named.
         """
-        found, denied = [], None
-        stable = {
-            path.resolve(): path for path in sorted((self._dev / "v4l/by-id").glob("*"))
-        }  # made by udev
-        for path in sorted(self._dev.glob("video[0-9]*")):
-            try:
-                found.append(_examine(str(stable.get(path.resolve(), path))))
-            except CameraError as error:
-                denied = error if error.code == CAMERA_DENIED.code else denied
-        found = [device for device in found if device.usb] or found
+        found = self.cameras()
         if len(found) > 1:
             names = ", ".join(f"{device.name} ({device.card})" for device in found)
             why, fix = f"several cameras: {names}", Text("fix.several_cameras")
             raise camera_error(CAMERA_UNAVAILABLE, why, fix=fix)
+        return found[0].name
+
+    def cameras(self) -> list[VideoDevice]:
+        """The USB cameras; without one, all other capture devices: a Pi has a dozen of them. Never empty.
+
+        Raises:
+            CameraError: camera_absent; camera_denied.
+        """
+        found, denied = [], None
+        for path in sorted(self._dev.glob("video[0-9]*")):
+            try:
+                found.append(_examine(str(stable_name(self._root, path))))
+            except CameraError as error:
+                denied = error if error.code == CAMERA_DENIED.code else denied
         if not found:
             raise denied or camera_error(CAMERA_ABSENT, f"no camera under {self._dev}")
-        return found[0].name
+        return [device for device in found if device.usb] or found
 
 
 def _examine(name: str, *, must_be_free: bool = False) -> VideoDevice:

@@ -91,7 +91,7 @@ function condition(each) {
   const box = make("div", undefined, `condition ${each.severity}`), lasted = make("p", undefined, "quiet");
   const head = make("h2", local(each, "title"));
   head.prepend(make("span", t(each.severity), "kind"));
-  head.append(" ", make("code", each.code));
+  head.append(" ", documented(each, each.code));
   lasted.id = `lasted-${each.code}`;
   lasted.setAttribute("aria-live", "off");
   box.append(head, make("p", t("cause", { cause: local(each, "cause") }), "wide"));
@@ -100,7 +100,17 @@ function condition(each) {
   return box;
 }
 
-// The path, because a terminal without a network cannot open a link.
+// The name of a finding, as a link to its section of the documentation on this terminal.
+function documented(row, name) {
+  const place = /^docs\/reference\/(\w+)\.md#([\w-]+)$/.exec(row.docs || ""), code = make("code", name);
+  if (!place) return code;
+  const link = make("a");
+  link.href = `/docs/reference/${place[1]}/${place[2]}`;
+  link.append(code);
+  return link;
+}
+
+// The path, too: for a reader on another machine.
 function documentation(row) {
   return make("p", row.docs ? t("docs", row) : "", "docs quiet");
 }
@@ -322,7 +332,7 @@ function consequences(rows) {
 function finding(row) {
   const box = make("div", undefined, `finding is-${row.verdict}`), head = make("p", local(row, "title") + " ");
   const fix = local(row, "fix");
-  head.append(make("code", row.id));
+  head.append(documented(row, row.id));
   box.append(head, make("p", local(row, "why"), "quiet"));
   if (fix) box.append(make("p", t("fix", { fix }), "fix"), documentation(row));
   return box;

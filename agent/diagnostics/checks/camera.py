@@ -14,6 +14,7 @@ from agent.diagnostics.world import World
 from agent.errors import CameraError
 from agent.health import conditions_camera as conditions
 from agent.health.probe_results import MountingReading
+from agent.health.video_names import stable_name
 from agent.texts import Text
 
 _SLOW_SHARE = 0.7  # of camera.fps
@@ -29,11 +30,16 @@ def detect(world: World) -> Finding:
         codes = {each["code"] for each in status["conditions"]}
         condition = next((each for each in conditions.NO_PICTURE if each.code in codes), None)
         if condition is None:
-            return passed(Text("why.camera.detect.in_use", kind=status["camera"]["kind"]))
+            return _shared_name(world) or passed(
+                Text("why.camera.detect.in_use", kind=status["camera"]["kind"])
+            )
         why = Text("why.camera.detect.no_pictures", code=condition.code)
         return _device_fault(world) or failed(why, condition.fix)
     fault = _device_fault(world)
-    return fault or passed(Text("why.camera.detect.opens", kind=camera.kind, frames=world.camera().frames))
+    if fault is not None:
+        return fault
+    opens = Text("why.camera.detect.opens", kind=camera.kind, frames=world.camera().frames)
+    return _shared_name(world) or passed(opens)
 
 
 def _device_fault(world: World) -> Finding | None:
@@ -53,6 +59,19 @@ def _device_fault(world: World) -> Finding | None:
             remedy = Text("fix.end_other_program", pid=pid)
             return failed(Text("why.camera.detect.busy", device=device, name=name, pid=pid), remedy)
     return None
+
+
+def _shared_name(world: World) -> Finding | None:
+    """A name by id that several cameras share: after the next start it may lead to another camera."""
+    source = Path(world.config().camera.source)
+    if world.config().camera.kind != "v4l2" or source.parent != Path("/dev/v4l/by-id"):
+        return None
+    link = world.root / source.relative_to("/")
+    stable = stable_name(world.root, link)
+    if stable.parent == link.parent:
+        return None
+    remedy = Text("fix.use_camera_path", name=Path("/") / stable.relative_to(world.root))
+    return warning(Text("why.camera.detect.shared", device=source), remedy)
 
 
 def _holders(root: Path, device: Path) -> list[tuple[int, str]]:

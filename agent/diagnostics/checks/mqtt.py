@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from agent.config.tls_files import unverified_context
 from agent.core.hosts import is_address
 from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
 from agent.diagnostics.checks.agent import condition_fix
@@ -16,13 +17,14 @@ from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.network import endpoint as api_endpoint
 from agent.diagnostics.checks.network import unconnected, unresolved
 from agent.diagnostics.checks.tls import Keys, handshake
-from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, unverified_context
+from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect
 from agent.diagnostics.world import World
 from agent.texts import Text
 
 _RIGHTS = Text("fix.broker_rights_missing")
 _NO_TLS = Text("fix.broker_without_tls")
 _KEYS = Keys("[mqtt] host", "mqtt.ca_file")
+_WITHOUT_ANSWER = ("mqtt_unreachable", "mqtt_certificate_refused", "mqtt_tls_failed")
 
 
 def tls(world: World) -> Finding:
@@ -132,9 +134,12 @@ def _has_no_name_server(world: World) -> bool:
 
 
 def _broker_fault(status: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The first broker condition of a running agent: its code, and the code with details."""
+    """The first broker condition of a running agent: its code, and the code with details.
+
+    Without the conditions before an answer of the broker: the checks examine that part themselves.
+    """
     for each in status["conditions"]:
         code = str(each["code"])
-        if code.startswith("mqtt_") and code != "mqtt_unreachable":
+        if code.startswith("mqtt_") and code not in _WITHOUT_ANSWER:
             return code, " ".join(filter(None, (code, each.get("detail", ""))))
     return None

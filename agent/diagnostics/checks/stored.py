@@ -49,7 +49,7 @@ def privacy(world: World) -> Finding:
     level = worst(items)
     first = next(item for item in items if item.level is level)
     more = sum(item.level >= Level.WARN for item in items) - 1
-    one = f"{first.path}: {first.finding}"
+    one = Text("why.privacy.audit.one", path=first.path, finding=first.finding or "")
     summary = Text("why.privacy.audit.more", finding=one, more=more) if more > 0 else one
     if level is Level.UNREADABLE:
         return skipped(summary)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import reduce
 from pathlib import Path
 
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
@@ -53,9 +54,11 @@ def power(world: World) -> Finding:
     return passed(Text("why.sys.power.good", bits=f"0x{bits:x}"))
 
 
-def _throttled(bits: int) -> str:
-    names = ((0x2, "frequency capped"), (0x4, "throttled"), (0x8, "soft temperature limit"))
-    return ", ".join(name for bit, name in names if bits & bit)
+def _throttled(bits: int) -> Text:
+    """At least one of the three bits is set."""
+    names = ((0x2, "frequency_capped"), (0x4, "throttled"), (0x8, "temperature_limit"))
+    found = [Text(f"why.sys.power.{name}") for bit, name in names if bits & bit]
+    return reduce(lambda first, second: Text("why.sys.power.joined", first=first, second=second), found)
 
 
 def thermal(world: World) -> Finding:

@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agent.config.secret_files import is_credential
+from agent.config.tls_files import unverified_context
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
-from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, unverified_context
+from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect
 from agent.diagnostics.world import World
 from agent.errors import TillError
 from agent.health.conditions_mqtt import CERTIFICATE_ENDED

@@ -17,6 +17,7 @@ from agent.camera.errors import from_os_error
 from agent.camera.reader import Reader
 from agent.camera.v4l2.backend import V4l2Backend
 from agent.camera.v4l2.devices import Devices, VideoDevice
+from agent.cli import init_questions
 from agent.config import CameraConfig
 from agent.errors import CameraError, Retry
 from agent.health.conditions import CONDITIONS
@@ -283,7 +284,9 @@ class Bus(Devices):
         self.nodes = nodes
 
     def examine_node(self, name: str) -> VideoDevice:
-        device = self.nodes[Path(name).resolve().name]
+        device = self.nodes.get(Path(name).resolve().name)
+        if device is None:
+            raise CameraError("no device that captures video")
         return VideoDevice(name, device.card, device.usb)
 
 
@@ -316,6 +319,67 @@ def test_several_cameras_are_named_for_the_config(tmp_path: Path, monkeypatch: p
     message = str(caught.value)
     assert "by-id/usb-left (Left)" in message and "usb-right (Right)" in message and "isp" not in message
     assert "camera.source" in en(caught.value.fix)
+
+
+def twins(root: Path, monkeypatch: pytest.MonkeyPatch) -> Bus:
+    """Two cameras with one serial number, each with a second node for metadata; udev's link by id is one."""
+    nodes = {f"video{number}": VideoDevice("", "HD Cam", usb=True) for number in (0, 2)}
+    made = bus(
+        root, monkeypatch, **nodes, video4=VideoDevice("usb-Other_Cam_77-video-index0", "Other", usb=True)
+    )
+    by_id, by_path = root / "dev/v4l/by-id", root / "dev/v4l/by-path"
+    by_path.mkdir(parents=True)
+    for number in range(5):
+        node = f"video{number}"
+        (root / "dev" / node).touch()
+        port, index = number // 2 + 1, number % 2
+        (by_path / f"pci-0000:00:14.0-usb-0:{port}:1.0-video-index{index}").symlink_to(f"../../{node}")
+        (by_path / f"pci-0000:00:14.0-usbv2-0:{port}:1.0-video-index{index}").symlink_to(f"../../{node}")
+        facts = root / "sys/class/video4linux" / node
+        facts.mkdir(parents=True)
+        (facts / "name").write_text("Other\n" if number == 4 else "HD Cam\n")
+        (facts / "index").write_text(f"{index}\n")
+    for index in range(2):
+        (by_id / f"usb-HD_Cam_0001-video-index{index}").symlink_to(f"../../video{2 + index}")
+    return made
+
+
+def test_two_cameras_with_one_serial_are_offered_by_their_ports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [Path(device.name).name for device in twins(tmp_path, monkeypatch).cameras()]
+    assert names == [
+        "pci-0000:00:14.0-usb-0:1:1.0-video-index0",
+        "pci-0000:00:14.0-usb-0:2:1.0-video-index0",
+        "usb-Other_Cam_77-video-index0",
+    ], "the other model has an id of its own"
+
+
+def test_one_camera_of_two_with_one_serial_is_found_by_its_id(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = twins(tmp_path, monkeypatch)
+    for path in [
+        *(tmp_path / "dev/v4l/by-path").glob("*-0:[13]:*"),
+        tmp_path / "dev/video0",
+        tmp_path / "dev/video4",
+    ]:
+        path.unlink()
+    assert Path(left.only()).name == "usb-HD_Cam_0001-video-index0"
+
+
+def test_init_prints_several_cameras_and_takes_the_only_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = twins(tmp_path, monkeypatch)
+    monkeypatch.setattr("agent.camera.v4l2.devices.Devices", lambda: found)
+    assert init_questions._camera_here() == ""
+    printed = capsys.readouterr().out
+    assert "usb-0:1:1.0-video-index0" in printed and "usb-0:2:1.0-video-index0" in printed
+    for node in ("video0", "video4"):
+        (tmp_path / "dev" / node).unlink()
+    found.nodes = {"video2": found.nodes["video2"]}
+    assert init_questions._camera_here().startswith("v4l2:")
 
 
 def test_only_without_a_device_is_camera_absent(tmp_path: Path) -> None:

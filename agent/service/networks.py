@@ -1,0 +1,85 @@
+"""Choice of the library that runs the networks: OpenVINO where it is installed and correct, else OpenCV."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from agent.errors import ModelError
+from agent.log import facts
+from agent.resources import data
+from agent.service.openvino_networks import OpenVino, OpenVinoDetector, OpenVinoEmbedder
+from agent.vision.detector import Detector
+from agent.vision.embedding import Embedder, EmbeddingModel, Vector, align
+from agent.vision.face_turn import SEARCH_PX
+
+log = logging.getLogger(__name__)
+
+_KNOWN_PHOTO = "photos/enrolled/obama_portrait.jpg"
+_KNOWN_SIDE_PX = 512  # its width: the upper part is a square, as the input for the orientation of a face
+_AGREEMENT_MIN = 1 - 1e-4  # cosine of both embeddings of the known photo
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """YuNet and SFace of one worker. Not thread-safe: one call at a time."""
+
+    detector: Detector
+    embedder: EmbeddingModel
+    library: str
+
+
+def load_networks(*, threads: int = 1, workers: int = 1) -> tuple[Networks, ...]:
+    """The networks of each worker.
+
+    OpenVINO is used only when its embedding of a known photo is the one of OpenCV.
+
+    Args:
+        threads: of one comparison.
+    Raises:
+        ModelError: weights missing, changed or not usable.
+    """
+    plain = _plain(threads)
+    try:
+        fast = _fast(threads, workers)
+        agreement = float(np.dot(_known_vector(fast[0]), _known_vector(plain)))
+        if agreement < _AGREEMENT_MIN:
+            raise ModelError(f"cosine {agreement:.6f} with the embedding of OpenCV")
+    except ImportError as error:
+        log.debug("openvino_absent", extra=facts(why=error))
+    except (RuntimeError, ModelError) as error:
+        log.warning("openvino_not_used", extra=facts(why=error))
+    else:
+        return fast
+    return (plain, *(_plain(threads) for _ in range(workers - 1)))
+
+
+def _plain(threads: int) -> Networks:
+    return Networks(Detector.load(threads=threads), Embedder(), f"OpenCV {cv2.__version__}")
+
+
+def _fast(threads: int, workers: int) -> tuple[Networks, ...]:
+    openvino = OpenVino(threads=threads, workers=workers)
+    compiled = openvino.embedder()
+    return tuple(
+        Networks(
+            OpenVinoDetector(openvino, threads=threads),
+            OpenVinoEmbedder(openvino, compiled),
+            f"OpenVINO {openvino.ov.get_version()}",
+        )
+        for _ in range(workers)
+    )
+
+
+def _known_vector(networks: Networks) -> Vector:
+    """Raises ``ModelError``: no face, or no embedding, in a photo that has both."""
+    photo = np.asarray(cv2.imread(str(data(_KNOWN_PHOTO)), cv2.IMREAD_COLOR), np.uint8)
+    photo = photo[:_KNOWN_SIDE_PX]
+    face = next(iter(networks.detector.detect(photo, SEARCH_PX)), None)
+    vector = None if face is None else networks.embedder.describe(align(photo, face))
+    if vector is None:
+        raise ModelError(f"{networks.library}: no embedding of the known photo")
+    return vector
