@@ -1,8 +1,8 @@
 """Frame loop: a brightness check of every frame, and face analysis during an open verification.
 
 The next frame is fetched when the analysis of the last frame is done. That frame is the newest one: frames
-never queue. A frame that repeats the picture of the frame before is no new frame: a verification does not get
-it, and it is not counted. A failed camera is retried until it raises ``CameraHung``, because then only a new
+never queue. A frame that repeats the last new picture is no new frame: a verification does not get it, and it
+is not counted. A failed camera is retried until it raises ``CameraHung``, because then only a new
 process helps. The core decides the effect of a failure on the verification.
 """
 
