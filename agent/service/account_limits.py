@@ -56,12 +56,12 @@ class MemoryLimits:
         used = self._used.setdefault(account.secret_id, UsedSignatures()) if account.single_use else None
         if used is not None and digest in used:
             raise ApiFailure(REPLAY)
+        if used is not None and not used.has_room(now_s):
+            why = "too many signatures that have not expired"
+            raise ApiFailure(TOO_OFTEN, why, cause=Cause.SIGNATURES_FULL)
         if not self._rates[account.appid][2].take(time.monotonic()):
             raise ApiFailure(TOO_OFTEN, cause=Cause.ACCOUNT_RATE)
         if used is not None:
-            if not used.has_room(now_s):
-                why = "too many signatures that have not expired"
-                raise ApiFailure(TOO_OFTEN, why, cause=Cause.SIGNATURES_FULL)
             used.add(digest, expires_s)
 
     async def close(self) -> None:
