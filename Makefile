@@ -22,7 +22,7 @@ PATIENT := -o faulthandler_timeout=1800
 AARCH64_BINFMT := :qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-rest test-full test-long coverage docs docs-pictures lock chaos lint bench docs-site deb clean mosquitto debootstrap faketime promtool haproxy chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid
+.PHONY: help demo check test test-rest test-full test-long coverage docs docs-pictures lock chaos lint bench docs-site deb clean mosquitto debootstrap faketime promtool haproxy chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid valgrind
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -41,7 +41,7 @@ test-rest: $(STAMP)-dev mosquitto picamera2
 
 test-full: test test-long ## test, and the long tests: package in a minimal Debian, real systemd, browser
 
-test-long: $(STAMP)-dev mosquitto picamera2 debootstrap faketime promtool haproxy chromium
+test-long: $(STAMP)-dev mosquitto picamera2 debootstrap faketime promtool haproxy chromium valgrind
 	@$(BIN)/pytest -m long $(PATIENT) -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(LONG)
 
 coverage: $(STAMP)-dev mosquitto picamera2 ## measure line and branch coverage; fails below the floor
@@ -70,7 +70,7 @@ lint: $(STAMP)-dev ## ruff and mypy --strict
 	@$(BIN)/lint-imports --no-logo >/dev/null || $(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 
-bench: $(STAMP)-bench mosquitto ## all measurements in one run: a table and JSON
+bench: $(STAMP)-bench mosquitto ## all measurements in one run: tables, goals and JSON (ARGS=--share: a file for a report)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
 # Each module writes the pages that its docstring names. The examples of the contract come before its page.
@@ -125,6 +125,11 @@ faketime:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1; then \
 	  echo "installing faketime from apt" >&2; \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq faketime >/dev/null; fi
+
+valgrind:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v valgrind >/dev/null; then \
+	  echo "installing valgrind from apt" >&2; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq valgrind >/dev/null; fi
 
 promtool:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v promtool >/dev/null; then \

@@ -62,7 +62,8 @@ class CameraConfig(Section):
 
 class VisionConfig(Section):
     detector_model: Path | None = None  # default: the file inside the registry package
-    detector_width_px: Annotated[int, Field(ge=96, le=1280)] = 320
+    detector_width_px: Annotated[int, Field(ge=96, le=1280)] = 320  # of a frame's longer side
+    adapt: bool = True  # a slow machine gets a smaller width and rate, see core/pace.py; false: as configured
     confidence: Fraction = 0.7
     threads: Annotated[int, Field(ge=1, le=8)] = 1
     crop_max_bytes: Annotated[int, Field(ge=8_192, le=61_440)] = 61_440

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -12,10 +13,11 @@ from agent import __version__
 from agent.config import Config
 from agent.control.server import SCHEMA
 from agent.core.model import Result
+from agent.core.pace import Pace
 from agent.health.condition_tracker import ShownCondition
 from agent.health.counters import Counters, snapshot
 from agent.health.notify import is_supervised
-from agent.texts import named
+from agent.texts import Text, named
 
 LAST_MAX = 10
 
@@ -35,6 +37,7 @@ class Now:
     process: Mapping[str, float] = field(default_factory=dict)  # from ``health.process``
     unix_ahead_ms: int = 0  # wall clock minus boot clock
     api_answered_s: int | None = None  # since the newest good answer of the compare API; None: none yet
+    pace: Pace | None = None  # None: the speed is not measured yet
 
 
 def fingerprint(config: Config) -> str:
@@ -63,6 +66,7 @@ def document(config: Config, now: Now) -> dict[str, Any]:
         "conditions": causes,
         "consequences": consequences,
         "camera": {"kind": config.camera.kind, **now.camera},
+        "pace": None if now.pace is None else _pace(now.pace),
         "mqtt": {"connected": now.connected, "outbox_depth": now.outbox_depth},
         "api": {"answered_s": now.api_answered_s},
         "till": dict(now.till),
@@ -85,6 +89,18 @@ def health_facts(now: Now) -> dict[str, Any]:
         **snapshot(now.counters),
         "till": dict(now.till),
     }
+
+
+def pace_text(pace: Pace) -> Text:
+    """One sentence about the measured speed and the pace."""
+    look = "?" if pace.look_ms is None or math.isnan(pace.look_ms) else f"{pace.look_ms:.0f}"
+    return Text("camera.pace", look_ms=look, fps=f"{pace.fps:g}", width_px=pace.width_px)
+
+
+def _pace(pace: Pace) -> dict[str, Any]:
+    values = {"width_px": pace.width_px, "fps": pace.fps, "reduced": pace.is_reduced}
+    look_ms = None if pace.look_ms is None else round(pace.look_ms, 1)
+    return {"look_ms": look_ms, **values, **named("text", pace_text(pace))}
 
 
 def _cause(shown: ShownCondition) -> dict[str, Any]:

@@ -39,8 +39,19 @@ def _head(status: Mapping[str, Any]) -> list[str]:
         _row("config", f"sha256 {status['config_sha256'][:16]}"),
         *([_row("", f"refused: {refused}")] if refused else []),
         _row("camera", f"{camera['kind']}, {frames}"),
+        *_pace(status),
         _row("broker", f"{link}, {mqtt['outbox_depth']} results unacknowledged"),
     ]
+
+
+def _pace(status: Mapping[str, Any]) -> list[str]:
+    """Empty before the measurement, and in the status of an older agent."""
+    pace = status.get("pace")
+    return (
+        []
+        if pace is None
+        else [_row("speed", " ".join(dict.fromkeys(pace[field] for field in fields("text"))))]
+    )
 
 
 def _conditions(status: Mapping[str, Any]) -> list[str]:

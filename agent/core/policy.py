@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 
 from agent.core.model import Analysis, Box, Detection, FaceLight, Landmarks, Point, Quality
 from agent.core.reasons import Continuity, FrameReason, Guidance
@@ -38,6 +38,8 @@ _MEASURES = {
     "sharpness": FrameReason.BLURRED,
     "crop_margins": FrameReason.OFF_CENTRE,
 }
+
+_NUMBERS = tuple(each.name for each in fields(Quality))  # read one by one: astuple copies deeply
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def gate(
     backlit or too_bright, blurred. So the payer corrects the first problem first. A face with any NaN is
     ``no_face``.
     """
-    if not is_sane(face) or not all(map(math.isfinite, astuple(quality))):
+    if not is_sane(face) or not is_measured(quality):
         return FrameReason.NO_FACE
     if not _side_px(face.box) >= limits.min_face_px:
         return FrameReason.TOO_SMALL
@@ -159,7 +161,7 @@ def continuity_of(similarity: float | None, *, turned: bool = False) -> Continui
 def light_on(analysis: Analysis) -> FaceLight | None:
     """The brightness of the payer's face; None without a payer or with numbers that are not finite."""
     quality = analysis.quality
-    if quality is None or not all(map(math.isfinite, astuple(quality))):
+    if quality is None or not is_measured(quality):
         return None
     return FaceLight(
         analysis.captured_ms,
@@ -174,6 +176,11 @@ def is_sane(face: Detection) -> bool:
     box, confidence = face.box, face.confidence
     numbers = (box.x_px, box.y_px, box.width_px, box.height_px, confidence, *coordinates(face.landmarks))
     return all(map(math.isfinite, numbers)) and box.width_px > 0 and box.height_px > 0
+
+
+def is_measured(quality: Quality) -> bool:
+    """Whether every measure is a finite number."""
+    return all(math.isfinite(getattr(quality, name)) for name in _NUMBERS)
 
 
 def coordinates(landmarks: Landmarks) -> tuple[float, ...]:

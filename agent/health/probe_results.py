@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ class ModelProbe:
 
     faces: int
     spent_ms: int
+    look_ms: float = math.nan  # one detection in a frame of the usual size; NaN: not measured
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from agent.recorder.traces import TraceFiles
 from agent.root.handle import AgentHandle
 from agent.root.reload import Source
 from agent.root.self_checks import watch_api, watch_board
+from agent.root.speed import adapt_pace
 from agent.root.wiring import BootClock, make_trace_files
 from agent.tasks import Background
 from agent.terminal.terminal import Terminal
@@ -55,6 +56,7 @@ def attend(
     background.add(refresh_conditions(handle.terminal.conditions))
     background.add(watch_storage(handle))
     background.add(watch_board(handle))
+    background.add(adapt_pace(handle))
     background.add(watch_api(handle, clock))
     background.add(watch_certificate(handle, clock))
     background.add(_announce_stopping(stop, handle.till))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from agent.compare.base import CompareClient
 from agent.control.status import Now
-from agent.core.ports import FaceAnalyzer
 from agent.health.frame_meter import FrameMeter
 from agent.health.process import process_facts
 from agent.live_view.frame_tap import FrameTap
@@ -16,6 +15,7 @@ from agent.root.reload import Reload
 from agent.root.wiring import BootClock
 from agent.terminal.terminal import Terminal
 from agent.till.adapter import MqttTill
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class AgentHandle:
     meter: FrameMeter
     reload: Reload
     finder: FrameTap
-    analyzer: FaceAnalyzer
+    analyzer: LocalFaceAnalyzer
     outbox: Outbox
     compare: CompareClient | None  # None: replaced by the caller
     started_ms: int
@@ -49,4 +49,5 @@ class AgentHandle:
             process_facts(),
             clock.unix_ms() - now_ms,
             None if answered_ms is None else (now_ms - answered_ms) // 1_000,
+            terminal.pace,
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -29,6 +30,7 @@ from agent.terminal.verification_runner import Verification, reason_of
 
 log = logging.getLogger(__name__)
 
+_EARLY = 0.8  # of the period: a camera is not exact, and every second frame must not be late
 CAMERA_RETRY_S = 0.5
 RESTART_PAUSES_MS = (5_000, 30_000, 300_000)  # between the restarts of a frozen camera
 RESTART_LIMIT_MS = 6_000  # a restart takes up to 4 s
@@ -74,6 +76,8 @@ class FrameLoop:
         self._glance = ports.check_frame
         self._expose = ports.expose
         self._analyzed_for: Verification | None = None  # the newest one that has got a frame
+        self.period_ms = 0.0  # frames of a verification that come sooner are not analyzed
+        self._analyzed_ms: float = -math.inf
         self._exposed_for: Verification | None = None  # the exposure is set for the payer of this one
         self._worker = worker
         self._counters, self._conditions, self._pulse = report
@@ -163,9 +167,12 @@ class FrameLoop:
             no_face = Analysis(frame.seq, changed_ms, FrameReason.NO_FACE)
             verification.post(FrameAnalyzed(self._clock.now_ms(), no_face))
             return
-        if health.is_repeated and verification is self._analyzed_for:
-            return  # two frames are evidence only if they are two pictures
-        self._analyzed_for = verification
+        if verification is self._analyzed_for:
+            if health.is_repeated:  # two frames are evidence only if they are two pictures
+                return
+            if frame.captured_ms - self._analyzed_ms < _EARLY * self.period_ms:
+                return
+        self._analyzed_for, self._analyzed_ms = verification, frame.captured_ms
         loop = asyncio.get_running_loop()
         try:
             analysis = await loop.run_in_executor(self._worker, self._eye.analyze, frame)

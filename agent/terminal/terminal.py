@@ -14,6 +14,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 
 from agent.core.model import Request
+from agent.core.pace import Pace
 from agent.core.ports import Accepted
 from agent.core.reasons import Reason
 from agent.core.steps import Event, InputFailed, Interrupted
@@ -49,6 +50,7 @@ class Terminal:
         self.counters = Counters()
         self.conditions = conditions or ConditionTracker(ports.clock.now_ms)
         self.pulse = LivenessSignal()
+        self.pace: Pace | None = None  # None: not measured yet
         self._view = ViewMeter()
         self._ports = ports
         self._settings = settings
@@ -100,6 +102,11 @@ class Terminal:
         await asyncio.gather(*ending, return_exceptions=True)
         for task in done:
             task.result()  # raises the exception of a loop that ended without a stop
+
+    def use_pace(self, pace: Pace) -> None:
+        """Analyze at most ``pace.fps`` frames a second. At the configured rate every frame is analyzed."""
+        self.pace = pace
+        self._frames.period_ms = pace.period_ms if pace.is_reduced else 0.0
 
     def close(self) -> None:
         """End the vision thread, after all users of the analyzer have ended. Safe to call twice."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from time import perf_counter as _clock_s
 from typing import Any
 
 import cv2
@@ -13,20 +14,23 @@ from agent.core.model import Box, Detection, Landmarks, Point
 from agent.core.policy import is_sane
 from agent.errors import ModelError
 from agent.vision.models import YUNET, locate
+from agent.vision.scaler import Scaler
 
 Pixels = NDArray[np.uint8]
 
 NMS_OVERLAP = 0.3
 MAX_FACES = 64
+_LOOKS, _LOOKS_S = 5, 0.4  # the first one also allocates the network's layers
 _MIN_INPUT_PX = 16  # a smaller input cannot hold a face that YuNet finds (about 10 px)
-_TALLEST = 2.0  # of the input width: limits the cost of a very tall picture
+_TALLEST = 2.0  # of the input width: limits the cost of a very tall photograph
 
 
 class Detector:
     """One loaded YuNet. Not thread-safe: one call at a time.
 
-    Faces must be about 10–300 px wide in the *input* of the network. So pictures are scaled down to
-    ``width_px``, never up. A face that is smaller in the input is not detected.
+    Faces must be about 10–300 px wide in the *input* of the network. So the longer side of a frame is scaled
+    down to ``width_px``, never up. A face that is smaller in the input is not detected. A camera that is
+    mounted upright gets the same scale as a horizontal one, so both have the same cost and the same reach.
     """
 
     def __init__(
@@ -36,7 +40,7 @@ class Detector:
 
         Args:
             model: a checked file, see ``models.locate``.
-            width_px: default width of the network's input; ``detect`` can override it.
+            width_px: longer side of the network's input for a frame.
             confidence: 0–1; the network drops faces with a lower confidence. No second limit follows.
             threads: worker threads of OpenCV, for the whole process.
         Raises:
@@ -45,7 +49,8 @@ class Detector:
         cv2.setNumThreads(threads)
         self.confidence = confidence
         self._width_px = width_px
-        self._input = np.empty((0, 0, 3), np.uint8)
+        self._size = (width_px, width_px)  # of the network's input
+        self._scaler = Scaler()
         try:
             self._net = cv2.FaceDetectorYN.create(
                 str(model), "", (width_px, width_px), confidence, NMS_OVERLAP, MAX_FACES
@@ -70,7 +75,7 @@ class Detector:
 
         Args:
             bgr: (H, W, 3) uint8, B,G,R.
-            width_px: input width for this picture only, for example for a large still.
+            width_px: width of the input for this picture only, at any height: for a photograph.
         Returns:
             Empty without a face, or when the picture is too small for a face. Detections with a number that
             is not finite, and boxes without an area, are dropped.
@@ -81,7 +86,7 @@ class Detector:
         if bgr.ndim != 3 or bgr.shape[2] != 3 or bgr.dtype != np.uint8:
             raise ValueError(f"expected (H, W, 3) uint8, got {bgr.shape} {bgr.dtype}")
         high, wide = bgr.shape[:2]
-        size = _input_size(wide, high, width_px or self._width_px)
+        size = _photo_size(wide, high, width_px) if width_px else _frame_size(wide, high, self._width_px)
         if min(size) < _MIN_INPUT_PX:
             return ()
         try:
@@ -91,17 +96,38 @@ class Detector:
         found = (_detection(row, wide / size[0], high / size[1]) for row in rows)
         return tuple(face for face in found if is_sane(face))
 
+    def use_width(self, width_px: int) -> None:
+        """Use another width for frames from the next one on. Boxes stay in pixels of the picture."""
+        self._width_px = width_px
+
+    def look_ms(self, wide_px: int, high_px: int) -> float:
+        """The time of one detection in a black frame of this size, in ms. Takes at most about half a second.
+
+        The smallest of several times: other programs lengthen a time and never shorten it.
+        Raises ``ModelError``.
+        """
+        frame, times_ms, until_s = (
+            np.zeros((high_px, wide_px, 3), np.uint8),
+            list[float](),
+            _clock_s() + _LOOKS_S,
+        )
+        for _ in range(_LOOKS):
+            start_s = _clock_s()
+            self.detect(frame)
+            times_ms.append((_clock_s() - start_s) * 1e3)
+            if _clock_s() > until_s:
+                break
+        return min(times_ms)
+
     def wipe(self) -> None:
-        """Overwrite the last picture in the input buffer."""
-        self._input.fill(0)
+        """Overwrite the last picture in the buffers."""
+        self._scaler.wipe()
 
     def _run(self, bgr: Pixels, size: tuple[int, int]) -> NDArray[np.float32]:
-        if self._input.shape[:2] != size[::-1]:
-            self._input = np.empty((size[1], size[0], 3), np.uint8)
+        if self._size != size:
+            self._size = size
             self._net.setInputSize(size)
-        # INTER_AREA: bilinear sampling of a 4× smaller picture skips pixels, so small faces are missed
-        cv2.resize(bgr, size, dst=self._input, interpolation=cv2.INTER_AREA)
-        return self.infer(self._input)
+        return self.infer(self._scaler.scaled(bgr, size))
 
     def infer(self, picture: Pixels) -> NDArray[np.float32]:
         """One run of the network: (N, 15) rows of box, landmarks and confidence, in pixels of ``picture``."""
@@ -109,12 +135,17 @@ class Detector:
         return np.empty((0, 15), np.float32) if rows is None else rows
 
 
-def _input_size(wide: int, high: int, width_px: int) -> tuple[int, int]:
-    """(width, height) of the network's input, with the aspect ratio of the picture and never larger."""
+def _frame_size(wide: int, high: int, longer_px: int) -> tuple[int, int]:
+    """(width, height) of the network's input, with the aspect ratio of the frame and never larger."""
     if wide < 1 or high < 1:
         return (0, 0)
-    scale = min(1.0, width_px / wide, _TALLEST * width_px / high)
+    scale = min(1.0, longer_px / max(wide, high))
     return round(wide * scale), round(high * scale)
+
+
+def _photo_size(wide: int, high: int, width_px: int) -> tuple[int, int]:
+    """The same for the width alone: a photograph of a person is higher than wide."""
+    return _frame_size(wide, high, round(min(_TALLEST, max(1.0, high / max(1, wide))) * width_px))
 
 
 def _detection(row: NDArray[np.float32], scale_x: float, scale_y: float) -> Detection:

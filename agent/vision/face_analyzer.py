@@ -65,7 +65,7 @@ class LocalFaceAnalyzer:
         self._liveness_models = liveness_models
         self._config = config
         self._limits = limits
-        self._detector = detector or _loaded(config)
+        self.detector = detector or _loaded(config)
         self._identity = identity or FaceIdentity()
         # a second network: one network for both would need 0.5 ms at every change of the input size
         self._follower = Follower(detector or _loaded(config))
@@ -108,7 +108,7 @@ class LocalFaceAnalyzer:
             return followed
         self._schedule.whole_frame_detected(frame.captured_ms)
         self._follower.stop()
-        detections = detect_all(self._detector, frame.pixels, frame.small, self._config.detector_width_px)
+        detections = detect_all(self.detector, frame.pixels, frame.small, self._config.detector_width_px)
         if not detections:
             self._schedule.no_face_found(luma)
             return no_face

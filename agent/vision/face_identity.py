@@ -59,19 +59,22 @@ class FaceIdentity:
         self.tracker = FaceTracker()
         self._first: Pixels | None = None  # aligned face of the first shot of the track
         self._vector: Vector | None = None  # embedding of ``_first``; None until the first comparison
-        self._newest: Pixels | None = None  # aligned face of the newest shot
+        self._newest: Vector | None = None  # appearance of the newest shot
+        self._described: tuple[Pixels, Vector] | None = None  # the last aligned face and its appearance
         self._is_open = False  # the track broke and no frame has decided yet
 
     def begin(self) -> None:
         """Delete the face. Called before and after each verification."""
         self.tracker.begin()
-        self._first = self._vector = self._newest = None
+        self._first = self._vector = self._newest = self._described = None
         self._is_open = False
 
     def continues(self, face: Detection, at_ms: int, usable: Pixels | None) -> bool:
         """Whether ``place`` would keep the track without an embedding. Changes nothing."""
         near = not self._is_open and self.tracker.continues(face.box, at_ms)
-        return near and (usable is None or self._newest is None or _appear_same(self._newest, usable))
+        if not near or usable is None or self._newest is None:
+            return near
+        return _appear_same(self._newest, self._appearance(usable))
 
     def place(self, face: Detection, at_ms: int, usable: Pixels | None) -> Placed:
         """The track of a face with a finite box.
@@ -123,15 +126,22 @@ class FaceIdentity:
     def _keep(self, face: Detection, at_ms: int, usable: Pixels | None, similarity: float | None) -> Placed:
         self._is_open = False
         if usable is not None:
-            self._newest = usable
+            self._newest = self._appearance(usable)
             self._first = usable if self._first is None else self._first
         return Placed(self.tracker.keep(face.box, at_ms), Continuity.SAME, similarity)
 
     def _renew(self, face: Detection, at_ms: int, usable: Pixels | None, placed: Placed) -> Placed:
         self._is_open = False
-        self._first = self._newest = usable
+        self._first = usable
+        self._newest = None if usable is None else self._appearance(usable)
         self._vector = None
         return Placed(self.tracker.renew(face.box, at_ms), placed.continuity, placed.similarity)
+
+    def _appearance(self, aligned: Pixels) -> Vector:
+        """The appearance, computed once: ``continues`` and ``place`` get the same array."""
+        if self._described is None or self._described[0] is not aligned:
+            self._described = aligned, _patch(aligned)
+        return self._described[1]
 
     def _similarity(self, first: Pixels, usable: Pixels) -> float | None:
         model = self._loaded()
@@ -152,13 +162,14 @@ class FaceIdentity:
         return self._model
 
 
-def _appear_same(one: Pixels, other: Pixels) -> bool:
-    a, b = (_patch(face) for face in (one, other))
-    spread = float(np.sqrt((a @ a) * (b @ b)))
-    return spread > 0 and float(a @ b) >= _SAME_APPEARANCE * spread  # a flat patch equals no face
+def _appear_same(one: Vector, other: Vector) -> bool:
+    spread = float(np.sqrt((one @ one) * (other @ other)))
+    return spread > 0 and float(one @ other) >= _SAME_APPEARANCE * spread  # a flat patch equals no face
 
 
 def _patch(face: Pixels) -> Vector:
-    luma = cv2.GaussianBlur(cv2.cvtColor(face[_PATCH], cv2.COLOR_BGR2GRAY), (0, 0), _BLUR_PX)
-    small = np.asarray(cv2.resize(luma, _PATCH_PX, interpolation=cv2.INTER_AREA), np.float32).reshape(-1)
+    """The appearance of an aligned face: its blurred luma without its plane, (144,) float32."""
+    luma = cv2.cvtColor(face[_PATCH], cv2.COLOR_BGR2GRAY).astype(np.float32)
+    blurred = cv2.GaussianBlur(luma, (0, 0), _BLUR_PX)  # of floats: a seventh of the cost of 8-bit integers
+    small = np.asarray(cv2.resize(blurred, _PATCH_PX, interpolation=cv2.INTER_AREA), np.float32).reshape(-1)
     return np.asarray(small - _PLANE @ (_PLANE.T @ small), np.float32)

@@ -26,7 +26,7 @@ def detect_all(detector: FaceDetector, bgr: Pixels, small: object, input_px: int
     Args:
         bgr: (H, W, 3) uint8, the frame.
         small: the low-resolution picture of the frame; any other value is not used.
-        input_px: width of the detector's input. In a smaller picture, far faces would be missed.
+        input_px: longer side of the detector's input. In a smaller picture, far faces would be missed.
     Raises:
         ModelError: ``model_unusable``, the detector failed.
     """
@@ -41,7 +41,7 @@ def stands_for(small: NDArray[np.generic], bgr: Pixels, input_px: int) -> bool:
     if small.dtype != np.uint8 or small.ndim != 3 or small.shape[2] != 3 or small.size == 0:
         return False
     across, down = bgr.shape[1] / small.shape[1], bgr.shape[0] / small.shape[0]
-    is_large_enough = small.shape[1] >= min(input_px, bgr.shape[1])
+    is_large_enough = max(small.shape[:2]) >= min(input_px, max(bgr.shape[:2]))
     return bool(is_large_enough and across >= 1 and abs(across / down - 1) <= _SAME_VIEW)
 
 

@@ -26,7 +26,7 @@ from agent.vision.scale import percent
 
 Gray = NDArray[np.uint8]
 Pixels = NDArray[np.uint8]
-Derivative = NDArray[np.float32]
+Moments = NDArray[np.float64]
 
 _FULL_EYE_DISTANCE_PX = 80.0  # more pixels do not improve the comparison
 _NORMAL_WIDTH_PX = 112  # input width of the face recogniser, which does not use finer detail
@@ -37,6 +37,11 @@ _HALF_SHARP = 0.0006  # the Laplacian energy that scores 50
 # sharp faces at least 0.000103; with a motion of 21 px, 95 % at most 0.000073, also with sensor noise.
 _LEAST_SHARP, _LEAST_SCORE = 0.000085, 30.0
 _DIRECTIONS = np.linspace(0.0, 2.0 * np.pi, 12, endpoint=False)  # double angles: a direction has no sign
+# Weights of the derivatives across, down and mixed in each direction: with the double angle t the derivative
+# is (across + down) / 2 + (across - down) / 2 * cos t + mixed / 4 * sin t.
+_WAYS = np.stack(
+    [(1.0 + np.cos(_DIRECTIONS)) / 2, (1.0 - np.cos(_DIRECTIONS)) / 2, np.sin(_DIRECTIONS) / 4], axis=1
+)
 _MAX_YAW = 0.6  # nose offset over eye distance that scores 0, about 40 degrees
 _LEVEL_PITCH, _FREE_PITCH, _MAX_PITCH = 0.56, 0.05, 0.35  # nose between eyes and mouth: usual, spread, 0
 _FULL_MARGIN, _NO_MARGIN = 0.4, -0.1  # of the side of the box: the margin of a crop, a tenth is cut off
@@ -147,31 +152,29 @@ def sharpness(gray: Gray) -> float:
     if gray.ndim != 2 or min(gray.shape) < 3:
         raise ValueError(f"expected a gray picture of at least 3 × 3, got {gray.shape}")
     levels = gray.astype(np.float32)
-    brightness = float(np.mean(levels * levels))
+    flat = levels.ravel()
+    brightness = float(flat @ flat) / flat.size
     if brightness == 0.0:
         return 0.0
     smooth = cv2.GaussianBlur(levels, (0, 0), _SMOOTH_PX)
-    across, down, mixed = (
-        np.asarray(cv2.Sobel(smooth, cv2.CV_32F, x, y, ksize=1)[1:-1, 1:-1].ravel(), np.float32)
-        for x, y in ((2, 0), (0, 2), (1, 1))
-    )
-    detail = across + down
-    ratio = float(detail @ detail) / detail.size / brightness
-    weakest = _weakest_energy(across, down, mixed / np.float32(4.0)) / brightness
+    parts = [
+        cv2.Sobel(smooth, cv2.CV_32F, x, y, ksize=1)[1:-1, 1:-1].ravel() for x, y in ((2, 0), (0, 2), (1, 1))
+    ]
+    # products of two vectors each: a matrix product of three rows costs five times as much
+    moments = np.array([[float(one @ other) for other in parts] for one in parts]) / parts[0].size
+    ratio = float(moments[0, 0] + moments[1, 1] + 2.0 * moments[0, 1]) / brightness
+    weakest = _weakest_energy(moments) / brightness
     return min(percent(ratio / (ratio + _HALF_SHARP)), _LEAST_SCORE * weakest / _LEAST_SHARP)
 
 
-def _weakest_energy(across: Derivative, down: Derivative, mixed: Derivative) -> float:
+def _weakest_energy(moments: Moments) -> float:
     """Mean square of the second derivative in the direction where it is least.
 
-    In the direction of angle t the derivative is m + d cos 2t + x sin 2t, with m = (across + down) / 2 and
-    d = (across - down) / 2.
+    Args:
+        moments: (3, 3), mean products of the derivatives across, down and mixed (4 times too large, as
+            OpenCV's kernel gives it).
     """
-    mean, half = (across + down) / 2, (across - down) / 2
-    parts = np.stack([mean, half, mixed])
-    moments = parts @ parts.T / mean.size
-    way = np.stack([np.ones_like(_DIRECTIONS), np.cos(_DIRECTIONS), np.sin(_DIRECTIONS)])
-    return max(0.0, float(np.einsum("id,ij,jd->d", way, moments, way).min()))
+    return max(0.0, float(((_WAYS @ moments) * _WAYS).sum(axis=1).min()))
 
 
 def crop_margins(box: Box, width_px: int, height_px: int) -> float:

@@ -7,6 +7,7 @@ disk: the disk of the working directory.
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 import time
 import uuid
@@ -25,7 +26,7 @@ from tests.bench.report import Row, Section, percentile, spread
 from tests.brokers import Mosquitto
 
 REPETITIONS = 3
-GOAL_MS, GOAL_KIB = 10, 40
+_PAGE_BYTES = 4_096
 
 
 async def _measure(folder: Path, port: int, count: int) -> tuple[list[float], float]:
@@ -59,6 +60,18 @@ async def _measure(folder: Path, port: int, count: int) -> tuple[list[float], fl
         await outbox.close()
 
 
+def fsync_times_ms(folder: Path, count: int) -> list[float]:
+    """The disk alone: one page appended and synchronised, as the write-ahead log does for each commit."""
+    times_ms = []
+    with (folder / "fsync").open("ab", buffering=0) as file:
+        for _ in range(count):
+            start_s = time.perf_counter()
+            file.write(bytes(_PAGE_BYTES))
+            os.fsync(file.fileno())
+            times_ms.append((time.perf_counter() - start_s) * 1e3)
+    return times_ms
+
+
 def _written_bytes() -> int:
     lines = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
     return int(lines["write_bytes"])
@@ -78,22 +91,23 @@ def _match(request: Request) -> Result:
 
 def run(*, quick: bool) -> Section:
     section = Section("decision -> PUBACK, outbox on disk (ms)")
-    all_ms, kib = list[float](), list[float]()
+    all_ms, kib, disk_ms = list[float](), list[float](), list[float]()
     for repetition in range(1 if quick else REPETITIONS):
         with tempfile.TemporaryDirectory(dir=Path.cwd(), prefix=".bench-") as name:
             broker = Mosquitto(Path(name)).start()
             try:
-                latencies_ms, per_result = asyncio.run(
-                    _measure(Path(name), broker.port, 20 if quick else 300)
-                )
+                count = 20 if quick else 300
+                disk_ms += fsync_times_ms(Path(name), count)
+                latencies_ms, per_result = asyncio.run(_measure(Path(name), broker.port, count))
             finally:
                 broker.stop()
         section.rows.append(_row(f"run {repetition + 1}", latencies_ms, per_result))
         all_ms += latencies_ms
         kib.append(per_result)
     section.rows.append(_row("all", all_ms, sum(kib) / len(kib)))
-    section.goal("decision -> PUBACK, p99 (ms)", round(percentile(all_ms, 0.99), 1), at_most=GOAL_MS)
-    section.goal("written per request, claim and result (KiB)", round(max(kib), 1), at_most=GOAL_KIB)
+    section.rows.append({"what": "the disk's fsync alone, one page", **spread(disk_ms, 2)})
+    section.measure("delivery", round(percentile(all_ms, 0.99), 2), round(percentile(disk_ms, 0.99), 2))
+    section.measure("written", round(max(kib), 1))
     section.notes += [
         "result signed and stored (WAL, synchronous=FULL), published with QoS 1, answered by mosquitto",
         "KiB: write_bytes of the process per request, so claim, result and closing the row together",

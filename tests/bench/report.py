@@ -6,12 +6,16 @@ import json
 import math
 import os
 import platform
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from tests.bench.goals import GOALS, Figure, verdicts
+
+SCHEMA = "facepay.bench/1"
 LIBRARIES = (
     "openvino",
     "opencv-python-headless",
@@ -27,15 +31,29 @@ LIBRARIES = (
 )
 Row = dict[str, Any]
 
+_MODEL = Path("/proc/device-tree/model")
+
 
 @dataclass
 class Section:
-    """One table with notes and goals."""
+    """One table with notes and figures.
+
+    ``goals``: counts that a program outside of ``make bench`` judges itself. ``module``: of tests/bench.
+    ``disturbed``: the reason why figures of time are not judged; empty: they are judged.
+    """
 
     name: str
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     goals: list[Row] = field(default_factory=list)
+    figures: dict[str, Figure] = field(default_factory=dict)
+    module: str = ""
+    disturbed: str = ""
+
+    def measure(self, key: str, value: float, calibration: float | None = None) -> None:
+        """Store the figure of a goal of ``goals.GOALS``. A ratio needs its calibration."""
+        assert bool(GOALS[key].against) == (calibration is not None), key
+        self.figures[key] = Figure(value, calibration)
 
     def goal(
         self, what: str, measured: float, *, at_most: float | None = None, at_least: float | None = None
@@ -67,14 +85,10 @@ def spread(values: Sequence[float], digits: int = 1) -> Row:
 
 def machine() -> Row:
     """CPU, memory, system and libraries of this machine, without paths and host name."""
-    cpu = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.machine(),
-    )
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.machine())
+    if _MODEL.exists():  # a board: its model names the processor and its speed
+        cpu = _MODEL.read_text().strip("\0 \n")
     memory_kib = int(Path("/proc/meminfo").read_text().split()[1])
     return {
         "cpu": cpu,
@@ -128,8 +142,19 @@ def machine_line(here: Row) -> str:
     )
 
 
+def machine_name(here: Row) -> str:
+    """The name of the file of a machine: processor and cores, lower-case words with hyphens."""
+    words = re.findall(r"[a-z0-9]+", f"{here['cpu']} {here['cores']} cores".lower())
+    return "-".join(words)
+
+
 def write(sections: Sequence[Section], path: Path) -> None:
-    tree = {"machine": machine(), "sections": [vars(section) for section in sections]}
+    """One run as JSON."""
+    rows = [
+        vars(section) | {"figures": {key: asdict(figure) for key, figure in section.figures.items()}}
+        for section in sections
+    ]
+    tree = {"schema": SCHEMA, "machine": machine(), "sections": rows}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(tree, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -137,4 +162,12 @@ def write(sections: Sequence[Section], path: Path) -> None:
 def read(path: Path) -> tuple[Row, list[Section]]:
     """(machine, sections) of a written run."""
     tree = json.loads(path.read_text(encoding="utf-8"))
-    return tree["machine"], [Section(**section) for section in tree["sections"]]
+    sections = [Section(**section) for section in tree["sections"]]
+    for section in sections:
+        section.figures = {key: Figure(**figure) for key, figure in vars(section)["figures"].items()}
+    return tree["machine"], sections
+
+
+def judged(sections: Sequence[Section]) -> list[Row]:
+    """A row for each goal of these sections, with its verdict."""
+    return verdicts((section.module, section.figures, section.disturbed) for section in sections)

@@ -160,18 +160,14 @@ def run(*, quick: bool) -> Section:
     section.rows = [total_row | {"detector": "(total)", "false finds": len(empty)}, *rows]
     new_people = sum(face.is_new_person for face in people)
     if new_people:
-        section.goal(
-            "recall of usable faces of new people, all variants (%)",
-            rows[0]["recall, new people (%)"],
-            at_least=97,
-        )
+        section.measure("recall", rows[0]["recall, new people (%)"])
     else:
-        section.goal("recall, shipped photographs only (%)", rows[0]["recall (%)"], at_least=97)
+        section.measure("recall", rows[0]["recall (%)"])
         section.notes.append(
             "ONLY THE SHIPPED PHOTOGRAPHS, on which the gate's limits were set: not a proof of the goal"
         )
     if empty:
-        section.goal("shots of objects", _count_shots(empty), at_most=0)
+        section.measure("shots_of_objects", _count_shots(empty))
     else:
         section.notes.append("no photographs of objects: shots of objects were not counted")
     section.notes += [

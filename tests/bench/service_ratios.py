@@ -141,6 +141,40 @@ def _workers(workers: int, count: int) -> float:
             process.wait(20)
 
 
+def recognise(count: int) -> float:
+    """Seconds for the vectors of ``count`` pairs; a separate process, which waits for a line to start."""
+    recogniser = Recogniser()
+    recogniser.warm()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    start_s = time.perf_counter()
+    for _ in range(count):
+        recogniser.embed(SHOT)
+        recogniser.embed(ENROLLED)
+    return time.perf_counter() - start_s
+
+
+def _bare_speedup(count: int) -> float:
+    """Recognitions per second of two processes at once, divided by those of one process."""
+
+    def longest_s(processes: int) -> float:
+        command = [sys.executable, "-m", "tests.bench.service_ratios", str(count)]
+        pipes = [
+            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            for _ in range(processes)
+        ]
+        for pipe in pipes:
+            assert pipe.stdout is not None
+            pipe.stdout.readline()
+        for pipe in pipes:
+            assert pipe.stdin is not None
+            pipe.stdin.write("\n")
+            pipe.stdin.flush()
+        return max(float(pipe.communicate()[0]) for pipe in pipes)
+
+    return 2 * longest_s(1) / longest_s(2)
+
+
 def run(*, quick: bool) -> Section:
     section = Section("compare service: ratios (ms, medians)")
     count = 3 if quick else 25
@@ -157,21 +191,27 @@ def run(*, quick: bool) -> Section:
     section.rows.append(
         {"what": "dlib HOG + 68 points + ResNet, both pictures", "p50": round(base, 1), "n": count}
     )
-    for name, at_least in zip(CASES, (7, 12), strict=True):
+    for name, key in zip(CASES, ("both_new", "reference_cached"), strict=True):
         p50 = percentile(service_ms[name], 0.5)
         row: Row = {"what": f"compare service over HTTP, {name}", "p50": round(p50, 1), "n": count}
         section.rows.append(row | {"dlib / service": round(base / p50, 1)})
-        section.goal(
-            f"time of the dlib pipeline / compare service, {name}", round(base / p50, 1), at_least=at_least
-        )
+        section.measure(key, p50, base)
     alone, whole = percentile(service_ms[ALONE], 0.5), percentile(service_ms[CASES[0]], 0.5)
     section.rows.append({"what": ALONE, "p50": round(alone, 1), "n": count})
-    share = round(100 * (whole - alone) / whole, 1)
-    section.goal("service and client overhead, share of an API call (%)", share, at_most=5)
+    section.measure("service_overhead", whole, alone)
     one, two = _workers(1, 2 if quick else 12), _workers(2, 2 if quick else 12)
     section.rows.append({"what": "one worker, API calls per second", "p50": round(one, 1)})
     two_row: Row = {"what": "two workers, API calls per second", "p50": round(two, 1)}
     section.rows.append(two_row)
-    section.goal("API calls per second, two workers over one", round(two / one, 2), at_least=1.8)
+    if (os.cpu_count() or 1) < 2:
+        section.notes.append("two workers: not judged, because this machine has one core")
+    else:
+        speedup = _bare_speedup(2 if quick else 12)
+        section.rows.append({"what": "two processes over one, recognition alone", "p50": round(speedup, 2)})
+        section.measure("two_workers", round(two / one, 2), round(speedup, 2))
     section.notes.append("the client shares the machine's cores with the workers")
     return section
+
+
+if __name__ == "__main__":
+    print(recognise(int(sys.argv[1])))

@@ -163,9 +163,8 @@ def run(*, quick: bool) -> Section:
     for number, visit in enumerate(random_visits(6 if quick else 90, list(photos))):
         play(visit, props, analyzer, counts, start_ms=100_000 * (number + 1))
     section.rows.append(_row(counts))
-    group = f"visits of {'new people' if new_people else 'the shipped people'}"
-    section.goal(f"useless calls, {group}", counts.useless, at_most=0)
-    section.goal(f"missed visits, {group}", counts.missed, at_most=0)
+    section.measure("useless_calls_of_visits", counts.useless)
+    section.measure("missed_visits_of_people", counts.missed)
     if not new_people:
         section.notes.append(
             "ONLY THE SHIPPED PHOTOGRAPHS, on which the gate's limits were set: not a proof of the goal"

@@ -16,12 +16,15 @@ import pytest
 from agent.camera.orientation import Orientation
 from agent.config import Config, VisionConfig
 from agent.config.file import load
+from agent.control.status import Now, document
 from agent.core.model import Frame
+from agent.core.pace import choose
 from agent.diagnostics.check import Finding, Verdict
 from agent.diagnostics.checks import agent, camera, config, stored, system
 from agent.diagnostics.world import World
 from agent.errors import StorageError
-from agent.health.probe_results import CameraProbe, MountingReading, OutboxProbe
+from agent.health.counters import Counters
+from agent.health.probe_results import CameraProbe, ModelProbe, MountingReading, OutboxProbe
 from agent.outbox import inspect
 from agent.outbox.database import FILE, open_file
 from agent.outbox.inspect import inspect_outbox
@@ -368,3 +371,33 @@ def test_checks_change_no_mode_and_write_no_file(place: Place) -> None:
     stored.outbox(world)
     config.permissions(world)
     assert stat.S_IMODE(place.storage.stat().st_mode) == before and not list(place.storage.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("look_ms", "verdict", "words"),
+    [
+        (5.0, "pass", "this machine needs 5 ms for a detection: 10 fps are served at width 320"),
+        (41.0, "pass", "this machine needs 41 ms for a detection: 10 fps are served at width 256"),
+        (900.0, "warn", "this machine needs 900 ms for a detection: 1 fps are served at width 160"),
+    ],
+)
+def test_speed_shows_the_pace_of_the_machine(place: Place, look_ms: float, verdict: str, words: str) -> None:
+    """Without an agent the doctor measures; beside an agent its status is read. Both give one sentence."""
+    world = place.world(model=lambda: ModelProbe(1, 30, look_ms))
+    assert values(camera.speed(world)) == (verdict, words)
+    now = Now(9, (), Counters(), {}, connected=True, outbox_depth=0, pace=choose(look_ms, 320, 10))
+    status = document(Config(), now)
+    beside = replace(world, status=lambda: status)
+    assert values(camera.speed(beside)) == (verdict, words)
+    assert any("检测" in str(text) for text in status["pace"].values()), "and in Chinese"
+
+
+def test_speed_of_a_fixed_config_is_shown_and_not_changed(place: Place) -> None:
+    place.extra = "[vision]\nadapt = false\n"
+    world = place.world(model=lambda: ModelProbe(1, 30, 900.0))
+    assert values(camera.speed(world))[1].endswith("10 fps are served at width 320")
+
+
+def test_speed_of_an_agent_without_a_measurement_is_skipped(place: Place) -> None:
+    status = document(Config(), Now(1, (), Counters(), {}, connected=True, outbox_depth=0))
+    assert camera.speed(place.world(status=lambda: status)).verdict is Verdict.SKIP

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.bench import page as bench_page
-from tests.bench.report import read
 
 ROOT = Path(__file__).parent.parent.parent
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8").replace("\\\n", " ")
@@ -41,4 +40,4 @@ def test_each_doc_page_is_a_module(name: str) -> None:
 
 def test_the_benchmark_page_is_current() -> None:
     shown = bench_page.PAGE.read_text(encoding="utf-8")
-    assert shown == bench_page.page(*read(bench_page.LATEST)), "run: make docs"
+    assert shown == bench_page.page(bench_page.runs()), "run: make docs"

@@ -41,7 +41,7 @@ async def detector_network_raises(stage: Stage) -> AsyncIterator[None]:
 
     def adapt(ports: Ports) -> Ports:
         analyzer: Any = ports.analyzer
-        for finder in (analyzer._detector, analyzer._follower._detector):
+        for finder in (analyzer.detector, analyzer._follower._detector):
             finder._net = Net(finder._net)
             nets.append(finder._net)
         return ports

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from agent.control.status import pace_text
+from agent.core.pace import Pace, choose
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
 from agent.errors import CameraError
@@ -18,6 +20,7 @@ from agent.health.video_names import stable_name
 from agent.texts import Text
 
 _SLOW_SHARE = 0.7  # of camera.fps
+_USUAL_FPS = 5.0  # below this rate a track breaks often and needs an embedding
 _LEAST_FPS = 1.0  # the lowest rate that was tried with the continuity rules (docs/explanation/seeing.md)
 _DARK, _BRIGHT = 40.0, 215.0  # mean brightness, 0–255
 _BLURRED = 5.0  # sharpness 0–100 of a whole scene; an empty wall is no sharper, so this only warns
@@ -108,6 +111,25 @@ def frame(world: World) -> Finding:
         why = Text("why.camera.frame.too_slow", rate=rate, least=f"{_LEAST_FPS:g}")
         return failed(why, Text("fix.reduce_load"))
     return warning(rate, Text("fix.reduce_load")) if fps < _SLOW_SHARE * config.fps else passed(rate)
+
+
+def speed(world: World) -> Finding:
+    """The measured time of a detection, and the width and the rate that are served with it."""
+    status, config = world.running(), world.config()
+    if status is not None and status.get("pace") is None:
+        return skipped(Text("why.camera.speed.not_yet"))
+    if status is not None:
+        pace = Pace(*(status["pace"][name] for name in ("width_px", "fps", "look_ms", "reduced")))
+    else:
+        look_ms = world.model().look_ms
+        width_px, fps = config.vision.detector_width_px, config.camera.fps
+        pace = choose(look_ms, width_px, fps) if config.vision.adapt else Pace(width_px, fps, look_ms)
+    result = pace_text(pace)
+    return (
+        passed(result)
+        if pace.fps >= min(_USUAL_FPS, config.camera.fps)
+        else warning(result, Text("fix.reduce_load"))
+    )
 
 
 def light(world: World) -> Finding:

@@ -17,6 +17,7 @@ CHECKS: tuple[Check, ...] = (
     Check("model.integrity", stored.model, LINT, timeout_s=30.0),
     Check("camera.detect", camera.detect, STATUS, timeout_s=15.0),
     Check("camera.frame", camera.frame, ("camera.detect",), timeout_s=15.0),
+    Check("camera.speed", camera.speed, (*STATUS, "model.integrity"), timeout_s=30.0),
     Check("camera.light", camera.light, ("camera.frame",), timeout_s=15.0),
     Check("camera.focus", camera.focus, ("camera.frame",), timeout_s=15.0),
     Check("camera.mounting", camera.mounting, ("camera.frame", "model.integrity"), timeout_s=15.0),

@@ -1,0 +1,104 @@
+"""A slow machine: measured once after the start, fewer frames are analyzed, no payer is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from agent.config import Config, VisionConfig
+from agent.core.model import Analysis, Frame
+from agent.core.pace import Pace
+from agent.core.ports import RequestReceived
+from agent.core.reasons import FrameReason
+from agent.root import speed
+from agent.root.handle import AgentHandle
+from agent.vision.detector import Detector
+from tests.fakes import request
+from tests.terminal.test_terminal import World, serving
+
+
+class SlowDetector(Detector):
+    """A real network on a machine of a given speed."""
+
+    def __init__(self, look_ms: float) -> None:
+        self.time_ms, self.width_px = look_ms, 320
+
+    def look_ms(self, wide_px: int, high_px: int) -> float:
+        assert (wide_px, high_px) == (1280, 720)
+        return self.time_ms
+
+    def use_width(self, width_px: int) -> None:
+        self.width_px = width_px
+
+
+class Parts:
+    """The parts of a handle that the measurement uses."""
+
+    def __init__(self, world: World, detector: object, config: Config) -> None:
+        self.terminal, self.reload, self.analyzer = world.terminal, self, self
+        self.detector, self.config = detector, config
+
+
+async def adapt(world: World, detector: object, config: Config | None = None) -> Pace | None:
+    async with asyncio.timeout(20):
+        await speed.adapt_pace(cast(AgentHandle, cast(Any, Parts(world, detector, config or Config()))))
+    return world.terminal.pace
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "_AFTER_S", 0.0)
+
+
+async def test_a_slow_machine_gets_a_smaller_width() -> None:
+    detector = SlowDetector(41.0)
+    assert await adapt(World(), detector) == Pace(256, 10.0, 41.0, is_reduced=True)
+    assert detector.width_px == 256
+
+
+async def test_a_fast_machine_and_a_fixed_config_change_nothing() -> None:
+    detector = SlowDetector(5.0)
+    assert await adapt(World(), detector) == Pace(320, 10.0, 5.0)
+    slow = SlowDetector(900.0)
+    fixed = Config(vision=VisionConfig(adapt=False))
+    assert await adapt(World(), slow, fixed) == Pace(320, 10.0, 900.0)
+    assert (detector.width_px, slow.width_px) == (320, 320)
+
+
+async def test_a_reduced_rate_analyzes_fewer_frames_and_still_answers_the_payer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The camera delivers a frame every 5 ms. At 5 frames a second two analyses are 160 ms apart or more."""
+    world = World()
+    world.analyzer.stage = FrameReason.NO_FACE
+    captured_ms, analyze = list[int](), world.analyzer.analyze
+
+    def recorded(frame: Frame) -> Analysis:
+        captured_ms.append(frame.captured_ms)
+        return analyze(frame)
+
+    monkeypatch.setattr(world.analyzer, "analyze", recorded)
+    async with serving(world):
+        world.terminal.use_pace(Pace(160, 5.0, 900.0, is_reduced=True))
+        await world.till.inbox.put(RequestReceived(request(budget_ms=60_000)))
+        async with asyncio.timeout(30):
+            while len(captured_ms) < 4:  # noqa: ASYNC110 - the fake has no event
+                await asyncio.sleep(0.01)
+        world.analyzer.stage = FrameReason.SHOT
+        await world.till.until(lambda: bool(world.till.delivered), timeout_s=60)
+    assert world.till.delivered[0].payload == b"match/same_person"
+    assert min(after - before for before, after in pairwise(captured_ms)) >= 160
+
+
+def test_a_detector_measures_itself_within_its_limit() -> None:
+    detector = Detector.load()
+    assert 0 < detector.look_ms(1280, 720) < 60_000
+    sizes = list[tuple[int, int]]()
+    detector._net = type("Net", (), {"setInputSize": sizes.append, "detect": lambda *_: (0, None)})()
+    detector.use_width(160)
+    detector.detect(np.zeros((720, 1280, 3), np.uint8))
+    assert sizes[-1:] == [(160, 90)]
