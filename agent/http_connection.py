@@ -61,7 +61,10 @@ class HttpConnection(H11Protocol):
         """Whether the client is too slow: with its headers, or in reading an answer.
 
         A client that sends requests and reads no answer would otherwise keep its connection without a limit.
+        That includes a closed connection whose last bytes are below the limit of the send buffer.
         """
+        if self.unread_since_s is None and self.transport.is_closing():
+            self.unread_since_s = now_s
         if self.unread_since_s is not None and now_s - self.unread_since_s > UNREAD_S:
             return True
         return (

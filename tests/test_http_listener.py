@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.responses import PlainTextResponse
 
-from agent.http_listener import HttpListener, ListenerLimits
+from agent.http_listener import HttpListener, ListenerLimits, bind
 
 LIMITS = ListenerLimits(handshake_s=5.0, header_s=5.0, keepalive_s=5.0, accepts_per_s=100, backlog=8)
 
@@ -47,3 +47,30 @@ async def test_accept_without_a_free_descriptor_is_logged_and_tried_again(
     finally:
         await listener.close()
     assert "page_accept_failed" in caplog.text
+
+
+async def test_a_closed_connection_whose_client_reads_nothing_gives_its_place_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The rest of an answer below the limit of the send buffer is no reason to wait without a limit."""
+    monkeypatch.setattr("agent.http_connection.UNREAD_S", 0.2)
+    listener = Unlimited(PlainTextResponse(b"x" * 60_000), LIMITS)
+    bound = bind("127.0.0.1", 0)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+    listener.listen(bound)
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        client.connect(bound.getsockname())
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        try:
+            async with asyncio.timeout(30):
+                while not listener.open_now:  # noqa: ASYNC110 - no event for it
+                    await asyncio.sleep(0.01)
+                (connection,) = listener.open_now
+                while not connection.transport.is_closing():  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+                assert connection.transport.get_write_buffer_size() and connection.unread_since_s is None
+                while listener.peers:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+        finally:
+            await listener.close()

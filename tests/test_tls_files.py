@@ -15,6 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from agent.compare.transport import open_client
 from agent.config import MqttConfig, tls_files
+from agent.config.ca_rules import ca_faults
 from agent.config.tls_files import client_context, server_context
 from agent.errors import ConfigError
 from agent.health.notify import watchdog_period_s
@@ -140,6 +141,22 @@ def test_a_file_with_one_usable_ca_is_accepted(tmp_path: Path, monkeypatch: pyte
     both, _ = private_ca(tmp_path)
     both.write_bytes(old + both.read_bytes())
     client_context("mqtt.ca_file", both)
+
+
+def test_a_ca_that_only_openssl_can_parse_is_left_to_the_handshake(tmp_path: Path) -> None:
+    """An extension that occurs twice: OpenSSL loads the certificate, cryptography raises no ValueError."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Shop CA")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    for oid in ("1.3.6.1.4.1.99999.8", "1.3.6.1.4.1.99999.9"):
+        builder = builder.add_extension(x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), b"x"), False)
+    der = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    second = bytes.fromhex("2b06010401868d1f09")
+    assert der.count(second) == 1
+    pem = ssl.DER_cert_to_PEM_cert(der.replace(second, second[:-1] + b"\x08"))
+    (tmp_path / "ca.pem").write_text(pem)
+    client_context("mqtt.ca_file", tmp_path / "ca.pem")
+    assert ca_faults(pem.encode()) == []
 
 
 def test_config_check_names_a_ca_that_python_3_13_refuses(

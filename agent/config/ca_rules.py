@@ -26,7 +26,8 @@ def ca_faults(pem: bytes) -> list[str]:
                 return []
             name = certificate.subject.rfc4514_string()[:100]
             faults.append(f"{name}: {fault}")
-    except ValueError:  # of cryptography for a file that OpenSSL reads
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        # of cryptography for a file that OpenSSL reads
         return []
     return faults
 

@@ -35,7 +35,7 @@ class CameraHealth:
     covered: bool = False  # black for 2 s: lens cap, hand on the lens, or no light
     overexposed: bool = False  # almost white for 2 s: a lamp or a window shines into the lens
     repeated_ms: int = 0  # age of identical pixels, from 2 s on: no living face, no sensor without a codec
-    is_repeated: bool = False  # the picture of the frame before: it shows nothing new
+    is_repeated: bool = False  # the last new picture again: it shows nothing new
     frozen: bool = False  # identical pixels for longer than this kind of camera explains
 
 

@@ -89,7 +89,7 @@ class FrameReason(StrEnum):
     """The result of one frame.
 
     Each frame has exactly one; the sum of the counters is the number of frames. Exception: within a
-    verification, a frame that repeats the picture of the frame before is not counted.
+    verification, a frame that repeats the last new picture is not counted.
     """
 
     IDLE = "idle"  # no open request: no face detection

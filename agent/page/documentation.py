@@ -6,15 +6,16 @@ The page serves the sections itself, because a terminal may have no other networ
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import lru_cache
 
 from agent.resources import documents
 
 PAGES = ("doctor", "conditions")  # of docs/reference
+_CACHED = 128  # sections, more than both pages have; the request names the key, so the number must be bounded
 _HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
 
 
-@cache
+@lru_cache(maxsize=_CACHED)
 def section(page: str, anchor: str) -> str | None:
     """The section of ``docs/reference/PAGE.md`` with its heading; None: not found or not installed."""
     if page not in PAGES:

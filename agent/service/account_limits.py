@@ -15,7 +15,7 @@ from agent.core.rate import TokenBucket
 from agent.service.causes import Cause
 from agent.service.settings import AccountConfig
 
-REPLAY, TOO_OFTEN = 13, 15
+EXPIRED, REPLAY, TOO_OFTEN = 9, 13, 15
 USED_MAX = 100_000  # entries of one account: 15 MB, or an hour of signatures at 28 requests per second
 
 
@@ -28,7 +28,8 @@ class AccountLimits(Protocol):
         """Use one call of the account, and the signature of a single-use account. Times in unix seconds.
 
         Raises:
-            ApiFailure: 13, the signature was used; 15, no call is left. Neither uses anything.
+            ApiFailure: 13, the signature was used; 15, no call is left; 9, the signature has expired by the
+                clock of a shared store. None of them uses anything.
         """
         ...
 
@@ -55,12 +56,12 @@ class MemoryLimits:
         used = self._used.setdefault(account.secret_id, UsedSignatures()) if account.single_use else None
         if used is not None and digest in used:
             raise ApiFailure(REPLAY)
+        if used is not None and not used.has_room(now_s):
+            why = "too many signatures that have not expired"
+            raise ApiFailure(TOO_OFTEN, why, cause=Cause.SIGNATURES_FULL)
         if not self._rates[account.appid][2].take(time.monotonic()):
             raise ApiFailure(TOO_OFTEN, cause=Cause.ACCOUNT_RATE)
         if used is not None:
-            if not used.has_room(now_s):
-                why = "too many signatures that have not expired"
-                raise ApiFailure(TOO_OFTEN, why, cause=Cause.SIGNATURES_FULL)
             used.add(digest, expires_s)
 
     async def close(self) -> None:

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from agent.compare.contract import ApiFailure
 from agent.compare.signature import VALIDITY_MAX_S, Signed, is_genuine, parse
 from agent.errors import ConfigError
-from agent.service.account_limits import AccountLimits, MemoryLimits
+from agent.service.account_limits import EXPIRED, AccountLimits, MemoryLimits
 from agent.service.causes import Cause
 from agent.service.settings import AccountConfig, ServiceConfig
 
-_ACCOUNT, _TARGET, _EXPIRED, _NO_APPID, _NO_SECRET_ID = 3, 6, 9, 10, 11
+_ACCOUNT, _TARGET, _NO_APPID, _NO_SECRET_ID = 3, 6, 10, 11
 _NOT_ITS_SECRET_ID, FORGED, _NO_BUCKET, _NO_KEY = 12, 14, 16, 107
 _FUTURE_MAX_S = 300  # accepted clock difference of a signature that is valid for the full 90 days
 
@@ -69,9 +69,9 @@ class Authenticator:
         """Check the expiry of a signature and the state of its account. Raises ``ApiFailure`` 9, 3."""
         now_s = self._unix_s()
         if now_s > expires_s:
-            raise ApiFailure(_EXPIRED, cause=Cause.EXPIRED)
+            raise ApiFailure(EXPIRED, cause=Cause.EXPIRED)
         if expires_s > now_s + validity_max_s:
-            raise ApiFailure(_EXPIRED, cause=Cause.FAR_FUTURE)
+            raise ApiFailure(EXPIRED, cause=Cause.FAR_FUTURE)
         if account.suspended:
             raise ApiFailure(_ACCOUNT)
 

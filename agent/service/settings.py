@@ -5,12 +5,13 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 from typing import Annotated, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from agent.compare.contract import BODY_MAX_BYTES
 from agent.config.file import Ms, Section, load
-from agent.config.tls_files import load_pair, server_context
+from agent.config.tls_files import client_context, load_pair, server_context
 from agent.core.hosts import is_loopback
 from agent.errors import ConfigError
 from agent.safe_open import read_plain
@@ -62,7 +63,14 @@ class SharedConfig(Section):
     def _no_password(cls, url: str) -> str:
         if "@" in url or "?" in url:
             raise ValueError("no user, password or option in the url: use password_file")
+        _ = urlsplit(url).port  # ValueError: no number, out of range, or an open bracket
         return url
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.ca_file is not None and not self.url.startswith("rediss:"):
+            raise ValueError("ca_file is for rediss:// only: no other connection has a certificate")
+        return self
 
     def password(self) -> str | None:
         """The content of the file; None without one. Raises ``ConfigError``: unreadable or empty."""
@@ -145,6 +153,8 @@ def check(config: ServiceConfig) -> None:
     if not config.accounts:
         raise ConfigError("accounts: the list is empty; add at least one [[accounts]]")
     config.shared.password()
+    if config.shared.ca_file is not None:
+        client_context("shared.ca_file", config.shared.ca_file)
     keys = [account.secret_key() for account in config.accounts]
     if EXAMPLE_SECRET in keys and not is_loopback(config.host):
         why = f"host {config.host}: the published example key is for loopback only"

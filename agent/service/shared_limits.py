@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 
 from agent.compare.contract import ApiFailure
 from agent.log import facts
-from agent.service.account_limits import REPLAY, TOO_OFTEN
+from agent.service.account_limits import EXPIRED, REPLAY, TOO_OFTEN
 from agent.service.causes import Cause
 from agent.service.settings import AccountConfig, SharedConfig
 
@@ -29,10 +29,12 @@ log = logging.getLogger(__name__)
 _PREFIX = "facepay:"
 _CONNECTIONS_MAX = 64
 # KEYS: bucket of the appid; entry of the signature, for a single-use account only.
-# ARGV: rate per s, burst, expiry of the entry in unix s.
+# ARGV: rate per s, burst, expiry of the entry in unix s. The store keeps no entry that has expired by its
+# clock, so such a signature is refused: on a machine whose clock is behind it could be used again and again.
 _TAKE = """
 local now = redis.call('TIME')
 now = now[1] + now[2] / 1000000
+if KEYS[2] and now >= tonumber(ARGV[3]) then return 'expired' end
 if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 1 then return 'used' end
 local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local kept = redis.call('HMGET', KEYS[1], 'tokens', 'at')
@@ -52,6 +54,7 @@ class Outcome(StrEnum):
     TAKEN = "taken"
     USED = "used"
     RATE = "rate"
+    EXPIRED = "expired"
 
 
 class SharedLimits:
@@ -100,6 +103,8 @@ class SharedLimits:
                 raise ApiFailure(REPLAY)
             case Outcome.RATE:
                 raise ApiFailure(TOO_OFTEN, cause=Cause.ACCOUNT_RATE)
+            case Outcome.EXPIRED:
+                raise ApiFailure(EXPIRED, "expired by the clock of the shared store", cause=Cause.EXPIRED)
         assert_never(outcome)
 
     async def close(self) -> None:

@@ -1,8 +1,8 @@
 """Frame loop: a brightness check of every frame, and face analysis during an open verification.
 
 The next frame is fetched when the analysis of the last frame is done. That frame is the newest one: frames
-never queue. A frame that repeats the picture of the frame before is no new frame: a verification does not get
-it, and it is not counted. A failed camera is retried until it raises ``CameraHung``, because then only a new
+never queue. A frame that repeats the last new picture is no new frame: a verification does not get it, and it
+is not counted. A failed camera is retried until it raises ``CameraHung``, because then only a new
 process helps. The core decides the effect of a failure on the verification.
 """
 
@@ -78,6 +78,7 @@ class FrameLoop:
         self._analyzed_for: Verification | None = None  # the newest one that has got a frame
         self.period_ms = 0.0  # frames of a verification that come sooner are not analyzed
         self._analyzed_ms: float = -math.inf
+        self._has_skipped = False  # a picture that came too soon: its repetition is not analyzed yet
         self._exposed_for: Verification | None = None  # the exposure is set for the payer of this one
         self._worker = worker
         self._counters, self._conditions, self._pulse = report
@@ -168,11 +169,12 @@ class FrameLoop:
             verification.post(FrameAnalyzed(self._clock.now_ms(), no_face))
             return
         if verification is self._analyzed_for:
-            if health.is_repeated:  # two frames are evidence only if they are two pictures
-                return
+            if health.is_repeated and not self._has_skipped:
+                return  # two frames are evidence only if they are two pictures
             if frame.captured_ms - self._analyzed_ms < _EARLY * self.period_ms:
+                self._has_skipped = True
                 return
-        self._analyzed_for, self._analyzed_ms = verification, frame.captured_ms
+        self._analyzed_for, self._analyzed_ms, self._has_skipped = verification, frame.captured_ms, False
         loop = asyncio.get_running_loop()
         try:
             analysis = await loop.run_in_executor(self._worker, self._eye.analyze, frame)

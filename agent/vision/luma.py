@@ -47,7 +47,7 @@ class LumaWatch:
         """``frozen_ms``: time without a change, in ms, after which the camera is frozen."""
         self._frozen_ms = frozen_ms
         self._last: Sample | None = None  # of the last change
-        self._newest: Sample | None = None
+        self._newest: Sample | None = None  # that repeats no earlier one
         self._changed_ms = 0
         self._lit_ms: int | None = None
         self._unsaturated_ms: int | None = None
@@ -60,7 +60,8 @@ class LumaWatch:
         mean = float(cv2.mean(luma)[0])
         now_ms = frame.captured_ms
         is_repeated = self._newest is not None and _same(luma, self._newest, _REPEATED_LEVELS)
-        self._newest = luma
+        if not is_repeated:  # otherwise slow changes would never add up to a new picture
+            self._newest = luma
         if self._last is None or not _same(luma, self._last):
             self._last = luma
             self._changed_ms = now_ms

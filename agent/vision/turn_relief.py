@@ -1,9 +1,10 @@
 """Relief of a turning face: whether the nose leaves its column of the picture.
 
-Paper that is bent in one direction keeps each column a column: all points of a vertical line of the print
-turn by the same angle and stand at the same distance. So one function of the column explains how a print
-around a tube moves between two frames, for every shape of the bend. The nose of a head is in front of the
-forehead and the lips in the same column, and moves farther when the head turns.
+Paper that is bent around an upright line keeps each column a column: all points of a vertical line of the
+print turn by the same angle and stand at the same distance. So one function of the column explains how a
+print around a tube moves between two frames, for every shape of the bend. The nose of a head is in front of
+the forehead and the lips in the same column, and moves farther when the head turns. Paper that is bent around
+a level line has the same relief as a head: this rule does not stop it.
 
 Points of the aligned face are followed from frame to frame by optical flow. A cubic function of the column,
 with terms for a roll and a tilt, is fitted to the points above and below the nose. The result is the distance

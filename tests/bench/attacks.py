@@ -63,6 +63,7 @@ ATTACKS: dict[str, Line] = {
     "print around a tilted tube, turned to 45–55°": Line(
         lambda name, dice: attacks.bent_print(name, dice, tilt=15), ("columns",)
     ),
+    "print around a level tube, turned to 45–62°": Line(attacks.level_print, ("columns", "depth")),
     "one photograph on a mesh, follows the prompts": Line(attacks.mesh_driven, ("motion",)),
     "film of turns in a loop": Line(attacks.blind_loop, ("reaction", "motion")),
     "poster": Line(attacks.poster, ("stillness",)),

@@ -62,9 +62,11 @@ async def machines_of(config: SharedConfig, count: int = 1) -> AsyncIterator[lis
             await each.close()
 
 
-async def outcome(limits: SharedLimits, *, digest: bytes = DIGEST, **values: Any) -> tuple[int, str]:
+async def outcome(
+    limits: SharedLimits, *, digest: bytes = DIGEST, left_s: int = 60, **values: Any
+) -> tuple[int, str]:
     try:
-        await limits.take(account("ONCE", **values), digest, int(time.time()) + 60, time.time())
+        await limits.take(account("ONCE", **values), digest, int(time.time()) + left_s, time.time())
     except ApiFailure as failure:
         return failure.api_code, str(failure.cause)
     return 0, ""
@@ -76,6 +78,16 @@ async def test_a_signature_is_used_once_on_all_machines(store: tuple[object, Sha
         assert sorted(tries) == [(0, ""), *[(13, "")] * 19]
         assert await outcome(machines[0], digest=bytes(19) + b"1", single_use=True) == (0, "")
         assert await outcome(machines[1]) == (0, ""), "an account without single use"
+
+
+async def test_a_machine_whose_clock_is_behind_accepts_no_signature_twice(
+    store: tuple[object, SharedConfig],
+) -> None:
+    """The signature has not expired by the clock of the machine, but by that of the store."""
+    async with machines_of(store[1]) as (limits,):
+        tries = [await outcome(limits, single_use=True, left_s=-30) for _ in range(3)]
+        assert tries == [(9, "expired")] * 3
+        assert await outcome(limits, left_s=-30) == (0, ""), "without single use nothing is kept"
 
 
 async def test_an_account_has_its_rate_on_all_machines_together(store: tuple[object, SharedConfig]) -> None:

@@ -74,6 +74,13 @@ async def test_documentation_unknown_section_is_not_found(path: str) -> None:
         assert (await client.get(f"/docs/reference/{path}")).status_code == 404
 
 
+async def test_requests_for_unknown_sections_use_bounded_memory() -> None:
+    for number in range(500):
+        assert documentation.section("doctor", f"no-such-check-{number}") is None
+        assert documentation.section(f"no-such-page-{number}", "sysdisk") is None
+    assert documentation.section.cache_info().currsize < 200
+
+
 async def test_documentation_that_is_not_installed_is_not_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,14 @@ from agent.core.reasons import Reason
 from agent.errors import CompareError, CompareUnreachable, ConfigError, Retry
 from agent.resources import config_file
 from agent.service.compare_service import CompareService
-from agent.service.settings import EXAMPLE_SECRET, AccountConfig, ServiceConfig, check, load_service
+from agent.service.settings import (
+    EXAMPLE_SECRET,
+    AccountConfig,
+    ServiceConfig,
+    SharedConfig,
+    check,
+    load_service,
+)
 from tests.fakes import RealClock
 from tests.service.certificates import self_signed
 from tests.service.kit import APPID, account, client, files, shipped, sign
@@ -149,6 +156,7 @@ def test_command_line_overrides_the_file_and_is_checked() -> None:
         {"accounts": ()},
         {"accounts": (account("A", example=False, secret_key_file=Path("/nowhere")),)},
         {"cert_file": Path("/nowhere"), "key_file": Path("/nowhere")},
+        {"shared": SharedConfig(url="rediss://store:6379/0", ca_file=Path("/nowhere"))},
     ],
 )
 def test_check_at_start_refuses(wrong: dict[str, Any]) -> None:
@@ -177,6 +185,11 @@ def test_pipe_as_a_secret_file_is_refused_and_not_waited_for(tmp_path: Path) -> 
     [
         {"cert_file": "x"},
         {"unknown_key": 1},
+        {"shared": {"url": "redis://store:6379/0", "ca_file": "/nowhere"}},  # each call would fail
+        {"shared": {"url": "unix:///run/store.sock", "ca_file": "/nowhere"}},
+        {"shared": {"url": "redis://store:port/0"}},
+        {"shared": {"url": "redis://store:70000/0"}},
+        {"shared": {"url": "redis://[::1/0"}},
         {"body_max_bytes": 99_000_000},
         {"accounts": [{"appid": "1", "secret_id": "2"}]},
         {"accounts": [{"appid": "1", "secret_id": "2", "example": True, "secret_key_file": "x"}]},

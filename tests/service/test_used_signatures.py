@@ -72,6 +72,17 @@ def test_full_memory_refuses_new_signatures_and_keeps_the_old_ones(monkeypatch: 
     assert failure_of(0) == (13, ""), "a reload does not permit a second use"
 
 
+def test_call_that_a_full_memory_refuses_uses_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(account_limits, "UsedSignatures", lambda: UsedSignatures(most=1))
+    once, limits = account("ONCE", single_use=True, rate_per_s=0.001, burst=2), MemoryLimits()
+    limits.replace((once,))
+    asyncio.run(limits.take(once, b"1", 1_060, 1_000))
+    with pytest.raises(ApiFailure) as caught:
+        asyncio.run(limits.take(once, b"2", 1_060, 1_000))
+    assert caught.value.cause == "signatures_full"
+    asyncio.run(limits.take(once, b"3", 1_160, 1_100))
+
+
 def test_refused_request_uses_no_memory() -> None:
     memory = MemoryLimits()
     checks = Authenticator((account("ONCE", single_use=True, rate_per_s=0.001, burst=1),), memory)

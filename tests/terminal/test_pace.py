@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, cast
 
@@ -10,14 +11,14 @@ import numpy as np
 import pytest
 
 from agent.config import Config, VisionConfig
-from agent.core.model import Analysis, Frame
+from agent.core.model import Analysis, CameraHealth, Frame
 from agent.core.pace import Pace
 from agent.core.ports import RequestReceived
 from agent.core.reasons import FrameReason
 from agent.root import speed
 from agent.root.handle import AgentHandle
 from agent.vision.detector import Detector
-from tests.fakes import request
+from tests.fakes import check_frame, request
 from tests.terminal.test_terminal import World, serving
 
 
@@ -92,6 +93,27 @@ async def test_a_reduced_rate_analyzes_fewer_frames_and_still_answers_the_payer(
         await world.till.until(lambda: bool(world.till.delivered), timeout_s=60)
     assert world.till.delivered[0].payload == b"match/same_person"
     assert min(after - before for before, after in pairwise(captured_ms)) >= 160
+
+
+async def test_a_picture_that_came_too_soon_is_analyzed_when_it_is_repeated() -> None:
+    """A payer who moves once and then stands still before a coded stream: the second picture stays."""
+    world, seen = World(), list[int]()
+    world.analyzer.stage = FrameReason.NO_FACE
+
+    def glance(frame: Frame) -> CameraHealth:
+        seen.extend([frame.seq] if world.analyzer.analyses else [])
+        return replace(check_frame(frame), is_repeated=len(seen) > 1)  # one new picture after the first
+
+    world.terminal._frames._glance = glance
+    async with serving(world):
+        world.terminal.use_pace(Pace(160, 5.0, 900.0, is_reduced=True))
+        await world.till.inbox.put(RequestReceived(request(budget_ms=60_000)))
+        async with asyncio.timeout(30):
+            while world.analyzer.analyses < 2:  # noqa: ASYNC110 - the fake has no event
+                await asyncio.sleep(0.01)
+        world.analyzer.stage, world.terminal._frames._glance = FrameReason.SHOT, check_frame
+        await world.till.until(lambda: bool(world.till.delivered), timeout_s=60)
+    assert world.till.delivered[0].payload == b"match/same_person"
 
 
 def test_a_detector_measures_itself_within_its_limit() -> None:

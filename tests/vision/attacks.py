@@ -198,6 +198,29 @@ def bent_print(name: str, dice: Random, tilt: float = 0.0) -> Show:
     return show
 
 
+def level_print(name: str, dice: Random) -> Show:
+    """A print around a level tube of 7 to 14 cm, which turns about an upright line by 45 to 62 degrees.
+
+    The nose is in front of the forehead and the mouth, as on a head.
+    """
+    picture, hand = lying(name), Hand(dice.uniform(45, 62), dice.uniform(0.2, 0.5))
+    radius_mm, distance_mm = dice.uniform(35, 70), dice.uniform(400, 540)
+
+    def show(state: State, _at_ms: int) -> Pixels:
+        pitch = hand.follow(state) + dice.gauss(0, 0.7)  # the roll makes it a turn to the side
+        return noisy(bent(picture, Pose(pitch=pitch, roll=90.0, distance_mm=distance_mm), radius_mm), dice)
+
+    return show
+
+
+def lying(name: str) -> Print:
+    """The photograph, turned by 90 degrees against a roll of 90 degrees."""
+    upright = printed(name)
+    turned = np.asarray(cv2.rotate(upright.pixels, cv2.ROTATE_90_COUNTERCLOCKWISE), np.uint8)
+    x_px, y_px = upright.centre_px
+    return Print(turned, upright.mm_per_px, (y_px, upright.pixels.shape[1] - 1 - x_px))
+
+
 def stills_by_key(victim: str, other: str, dice: Random, fade_ms: int = 0) -> Show:
     """Three stills on a screen: ``victim`` straight, ``other`` turned, and its mirror image.
 

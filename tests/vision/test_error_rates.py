@@ -65,3 +65,8 @@ def test_rates_count_errors_of_the_answered_presentations(tmp_path: Path) -> Non
 def test_folder_without_people_or_attacks_is_refused(tmp_path: Path, counts: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="no picture"):
         sources(pictures(tmp_path, **counts))
+
+
+def test_attack_with_the_name_of_the_living_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="bona-fide"):
+        sources(pictures(tmp_path, bona_fide=5, attack__print=4, attack__bona_fide=2))

@@ -52,6 +52,13 @@ def test_picture_within_two_levels_of_the_frame_before_is_repeated(levels: int, 
     assert not watched([first], every_ms=100).is_repeated
 
 
+def test_slow_change_of_a_camera_without_noise_adds_up_to_new_pictures() -> None:
+    """A verification gets no repeated picture, so it would get none at all while the light changes slowly."""
+    watch, scene = LumaWatch(), np.full((240, 320, 3), 60, np.uint8)
+    frames = [Frame(scene + np.uint8(level), level, level * 100, 320, 240) for level in range(60)]
+    assert sum(not watch.look(frame).is_repeated for frame in frames) == 20
+
+
 def test_sensor_noise_alone_is_no_repeated_picture() -> None:
     dice, scene = np.random.default_rng(3), empty_shop().astype(np.float64)
     noisy = [np.clip(scene + dice.normal(0, 0.7, scene.shape), 0, 255).astype(np.uint8) for _ in range(2)]

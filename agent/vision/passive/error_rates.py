@@ -58,10 +58,12 @@ def sources(folder: Path) -> dict[str, list[Path]]:
     """The pictures by kind: ``bona-fide``, and one entry for each folder in ``attack``.
 
     Raises:
-        ValueError: a folder is missing, or contains no picture.
+        ValueError: a folder is missing, or contains no picture, or a species has the name of the living.
     """
     attack = folder / ATTACK
     species = sorted(each for each in attack.iterdir() if each.is_dir()) if attack.is_dir() else []
+    if attack / BONA_FIDE in species:  # its pictures would replace those of living people
+        raise ValueError(f"{attack / BONA_FIDE}: not a name for a kind of attack")
     found = {
         each.name: sorted(path for path in each.rglob("*") if path.suffix.lower() in _PICTURES)
         for each in (folder / BONA_FIDE, *species)
