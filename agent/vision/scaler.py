@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int]  # width, height
 
+_STEP_MAX_PX = 1_500_000  # limits the buffers for a photograph of a phone to 6 MB; no camera frame reaches it
+
 
 class Scaler:
     """Keeps one buffer for each step, because a new large array costs page faults. Not thread-safe."""
@@ -55,7 +57,8 @@ def steps_of(size: Size, target: Size) -> tuple[Size, ...]:
     wide, high = size
     while wide % 2 == 0 and high % 2 == 0 and wide >= 2 * target[0] and high >= 2 * target[1]:
         wide, high = wide // 2, high // 2
-        steps.append((wide, high))
+        if wide * high <= _STEP_MAX_PX:  # otherwise the next step is an area
+            steps.append((wide, high))
     if (wide, high) != target:
         steps.append(target)
     return tuple(steps)
