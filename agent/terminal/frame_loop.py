@@ -101,6 +101,8 @@ class FrameLoop:
             health = self._glance(frame)
             self._update_conditions(health)
             verification = self._current()
+            if self._analyzed_for is not verification:
+                self._analyzed_for = None  # holds the enrolled photo of an ended verification
             if self._exposed_for not in (None, verification):  # the next payer starts with auto exposure
                 self._exposed_for = None
                 self._expose(None)

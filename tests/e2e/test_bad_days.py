@@ -76,6 +76,7 @@ async def test_commands_with_a_hung_agent_report_it_with_a_fix(place: Place) -> 
             "camera.light",
             "camera.focus",
             "camera.mounting",
+            "camera.speed",
             "mqtt.connect",
             "mqtt.roundtrip",
         }, "no check uses its camera or its connection"
