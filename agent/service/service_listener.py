@@ -97,7 +97,8 @@ class ServiceListener(HttpListener):
 
 def body_for_every_api(failure: ApiFailure) -> bytes:
     """No request was read, so the API is unknown: one object with the fields of both answers."""
-    return json.dumps(json.loads(failure_body(failure, "")) | json.loads(error_body(failure, ""))).encode()
+    fields = json.loads(failure_body(failure, "")) | json.loads(error_body(failure, ""))
+    return json.dumps(fields, separators=(",", ":")).encode()
 
 
 def _evict(candidates: list[HttpConnection]) -> bool:
