@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, assert_never
 
 import typer
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _PLAIN_WIDTH = 120  # characters; width of a table in a file or pipe
 
 SecretFile = Annotated[File, file(help="The file with the secret key; never the key itself.")]
+ProviderName = Annotated[
+    Literal["face_compare_2018", "compareface_2020"] | None,
+    typer.Option(help="The API; by default that of `--config`, otherwise face_compare_2018."),
+]
 PhotosUrl = Annotated[
     str | None, typer.Option(help="Address where the endpoint downloads the pictures `shot` and `reference`.")
 ]
@@ -32,6 +36,7 @@ PhotosUrl = Annotated[
 
 def conformance(
     url: Annotated[str | None, typer.Option(help="The endpoint, path included.")] = None,
+    provider: ProviderName = None,
     appid: Annotated[str | None, typer.Option(help="The account's appid.")] = None,
     secret_id: Annotated[str | None, typer.Option(help="The account's secret id.")] = None,
     secret_key_file: SecretFile = None,
@@ -41,7 +46,7 @@ def conformance(
     config: ConfigFile = None,
     as_json: AsJson = False,
 ) -> None:
-    """Test an endpoint against the 2018 contract: request forms, signatures, codes, limits, answers.
+    """Test an endpoint against the contract of its API: request forms, signatures, codes, limits, answers.
 
     Makes about 90 API calls, which may be paid calls. The account comes from the compare section of
     `--config`; options override the config. Without url and config, tests the embedded service. Exit 1: a row
@@ -49,18 +54,21 @@ def conformance(
 
     Example:  facepay compare conformance --url https://compare.example/face/compare --config agent.toml
 
-    Example:  facepay compare conformance --json
+    Example:  facepay compare conformance --provider compareface_2020 --json
     """
     import asyncio
 
     given = {"url": url, "appid": appid, "secret_id": secret_id, "bucket": bucket, "ca_file": ca_file}
     given["secret_key_file"] = secret_key_file
     if url is None and config is None:
-        rows = asyncio.run(_ask_embedded())
+        tested = provider or "face_compare_2018"
+        rows = asyncio.run(_ask_embedded(tested))
     else:
+        given["provider"] = provider
         section = _section(config, {name: value for name, value in given.items() if value is not None})
+        tested = section.provider
         rows = asyncio.run(_ask(section, _account(section), photos_url))
-    _print(rows, as_json=as_json)
+    _print(rows, tested, as_json=as_json)
     if any(row.outcome == "differs" for row in rows):
         raise typer.Exit(1)
 
@@ -85,12 +93,10 @@ async def embedded(**changes: Any) -> AsyncIterator[tuple[str, AccountConfig]]:
         await service.stop()
 
 
-def _section(config: Path | None, given: dict[str, str | Path]) -> CompareConfig:
+def _section(config: Path | None, given: dict[str, Any]) -> CompareConfig:
     from agent.config import CompareConfig
 
     found = load_config(config).compare if config else CompareConfig()
-    if found.provider != "face_compare_2018":
-        raise ConfigError("compare.provider: only face_compare_2018 has this contract")
     return found.model_copy(update=given)
 
 
@@ -98,47 +104,62 @@ def _account(section: CompareConfig) -> Account:
     from agent.compare import secret
     from agent.kits.compare import Account
 
-    if not section.appid or not section.secret_id or section.secret_key_file is None:
+    has_ids = section.secret_id and (section.appid or section.provider == "compareface_2020")
+    if not has_ids or section.secret_key_file is None:
         raise ConfigError("an account is needed for this endpoint", code="account_missing")
     key = secret.from_file(section.secret_key_file)()
     return Account(section.appid, section.secret_id, key, section.bucket)
 
 
-async def _ask_embedded() -> tuple[CheckRow, ...]:
+async def _ask_embedded(provider: str) -> tuple[CheckRow, ...]:
+    from agent.compare.contract import PATH
     from agent.config import CompareConfig
     from agent.kits.compare import Account
 
     async with embedded(download_hosts=("localhost",)) as (url, account):
         who = Account(account.appid, account.secret_id, account.secret_key(), account.buckets[0])
-        return await _ask(CompareConfig(url=url), who, None)
+        served = url.removesuffix(PATH) if provider == "compareface_2020" else url
+        section = CompareConfig.model_validate({"provider": provider, "url": served})
+        return await _ask(section, who, None)
 
 
 async def _ask(section: CompareConfig, account: Account, photos_url: str | None) -> tuple[CheckRow, ...]:
     """Run the test. Without ``photos_url`` and with a loopback endpoint, serve the pictures from here."""
     from agent.core.hosts import is_loopback
-    from agent.kits.compare import Probe, run
+    from agent.kits.compare import CompareFaceProbe, Probe, run, run_compareface
     from agent.kits.compare.images import Pictures, served
     from agent.kits.compare.probe import checked_url
 
     async with contextlib.AsyncExitStack() as stack:
         if photos_url is None and is_loopback(checked_url(section.url).host):
             photos_url = await stack.enter_async_context(served(Pictures.shipped()))
-        probe = Probe(section.url, account, ca_file=section.ca_file, photos_url=photos_url)
-        stack.push_async_callback(probe.close)
-        with Spinner("testing") as spinner:
-            return await run(probe, spinner.update)
+        spinner = stack.enter_context(Spinner("testing"))
+        match section.provider:
+            case "face_compare_2018":
+                probe = Probe(section.url, account, ca_file=section.ca_file, photos_url=photos_url)
+                stack.push_async_callback(probe.close)
+                return await run(probe, spinner.update)
+            case "compareface_2020":
+                second = CompareFaceProbe(
+                    section.url, account, ca_file=section.ca_file, photos_url=photos_url
+                )
+                stack.push_async_callback(second.close)
+                return await run_compareface(second, spinner.update)
+            case _:
+                assert_never(section.provider)
 
 
-def _print(rows: tuple[CheckRow, ...], *, as_json: bool) -> None:
+def _print(rows: tuple[CheckRow, ...], provider: str, *, as_json: bool) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
-    from agent.kits.compare import NOT_CHECKED, CheckOutcome
+    from agent.kits.compare import COMPAREFACE_NOT_CHECKED, NOT_CHECKED, CheckOutcome
 
+    not_checked = COMPAREFACE_NOT_CHECKED if provider == "compareface_2020" else NOT_CHECKED
     counts = {str(outcome): sum(row.outcome is outcome for row in rows) for outcome in CheckOutcome}
     if as_json:
-        facts = {"rows": [asdict(row) for row in rows], "summary": counts, "not_checked": NOT_CHECKED}
+        facts = {"rows": [asdict(row) for row in rows], "summary": counts, "not_checked": not_checked}
         print(json.dumps(facts))
         return
     colours = {"pass": "green", "differs": "bold red", "not offered": "yellow"}
@@ -150,4 +171,4 @@ def _print(rows: tuple[CheckRow, ...], *, as_json: bool) -> None:
         table.add_row(outcome, row.group, escape(row.name), escape(row.reason))
     Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(table)
     print(", ".join(f"{count} {name}" for name, count in counts.items()))
-    print(f"not checked: {NOT_CHECKED}")
+    print(f"not checked: {not_checked}")

@@ -29,6 +29,7 @@ def service(
 ) -> None:
     """Answer POST /face/compare until SIGTERM: the 2018 contract, with real recognition.
 
+    Also answers the successor, CompareFace of 2020-03-03, at POST /, with the same accounts and limits.
     Without `--config`, serves the published example account on loopback. One line on stderr reports that the
     service is ready; `--json` logs one JSON object per line.
 

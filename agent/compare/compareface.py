@@ -23,15 +23,12 @@ import httpx
 from agent import resources
 from agent.compare import contract, tc3
 from agent.compare.base import CompareClient, Provider
+from agent.compare.compareface_contract import ACTION, BASE64_MAX_CHARS, FACE_MODEL, SERVICE, VERSION
 from agent.config import CompareConfig
 from agent.core.ports import Clock, ImageSource
 from agent.core.reasons import Reason
 from agent.errors import CompareError, ConfigError, Retry
 from agent.texts import Text
-
-ACTION, VERSION, SERVICE = "CompareFace", "2020-03-03", "iai"
-FACE_MODEL = "3.0"  # the threshold applies to the scale of this model only
-BASE64_MAX_CHARS = 5_000_000
 
 _QUALITY = 2  # 0–4: refuses heavy blur and covered eyes, nose or mouth, on either image
 _ROTATE = 0  # shots are upright and EXIF is applied, so a search for rotated faces only costs time

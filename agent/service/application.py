@@ -1,6 +1,8 @@
-"""The ASGI application: the endpoint of the contract, and the endpoints of its operator."""
+"""The ASGI application: the endpoints of the APIs, and the endpoints of the operator."""
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -10,11 +12,20 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent.compare.contract import PATH
 from agent.service.endpoint import CompareApi
+from agent.service.front import Front
 
 _OK, _UNAVAILABLE = 200, 503
 
 
-def application(api: CompareApi) -> ASGIApp:
+def application(api: CompareApi, fronts: Mapping[str, Front]) -> ASGIApp:
+    """Serve ``fronts`` by path."""
+
+    def comparison(front: Front) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            return await api.answer(request, front)
+
+        return answer
+
     async def options(_request: Request) -> Response:
         """Let a client open its connection in advance, without a paid call."""
         return Response(status_code=204, headers={"Allow": "POST, OPTIONS"})
@@ -34,8 +45,8 @@ def application(api: CompareApi) -> ASGIApp:
 
     app = Starlette(
         routes=[
-            Route(PATH, api.answer, methods=["POST"]),
-            Route(PATH, options, methods=["OPTIONS"]),
+            *(Route(path, comparison(front), methods=["POST"]) for path, front in fronts.items()),
+            *(Route(path, options, methods=["OPTIONS"]) for path in fronts),
             Route("/healthz", healthz, methods=["GET"]),
             Route("/readyz", readyz, methods=["GET"]),
             Route("/metrics", metrics, methods=["GET"]),

@@ -16,7 +16,7 @@ from agent.service.causes import Cause
 from agent.service.settings import AccountConfig, ServiceConfig
 
 _ACCOUNT, _TARGET, _NO_APPID, _NO_SECRET_ID = 3, 6, 10, 11
-_NOT_ITS_SECRET_ID, _FORGED, _NO_BUCKET, _NO_KEY = 12, 14, 16, 107
+_NOT_ITS_SECRET_ID, FORGED, _NO_BUCKET, _NO_KEY = 12, 14, 16, 107
 _FUTURE_MAX_S = 300  # accepted clock difference of a signature that is valid for the full 90 days
 
 
@@ -48,24 +48,36 @@ class Authenticator:
     def verify(self, header: str) -> Signed:
         """The header with a genuine signature. Raises ``ApiFailure`` 4, 5, 11, 107, 14."""
         signed = parse(header)
-        account = self._accounts.get(signed.secret_id)
+        if not is_genuine(signed, key_of(self.account_of(signed.secret_id))):
+            raise ApiFailure(FORGED)
+        return signed
+
+    def account_of(self, secret_id: str) -> AccountConfig:
+        """Raises ``ApiFailure`` 11."""
+        account = self._accounts.get(secret_id)
         if account is None:
             raise ApiFailure(_NO_SECRET_ID)
-        if not is_genuine(signed, _key(account)):
-            raise ApiFailure(_FORGED)
-        return signed
+        return account
 
     async def permit(self, signed: Signed) -> None:
         """Check whether this signature may be used now. Raises ``ApiFailure`` 9, 3, 13, 15."""
         account = self._accounts[signed.secret_id]
+        self.check_time(account, signed.expires_s, VALIDITY_MAX_S + _FUTURE_MAX_S)
+        await self.use(account, signed.digest, signed.expires_s)
+
+    def check_time(self, account: AccountConfig, expires_s: int, validity_max_s: int) -> None:
+        """Check the expiry of a signature and the state of its account. Raises ``ApiFailure`` 9, 3."""
         now_s = self._unix_s()
-        if now_s > signed.expires_s:
+        if now_s > expires_s:
             raise ApiFailure(EXPIRED, cause=Cause.EXPIRED)
-        if signed.expires_s > now_s + VALIDITY_MAX_S + _FUTURE_MAX_S:
+        if expires_s > now_s + validity_max_s:
             raise ApiFailure(EXPIRED, cause=Cause.FAR_FUTURE)
         if account.suspended:
             raise ApiFailure(_ACCOUNT)
-        await self._limits.take(account, signed.digest, signed.expires_s, now_s)
+
+    async def use(self, account: AccountConfig, digest: bytes, expires_s: int) -> None:
+        """Use one call of the account and a verified signature. Raises ``ApiFailure`` 13, 15."""
+        await self._limits.take(account, digest, expires_s, self._unix_s())
 
     def appid_of(self, signed: Signed) -> str:
         """The appid of the account whose key signed. The header can name another appid."""
@@ -78,9 +90,7 @@ class Authenticator:
             raise ApiFailure(_TARGET)
         if signed.appid not in {each.appid for each in self._accounts.values()}:
             raise ApiFailure(_NO_APPID)
-        account = self._accounts.get(signed.secret_id)
-        if account is None:  # removed by a reload since ``admit``
-            raise ApiFailure(_NO_SECRET_ID)
+        account = self.account_of(signed.secret_id)  # a reload can have removed it
         if account.appid != signed.appid:
             raise ApiFailure(_NOT_ITS_SECRET_ID)
         named = bucket or signed.bucket
@@ -88,7 +98,8 @@ class Authenticator:
             raise ApiFailure(_NO_BUCKET)
 
 
-def _key(account: AccountConfig) -> bytes:
+def key_of(account: AccountConfig) -> bytes:
+    """The key of an account. Raises ``ApiFailure`` 107."""
     try:
         return account.secret_key()
     except ConfigError as error:  # the key file was removed while the service runs

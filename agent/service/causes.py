@@ -29,8 +29,12 @@ class Cause(StrEnum):
     # code 9
     EXPIRED = "expired"
     FAR_FUTURE = "far_future"
+    # code 5
+    TOKEN = "token"  # noqa: S105 - a cause, not a secret
     # code 21
+    ACTION = "action"
     BODY_SLOW = "body_slow"
+    FACE_MODEL = "face_model"
     FIELD_CHARACTERS = "field_characters"
     FIELD_REPEATED = "field_repeated"
     FIELD_TYPE = "field_type"
@@ -40,10 +44,18 @@ class Cause(StrEnum):
     MEDIA_TYPE = "media_type"
     MULTIPART_BROKEN = "multipart_broken"
     MULTIPART_UNFINISHED = "multipart_unfinished"
+    PARAMETER_MISSING = "parameter_missing"
+    PARAMETER_UNKNOWN = "parameter_unknown"
+    PARAMETER_VALUE = "parameter_value"
     PARTS_TOO_MANY = "parts_too_many"
+    QUALITY_CONTROL = "quality_control"
+    REGION = "region"
+    VERSION = "version"
     # -1400, -1102, -1101, -1103
+    BASE64 = "base64"
     FORMAT = "format"
     SIZE = "size"
+    SIZE_SMALL = "size_small"
     HEADER = "header"
     LENGTH = "length"
     SCANS = "scans"

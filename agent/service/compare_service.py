@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from agent import log as logs
+from agent.compare import compareface_contract
 from agent.compare.contract import PATH
 from agent.core.hosts import in_url
 from agent.errors import AgentError
@@ -21,9 +22,13 @@ from agent.health.notify import notify
 from agent.log import facts
 from agent.service import sockets
 from agent.service.application import application
+from agent.service.auth import Authenticator
+from agent.service.compareface_front import CompareFaceFront
 from agent.service.endpoint import CompareApi
+from agent.service.face2018_front import Face2018Front
 from agent.service.faults import Faulty, InjectedFault
 from agent.service.freed_memory import return_and_overwrite
+from agent.service.front import Front
 from agent.service.memory_budget import DecodeBudget
 from agent.service.networks import load_networks
 from agent.service.recogniser import Recogniser
@@ -38,6 +43,10 @@ _THREAD_GRACE_S = 1.0  # of a service in a thread
 _STOP_S = 12.0  # of a program, in total; below TimeoutStopSec of the unit
 _START_TIMEOUT_S = 10.0
 _POLL_S = 0.01
+_FRONTS: dict[str, Callable[[Authenticator, int], Front]] = {
+    PATH: Face2018Front,
+    compareface_contract.PATH: CompareFaceFront,
+}
 
 
 class Running:
@@ -51,9 +60,11 @@ class Running:
         stats: Stats,
     ) -> None:
         self.api = CompareApi(config, recognisers, stats)
-        app = application(self.api)
+        limits = self.api.authenticator, config.body_max_bytes
+        fronts = {path: front(*limits) for path, front in _FRONTS.items()}
+        app = application(self.api, fronts)
         self.listener = ServiceListener(
-            Faulty(app, faults) if faults else app,
+            Faulty(app, faults, fronts) if faults else app,
             stats,
             connections_max=config.connections_max,
             tls=server_tls(config),

@@ -1,9 +1,8 @@
-"""The ASGI endpoint, with the checks in this order.
+"""The comparison behind every API of the service, with the checks in this order.
 
-1. the header alone (``Authenticator``), 2. queue and memory, before the body, 3. the body
-(``forms.read_form``), 4. header against body (``Authenticator.check_target``), 5. both images present and
-downloaded, 6. the recogniser, first image first. The first failure is the answer. Every answer of the
-contract is HTTP 200, also a failure.
+1. the header alone (``Front.accept``), 2. queue and memory, before the body, 3. the body, and the header
+against the body (``Upload.read``), 4. both images present and downloaded, 5. the recogniser, first image
+first. The first failure is the answer. Every answer is HTTP 200, also a failure.
 """
 
 from __future__ import annotations
@@ -12,25 +11,24 @@ import asyncio
 import contextlib
 import logging
 import time
-import uuid
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from agent.compare.codes import REFERENCE_FLAG, SHOT_FLAG
-from agent.compare.contract import ApiFailure, failure_body, success_body
+from agent.compare.contract import ApiFailure
 from agent.log import bounded_facts, facts
 from agent.service import forms
 from agent.service.auth import Authenticator, limits_of
 from agent.service.causes import Cause
 from agent.service.download import Downloader
+from agent.service.front import Call, Front
 from agent.service.memory_budget import FlightBudget, Lease
 from agent.service.recogniser import Recogniser
 from agent.service.settings import ServiceConfig
-from agent.service.stats import NO_ACCOUNT, Stats
+from agent.service.stats import Stats
 from agent.service.worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)
@@ -44,25 +42,11 @@ _CLOSE = {"Connection": "close"}
 _Found = TypeVar("_Found")
 
 
-@dataclass(slots=True)
-class _Call:
-    """One request, with what it has reserved."""
-
-    request: Request
-    begun_s: float = field(default_factory=time.monotonic)
-    session: str = field(default_factory=lambda: uuid.uuid4().hex)
-    appid: str = NO_ACCOUNT  # of the verified signature
-    is_permitted: bool = False  # within the rate of the account
-    is_drained: bool = True  # the body was read to its end
-    leases: list[Lease] = field(default_factory=list)
-
-    @property
-    def address(self) -> str:
-        return self.request.client.host if self.request.client else ""
-
-
 class CompareApi:
-    """The endpoint and its parts. The recognisers are loaded and warm, so each connection gets an answer."""
+    """The parts that all APIs share: accounts, memory, recognisers, metrics and log.
+
+    The recognisers are loaded and warm, so each connection gets an answer.
+    """
 
     def __init__(self, config: ServiceConfig, recognisers: Sequence[Recogniser], stats: Stats) -> None:
         self.stats = stats
@@ -94,54 +78,58 @@ class CompareApi:
         """Whether a load balancer may send new requests."""
         return not self.is_stopping and not self.pool.is_stuck()
 
-    async def answer(self, request: Request) -> Response:
-        """Answer one ``POST /face/compare``."""
-        call = _Call(request)
+    async def answer(self, request: Request, front: Front) -> Response:
+        """Answer one comparison."""
+        call = Call(request)
         try:
-            similarity = await self._compare(call)
+            similarity = await self._compare(call, front)
         except ClientDisconnect:
             self.stats.clients_gone.inc()
             return Response(status_code=204)  # not received by any client
         except TimeoutError:
             call.is_drained = False
-            return self._refuse(call, ApiFailure(_INVALID, "the body is too slow", cause=Cause.BODY_SLOW))
+            return self._refuse(
+                call, front, ApiFailure(_INVALID, "the body is too slow", cause=Cause.BODY_SLOW)
+            )
         except ApiFailure as failure:
-            return self._refuse(call, failure)
+            return self._refuse(call, front, failure)
         except asyncio.CancelledError:  # the time for the stop is over
             call.is_drained = False
-            return self._refuse(call, ApiFailure(_BUSY, "the service stops", cause=Cause.STOPPING))
+            return self._refuse(call, front, ApiFailure(_BUSY, "the service stops", cause=Cause.STOPPING))
         except Exception:
             log.exception("bug_in_service", extra=facts(session=call.session))
-            return self._refuse(call, ApiFailure(_INTERNAL))
+            return self._refuse(call, front, ApiFailure(_INTERNAL))
         finally:
             for lease in call.leases:
                 lease.release()
-        self._answered(call, 0)
-        return Response(success_body(similarity, call.session), media_type="application/json")
+        self._answered(call, front, 0)
+        return Response(front.success(similarity, call.session), media_type="application/json")
 
-    def _refuse(self, call: _Call, failure: ApiFailure) -> Response:
+    def _refuse(self, call: Call, front: Front, failure: ApiFailure) -> Response:
         if isinstance(failure, forms.BodyTooLarge) and not failure.drained:
             call.is_drained = False
         self.stats.refused(failure)
-        self._answered(call, failure.api_code, flag=failure.fail_flag, cause=failure.cause, why=str(failure))
-        body = failure_body(failure, call.session)
+        why = {"flag": failure.fail_flag, "cause": failure.cause, "why": str(failure)}
+        self._answered(call, front, failure.api_code, **why)
+        body = front.failure(failure, call.session)
         return Response(body, media_type="application/json", headers={} if call.is_drained else _CLOSE)
 
-    def _answered(self, call: _Call, code: int, **why: object) -> None:
+    def _answered(self, call: Call, front: Front, code: int, **why: object) -> None:
         seconds = time.monotonic() - call.begun_s
         self.stats.answered(code, seconds, call.appid)
         # The rate of an account bounds its lines, so a till can quote any session. Lines of other senders
         # are limited for each address.
         limited = bounded_facts if call.is_permitted else facts
         values = {"code": code, **why, "ms": round(seconds * 1e3), "session": call.session}
-        log.info("answered", extra=limited(**values, account=call.appid, client=call.address))
+        names = {"api": front.name, "account": call.appid, "client": call.address}
+        log.info("answered", extra=limited(**values, **names))
 
-    async def _compare(self, call: _Call) -> float:
+    async def _compare(self, call: Call, front: Front) -> float:
         form = None
         try:
             async with asyncio.timeout(self._config.body_timeout_ms / 1e3):
-                form = await self._read(call)
-            pictures = await _unless_gone(call.request, self._pictures(call, form))
+                form = await self._read(call, front)
+            pictures = await _unless_gone(call.request, self._pictures(call, front, form))
             form = None  # the pool owns both pictures now
             return await _unless_gone(call.request, self.pool.compare(*pictures, call.begun_s))
         except ApiFailure as failure:
@@ -152,51 +140,45 @@ class CompareApi:
             if form is not None:
                 form.wipe()
 
-    async def _read(self, call: _Call) -> forms.Form:
-        request, limit = call.request, self._config.body_max_bytes
-        kind, chunks = request.headers.get("content-type", ""), request.stream()
+    async def _read(self, call: Call, front: Front) -> forms.Form:
+        chunks = call.request.stream()
         try:
-            signed = self.authenticator.verify(request.headers.get("authorization", ""))
-            call.appid = self.authenticator.appid_of(signed)
-            await self.authenticator.permit(signed)
-            call.is_permitted = True
+            upload = await front.accept(call)
             self.pool.admit(call.begun_s)
-            size = forms.flight_bytes(kind, _declared(request), limit)
-            call.leases.append(self._flight.take(size, account=call.appid, address=call.address))
+            self._reserve(call, upload.memory_bytes)
         except ApiFailure:
             call.is_drained = False
-            if "100-continue" not in request.headers.get("expect", "").lower():  # it waits for an answer
+            if "100-continue" not in call.header("expect").lower():  # it waits for an answer
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_DRAIN_S):
-                        await forms.drain(chunks, limit)  # otherwise the client fails before it reads
+                        # otherwise the client fails before it reads
+                        await forms.drain(chunks, front.body_max_bytes)
                         call.is_drained = True
             raise
-        form = await forms.read_form(kind, chunks, limit)
-        try:
-            self.authenticator.check_target(signed, form.appid, form.bucket)
-        except ApiFailure:
-            form.wipe()
-            raise
-        return form
+        return await upload.read(chunks)
 
-    async def _pictures(self, call: _Call, form: forms.Form) -> tuple[bytearray, bytearray]:
+    def _reserve(self, call: Call, size: int) -> Lease:
+        lease = self._flight.take(size, account=call.holder, address=call.address)
+        call.leases.append(lease)
+        return lease
+
+    async def _pictures(self, call: Call, front: Front, form: forms.Form) -> tuple[bytearray, bytearray]:
         shot, reference = form.sides
-        first = await self._picture(call, shot, SHOT_FLAG)
-        return first, await self._picture(call, reference, REFERENCE_FLAG)
+        first = await self._picture(call, front, shot, SHOT_FLAG)
+        return first, await self._picture(call, front, reference, REFERENCE_FLAG)
 
-    async def _picture(self, call: _Call, side: forms.ImageSide, flag: int) -> bytearray:
+    async def _picture(self, call: Call, front: Front, side: forms.ImageSide, flag: int) -> bytearray:
         try:
             picture = side.image if side.url is None else await self._download(call, side.url)
             if not picture:
                 raise ApiFailure(_NO_IMAGE)
+            front.check_picture(picture)
         except ApiFailure as failure:
             raise failure.of_image(flag) from failure
         return picture
 
-    async def _download(self, call: _Call, url: str) -> bytearray:
-        most = self._config.body_max_bytes
-        lease = self._flight.take(most, account=call.appid, address=call.address)
-        call.leases.append(lease)
+    async def _download(self, call: Call, url: str) -> bytearray:
+        lease = self._reserve(call, self._config.body_max_bytes)
         picture = await self._downloader.fetch(url)
         lease.shrink(len(picture))
         return picture
@@ -221,11 +203,3 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, _Found]) -> _
 async def _gone(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _declared(request: Request) -> int | None:
-    """The length of the body; None for a chunked body, whose Content-Length has no effect (RFC 9112, 6.3)."""
-    if "transfer-encoding" in request.headers:
-        return None
-    length = request.headers.get("content-length", "")
-    return int(length) if length.isascii() and length.isdigit() else None

@@ -14,16 +14,17 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, assert_never, get_args
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent.compare.codes import table
-from agent.compare.contract import PATH, ApiFailure, failure_body, success_body
+from agent.compare.contract import ApiFailure
 from agent.errors import ConfigError
 from agent.service.causes import Cause
+from agent.service.front import Front
 from agent.texts import Text
 
 _SPEC = re.compile(r"(?P<kind>[a-z]+)(=(?P<value>-?\d{1,6})(:(?P<flag>[12]))?)?(@(?P<rate>[01](\.\d+)?))?")
@@ -31,6 +32,7 @@ FaultKind = Literal["latency", "code", "drop", "drip", "truncate", "html", "nan"
 _KINDS: dict[str, FaultKind] = {kind: kind for kind in get_args(FaultKind)}
 _WITH_VALUE = frozenset({"latency", "code"})
 _DRIP_S = 0.2
+_NUMBER = re.compile(rb"(?<=:)\d+\.\d+")  # of a success
 _OK, _BAD_GATEWAY = 200, 502
 
 
@@ -68,25 +70,32 @@ class Faulty:
     """ASGI middleware. Applies the first fault whose share includes the comparison; ``latency`` adds up."""
 
     def __init__(
-        self, app: ASGIApp, faults: tuple[InjectedFault, ...], *, chance: Callable[[], float] = random.random
+        self,
+        app: ASGIApp,
+        faults: tuple[InjectedFault, ...],
+        fronts: Mapping[str, Front],
+        *,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._app = app
         self._faults = faults
+        self._fronts = fronts
         self._chance = chance
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != PATH or scope["method"] != "POST":
+        front = self._fronts.get(scope["path"]) if scope["type"] == "http" else None
+        if front is None or scope["method"] != "POST":
             return await self._app(scope, receive, send)
         for fault in self._faults:
             if self._chance() >= fault.rate:
                 continue
             if fault.kind != "latency":
                 await _drain(receive)
-                return await _answer_faulty(fault, send)
+                return await _answer_faulty(fault, front, send)
             try:
                 await asyncio.sleep(fault.value / 1e3)
             except asyncio.CancelledError:  # the service stops
-                return await _answer(send, failure_body(ApiFailure(15, cause=Cause.STOPPING), "fault"))
+                return await _answer(send, front.failure(ApiFailure(15, cause=Cause.STOPPING), "fault"))
         return await self._app(scope, receive, send)
 
 
@@ -95,19 +104,19 @@ async def _drain(receive: Receive) -> None:
         pass
 
 
-async def _answer_faulty(fault: InjectedFault, send: Send) -> None:
-    good = success_body(91.0, "fault")
+async def _answer_faulty(fault: InjectedFault, front: Front, send: Send) -> None:
+    good = front.success(91.0, "fault")
     match fault.kind:
         case "code":
-            await _answer(send, failure_body(ApiFailure(fault.value, fail_flag=fault.flag), "fault"))
+            await _answer(send, front.failure(ApiFailure(fault.value, fail_flag=fault.flag), "fault"))
         case "truncate":
             await _answer(send, good[:-9])
         case "html":
             await _answer(send, b"<html><body>Bad Gateway</body></html>", status=_BAD_GATEWAY)
         case "nan":
-            await _answer(send, good.replace(b"91.0", b"NaN"))
+            await _answer(send, _NUMBER.sub(b"NaN", good))
         case "types":
-            await _answer(send, good.replace(b"91.0", b'"91.0"'))
+            await _answer(send, _NUMBER.sub(b'"91.0"', good))
         case "drop":
             await _start(send, _OK, len(good))
             await send({"type": "http.response.body", "body": good[:9], "more_body": True})

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from python_multipart.multipart import parse_options_header
 
@@ -90,7 +91,7 @@ async def read_form(content_type: str, chunks: AsyncIterator[bytes], limit: int)
         body = Multipart(options[b"boundary"], _FIELDS)
     fields: dict[str, bytearray] = {}
     try:
-        await _feed(body, chunks, limit)
+        await feed(body, chunks, limit)
         fields = body.fields()
         return _form(fields)
     except BaseException:
@@ -103,10 +104,15 @@ async def read_form(content_type: str, chunks: AsyncIterator[bytes], limit: int)
 
 async def drain(chunks: AsyncIterator[bytes], limit: int) -> None:
     """Read and discard a body, so that the client can read the answer. Raises ``BodyTooLarge``."""
-    await _feed(_Ignored(), chunks, limit)
+    await feed(_Ignored(), chunks, limit)
 
 
-async def _feed(body: _Json | Multipart | _Ignored, chunks: AsyncIterator[bytes], limit: int) -> None:
+class BodySink(Protocol):
+    def write(self, chunk: bytes) -> None: ...
+
+
+async def feed(body: BodySink, chunks: AsyncIterator[bytes], limit: int) -> None:
+    """Write a body of at most ``limit`` bytes into ``body``. Raises ``BodyTooLarge``."""
     size = 0
     async for chunk in chunks:
         size += len(chunk)
@@ -119,7 +125,9 @@ async def _feed(body: _Json | Multipart | _Ignored, chunks: AsyncIterator[bytes]
 
 
 def _form(fields: dict[str, bytearray]) -> Form:
-    texts = {name: _text(name, fields[name]) for name in _TEXT_MAX_CHARS if name in fields}
+    texts = {
+        name: _text(name, fields[name], most) for name, most in _TEXT_MAX_CHARS.items() if name in fields
+    }
     if not texts.get(APPID):
         raise ApiFailure(_EMPTY, "appid is missing")
     first, second = (
@@ -129,8 +137,8 @@ def _form(fields: dict[str, bytearray]) -> Form:
     return Form(texts[APPID], texts.get(BUCKET) or None, (first, second))
 
 
-def _text(name: str, value: bytearray) -> str:
-    if len(value) > _TEXT_MAX_CHARS[name]:
+def _text(name: str, value: bytearray, most: int) -> str:
+    if len(value) > most:
         raise ApiFailure(_TOO_LONG, f"{name} is too long")
     try:
         text = value.decode("utf-8").strip()
@@ -139,6 +147,23 @@ def _text(name: str, value: bytearray) -> str:
     if not text.isprintable():
         raise ApiFailure(_INVALID, f"{name} has control characters", cause=Cause.FIELD_CHARACTERS)
     return text
+
+
+def json_object(body: bytearray) -> dict[str, Any]:
+    """Parse a JSON object, strictly. Raises ``ApiFailure`` 21."""
+    try:
+        tree = json.loads(body.decode("utf-8"), object_pairs_hook=unique_keys)
+    except (ValueError, RecursionError) as error:
+        cause = Cause.JSON_KEY_REPEATED if isinstance(error, KeyRepeatedError) else Cause.JSON_INVALID
+        raise ApiFailure(_INVALID, "broken JSON", cause=cause) from error
+    if not isinstance(tree, dict):
+        raise ApiFailure(_INVALID, "JSON, but not an object", cause=Cause.JSON_NO_OBJECT)
+    return tree
+
+
+def url_text(name: str, value: object) -> str:
+    """A url of a JSON body. Raises ``ApiFailure`` 21 (no text), -1304 (too long)."""
+    return _text(name, _json_text(name, value), URL_MAX_CHARS)
 
 
 class _Ignored:
@@ -164,13 +189,7 @@ class _Json:
         self._body += chunk
 
     def fields(self) -> dict[str, bytearray]:
-        try:
-            tree = json.loads(self._body.decode("utf-8"), object_pairs_hook=unique_keys)
-        except (ValueError, RecursionError) as error:
-            cause = Cause.JSON_KEY_REPEATED if isinstance(error, KeyRepeatedError) else Cause.JSON_INVALID
-            raise ApiFailure(_INVALID, "broken JSON", cause=cause) from error
-        if not isinstance(tree, dict):
-            raise ApiFailure(_INVALID, "JSON, but not an object", cause=Cause.JSON_NO_OBJECT)
+        tree = json_object(self._body)
         return {name: _json_text(name, tree[name]) for name in _TEXT_MAX_CHARS if tree.get(name) is not None}
 
     def close(self) -> None:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import ssl
 from email.utils import formatdate
@@ -19,6 +20,7 @@ from agent.http_connection import HttpConnection
 from agent.http_listener import HttpListener, ListenerLimits
 from agent.log import facts
 from agent.service.causes import Cause
+from agent.service.compareface_errors import error_body
 from agent.service.stats import Stats
 
 log = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ class ServiceListener(HttpListener):
         failure = ApiFailure(_BUSY, "too many connections", cause=Cause.CONNECTIONS)
         self._stats.refused(failure)
         log.warning("connection_refused", extra=facts(cause=failure.cause, client=peer))
-        body = failure_body(failure, "")
+        body = body_for_every_api(failure)
         return _REFUSAL % (len(body), body)
 
     def sweep(self) -> None:
@@ -91,6 +93,11 @@ class ServiceListener(HttpListener):
         """Set the headers of every answer, in place: open requests refer to the same list."""
         date = (b"date", formatdate(usegmt=True).encode())
         self._state.default_headers[:] = [date, _CLOSE] if self._is_draining else [date]
+
+
+def body_for_every_api(failure: ApiFailure) -> bytes:
+    """No request was read, so the API is unknown: one object with the fields of both answers."""
+    return json.dumps(json.loads(failure_body(failure, "")) | json.loads(error_body(failure, ""))).encode()
 
 
 def _evict(candidates: list[HttpConnection]) -> bool:

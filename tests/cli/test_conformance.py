@@ -97,3 +97,11 @@ def test_options_may_stand_before_the_photos_and_a_photo_may_be_called_like_a_co
     done = facepay("compare", "--json", "./conformance", PHOTOS / "obama_portrait.jpg", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["same_person"] is True
+
+
+def test_the_embedded_service_passes_everything_of_compareface() -> None:
+    done = facepay("compare", "conformance", "--provider", "compareface_2020", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["summary"] == {"pass": len(report["rows"]), "differs": 0, "not offered": 0}
+    assert "score" in report["rows"][0]["reason"] and "packages" in report["not_checked"]

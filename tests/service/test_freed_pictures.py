@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from agent.service.image_decoder import decode
+from tests.service.compareface_kit import call, fields
 from tests.service.kit import APPID, files, post, sign
 from tests.service.pictures import photo
 from tests.service.program import Program, program
@@ -80,6 +82,10 @@ def cut(first: bytes, second: bytes) -> dict[str, Any]:
     return files(first[: len(first) // 2], second)
 
 
+def escaped(body: bytes) -> bytes:
+    return body.replace(b"/", b"\\/")
+
+
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with program(tmp_path_factory.mktemp("service"), fresh=True) as made:
@@ -104,3 +110,16 @@ def test_no_picture_is_in_memory_after_the_answer(
     assert answer["code"] == code
     time.sleep(SETTLE_S)
     assert found_in(service, [*windows(first), *windows(second)]) == []
+
+
+@pytest.mark.parametrize("form", [bytes, escaped])
+def test_no_picture_of_compareface_is_in_memory_after_the_answer(
+    service: Program, form: Callable[[bytes], bytes]
+) -> None:
+    """Neither as a picture nor as the base64 text of the request."""
+    first, second = new_picture(), new_picture()
+    body = form(json.dumps(fields(first, second)).encode())
+    assert call(service, body)["Score"] > 40  # type: ignore[arg-type]
+    time.sleep(SETTLE_S)
+    texts = [body[len(body) * n // 16 :][:WINDOW_BYTES] for n in range(1, 16)]
+    assert found_in(service, [*windows(first), *windows(second), *texts]) == []

@@ -1,18 +1,43 @@
-"""The conformance kit for the 2018 compare API: sends every documented request to an endpoint as a black box.
+"""The conformance kits for both compare APIs: send every documented request to an endpoint as a black box.
 
-Source: the API's documentation page and the bytes of real clients, not ``agent.service``. The kit does not
-use the code of ``agent.compare`` that builds requests or decodes answers.
+Source: the documentation pages of the APIs and the bytes of real clients, not ``agent.service``. The kits do
+not use the code of ``agent.compare`` that builds requests or decodes answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from agent.errors import CompareError
 from agent.kits.compare import check_answers, check_errors, check_requests, check_signatures
-from agent.kits.compare.probe import Account, CheckOutcome, CheckRow, Differs, NotOffered, Probe, json_body
+from agent.kits.compare.compareface_checks import CHECKS as COMPAREFACE_CHECKS
+from agent.kits.compare.compareface_checks import NOT_CHECKED as COMPAREFACE_NOT_CHECKED
+from agent.kits.compare.compareface_probe import CompareFaceProbe, Signing
+from agent.kits.compare.probe import (
+    Account,
+    CheckOutcome,
+    CheckRow,
+    ContractCheck,
+    Differs,
+    NotOffered,
+    Probe,
+    SomeProbe,
+    json_body,
+)
 
-__all__ = ["CHECKS", "NOT_CHECKED", "Account", "CheckOutcome", "CheckRow", "Probe", "run"]
+__all__ = [
+    "CHECKS",
+    "COMPAREFACE_CHECKS",
+    "COMPAREFACE_NOT_CHECKED",
+    "NOT_CHECKED",
+    "Account",
+    "CheckOutcome",
+    "CheckRow",
+    "CompareFaceProbe",
+    "Probe",
+    "run",
+    "run_compareface",
+]
 
 CHECKS = check_answers.CHECKS + check_requests.CHECKS + check_signatures.CHECKS + check_errors.CHECKS
 NOT_CHECKED = "3, 12, 13, 15, 107, 108, 213, -1103, -1200: an account's or a server's state, not a request's"
@@ -24,9 +49,23 @@ async def run(probe: Probe, progress: Callable[[str], None] = lambda _words: Non
     Raises ``CompareError`` (``compare_unreachable``): the first API call has no answer.
     """
     await probe.send(json_body({}), authorization="-")
+    return await _run(CHECKS, probe, progress)
+
+
+async def run_compareface(
+    probe: CompareFaceProbe, progress: Callable[[str], None] = lambda _words: None
+) -> tuple[CheckRow, ...]:
+    """As ``run``, for CompareFace of 2020-03-03."""
+    await probe.ask({}, Signing(headers={"Authorization": ""}))
+    return await _run(COMPAREFACE_CHECKS, probe, progress)
+
+
+async def _run(
+    checks: Sequence[ContractCheck[SomeProbe]], probe: SomeProbe, progress: Callable[[str], None]
+) -> tuple[CheckRow, ...]:
     rows = []
-    for number, check in enumerate(CHECKS, 1):
-        progress(f"{number} of {len(CHECKS)}: {check.name}")
+    for number, check in enumerate(checks, 1):
+        progress(f"{number} of {len(checks)}: {check.name}")
         try:
             outcome, reason = CheckOutcome.PASS, await check.run(probe)
         except Differs as error:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import httpx
 
@@ -225,10 +225,13 @@ def _object(raw: bytes) -> Mapping[str, Any] | None:
     return tree if isinstance(tree, dict) else None
 
 
+SomeProbe = TypeVar("SomeProbe", bound=Probe)
+
+
 @dataclass(frozen=True, slots=True)
-class ContractCheck:
+class ContractCheck(Generic[SomeProbe]):
     """``run`` returns the reason of a pass for the table; raises ``Differs`` or ``NotOffered``."""
 
     group: str
     name: str
-    run: Callable[[Probe], Awaitable[str]]
+    run: Callable[[SomeProbe], Awaitable[str]]
