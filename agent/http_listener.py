@@ -162,6 +162,8 @@ class HttpListener(ABC):
             task = asyncio.create_task(self._connect(connection))
             self._handshakes[task] = (peer, connection)
             task.add_done_callback(lambda done: self._handshakes.pop(done, None))
+            if self.tls is None:  # open before the next one is judged: only an open one can give way
+                await asyncio.wait([task])
 
     async def _connect(self, connection: socket.socket) -> None:
         try:

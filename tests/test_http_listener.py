@@ -11,6 +11,8 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from agent.http_listener import HttpListener, ListenerLimits, bind
+from agent.service.service_listener import ServiceListener
+from agent.service.stats import Stats
 
 LIMITS = ListenerLimits(handshake_s=5.0, header_s=5.0, keepalive_s=5.0, accepts_per_s=100, backlog=8)
 
@@ -74,3 +76,20 @@ async def test_a_closed_connection_whose_client_reads_nothing_gives_its_place_ba
                     await asyncio.sleep(0.01)
         finally:
             await listener.close()
+
+
+async def test_connections_of_one_burst_give_way_to_the_newest() -> None:
+    """All are in the backlog at once, as after a pause of the process."""
+    listener = ServiceListener(PlainTextResponse("hello"), Stats(), connections_max=4)
+    bound = bind("127.0.0.1", 0)
+    listener.listen(bound)
+    links = [socket.create_connection(bound.getsockname()) for _ in range(9)]
+    links[-1].sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    try:
+        reader, writer = await asyncio.open_connection(sock=links[-1])
+        assert (await asyncio.wait_for(reader.read(), 30)).endswith(b"hello")
+        writer.close()
+    finally:
+        await listener.close()
+        for link in links[:-1]:
+            link.close()
