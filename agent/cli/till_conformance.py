@@ -44,9 +44,10 @@ def conformance(
 
     In test mode your till publishes {"request_id": ...} on .../conformance/{till}/paid instead of a payment.
     Your till sends or cancels a request when {"do": "ask"} or {"do": "cancel"} arrives on
-    .../conformance/{till}/do (or press its buttons as prompted). Use a short ttl_ms, e.g. 3000. Exit 0: every
-    scenario passed. The kit connects two clients, a terminal and an observer: use a test broker that does not
-    bind client ids to certificates (the shop's broker does).
+    .../conformance/{till}/do (or press its buttons as prompted). At {"do": "restart"} the process of your
+    till ends and starts again. Use a short ttl_ms, e.g. 3000. Exit 0: every scenario passed. The kit connects
+    two clients, a terminal and an observer: use a test broker that does not bind client ids to certificates
+    (the shop's broker does).
     """
     import asyncio
 

@@ -36,22 +36,27 @@ def rotate(directory: Path, *, site: str, terminal: str, issued_at: str) -> Sign
     with as_owner(directory):
         old = Signer.load(directory / KEY_FILE)
         new = Signer.generate()
-        statement = {
-            "schema": SCHEMA,
-            "old_kid": old.key_id,
-            "old_sha256": old.fingerprint,
-            "new_kid": new.key_id,
-            "new_key": new.public.pem().decode(),
-            "site": site,
-            "terminal": terminal,
-            "issued_at": issued_at,
-        }
+        tree = statement(old, new, site=site, terminal=terminal, issued_at=issued_at)
         try:
-            write_whole(directory / FILE, envelope("rotation", statement, old))
+            write_whole(directory / FILE, envelope("rotation", tree, old))
             new.save(directory / KEY_FILE)
         except OSError as error:
             raise TillError(f"{directory}: {error.strerror}", code="key_unusable") from error
     return new
+
+
+def statement(old: Signer, new: Signer, *, site: str, terminal: str, issued_at: str) -> dict[str, Any]:
+    """The text about a new key, to be signed with the old key."""
+    return {
+        "schema": SCHEMA,
+        "old_kid": old.key_id,
+        "old_sha256": old.fingerprint,
+        "new_kid": new.key_id,
+        "new_key": new.public.pem().decode(),
+        "site": site,
+        "terminal": terminal,
+        "issued_at": issued_at,
+    }
 
 
 def statement_for(directory: Path, signer: Signer) -> dict[str, Any] | None:

@@ -71,8 +71,9 @@ class PublicKey:
         except (JoseError, ValueError, TypeError):
             return False
         header = opened.headers()
+        expected = {"typ": typ(kind), "kid": key_id(self.key)}
         # "crit" and "b64" (RFC 7797) change the signed bytes: the contract excludes both
-        return header.get("typ") == typ(kind) and not {"crit", "b64"} & set(header)
+        return expected.items() <= header.items() and not {"crit", "b64"} & set(header)
 
 
 class Signer:
@@ -128,9 +129,12 @@ class Signer:
         """Write the key as PEM for ``load``. Raises ``OSError``."""
         write_whole(path, self._key.as_pem(private=True))
 
-    def sign(self, text: str, kind: str) -> str:
-        """Detached JWS (RFC 7515, appendix F) over the UTF-8 bytes of the text."""
-        protected = {"alg": ALGORITHM, "typ": typ(kind), "kid": self.key_id}
+    def sign(self, text: str, kind: str, *, kid: str = "") -> str:
+        """Detached JWS (RFC 7515, appendix F) over the UTF-8 bytes of the text.
+
+        ``kid``: the key id in the header; empty: the id of this key. Only the simulator sends another one.
+        """
+        protected = {"alg": ALGORITHM, "typ": typ(kind), "kid": kid or self.key_id}
         compact = jws.serialize_compact(protected, text.encode(), self._key, algorithms=[ALGORITHM])
         head, _, signature = compact.split(".")
         return f"{head}..{signature}"

@@ -2,7 +2,6 @@
 // Install: npm install mqtt@5        Use: node till.mjs PHOTO   (settings: see `settings` below)
 import { createHash, createPrivateKey, createPublicKey, randomBytes, randomUUID, sign, verify } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { performance } from 'node:perf_hooks'
 import mqtt from 'mqtt'
 
 const env = process.env
@@ -17,16 +16,14 @@ const settings = {
   testMode: env.FACEPAY_CONFORMANCE === '1', // for `facepay till conformance` only
 }
 
-const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex')
-// The key id: 16 hexadecimal digits of the SHA-256 of the 32 bytes of the public key.
+const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex') // a key id: 16 digits, of the 32 bytes of the key
 const keyId = (publicKey) => sha256(Buffer.from(publicKey.export({ format: 'jwk' }).x, 'base64url')).slice(0, 16)
 
 export function open(envelope, kind, key) {
   // The text of a signed envelope, or null when its signature is not that of `key`.
   const text = envelope?.[kind], [header, middle, signature] = String(envelope?.jws).split('.')
   if (typeof text !== 'string' || middle !== '' || signature === undefined) return null
-  let head
-  try { head = JSON.parse(Buffer.from(header, 'base64url')) } catch { return null }
+  let head; try { head = JSON.parse(Buffer.from(header, 'base64url')) } catch { return null }
   if (head?.alg !== 'Ed25519' || head.typ !== `facepay-${kind}+jws` || head.kid !== keyId(key)) return null
   const signed = Buffer.from(`${header}.${Buffer.from(text).toString('base64url')}`)
   return verify(null, signed, key, Buffer.from(signature, 'base64url')) ? text : null
@@ -47,24 +44,24 @@ export class Till {
     this.base = `facepay/v1/${set.site}/${set.terminal}`
     this.pinned = { key: set.terminalKey }
     this.open = null // the one open request
+    this.act = { ask: () => this.ask(Buffer.from('a photo')), cancel: () => this.cancel(), restart: () => process.exit() }
   }
 
   connect() {
     this.client = mqtt.connect(this.broker, { protocolVersion: 5, ca: this.ca, cert: this.cert, key: this.key })
     this.client.on('connect', () => {
-      const topics = [`state`, `verify/${this.till}/event`, `verify/${this.till}/result`]
-      if (this.testMode) topics.push(`conformance/${this.till}/do`)
+      const test = this.testMode ? [`conformance/${this.till}/do`] : []
+      const topics = ['state', `verify/${this.till}/event`, `verify/${this.till}/result`, ...test]
       this.client.subscribe(topics.map((topic) => `${this.base}/${topic}`), { qos: 1 })
     })
     this.client.on('message', (topic, payload, packet) => {
-      let message
-      try { message = JSON.parse(payload) } catch { return }
       const kind = topic.slice(topic.lastIndexOf('/') + 1)
       try {
+        const message = JSON.parse(payload)
         if (kind === 'state') this.onState(message)
         else if (kind === 'event') this.onEvent(message)
         else if (kind === 'result' && !packet.retain) this.onResult(message)
-        else if (kind === 'do') message.do === 'cancel' ? this.cancel() : this.ask(Buffer.from('a photo'))
+        else if (kind === 'do') this.act[message.do]?.()
       } catch (error) { console.error('ignored a malformed message:', error.message) }
     })
     this.client.on('error', (error) => console.error(error.message)) // mqtt.js connects again
@@ -82,8 +79,8 @@ export class Till {
     const rotation = state.key?.rotation, text = rotation && open(rotation, 'rotation', this.pinned.key)
     const statement = text ? JSON.parse(text) : {}
     if (statement.site === this.site && statement.terminal === this.terminal) { // the old key signed the new key
-      const until = performance.now() + 600_000
-      this.pinned = { key: createPublicKey(statement.new_key), old: this.pinned.key, until, newEpoch: state.epoch }
+      const key = createPublicKey(statement.new_key), until = performance.now() + 600_000 // ten minutes
+      this.pinned = { key, old: this.pinned.key, until, newEpoch: state.epoch }
     }
     this.state = state
     if (['online', 'degraded'].includes(state.status)) this.ready?.() // both accept requests
@@ -91,8 +88,7 @@ export class Till {
 
   ask(photo) { // photo: bytes, or an URL with its SHA-256: {url, sha256}
     this.end({ decision: 'undecided', reason: 'a new request began' })
-    const inline = Buffer.isBuffer(photo)
-    const reference = inline ? { image_b64: photo.toString('base64'), sha256: sha256(photo) } : photo
+    const reference = Buffer.isBuffer(photo) ? { image_b64: photo.toString('base64'), sha256: sha256(photo) } : photo
     const must = { request_id: randomUUID(), nonce: randomBytes(16).toString('hex'), epoch: this.state.epoch, till: this.till }
     return new Promise((resolve) => {
       const timer = setTimeout(() => this.end({ decision: 'undecided', reason: 'no answer' }), this.ttlMs)
@@ -109,7 +105,7 @@ export class Till {
   }
 
   onEvent(event) {
-    if (event.result_id) this.send('ack', { schema: 'facepay.ack/1', result_id: event.result_id })
+    if (event.refusal === 'result_expired' && event.result_id) this.send('ack', { schema: 'facepay.ack/1', result_id: event.result_id })
     if (event.event === 'guidance') console.error(Object.values(event.hint)[0])
     const mine = this.open && [null, this.open.must.request_id].includes(event.request_id)
     if (event.event === 'refused' && mine) this.end({ decision: 'undecided', reason: `${event.refusal}`.replace(/\W/g, '') }) // not signed
@@ -129,10 +125,8 @@ export class Till {
     if (!this.open || Object.entries(this.open.must).some(([name, value]) => result[name] !== value)) return
     const inTime = performance.now() <= this.open.deadline && !this.open.cancelled
     const decision = inTime && ['match', 'no_match'].includes(result.decision) ? result.decision : 'undecided'
-    if (decision === 'match' && this.testMode) {
-      const paid = JSON.stringify({ request_id: result.request_id })
-      this.client.publish(`${this.base}/conformance/${this.till}/paid`, paid, { qos: 1 })
-    }
+    const paid = JSON.stringify({ request_id: result.request_id }) // test mode; a real till takes the money here
+    if (decision === 'match' && this.testMode) this.client.publish(`${this.base}/conformance/${this.till}/paid`, paid, { qos: 1 })
     this.end({ decision, reason: result.reason, hint: Object.values(result.hint)[0] })
   }
 

@@ -100,6 +100,8 @@ class Till:
                 await self.on_event(tree)
             case "result" if not message.retain:
                 await self.on_result(tree)
+            case "do" if tree["do"] == "restart":
+                sys.exit()
             case "do":
                 await (self.cancel() if tree["do"] == "cancel" else self.send_request(b"a photo"))
 
@@ -154,7 +156,7 @@ class Till:
         await self.send("ack", {"schema": "facepay.ack/1", "result_id": result_id})
 
     async def on_event(self, event: dict) -> None:
-        if "result_id" in event:
+        if event.get("refusal") == "result_expired" and "result_id" in event:
             await self.acknowledge(event["result_id"])
         if event["event"] == "guidance":
             print(*event["hint"].values(), file=sys.stderr)

@@ -78,7 +78,7 @@ on_state() {
 
 on_event() {
   local id
-  if id=$(jq -er .result_id <<<"$1"); then acknowledge "$id"; fi
+  if id=$(jq -er 'select(.refusal == "result_expired") | .result_id' <<<"$1"); then acknowledge "$id"; fi
   [[ $(jq -r .event <<<"$1") != guidance ]] || jq -r '.hint[]' <<<"$1" >&2
   if jq -e --argjson must "$must" '.event == "refused" and (.request_id == null or .request_id == $must.request_id)' >/dev/null <<<"$1"; then
     end undecided "$(jq -r .refusal <<<"$1")"
@@ -127,6 +127,6 @@ while read -r retained topic payload <&3; do
     state) on_state "$payload" ;;
     event) on_event "$payload" ;;
     result) [[ $retained != 0 ]] || on_result "$payload" ;;
-    do) if [[ $(jq -r .do <<<"$payload") == cancel ]]; then cancel; else ask "$test_photo"; fi ;;
+    do) case $(jq -r .do <<<"$payload") in restart) exit ;; cancel) cancel ;; *) ask "$test_photo" ;; esac ;;
   esac
 done

@@ -45,6 +45,10 @@ def test_verify_own_signature_is_accepted() -> None:
     assert SIGNER.public.verify(TEXT, SIGNER.sign(TEXT, "result"), "result")
 
 
+def test_verify_the_kid_of_another_key_is_rejected() -> None:
+    assert not SIGNER.public.verify(TEXT, SIGNER.sign(TEXT, "result", kid="0" * 16), "result")
+
+
 @given(st.data())
 def test_verify_changed_character_is_rejected(data: st.DataObject) -> None:
     jws = SIGNER.sign(TEXT, "result")

@@ -5,26 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agent.core.model import Assurance, Comparison, Request, Result, Timings
 from agent.core.ports import Guided, Staged, StoredResult
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
 from agent.kits.simulator.script import FORGED, ScriptStep, SimulatedFault, decision_of
-from agent.messages.encode import dumps, envelope
+from agent.messages.encode import dumps, envelope, rfc3339
+from agent.messages.rotation import statement
 from agent.messages.signing import Signer
+from agent.messages.topics import EVENT
+from agent.mqtt.paho_client import Message
 from agent.texts import in_locale
 
 if TYPE_CHECKING:
     from agent.kits.simulator.terminal import SimulatedTerminal
 
 LATE_BY_MS = 300  # after the till's timer, which starts before the terminal's timer
+JUST_LATE_BY_MS = 20  # longer than the error of a till's clock that counts in steps of 10 ms
 CANCEL_MARGIN_MS = 500
 _CONNECT_TIMEOUT_S = 20.0
 THRESHOLD = 80.0
 SIMILARITY = {Decision.MATCH: 93.0, Decision.NO_MATCH: 31.0}
 ASSURANCE = Assurance(camera="simulated", transport="plain")
 
+_FIRST_FORGED = FORGED - {SimulatedFault.UNKNOWN_DECISION} | {SimulatedFault.FORGED_BEFORE}
 _WRONG: dict[SimulatedFault, dict[str, Any]] = {
     SimulatedFault.WRONG_REQUEST: {"request_id": "00000000-0000-4000-8000-000000000000"},
     SimulatedFault.WRONG_NONCE: {"nonce": "0" * 32},
@@ -49,7 +55,7 @@ async def perform(
         stored = await terminal.settle(_outcome(request, ScriptStep(reason=Reason.CANCELLED)))
         await terminal.till.deliver(stored)
         return
-    terminal.before(step.fault)
+    await terminal.before(request, step.fault)
     await _apply_fault(terminal, request, step)
 
 
@@ -69,9 +75,16 @@ async def _apply_fault(terminal: SimulatedTerminal, request: Request, step: Scri
             await terminal.send(stored.till, stored.payload)
             await terminal.till.deliver(stored)
             return
-        case fault if fault in FORGED and fault is not SimulatedFault.UNKNOWN_DECISION:
-            unknown_key = terminal.previous if fault is SimulatedFault.OLD_KEY else terminal.unknown_key
-            await terminal.send(stored.till, _forged(stored.payload, fault, terminal.key, unknown_key))
+        case SimulatedFault.ADDITIONS:
+            await terminal.till.deliver(await _with_additions(terminal, request, stored))
+            return
+        case SimulatedFault.FORGED_AFTER:
+            await terminal.till.deliver(stored)
+            await _wait_for_ack(terminal, request)
+            await terminal.send(stored.till, _signed_by_another(terminal, stored, Reason.SAME_PERSON))
+            return
+        case fault if fault in _FIRST_FORGED:
+            await terminal.send(stored.till, await _forgery(terminal, stored, fault))
             await asyncio.sleep(step.delay_ms / 1e3)
             await terminal.till.deliver(stored)
             return
@@ -93,7 +106,7 @@ async def _withhold(
     """Send a true result late, out of order, retained, or not at all."""
     match fault:
         case SimulatedFault.LATE:
-            await _wait_for_deadline(terminal, request)
+            await _wait_for_deadline(terminal, request, JUST_LATE_BY_MS)
             await terminal.send(stored.till, stored.payload)
         case SimulatedFault.REORDER:
             await _wait_for_deadline(terminal, request)
@@ -121,6 +134,50 @@ async def _rotate(terminal: SimulatedTerminal, stored: StoredResult) -> None:
     await terminal.till.deliver(stored)
 
 
+async def _with_additions(
+    terminal: SimulatedTerminal, request: Request, stored: StoredResult
+) -> StoredResult:
+    """Send messages with unknown parts. Returns the result with an unknown field.
+
+    The unknown event has a ``result_id``: only result_expired requires an acknowledgement.
+    """
+    unknown = {"added_later": {"value": 1}}
+    await terminal.send_state(unknown)
+    head = {"schema": "facepay.event/1", "request_id": request.request_id}
+    events: tuple[dict[str, Any], ...] = (
+        {"event": "added_later", "result_id": str(uuid.uuid4())},
+        {"event": "stage", "stage": "added_later"},
+        {"event": "stage", "stage": "waiting"} | unknown,
+    )
+    for event in events:
+        topic = terminal.till.topics.verify(request.till, EVENT)
+        await terminal.till.link.publish(Message(topic, dumps(head | event).encode()))
+    tree = json.loads(json.loads(stored.payload)["result"]) | unknown
+    return replace(stored, payload=envelope("result", tree, terminal.key))
+
+
+async def _forgery(terminal: SimulatedTerminal, stored: StoredResult, fault: SimulatedFault) -> bytes:
+    """The payload to send before a true result. For a forged rotation its ``state`` is published first."""
+    unknown_key = terminal.previous if fault is SimulatedFault.OLD_KEY else terminal.unknown_key
+    if fault is SimulatedFault.FORGED_BEFORE:
+        return _signed_by_another(terminal, stored, Reason.DIFFERENT_PERSON)
+    if fault is SimulatedFault.FORGED_ROTATION:
+        issued_at, who = rfc3339(terminal.clock.unix_ms()), terminal.identity
+        tree = statement(unknown_key, unknown_key, site=who.site, terminal=who.terminal, issued_at=issued_at)
+        rotation = json.loads(envelope("rotation", tree, unknown_key))
+        key = {"kid": unknown_key.key_id, "sha256": unknown_key.fingerprint, "rotation": rotation}
+        await terminal.send_state({"key": key})
+    return _forged(stored.payload, fault, terminal.key, unknown_key)
+
+
+def _signed_by_another(terminal: SimulatedTerminal, stored: StoredResult, reason: Reason) -> bytes:
+    """A result with the ids of a true result, another reason, and the signature of an unknown key."""
+    changes = {"decision": decision_of(reason).value, "reason": reason.value}
+    return envelope(
+        "result", json.loads(json.loads(stored.payload)["result"]) | changes, terminal.unknown_key
+    )
+
+
 def _forged(true: bytes, fault: SimulatedFault, own: Signer, unknown_key: Signer) -> bytes:
     """The payload of a match with one fault of ``script.FORGED``; a till must detect the fault.
 
@@ -138,8 +195,11 @@ def _forged(true: bytes, fault: SimulatedFault, own: Signer, unknown_key: Signer
     match fault:
         case SimulatedFault.UNSIGNED:
             return envelope("result", tree, None)
-        case SimulatedFault.WRONG_SIGNATURE | SimulatedFault.OLD_KEY:
+        case SimulatedFault.WRONG_SIGNATURE | SimulatedFault.OLD_KEY | SimulatedFault.FORGED_ROTATION:
             return envelope("result", tree, unknown_key)
+        case SimulatedFault.WRONG_KID:
+            text = dumps(tree)
+            return dumps({"result": text, "jws": own.sign(text, "result", kid=unknown_key.key_id)}).encode()
         case SimulatedFault.WRONG_KIND:
             text = dumps(tree)
             return dumps({"result": text, "jws": own.sign(text, "cancel")}).encode()
@@ -167,7 +227,16 @@ async def _wait(event: asyncio.Event, wait_ms: int) -> bool:
     return True
 
 
-async def _wait_for_deadline(terminal: SimulatedTerminal, request: Request) -> None:
-    """Wait until the till's timer has certainly ended."""
-    end_ms = request.received_ms + request.ttl_ms + LATE_BY_MS
+async def _wait_for_ack(terminal: SimulatedTerminal, request: Request) -> None:
+    """Wait until no result is open, at most for half of the request's time."""
+    end_ms = request.received_ms + request.ttl_ms // 2
+    while terminal.till.result_sender.depth and terminal.clock.now_ms() < end_ms:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0.02)
+
+
+async def _wait_for_deadline(
+    terminal: SimulatedTerminal, request: Request, late_by_ms: int = LATE_BY_MS
+) -> None:
+    """Wait until the till's timer has ended: it starts before the request is received."""
+    end_ms = request.received_ms + request.ttl_ms + late_by_ms
     await asyncio.sleep(max(0, end_ms - terminal.clock.now_ms()) / 1e3)

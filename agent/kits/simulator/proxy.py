@@ -19,6 +19,7 @@ class TcpProxy:
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._connection_made = asyncio.Event()
         self.port = 0
         self.connections = 0  # total since start
         self.refuse_connections = False  # new connections are aborted
@@ -41,6 +42,12 @@ class TcpProxy:
         for writer in list(self._writers):
             writer.transport.abort()
 
+    async def wait_for_connection(self, after: int) -> None:
+        """Wait until ``connections`` is greater than ``after``."""
+        while self.connections <= after:
+            self._connection_made.clear()
+            await self._connection_made.wait()
+
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -55,6 +62,7 @@ class TcpProxy:
             writer.transport.abort()  # the client sees the same as without a broker
             return
         self.connections += 1
+        self._connection_made.set()
         ends = {writer, broker_writer}
         self._writers |= ends
         up = asyncio.create_task(self._forward(reader, broker_writer, from_broker=False))

@@ -24,7 +24,7 @@ class SimulatedFault(StrEnum):
     NONE = "none"
     DUPLICATE = "duplicate"  # the result twice, the same bytes
     REORDER = "reorder"  # the result is sent after the till's next request
-    LATE = "late"  # after ttl_ms
+    LATE = "late"  # just after ttl_ms; the event accepted comes late, too
     EXPIRED = "expired"  # the event result_expired, no result
     BUSY = "busy"  # refused
     SILENT = "silent"  # accepted, no result
@@ -33,9 +33,14 @@ class SimulatedFault(StrEnum):
     ROTATED = "rotated"  # crash after storing, key rotation; the result has the old signature
     RETAINED = "retained"  # a true result with the retain flag; only a later subscription receives the flag
     IGNORES_CANCEL = "ignores_cancel"  # waits for a cancel, then sends a match
+    ADDITIONS = "additions"  # an unknown event, stage and optional fields, also in the result
+    FORGED_BEFORE = "forged_before"  # a no_match of another key with the ids of the true result, then that
+    FORGED_AFTER = "forged_after"  # a match of another key with the ids of the result, after its ack
     # from here on: FORGED
     WRONG_SIGNATURE = "wrong_signature"  # another key
     OLD_KEY = "old_key"  # the key before the rotation, in the new key's epoch
+    FORGED_ROTATION = "forged_rotation"  # another key, after a state with a rotation statement of that key
+    WRONG_KID = "wrong_kid"  # the pinned key, but the header names another key
     WRONG_KIND = "wrong_kind"  # the pinned key, but signed as another kind of message
     ALTERED = "altered"  # changed after the signature
     UNSIGNED = "unsigned"  # no envelope

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
@@ -38,9 +38,9 @@ class Simulator:
         self,
         setup: SimulatorSetup,
         next_step: Callable[[Request], ScriptStep | None],
-        before: Callable[[SimulatedFault], object] = lambda _: None,
+        before: Callable[[Request, SimulatedFault], Awaitable[None]] = lambda *_: asyncio.sleep(0),
     ) -> None:
-        """``before`` is called with a fault just before the terminal sends the answer.
+        """``before`` is awaited with the request and the fault just before the terminal sends the answer.
 
         Raises ``ConfigError``: the broker is not on loopback.
         """
@@ -106,6 +106,8 @@ class Simulator:
     async def _answer(self, request: Request, step: ScriptStep, cancelled: asyncio.Event) -> None:
         try:
             await self.terminal.outbox.claim(request)
+            if step.fault is SimulatedFault.LATE:  # finds a till that starts its timer at this event
+                await asyncio.sleep(request.ttl_ms / 4e3)
             await self.terminal.till.tell(Accepted(request, request.budget_ms))
             await perform(self.terminal, request, step, cancelled)
         except AgentError as error:

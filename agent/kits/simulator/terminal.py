@@ -11,7 +11,7 @@ import asyncio
 import secrets
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,11 @@ from agent.config.profile import check_profile
 from agent.core.model import Request, Result
 from agent.core.ports import Clock, RefusedEvent, StoredResult
 from agent.core.reasons import Refusal
+from agent.core.strict_json import json_object
 from agent.kits.simulator.proxy import TcpProxy
 from agent.kits.simulator.script import SimulatedFault
 from agent.messages.decode import DecodeRules
-from agent.messages.encode import TerminalIdentity, result, rfc3339
+from agent.messages.encode import TerminalIdentity, result, rfc3339, state
 from agent.messages.rotation import rotate, statement_for
 from agent.messages.signing import Signer
 from agent.messages.topics import RESULT, Topics
@@ -58,14 +59,14 @@ class SimulatedTerminal:
         unknown_key: a key that no till pins, for forgeries.
         settled: result_id → request_id of the true results so far.
         held: by till, the results to send out of order.
-        before: called with a fault just before the terminal sends the answer.
+        before: awaited with the request and the fault just before the terminal sends the answer.
     """
 
     def __init__(
         self,
         setup: SimulatorSetup,
         serve: Callable[[MqttTill], Coroutine[Any, Any, None]],
-        before: Callable[[SimulatedFault], object] = lambda _: None,
+        before: Callable[[Request, SimulatedFault], Awaitable[None]] = lambda *_: asyncio.sleep(0),
     ) -> None:
         """``serve`` handles inbound messages until cancelled. Raises ``ConfigError``: not on loopback."""
         check_profile(Config(profile="demo", mqtt=setup.mqtt))  # loopback only
@@ -129,6 +130,13 @@ class SimulatedTerminal:
         self.previous = self.key
         self.key = rotate(self._keys, site=place.site, terminal=place.terminal, issued_at=issued_at)
 
+    def has_signed(self, payload: bytes) -> bool:
+        """Whether the signature of a result is that of the key, or of the key before the rotation."""
+        tree = json_object(payload) or {}
+        text, detached = str(tree.get("result")), str(tree.get("jws"))
+        keys = {self.key, self.previous} - {self.unknown_key}
+        return any(key.public.verify(text, detached, "result") for key in keys)
+
     async def settle(self, outcome: Result) -> StoredResult:
         """Store the true result of a claimed request."""
         stored = await self.outbox.settle(outcome)
@@ -139,6 +147,11 @@ class SimulatedTerminal:
         """Publish on a till's result topic once, without checks. Retained: QoS 0, so never queued."""
         message = Message(self._setup.topics.verify(till, RESULT), payload, retained)
         await self.till.link.publish(message, qos=0 if retained else 1)
+
+    async def send_state(self, fields: dict[str, Any]) -> None:
+        """Publish a ``state`` with other fields once, not retained."""
+        payload = state("online", self.identity, self._facts() | fields)
+        await self.till.link.publish(Message(self._setup.topics.state, payload))
 
     async def refuse(
         self, request: Request, refusal: Refusal, detail: str, result_id: str | None = None

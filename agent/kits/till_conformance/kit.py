@@ -1,9 +1,10 @@
 """The conformance kit: plays the scenarios of ``rules`` to a till and reports the broken rules.
 
 The till under test connects to the kit's port; the kit forwards the connection to the broker. The till needs
-a test mode with two functions. (1) For each payment the till publishes ``{"request_id": …}`` on
+a test mode with two functions and a restart. (1) For each payment the till publishes ``{"request_id": …}`` on
 ``…/conformance/{till}/paid``. (2) The till sends a request or a cancel when ``{"do": "ask"}`` or
-``{"do": "cancel"}`` arrives on ``…/conformance/{till}/do``, or when a person presses its buttons.
+``{"do": "cancel"}`` arrives on ``…/conformance/{till}/do``, or when a person presses its buttons. At
+``{"do": "restart"}`` the process of the till ends and starts again.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from agent.messages import topics
 from agent.mqtt.paho_client import Message
 
 REPEAT_S = 0.5
+RESTARTED_S = 3.0  # a result that was sent before the till subscribed is sent again after 1 and 2 s
 Instruct = Callable[[str], None]
 
 
@@ -44,18 +46,20 @@ class Kit:
     def __init__(
         self, setup: SimulatorSetup, till: str, patience: WaitTimes, instruct: Instruct = lambda _: None
     ) -> None:
-        """``instruct`` receives each action for a person at the till: "ask" or "cancel"."""
+        """``instruct`` receives each action for a person at the till: "ask", "cancel" or "restart"."""
         self._topics, self._till = setup.topics, topics.checked(till)
         self._patience = patience
         self._instruct = instruct
         self._steps: deque[ScriptStep] = deque()
-        self._simulator = Simulator(setup, self._next_step, self._before_fault)
+        self._simulator = Simulator(setup, self._next_step, self._before_answer)
         self._watcher = Watcher(setup.mqtt, setup.topics, self._record)
         self._proxy = TcpProxy(setup.mqtt.host, setup.mqtt.port)
         self._observation = rules.TillObservation()
         self._request_received = asyncio.Event()  # accepted or refused
         self._used: dict[str, bytes] = {}  # request_id or nonce → the request that used it
         self._connections = 0
+        self._pays = True  # false after a scenario without the required payment
+        self._restarts = False  # the answer waits for a connection of the restarted till
 
     @property
     def port(self) -> int:
@@ -93,22 +97,26 @@ class Kit:
         return rows
 
     async def play(self, scenario: rules.Scenario) -> rules.ScenarioRow:
-        observation = self._observation = rules.TillObservation(earlier=set(self._used))
+        observation = self._observation = rules.TillObservation(earlier=set(self._used), pays=self._pays)
         self._steps.extend(scenario.steps)
+        self._restarts = scenario.command == rules.RESTART
         for step in scenario.steps:
             self._request_received.clear()
             self._connections = self._proxy.connections
             if not await self._await_request():
                 break
-            if scenario.cancels:
-                self._instruct("cancel")
-                await self._command("cancel")
+            if scenario.command:
+                self._connections = self._proxy.connections
+                self._instruct(scenario.command)
+                await self._command(scenario.command)
             await self._simulator.idle()
-            if step.fault is SimulatedFault.RETAINED:
+            if step.fault is SimulatedFault.RETAINED or self._restarts:
                 observation.reached = self._proxy.connections > self._connections
-        await asyncio.sleep(self._patience.settle_s)
+        await asyncio.sleep(self._patience.settle_s + self._restarts * RESTARTED_S)
         self._steps.clear()
-        return rules.judge(scenario, observation)
+        row = rules.judge(scenario, observation)
+        self._pays = self._pays and rules.Rule.PAYS not in row.broken
+        return row
 
     async def _await_request(self) -> bool:
         """Command a request; False: none arrived in time. Repeated only while no subscriber received it."""
@@ -138,9 +146,13 @@ class Kit:
         self._request_received.set()
         return self._steps.popleft()
 
-    def _before_fault(self, fault: SimulatedFault) -> None:
+    async def _before_answer(self, request: Request, fault: SimulatedFault) -> None:
         if fault is SimulatedFault.RETAINED:
             self._proxy.cut()  # only a new subscription receives the retain flag: the till must reconnect
+        if self._restarts:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(request.ttl_ms / 1e3):
+                    await self._proxy.wait_for_connection(self._connections)
 
     def _record(self, message: Message) -> None:
         tree = _inner(message.payload)
@@ -155,21 +167,24 @@ class Kit:
             case topics.CANCEL:
                 self._observation.cancels += 1
             case topics.ACK:
-                self._observation.unacked.discard(str(tree.get("result_id")))
+                self._observation.note_ack(str(tree.get("result_id")))
             case topics.RESULT:
-                self._record_result(str(tree.get("result_id")))
+                trusted = self._simulator.terminal.has_signed(message.payload)
+                self._record_result(str(tree.get("result_id")), trusted=trusted)
             case topics.EVENT if tree.get("event") == "refused":
                 self._record_result(str(tree.get("result_id")))  # result_expired is acknowledged, too
                 self._record_refusal(tree)
+            case topics.EVENT if "result_id" in tree:
+                self._record_result(str(tree["result_id"]), trusted=False)
 
     def _record_request(self, tree: dict[str, Any], payload: bytes) -> None:
         for name in ("request_id", "nonce"):
             if self._used.setdefault(str(tree.get(name)), payload) != payload:
                 self._observation.reused = True
 
-    def _record_result(self, result_id: str) -> None:
-        if self._simulator.terminal.settled.get(result_id) in self._observation.requests:
-            self._observation.unacked.add(result_id)
+    def _record_result(self, result_id: str, *, trusted: bool = True) -> None:
+        request_id = self._simulator.terminal.settled.get(result_id)
+        self._observation.note_result(result_id, request_id, trusted=trusted)
 
     def _record_refusal(self, tree: dict[str, Any]) -> None:
         if tree.get("request_id") not in self._observation.requests and self._steps:

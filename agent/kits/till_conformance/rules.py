@@ -17,6 +17,7 @@ from agent.kits.simulator.script import SimulatedFault as Fault
 from agent.texts import Text
 
 NOT_ASKED = "no request came"
+CANCEL, RESTART = "cancel", "restart"  # commands of the kit
 
 
 class Rule(StrEnum):
@@ -36,6 +37,8 @@ class Rule(StrEnum):
     ONCE = "once"
     MATCH_ONLY = "match_only"
     ACK = "ack"
+    RESTART = "restart"
+    ADDITIONS = "additions"
     PAYS = "pays"
 
 
@@ -44,6 +47,7 @@ class Scenario:
     """One scenario: one step per request.
 
     ``breaks``: for each request the rule that a payment breaks; None: a payment is required.
+    ``unpaid``: the rule that a missing payment breaks.
     """
 
     name: str
@@ -51,7 +55,8 @@ class Scenario:
     steps: tuple[ScriptStep, ...]
     breaks: tuple[Rule | None, ...]
     acked: bool = True  # whether the true result must be acknowledged
-    cancels: bool = False  # the kit commands a cancel
+    command: str = ""  # sent to the till while the request is open
+    unpaid: Rule = Rule.PAYS
 
 
 def _scenario(
@@ -62,11 +67,13 @@ def _scenario(
     reason: Reason = Reason.SAME_PERSON,
     *,
     acked: bool = True,
+    unpaid: Rule = Rule.PAYS,
 ) -> Scenario:
     """A scenario of one request. After a forged match the true result is another person."""
     truth = Reason.DIFFERENT_PERSON if fault in FORGED else reason
     step = ScriptStep(reason=truth, fault=fault, delay_ms=100)
-    return Scenario(name, words, (step,), (breaks,), acked, cancels=fault is Fault.IGNORES_CANCEL)
+    command = CANCEL if fault is Fault.IGNORES_CANCEL else ""
+    return Scenario(name, words, (step,), (breaks,), acked, command, unpaid)
 
 
 SCENARIOS = (
@@ -79,20 +86,30 @@ SCENARIOS = (
     _scenario("silent", "no answer at all", Rule.MATCH_ONLY, Fault.SILENT, acked=False),
     _scenario("expired", "only the event result_expired", Rule.MATCH_ONLY, Fault.EXPIRED),
     _scenario("wrong_signature", "a match signed by another key", Rule.SIGNATURE, Fault.WRONG_SIGNATURE),
+    _scenario("wrong_kid", "a match with the right signature and the kid of another key",
+              Rule.SIGNATURE, Fault.WRONG_KID),
     _scenario("wrong_kind", "a match signed as a cancel", Rule.SIGNATURE, Fault.WRONG_KIND),
     _scenario("altered", "a result changed into a match after it was signed", Rule.SIGNATURE, Fault.ALTERED),
     _scenario("unsigned", "a match without signature", Rule.SIGNATURE, Fault.UNSIGNED),
+    _scenario("forged_before", "another key's no_match with the ids of the true match, then the true match",
+              None, Fault.FORGED_BEFORE, unpaid=Rule.SIGNATURE),
+    _scenario("forged_after", "no_match; after your ack another key's match with the same ids",
+              Rule.SIGNATURE, Fault.FORGED_AFTER, Reason.DIFFERENT_PERSON),
+    _scenario("additions", "an unknown event, stage and optional field, then a match with an unknown field",
+              None, Fault.ADDITIONS, unpaid=Rule.ADDITIONS),
     _scenario("wrong_request", "a match with another request_id", Rule.REQUEST_ID, Fault.WRONG_REQUEST),
     _scenario("wrong_nonce", "a match with another nonce", Rule.NONCE, Fault.WRONG_NONCE),
     _scenario("wrong_sha256", "a match with another request_sha256", Rule.REQUEST_SHA256, Fault.WRONG_SHA256),
     _scenario("wrong_terminal", "a match that names another terminal", Rule.TERMINAL, Fault.WRONG_TERMINAL),
     _scenario("wrong_epoch", "a match of another epoch", Rule.EPOCH, Fault.WRONG_EPOCH),
     _scenario("duplicate", "a match, twice", None, Fault.DUPLICATE),
-    _scenario("late", "a match after ttl_ms", Rule.LATE, Fault.LATE),
+    _scenario("late", "accepted comes late; a match comes just after ttl_ms", Rule.LATE, Fault.LATE),
     Scenario("reorder", "a match that comes while the next request is open",
              (ScriptStep(fault=Fault.REORDER, delay_ms=100),
               ScriptStep(reason=Reason.DIFFERENT_PERSON, delay_ms=100)), (Rule.LATE, Rule.REQUEST_ID)),
     _scenario("cancel", "a match after your cancel", Rule.CANCELLED, Fault.IGNORES_CANCEL),
+    Scenario("till_restart", "your till restarts with an open request; then a match comes",
+             (ScriptStep(delay_ms=100),), (Rule.RESTART,), command=RESTART),
     _scenario("retained", "your link is cut; a match is retained", Rule.RETAINED, Fault.RETAINED,
               acked=False),
     _scenario("crash", "a match; the terminal crashes, and sends it again", None, Fault.CRASH),
@@ -105,6 +122,8 @@ SCENARIOS = (
     _scenario("new_key", "a good match with the new key's signature", None),
     _scenario("old_key", "a match of the new epoch with the old key's signature", Rule.ROTATION,
               Fault.OLD_KEY),
+    _scenario("forged_rotation", "another key signs a statement about itself, and then a match",
+              Rule.ROTATION, Fault.FORGED_ROTATION),
 )  # fmt: skip
 
 
@@ -129,7 +148,23 @@ class TillObservation:
     cancels: int = 0
     paid: list[str] = field(default_factory=list)
     unacked: set[str] = field(default_factory=set)  # ids of true results sent and not acknowledged
+    untrusted: set[str] = field(default_factory=set)  # ids that no valid result or result_expired has so far
+    acked_untrusted: bool = False
     reached: bool = True  # the till was connected while the step was played
+    pays: bool = True  # no earlier scenario missed its payment
+
+    def note_result(self, result_id: str, request_id: str | None, *, trusted: bool) -> None:
+        """A result, or an event with a result_id. ``request_id``: of a true result, otherwise None."""
+        if not trusted:
+            self.untrusted.add(result_id)
+            return
+        self.untrusted.discard(result_id)
+        if request_id in self.requests:
+            self.unacked.add(result_id)
+
+    def note_ack(self, result_id: str) -> None:
+        self.unacked.discard(result_id)
+        self.acked_untrusted |= result_id in self.untrusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +184,9 @@ _NOT_FRESH = (Refusal.REQUEST_RETAINED, Refusal.ID_CONFLICT, Refusal.REQUEST_MAL
 def judge(scenario: Scenario, observation: TillObservation) -> ScenarioRow:
     """The row of one scenario. A broken rule has priority over not_played."""
     broken = [*_request_rules(observation), *_payment_rules(scenario, observation)]
-    if not broken and scenario.acked and observation.unacked:
+    if not broken and observation.acked_untrusted:
+        broken = [scenario.breaks[-1] or scenario.unpaid]
+    if not broken and scenario.acked and observation.reached and observation.unacked:
         broken = [Rule.ACK]  # reported only without a more serious fault
     if broken:
         rules = tuple(dict.fromkeys(broken))
@@ -176,7 +213,8 @@ def _payment_rules(scenario: Scenario, observation: TillObservation) -> list[Rul
         if rule is not None and times:
             rules.append(rule)
         elif rule is None and times != 1:
-            rules.append(Rule.ONCE if times else Rule.PAYS)
+            missing = scenario.unpaid if observation.pays else Rule.PAYS
+            rules.append(Rule.ONCE if times else missing)
     others = set(observation.paid) - set(observation.requests)
     return rules + [Rule.LATE if each in observation.earlier else Rule.REQUEST_ID for each in others]
 
@@ -184,6 +222,6 @@ def _payment_rules(scenario: Scenario, observation: TillObservation) -> list[Rul
 def _why_not_played(scenario: Scenario, observation: TillObservation) -> str:
     if len(observation.requests) < len(scenario.steps):
         return _first_refusal(observation) or NOT_ASKED
-    if scenario.cancels and not observation.cancels:
+    if scenario.command == CANCEL and not observation.cancels:
         return "the till did not cancel"
     return "" if observation.reached else "the till did not reconnect before its deadline"

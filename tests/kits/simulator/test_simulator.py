@@ -31,7 +31,7 @@ from tests.texts import en
 
 TOPICS = Topics("site", "terminal")
 PHOTO = b"\xff\xd8 enrolled \xff\xd9"
-NOT_IN_THE_CONTRACT = {SimulatedFault.UNSIGNED, SimulatedFault.UNKNOWN_DECISION}
+NOT_IN_THE_CONTRACT = {SimulatedFault.UNSIGNED, SimulatedFault.UNKNOWN_DECISION, SimulatedFault.ADDITIONS}
 
 
 class Play:
@@ -95,7 +95,7 @@ async def test_every_message_matches_the_contract(
         await play.simulator.idle()
         await play.till.stop()
     for message in play.wire:
-        if fault in NOT_IN_THE_CONTRACT and message.topic.endswith("/result"):
+        if fault in NOT_IN_THE_CONTRACT and message.topic.endswith(("/result", "/event")):
             continue  # the fault itself breaks the contract
         if message.payload:
             assert_valid(message.topic, message.payload)
@@ -121,6 +121,19 @@ async def test_till_client_accepts_the_true_result_and_rejects_the_forged_result
         verdict = await play.till.ask(PHOTO, ttl_ms=3_000)
         assert verdict.decision == Decision.NO_MATCH
         assert len(await play.until("result", 2)) == 2
+
+
+@pytest.mark.forged
+@pytest.mark.parametrize("fault", [SimulatedFault.ADDITIONS, SimulatedFault.FORGED_BEFORE], ids=str)
+async def test_till_client_accepts_a_match_after_messages_that_it_must_ignore(
+    fault: SimulatedFault, broker: Mosquitto, tmp_path: Path
+) -> None:
+    async with running_play(broker, tmp_path, quick(fault)) as play:
+        verdict = await play.till.ask(PHOTO, ttl_ms=10_000)
+        assert verdict.decision == Decision.MATCH
+        await play.until("ack")
+        acknowledged = {json.loads(message.payload)["result_id"] for message in play.sent("ack")}
+        assert acknowledged == {verdict.result["result_id"]}
 
 
 @pytest.mark.forged

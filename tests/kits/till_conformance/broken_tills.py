@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import time
 from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from agent.kits.till_conformance.rules import Rule
 from tests.kits.till_conformance.reference_till import ReferenceTill
@@ -164,6 +170,134 @@ class PaysOnAnythingButNo(ReferenceTill):
         return super().is_ours(result)
 
 
+class IgnoresKid(ReferenceTill):
+    """Verifies with the pinned key, whatever key the header names."""
+
+    def is_signed(self, envelope: dict[str, Any]) -> bool:
+        head, _, signature = envelope.get("jws", "").partition("..")
+        text = base64.urlsafe_b64encode(envelope["result"].encode()).rstrip(b"=") if head else b""
+        try:
+            self.key.verify(base64.urlsafe_b64decode(signature + "=="), head.encode() + b"." + text)
+        except InvalidSignature:
+            return self.is_from_before(envelope)
+        header = json.loads(base64.urlsafe_b64decode(head + "=="))
+        return bool(header["typ"] == "facepay-result+jws")
+
+
+class EndsTheSaleOnAForgery(ReferenceTill):
+    """Takes a result with a wrong signature as the end of the sale."""
+
+    def is_signed(self, envelope: dict[str, Any]) -> bool:
+        if super().is_signed(envelope):
+            return True
+        self.open = None
+        return False
+
+
+class AcknowledgesBeforeItVerifies(ReferenceTill):
+    def is_signed(self, envelope: dict[str, Any]) -> bool:
+        self.acknowledge(json.loads(envelope.get("result") or json.dumps(envelope))["result_id"])
+        return super().is_signed(envelope)
+
+
+class DropsARepeatBeforeItVerifies(ReferenceTill):
+    """Takes the second message with a result_id as a repeat, although the first one was forged."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.received: set[str] = set()
+
+    def is_ours(self, result: dict[str, Any]) -> bool:
+        return super().is_ours(result) and result["result_id"] not in self.received
+
+    def on_result(self, envelope: dict[str, Any], *, retained: bool) -> None:
+        super().on_result(envelope, retained=retained)
+        self.received.add(json.loads(envelope.get("result") or json.dumps(envelope))["result_id"])
+
+
+class TrustsAKnownResult(ReferenceTill):
+    """Verifies each result_id once, and lets the payer try again until ttl_ms is over."""
+
+    sale: dict[str, Any] | None = None  # the request of the latest no_match
+    verified = ""
+
+    def on_result(self, envelope: dict[str, Any], *, retained: bool) -> None:
+        before = self.open
+        super().on_result(envelope, retained=retained)
+        self.sale = before or self.sale
+
+    def is_signed(self, envelope: dict[str, Any]) -> bool:
+        result = json.loads(envelope.get("result") or json.dumps(envelope))
+        if super().is_signed(envelope):
+            self.verified = result["result_id"] if result["decision"] == "no_match" else ""
+            return True
+        known = self.sale is not None and result["result_id"] == self.verified
+        self.open = self.sale if known else self.open
+        return known
+
+
+class FollowsAnyRotation(ReferenceTill):
+    """Pins the key of a statement that the new key signed."""
+
+    def follow(self, state: dict[str, Any]) -> None:
+        statement = json.loads(state.get("key", {}).get("rotation", {}).get("rotation", "{}"))
+        new = load_pem_public_key(statement["new_key"].encode()) if statement else self.key
+        assert isinstance(new, Ed25519PublicKey)
+        if new != self.key:
+            self.old_key, self.key = self.key, new
+            self.old_until_s, self.new_epoch = time.monotonic() + 600, state["epoch"]
+
+
+class StartsItsTimerLate(ReferenceTill):
+    """Starts its timer when the terminal has accepted the request."""
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        if event["event"] == "accepted":
+            self.deadline_s = time.monotonic() + self.ttl_ms / 1e3
+        super().on_event(event)
+
+
+class StoresItsOpenRequest(ReferenceTill):
+    """Takes up its open request again after a restart."""
+
+    def restart(self) -> None:
+        stored = self.open
+        super().restart()
+        self.open = stored
+
+
+class RefusesAnUnknownField(ReferenceTill):
+    """Parses a result into a class with fixed fields."""
+
+    def is_ours(self, result: dict[str, Any]) -> bool:
+        return super().is_ours(result) and "added_later" not in result
+
+
+class FailsOnAnUnknownEvent(ReferenceTill):
+    """Takes an unknown event as the end of the sale."""
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        if event["event"] not in ("accepted", "guidance", "stage"):
+            event = {"result_id": "", **event, "refusal": event.get("refusal", event["event"])}
+            self.on_refused(event)
+
+
+class FailsOnAnUnknownStage(ReferenceTill):
+    """Takes an unknown stage as the end of the sale."""
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        super().on_event(event)
+        if event.get("stage") not in (None, "seeking", "challenging", "holding", "comparing", "waiting"):
+            self.open = None
+
+
+class AcknowledgesAnyEvent(ReferenceTill):
+    def on_event(self, event: dict[str, Any]) -> None:
+        super().on_event(event)
+        if "result_id" in event:
+            self.acknowledge(event["result_id"])
+
+
 class NeverPays(ReferenceTill):
     def pay(self, request_id: str) -> None: ...
 
@@ -190,5 +324,17 @@ BROKEN: dict[type[ReferenceTill], Rule] = {
     KeepsTheEpoch: Rule.REQUEST_EPOCH,
     KeepsTheNonce: Rule.FRESH_REQUEST,
     PaysOnAnythingButNo: Rule.MATCH_ONLY,
+    IgnoresKid: Rule.SIGNATURE,
+    EndsTheSaleOnAForgery: Rule.SIGNATURE,
+    AcknowledgesBeforeItVerifies: Rule.SIGNATURE,
+    DropsARepeatBeforeItVerifies: Rule.SIGNATURE,
+    TrustsAKnownResult: Rule.SIGNATURE,
+    FollowsAnyRotation: Rule.ROTATION,
+    StartsItsTimerLate: Rule.LATE,
+    StoresItsOpenRequest: Rule.RESTART,
+    RefusesAnUnknownField: Rule.ADDITIONS,
+    FailsOnAnUnknownEvent: Rule.ADDITIONS,
+    FailsOnAnUnknownStage: Rule.ADDITIONS,
+    AcknowledgesAnyEvent: Rule.ADDITIONS,
     NeverPays: Rule.PAYS,
 }

@@ -9,13 +9,14 @@ import base64
 import hashlib
 import json
 import secrets
+import socket
 import time
 import uuid
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
@@ -65,12 +66,12 @@ class ReferenceTill:
             case "state":
                 self.epoch = tree["epoch"]
                 self.follow(tree)
-            case "event" if tree["event"] == "refused":
-                self.on_refused(tree)
+            case "event":
+                self.on_event(tree)
             case "result":
                 self.on_result(tree, retained=message.retain)
             case "do":
-                self.cancel() if tree["do"] == "cancel" else self.ask()
+                {"ask": self.ask, "cancel": self.cancel, "restart": self.restart}[tree["do"]]()
 
     # --- requests -------------------------------------------------------------------------------------
 
@@ -96,6 +97,17 @@ class ReferenceTill:
             self.cancelled = True
             cancel = {"schema": "facepay.cancel/1", "request_id": self.open["request_id"]}
             self.send("cancel", json.dumps(cancel).encode())
+
+    def restart(self) -> None:
+        """Lose the memory and the connection, as a new process; paho connects again."""
+        self.open = None
+        connection = self.client.socket()
+        assert isinstance(connection, socket.socket)
+        connection.shutdown(socket.SHUT_RDWR)
+
+    def on_event(self, event: dict[str, Any]) -> None:
+        if event["event"] == "refused":
+            self.on_refused(event)
 
     def on_refused(self, event: dict[str, Any]) -> None:
         if event["refusal"] == "result_expired" and "result_id" in event:
@@ -167,6 +179,8 @@ class ReferenceTill:
 
 
 def _signed(key: Ed25519PublicKey, envelope: dict[str, Any], kind: str) -> bool:
+    raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    expected = {"alg": "Ed25519", "typ": f"facepay-{kind}+jws", "kid": hashlib.sha256(raw).hexdigest()[:16]}
     head, _, signature = envelope.get("jws", "").partition("..")
     try:
         header = json.loads(_bytes(head))
@@ -174,7 +188,7 @@ def _signed(key: Ed25519PublicKey, envelope: dict[str, Any], kind: str) -> bool:
         key.verify(_bytes(signature), head.encode() + b"." + text)
     except (ValueError, KeyError, InvalidSignature):
         return False
-    return bool(header.get("alg") == "Ed25519" and header.get("typ") == f"facepay-{kind}+jws")
+    return bool(expected.items() <= header.items())
 
 
 def _bytes(text: str) -> bytes:

@@ -83,6 +83,40 @@ CASES = [
         id="pays after its cancel",
     ),
     pytest.param(
+        "till_restart",
+        TillObservation(["r"], paid=["r"]),
+        "fail",
+        [Rule.RESTART],
+        id="pays after its restart",
+    ),
+    pytest.param(
+        "till_restart",
+        TillObservation(["r"], unacked={"x"}, reached=False),
+        "not_played",
+        [],
+        id="did not restart in time",
+    ),
+    pytest.param(
+        "additions", TillObservation(["r"]), "fail", [Rule.ADDITIONS], id="fails on an unknown field"
+    ),
+    pytest.param(
+        "additions", TillObservation(["r"], pays=False), "fail", [Rule.PAYS], id="never paid before"
+    ),
+    pytest.param(
+        "additions",
+        TillObservation(["r"], paid=["r"], acked_untrusted=True),
+        "fail",
+        [Rule.ADDITIONS],
+        id="acknowledges an unknown event",
+    ),
+    pytest.param(
+        "wrong_kid",
+        TillObservation(["r"], acked_untrusted=True),
+        "fail",
+        [Rule.SIGNATURE],
+        id="acknowledges a forged result",
+    ),
+    pytest.param(
         "retained", TillObservation(["r"], reached=False), "not_played", [], id="did not reconnect in time"
     ),
     pytest.param(
