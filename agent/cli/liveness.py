@@ -24,7 +24,7 @@ _MAX_PICTURE_BYTES = 20_000_000
 app = typer.Typer(no_args_is_help=True, help="Import and evaluate the passive liveness model.")
 
 
-@app.command("import", epilog="Example:  sudo facepay liveness import 2.7_80x80_MiniFASNetV2.pth")
+@app.command("import", epilog="Example:  facepay liveness import 2.7_80x80_MiniFASNetV2.pth")
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="One of the two official files of weights.")],
     config: ConfigFile = None,
