@@ -141,6 +141,7 @@ def booted(debian: Debian) -> Iterator[Booted]:
     begin = ("unshare", "--mount", "--propagation", "private", "sh", "-ec", _BOOT, str(debian.root))
     with tempfile.TemporaryFile() as console:
         machine = subprocess.Popen(begin, stdin=subprocess.DEVNULL, stdout=console, stderr=console)
+        init = 0
         try:
             init = _child_of(machine)
             box = Booted(debian.root, init)
@@ -150,6 +151,21 @@ def booted(debian: Debian) -> Iterator[Booted]:
             if machine.poll() is None:
                 machine.kill()  # nspawn ends its container, too; nothing of the box is used again
                 machine.wait(30)
+            if init:
+                _wait_for_end(init)
+
+
+def _wait_for_end(init: int) -> None:
+    """Wait until the container's processes have ended: the kernel ends the first one last."""
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        try:
+            state = Path(f"/proc/{init}/stat").read_text().rpartition(")")[2].split()[0]
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if state == "Z":
+            return
+        time.sleep(0.05)
 
 
 def needs_a_debian_of_its_own(codename: str = "") -> None:

@@ -117,8 +117,9 @@ async def test_texts_of_the_preview_are_readable_on_a_phone_in_both_languages() 
             caption = await tab.page.locator("#caption").inner_text()
             assert caption.partition(" → ")[0] in reasons, caption
             for selector, least_px in (("#caption", 18), ("#measures span", 14)):
-                size = await tab.page.locator(selector).first.evaluate(
-                    "each => getComputedStyle(each).fontSize"
+                # found and measured in one step: each picture replaces the element
+                size = await tab.page.evaluate(
+                    "selector => getComputedStyle(document.querySelector(selector)).fontSize", selector
                 )
                 assert float(size.removesuffix("px")) >= least_px, (selector, size)
             assert await tab.page.evaluate(OVERFLOW) == 0
