@@ -258,12 +258,13 @@ class StartsItsTimerLate(ReferenceTill):
 
 
 class StoresItsOpenRequest(ReferenceTill):
-    """Takes up its open request again after a restart."""
+    """Takes up its open request again after a restart, with a new timer."""
 
     def restart(self) -> None:
         stored = self.open
         super().restart()
         self.open = stored
+        self.deadline_s = time.monotonic() + 60
 
 
 class RefusesAnUnknownField(ReferenceTill):

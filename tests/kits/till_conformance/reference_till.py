@@ -28,7 +28,7 @@ class ReferenceTill:
 
     protocol = MQTTProtocolVersion.MQTTv5
 
-    def __init__(self, port: int, pinned: bytes, address: tuple[str, str, str], ttl_ms: int = 2_000) -> None:
+    def __init__(self, port: int, pinned: bytes, address: tuple[str, str, str], ttl_ms: int = 4_000) -> None:
         self.port, self.ttl_ms = port, ttl_ms
         self.site, self.terminal, self.till = address
         self.base = f"facepay/v1/{self.site}/{self.terminal}"
