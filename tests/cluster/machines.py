@@ -18,6 +18,7 @@ from typing import Any
 
 from agent.core.reasons import Reason
 from agent.errors import CompareError
+from tests.brokers import free_port
 from tests.service.kit import client
 from tests.service.pictures import photo
 from tests.service.program import WAIT_S, Program, start, until_ready, write_config
@@ -72,7 +73,7 @@ def cluster(folder: Path, **settings: Any) -> Iterator[tuple[list[Machine], str]
         wait_until_listening(ports[0])
         yield machines, f"http://127.0.0.1:{ports[0]}/face/compare"
     finally:
-        for process in (*(each.program.process for each in machines if each.starts), proxy):
+        for process in (*(each.program.process for each in machines if hasattr(each, "program")), proxy):
             if process is not None:
                 process.kill()
                 process.wait(WAIT_S)
@@ -106,10 +107,11 @@ def wait_until_listening(port: int) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free at one moment, all different."""
-    with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in taken]
+    """Different ports outside the range of outgoing connections: a restart finds its port free."""
+    found = set[int]()
+    while len(found) < count:
+        found.add(free_port())
+    return list(found)
 
 
 @dataclass
