@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from agent import log
 from agent.cli.keys import signing_key
 from agent.cli.waiting import Spinner
-from agent.errors import AgentError, ConfigError
+from agent.errors import AgentError, ConfigError, failure_at
 from agent.privileges import as_owner
 from agent.resources import data
 from agent.texts import Text
@@ -95,7 +95,7 @@ def write_keys(places: TerminalPaths, storage: Path) -> None:
         places.keep("secret-key", EXAMPLE_SECRET)
         places.write(places.trial, note + fill("", dict(reversed(values.items()))))
     except OSError as error:
-        raise ConfigError(f"{error.filename}: {error.strerror}", code="config_unwritable") from error
+        raise ConfigError(failure_at(error.filename, error), code="config_unwritable") from error
     judged(places.config, complete=True)
 
 
@@ -169,7 +169,7 @@ def _start_broker() -> None:
     until_s = time.monotonic() + _BROKER_S
     while not _listens():
         if time.monotonic() > until_s:
-            why, fix = "no MQTT broker listens on 127.0.0.1:1883", Text("fix.install_mosquitto")
+            why, fix = Text("detail.no_broker_here"), Text("fix.install_mosquitto")
             raise AgentError(why, code="demo_broker_missing", fix=fix)
         time.sleep(0.1)
 

@@ -51,6 +51,6 @@ class ClockOffset:
         """
         now_ms = boot_ms + median_low(self._epochs_ms) if self._epochs_ms else wall_ms
         if now_ms < EARLIEST_S * 1_000:
-            why, fix = "the terminal's clock is not set", Text("fix.clock_never_set")
+            why, fix = Text("detail.clock_not_set"), Text("fix.clock_never_set")
             raise CompareError(why, code=Reason.CLOCK, fix=fix)
         return now_ms // 1_000

@@ -18,6 +18,7 @@ from agent.core.ports import Clock
 from agent.core.reasons import Reason
 from agent.errors import CompareError, CompareSlow
 from agent.log import facts
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -70,10 +71,10 @@ class HttpChannel:
             )
         except FOREIGN as error:
             if isinstance(error, TimeoutError) and watch.is_sent:
-                raise CompareSlow(f"sent, but no complete answer within {timeout_ms} ms") from error
+                raise CompareSlow(Text("detail.api_slow", timeout_ms=timeout_ms)) from error
             raise translate(error) from error
         if body is None:
-            why = "the answer is compressed, too long, or older than the request"
+            why = Text("detail.answer_unusable")
             raise CompareError(why, code=Reason.COMPARE_MALFORMED)
         return Reply(status, body, watch.connect_ms, watch.api_ms())
 

@@ -95,7 +95,7 @@ function condition(each) {
   lasted.id = `lasted-${each.code}`;
   lasted.setAttribute("aria-live", "off");
   box.append(head, make("p", t("cause", { cause: local(each, "cause") }), "wide"));
-  if (each.detail) box.append(make("p", t("reported", each), "wide"));
+  if (each.detail) box.append(make("p", t("reported", { detail: local(each, "detail") }), "wide"));
   box.append(make("p", t("fix", { fix: local(each, "fix") }), "fix wide"), documentation(each), lasted);
   return box;
 }
