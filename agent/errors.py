@@ -111,7 +111,10 @@ def reason_of(error: Exception) -> str | Text:
         case OSError(__cause__=WrongValueError() as cause):  # of ``safe_open``
             return cause.text
     key = next(filter(has, _keys_of(error)), "")
-    return Text(key) if key else getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if key:
+        return Text(key)
+    quoted = (str(getattr(error, name, None) or "") for name in ("verify_message", "reason", "strerror"))
+    return next(filter(None, quoted), str(error)) or type(error).__name__
 
 
 def failure_at(place: object, error: Exception) -> Text:
@@ -122,7 +125,9 @@ def failure_at(place: object, error: Exception) -> Text:
 def _keys_of(error: Exception) -> tuple[str, ...]:
     """The keys of a library's error, by its own number or name; each may be missing in the message files."""
     number = getattr(error, "errno", None)
-    name = errno.errorcode.get(number, "") if isinstance(number, int) else ""
+    if type(error).__module__ == "ssl" or not isinstance(number, int):  # OpenSSL has other numbers
+        number = 0
+    name = errno.errorcode.get(number, "")
     return (
         f"x509.{getattr(error, 'verify_code', '')}",
         f"openssl.{getattr(error, 'reason', '')}",

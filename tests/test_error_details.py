@@ -254,3 +254,4 @@ def test_an_unknown_error_is_quoted_or_named() -> None:
     assert reason_of(OSError(errno.EXDEV, "Invalid cross-device link")) == "Invalid cross-device link"
     assert reason_of(ValueError("from a library")) == "from a library"
     assert reason_of(TimeoutError()) == "TimeoutError"
+    assert reason_of(verification_error(94)) == "from OpenSSL"
