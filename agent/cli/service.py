@@ -50,9 +50,8 @@ def service(
         return load_service(config or config_file("service.toml"), host=host, port=port, workers=workers)
 
     faults = tuple(parse_fault(text) for text in fault or ())
-    settings = read()
     announce("loading the face models …")
-    serve(settings, faults=faults, json_lines=as_json, reread=read)
+    serve(read(), faults=faults, json_lines=as_json, reread=read)
 
 
 def demo(
