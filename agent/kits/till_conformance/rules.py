@@ -148,7 +148,8 @@ class TillObservation:
     cancels: int = 0
     paid: list[str] = field(default_factory=list)
     unacked: set[str] = field(default_factory=set)  # ids of true results sent and not acknowledged
-    untrusted: set[str] = field(default_factory=set)  # ids that no valid result or result_expired has so far
+    valid: set[str] = field(default_factory=set)  # ids of the results and result_expired that a till acks
+    untrusted: set[str] = field(default_factory=set)  # the other ids
     acked_untrusted: bool = False
     reached: bool = True  # the till was connected while the step was played
     pays: bool = True  # no earlier scenario missed its payment
@@ -156,8 +157,10 @@ class TillObservation:
     def note_result(self, result_id: str, request_id: str | None, *, trusted: bool) -> None:
         """A result, or an event with a result_id. ``request_id``: of a true result, otherwise None."""
         if not trusted:
-            self.untrusted.add(result_id)
+            # the terminal repeats a true result, so an ack after a forgery with its id can belong to a repeat
+            self.untrusted |= {result_id} - self.valid
             return
+        self.valid.add(result_id)
         self.untrusted.discard(result_id)
         if request_id in self.requests:
             self.unacked.add(result_id)
