@@ -53,20 +53,15 @@ def application(api: CompareApi, fronts: Mapping[str, Front]) -> ASGIApp:
         ]
     )
     app.router.redirect_slashes = False  # a redirect would lose the body of a POST
-    return _AnyTarget(app)
 
-
-class _AnyTarget:
-    """ASGI middleware: accepts the absolute form of a request target (RFC 9112, 3.2.2) and a final slash."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def any_target(scope: Scope, receive: Receive, send: Send) -> None:
+        """Accepts the absolute form of a request target (RFC 9112, 3.2.2) and a final slash."""
         path = scope.get("path", "")
         scheme, separator, rest = path.partition("://")
         if separator and scheme.lower() in ("http", "https"):
             path = "/" + rest.partition("/")[2]
         if path == PATH + "/":
             path = PATH
-        await self._app({**scope, "path": path}, receive, send)
+        await app({**scope, "path": path}, receive, send)
+
+    return any_target
