@@ -30,26 +30,11 @@ def application(api: CompareApi, fronts: Mapping[str, Front]) -> ASGIApp:
         """Let a client open its connection in advance, without a paid call."""
         return Response(status_code=204, headers={"Allow": "POST, OPTIONS"})
 
-    async def healthz(_request: Request) -> Response:
-        """Whether the process works; 503 means that only a restart helps."""
-        alive = not api.pool.is_stuck()
-        body = {"alive": alive, "ready": api.is_ready, "open": api.pool.open}
-        return JSONResponse(body, status_code=_OK if alive else _UNAVAILABLE)
-
-    async def readyz(_request: Request) -> Response:
-        """Whether a load balancer may send new requests; 503 from the first moment of a stop."""
-        return JSONResponse({"ready": api.is_ready}, status_code=_OK if api.is_ready else _UNAVAILABLE)
-
-    async def metrics(_request: Request) -> Response:
-        return Response(api.stats.exposition(), media_type="text/plain; version=0.0.4")
-
     app = Starlette(
         routes=[
             *(Route(path, comparison(front), methods=["POST"]) for path, front in fronts.items()),
             *(Route(path, options, methods=["OPTIONS"]) for path in fronts),
-            Route("/healthz", healthz, methods=["GET"]),
-            Route("/readyz", readyz, methods=["GET"]),
-            Route("/metrics", metrics, methods=["GET"]),
+            *_observed(api),
         ]
     )
     app.router.redirect_slashes = False  # a redirect would lose the body of a POST
@@ -65,3 +50,23 @@ def application(api: CompareApi, fronts: Mapping[str, Front]) -> ASGIApp:
         await app({**scope, "path": path}, receive, send)
 
     return any_target
+
+
+def _observed(api: CompareApi) -> list[Route]:
+    """The routes for a supervisor, a load balancer and Prometheus."""
+
+    async def healthz(_request: Request) -> Response:
+        """Whether the process works; 503 means that only a restart helps."""
+        alive = not api.pool.is_stuck()
+        body = {"alive": alive, "ready": api.is_ready, "open": api.pool.open}
+        return JSONResponse(body, status_code=_OK if alive else _UNAVAILABLE)
+
+    async def readyz(_request: Request) -> Response:
+        """Whether a load balancer may send new requests; 503 from the first moment of a stop."""
+        return JSONResponse({"ready": api.is_ready}, status_code=_OK if api.is_ready else _UNAVAILABLE)
+
+    async def metrics(_request: Request) -> Response:
+        return Response(api.stats.exposition(), media_type="text/plain; version=0.0.4")
+
+    pages = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
+    return [Route(path, page, methods=["GET"]) for path, page in pages.items()]
