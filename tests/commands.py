@@ -64,6 +64,29 @@ def facepay(
         )
 
 
+def as_nobody(*arguments: str | Path, modules: str) -> subprocess.CompletedProcess[str]:
+    """Run one command as a user without rights; root only.
+
+    ``modules`` are imported as root, because they must be readable. The command ends without exit handlers:
+    the handler of coverage cannot write its data as this user.
+    """
+    code = f"""
+import os, sys
+from agent.cli import main
+import {modules}
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+try:
+    main()
+except SystemExit as ended:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ended.code)
+"""
+    return facepay(*arguments, code=code)
+
+
 class Command:
     """A command that runs, with the part of ``subprocess.Popen`` that tests use.
 
