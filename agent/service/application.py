@@ -53,9 +53,13 @@ def application(api: CompareApi, fronts: Mapping[str, Front]) -> ASGIApp:
         ]
     )
     app.router.redirect_slashes = False  # a redirect would lose the body of a POST
+    return _any_target(app)
 
-    async def any_target(scope: Scope, receive: Receive, send: Send) -> None:
-        """Accepts the absolute form of a request target (RFC 9112, 3.2.2) and a final slash."""
+
+def _any_target(app: ASGIApp) -> ASGIApp:
+    """ASGI middleware: accepts the absolute form of a request target (RFC 9112, 3.2.2) and a final slash."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         scheme, separator, rest = path.partition("://")
         if separator and scheme.lower() in ("http", "https"):
@@ -64,4 +68,4 @@ def application(api: CompareApi, fronts: Mapping[str, Front]) -> ASGIApp:
             path = PATH
         await app({**scope, "path": path}, receive, send)
 
-    return any_target
+    return serve
