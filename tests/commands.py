@@ -29,6 +29,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SERVER_S = 120.0  # until the server has imported the package on a busy machine
+_STARTING = threading.Lock()
 
 
 def facepay(
@@ -164,9 +165,14 @@ class Command:
         self.send_signal(signal.SIGKILL)
 
 
-@cache
 def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """The server of this worker. It ends with the worker: then no process has this end of its socket."""
+    with _STARTING:  # the first commands of a test can start at once
+        return _start_server()
+
+
+@cache
+def _start_server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     ours, its = socket.socketpair()
     with its:
         command = [sys.executable, "-m", "tests.commands", str(its.fileno())]
