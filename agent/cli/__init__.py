@@ -1,4 +1,4 @@
-"""The command line ``facepay``: commands in modules by topic, registered from one table.
+"""The command line ``facepay``: commands in modules by topic, listed in ``command_table``.
 
 Every ``AgentError`` becomes two lines on stderr, ``code: sentence`` and ``fix: step``, and the exit code of
 its class. Any other exception is a defect of the program and keeps its traceback.
@@ -10,35 +10,14 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import copy
 import errno
 import os
 import shlex
 import sys
 import threading
-from collections.abc import Callable
-from typing import Annotated, NamedTuple, NoReturn
+from typing import NoReturn
 
-import typer
-
-from agent.cli import (
-    bundle,
-    camera,
-    compare,
-    config_bundle,
-    doctor,
-    enrol,
-    init,
-    keys,
-    liveness,
-    privacy_audit,
-    reference,
-    run,
-    service,
-    status,
-    till,
-    trace,
-)
+from agent.cli.command_table import application
 from agent.errors import AgentError, StorageError
 from agent.log import printable, without_url_secrets
 from agent.terminal_output import install
@@ -46,117 +25,6 @@ from agent.texts import Text, lines
 
 _PLAIN = {"✓": "+", "✗": "x", "→": "->", "█": "#", "…": "...", "—": "-", "×": "x", "·": "."}
 _ERRORS = "facepay_plain"
-TRY = "Try it, on any machine"
-OPERATORS = "Operators: run a terminal"
-ENGINEERS = "Field engineers: status and faults of a terminal"
-DEVELOPERS = "Till developers: simulate, test, measure"
-
-
-class Row(NamedTuple):
-    """One command, or one group of commands (``typer.Typer``), of ``facepay``.
-
-    ``line``: its line in ``facepay --help``; a group's line is the help of its ``Typer``.
-    """
-
-    name: str
-    panel: str
-    run: Callable[..., None] | typer.Typer
-    line: str = ""
-
-
-COMMANDS = (
-    Row("demo", TRY, service.demo, "Run broker, service, terminal and till on this machine."),
-    Row("run", OPERATORS, run.run, "Run the agent of this terminal until SIGTERM."),
-    Row("service", OPERATORS, service.service, "Run the embedded compare service: POST /face/compare."),
-    Row("init", OPERATORS, init.init, "Set up a terminal: config, key, first checks."),
-    Row("enrol", OPERATORS, enrol.enrol, "Make the terminal's TLS key and request its certificate."),
-    Row("config", OPERATORS, config_bundle.app),  # with the commands of cli/config.py
-    Row("keys", OPERATORS, keys.app),
-    Row("reference", OPERATORS, reference.app),
-    Row("liveness", OPERATORS, liveness.app),
-    Row("status", ENGINEERS, status.status, "Show the status of the running agent on one screen."),
-    Row("doctor", ENGINEERS, doctor.doctor, "Find the faults of this terminal, and a fix for each."),
-    Row("why", ENGINEERS, trace.why, "Show the reason for the last result, frame by frame."),
-    Row("camera", ENGINEERS, camera.app),
-    Row("trace", ENGINEERS, trace.app),
-    Row("metrics", ENGINEERS, status.metrics, "Print the running agent's metrics as Prometheus text."),
-    Row("page", ENGINEERS, status.page, "Print a one-time link to the diagnostics page with the live view."),
-    Row(
-        "privacy-audit",
-        ENGINEERS,
-        privacy_audit.privacy_audit,
-        "List all stored data: purpose, person, age, protection.",
-    ),
-    Row("bundle", ENGINEERS, bundle.bundle, "Write one file for support, without secrets and faces."),
-    Row("diag", ENGINEERS, doctor.remote),
-    Row("till", DEVELOPERS, till.app),
-    Row("compare", DEVELOPERS, compare.app),
-)
-# the end of a command's help; another command's docstring holds its example
-EXAMPLES = {
-    "init": "facepay init --site shop-1 --broker mqtts://broker.shop:8883",
-    "enrol": "facepay enrol --url https://fleet.example/enrol --token-file token",
-    "config": "facepay config check --config /etc/facepay-agent/agent.toml",
-    "keys": "facepay keys trust till-1 till-1.pem",
-    "reference": "facepay reference check enrolled.jpg",
-    "liveness": "facepay liveness import 2.7_80x80_MiniFASNetV2.pth",
-    "status": "facepay status --config agent.toml --watch",
-    "doctor": "facepay doctor --config agent.toml --only net.tls,api.auth",
-    "why": "facepay why --config agent.toml --plot why.svg",
-    "camera": "facepay camera shot picture.jpg",
-    "trace": "facepay trace show --request r-17",
-    "metrics": "facepay metrics --config agent.toml",
-    "page": "facepay page --config agent.toml",
-    "privacy-audit": "facepay privacy-audit --config agent.toml",
-    "bundle": "facepay bundle --output for-support.tar.gz    With sudo, the file contains more.",
-    "diag": "facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem",
-    "till": "facepay till ask enrolled.jpg --site demo --terminal terminal-1",
-    "compare": "facepay compare A.jpg B.jpg",
-}
-
-app = typer.Typer(
-    name="facepay",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",  # with "rich", help loses every text in [brackets]
-    help="Check whether the person in front of this terminal is the holder of the enrolled photo.",
-    epilog="Example:  facepay demo    All options of a command: facepay COMMAND --help",
-)
-for row in COMMANDS:
-    epilog = f"Example:  {EXAMPLES[row.name]}" if row.name in EXAMPLES else None
-    if isinstance(row.run, typer.Typer):
-        app.add_typer(row.run, name=row.name, rich_help_panel=row.panel, epilog=epilog)
-    else:
-        app.command(row.name, rich_help_panel=row.panel, short_help=row.line, epilog=epilog)(row.run)
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        from agent import __version__
-
-        print(f"facepay-agent {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
-    """Options of facepay itself."""
-
-
-def only(name: str) -> typer.Typer:
-    """The command line with this command or group alone; the whole command line for an unknown name.
-
-    Typer reads the signatures of all registered commands: 25 ms of the agent's start.
-    """
-    one = copy.copy(app)
-    one.registered_commands = [each for each in app.registered_commands if each.name == name]
-    one.registered_groups = [each for each in app.registered_groups if each.name == name]
-    return one if one.registered_commands or one.registered_groups else app
 
 
 def main() -> None:
@@ -169,7 +37,7 @@ def _run() -> int:
     """Run the command of ``sys.argv``; return the exit code."""
     try:
         try:
-            only(sys.argv[1] if len(sys.argv) > 1 else "")()
+            application(sys.argv[1] if len(sys.argv) > 1 else "")()
         except SystemExit as ended:  # the normal end of a Typer command; 130 after Ctrl-C
             with contextlib.suppress(AttributeError, BrokenPipeError):  # a closed stdout is None
                 sys.stdout.flush()  # Python 3.11.2 writes a short output only here

@@ -151,10 +151,7 @@ def _bmp(data: bytes | bytearray) -> Image:
 def _jpeg(data: bytes | bytearray) -> Image:
     """Walk the segments to the last marker. Every step moves forward, so the walk ends."""
     at, scans, frame, interval, restarts, selected = 2, 0, None, 0, 0, 0
-    while True:
-        found = _marker(data, at)
-        if found is None:
-            break
+    while (found := _marker(data, at)) is not None:
         marker, at = found
         if marker == _EOI:
             break

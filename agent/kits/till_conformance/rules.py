@@ -1,7 +1,4 @@
-"""The scenarios of the conformance kit, and the rules that a till broke in a scenario (pure functions).
-
-Input: the messages observed on the broker. Rule names and texts are those of the contract (``x-duty``).
-"""
+"""The scenarios of the conformance kit, and the rules that a till broke. Pure; names are of ``x-duty``."""
 
 from __future__ import annotations
 
