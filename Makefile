@@ -9,8 +9,8 @@ TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 3 )))
 unexport PYTHONDONTWRITEBYTECODE
 # without broker, process or camera: seconds
 PURE := tests/core tests/contract tests/docs tests/vision $(wildcard tests/test_*.py)
-# set COVERAGE_FLOOR to the figure of the next `make coverage` on an idle machine
-COVERAGE_FLOOR := 80
+# measured: 94.13 % of lines and branches; a command that ends by os._exit is not counted
+COVERAGE_FLOOR := 94
 COVERAGE_FLOOR_CORE := 100
 # the files with long tests, the longest first: no worker waits for one of them at the end
 LONG_FIRST := tests/faults tests/tills tests/systemd tests/chaos
@@ -44,8 +44,9 @@ test-full: test test-long ## test, and the long tests: package in a minimal Debi
 test-long: $(STAMP)-dev mosquitto picamera2 debootstrap faketime promtool haproxy chromium valgrind
 	@$(BIN)/pytest -m long $(PATIENT) -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(LONG)
 
+# One worker per core: measured code needs more time, and a terminal under test has its own deadlines.
 coverage: $(STAMP)-dev mosquitto picamera2 ## measure line and branch coverage; fails below the floor
-	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist worksteal --cov --cov-report=
+	@$(BIN)/pytest -m "not long" -n auto --dist worksteal --cov --cov-report=
 	@$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR)
 	@$(BIN)/coverage report --include='agent/core/*' --fail-under=$(COVERAGE_FLOOR_CORE)
 

@@ -132,11 +132,6 @@ class PageConfig(Section):
             raise ValueError("preview on the lan needs cert_file and key_file: pictures need encryption")
         return self
 
-    @property
-    def is_unencrypted_lan(self) -> bool:
-        """Token and status are sent unencrypted over the network."""
-        return self.listen == "lan" and self.cert_file is None
-
 
 class LogConfig(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
