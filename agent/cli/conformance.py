@@ -16,6 +16,7 @@ from agent.cli.config import load_config
 from agent.cli.options import AsJson, ConfigFile, File, file
 from agent.cli.waiting import Spinner
 from agent.errors import ConfigError
+from agent.texts import Text
 
 if TYPE_CHECKING:
     from agent.config import CompareConfig
@@ -106,7 +107,7 @@ def _account(section: CompareConfig) -> Account:
 
     has_ids = section.secret_id and (section.appid or section.provider == "compareface_2020")
     if not has_ids or section.secret_key_file is None:
-        raise ConfigError("an account is needed for this endpoint", code="account_missing")
+        raise ConfigError(Text("detail.account_needed"), code="account_missing")
     key = secret.from_file(section.secret_key_file)()
     return Account(section.appid, section.secret_id, key, section.bucket)
 

@@ -22,12 +22,14 @@ from agent.config.vision import (
     VisionConfig,
 )
 from agent.core.hosts import is_address
+from agent.errors import WrongValueError
+from agent.texts import Text
 
 
 def _host(text: str) -> str:
     """Only a host name or an IP address: a resolver would search for a url or brackets without success."""
     if not is_address(text) and (not text or re.search(r"[\s/@\[\]]|:\d+\Z|\A[a-z]+:", text, re.I)):
-        raise ValueError("the host name or IP address alone, without scheme, brackets, port or user")
+        raise WrongValueError(Text("detail.host_alone"))
     return text
 
 
@@ -125,11 +127,11 @@ class PageConfig(Section):
     @model_validator(mode="after")
     def _lan_requires_token_and_tls(self) -> Self:
         if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file belong together")
+            raise WrongValueError(Text("detail.pair_belongs"))
         if self.listen == "lan" and self.token_file is None:
-            raise ValueError("listen = 'lan' needs token_file: every machine of the network can connect")
+            raise WrongValueError(Text("detail.lan_needs_token"))
         if self.listen == "lan" and self.preview and self.cert_file is None:
-            raise ValueError("preview on the lan needs cert_file and key_file: pictures need encryption")
+            raise WrongValueError(Text("detail.lan_preview_needs_tls"))
         return self
 
 

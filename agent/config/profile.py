@@ -71,14 +71,14 @@ def check_profile(config: Config) -> None:
     known = (*present, UNSIGNED)
     for name in config.accepted_risks:
         if name not in known:
-            raise ConfigError(f"accepted_risks: there is no risk {name!r}; one of {', '.join(known)}")
+            raise ConfigError(Text("detail.no_risk", name=name, known=", ".join(known)))
     if config.profile == "demo":
         if not is_loopback(config.mqtt.host):
-            raise ConfigError(f"mqtt.host: profile demo is for loopback only, not {config.mqtt.host}")
+            raise ConfigError(Text("detail.demo_loopback", host=config.mqtt.host))
         if config.page.listen == "lan":
-            raise ConfigError("page.listen: profile demo is for loopback only, not lan")
+            raise ConfigError(Text("detail.demo_page_loopback"))
         return
     refused = [name for name, holds in present.items() if holds and name not in config.accepted_risks]
     if refused:
-        why = f"profile: shop does not run with {', '.join(refused)}"
+        why = Text("detail.shop_refuses", names=", ".join(refused))
         raise ConfigError(why, fix=Text("fix.risks_not_accepted"))

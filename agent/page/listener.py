@@ -16,7 +16,7 @@ import time
 from starlette.types import ASGIApp
 
 from agent.core.rate import Senders, TokenBucket
-from agent.errors import ConfigError
+from agent.errors import ConfigError, reason_of
 from agent.http_listener import HttpListener, ListenerLimits, bind
 from agent.texts import Text, every_line
 
@@ -62,7 +62,7 @@ class Listener(HttpListener):
             self.listen(listener)
         except OSError as error:
             await self.close()
-            why = f"page.port: {host}:{port} cannot be listened on: {error.strerror}"
+            why = Text("detail.page_not_listening", host=host, port=port, reason=reason_of(error))
             raise ConfigError(why, code="page_unavailable", fix=Text("page.port_in_use")) from error
 
     def refusal_for(self, peer: str) -> bytes | None:

@@ -33,6 +33,7 @@ from agent.page.session_file import SessionFile, read_boot_id
 from agent.root.doctor import world_of
 from agent.root.handle import AgentHandle
 from agent.root.wiring import policy_limits
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class PageOpener:
             self._issuer.new_link = await open_page(*self._parts)
         except AgentError as error:
             log.error("page_failed", extra=facts(code=error.code, why=error, fix=str(error.fix)))
-            self._conditions.raise_(PAGE_UNAVAILABLE, str(error))
+            self._conditions.raise_(PAGE_UNAVAILABLE, error.detail)
             return False
         self._conditions.clear(PAGE_UNAVAILABLE)
         return True
@@ -103,7 +104,7 @@ def entrance_of(config: PageConfig, port: int) -> str:
 async def _make_sessions(config: PageConfig, directory: Path) -> SessionStore:
     """``directory``: of the state. Raises ``ConfigError``."""
     if config.token_file is None and config.listen == "lan":
-        raise ConfigError("page.listen: lan needs token_file", code="page_unavailable")
+        raise ConfigError(Text("detail.page_lan_token"), code="page_unavailable")
     token = None if config.token_file is None else await asyncio.to_thread(read_token, config.token_file)
     file = SessionFile(directory, read_boot_id())
     secure = config.cert_file is not None

@@ -27,6 +27,7 @@ from agent.core.model import Analysis, Crop, Detection, Frame, Quality, Shot
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.errors import ImageError
+from agent.texts import Text
 from agent.vision.crop import crop_face
 from agent.vision.detection_schedule import DetectionSchedule
 from agent.vision.detector import Detector
@@ -122,7 +123,7 @@ class LocalFaceAnalyzer:
         """
         pixels = shot.frame.pixels
         if not isinstance(pixels, np.ndarray):
-            raise ImageError("the frame of the shot has no pixels")
+            raise ImageError(Text("detail.shot_without_pixels"))
         check_shot(shot, pixels, self._identity, self._liveness_models)
         return crop_face(
             pixels,
