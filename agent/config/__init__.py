@@ -22,6 +22,7 @@ from agent.config.vision import (
     VisionConfig,
 )
 from agent.core.hosts import is_address
+from agent.texts import SOURCE, locales
 
 
 def _host(text: str) -> str:
@@ -29,6 +30,12 @@ def _host(text: str) -> str:
     if not is_address(text) and (not text or re.search(r"[\s/@\[\]]|:\d+\Z|\A[a-z]+:", text, re.I)):
         raise ValueError("the host name or IP address alone, without scheme, brackets, port or user")
     return text
+
+
+def _installed(locale: str) -> str:
+    if locale not in locales():
+        raise ValueError(f"one of: {', '.join(locales())}")
+    return locale
 
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -138,6 +145,16 @@ class PageConfig(Section):
         return self.listen == "lan" and self.cert_file is None
 
 
+class DisplayConfig(Section):
+    """The screen for the payer, off by default. There is no other listener than the loopback."""
+
+    listen: Literal["off", "loopback"] = "off"
+    port: Port = 8_091
+    shop_name: Annotated[str, StringConstraints(max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    locale: Annotated[str, AfterValidator(_installed)] = SOURCE  # idle, and for a request without a locale
+    sound: bool = False
+
+
 class LogConfig(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     json_lines: bool = False
@@ -162,4 +179,5 @@ class Config(Section):
     storage: StorageConfig = StorageConfig()
     trace: TraceConfig = TraceConfig()
     page: PageConfig = PageConfig()
+    display: DisplayConfig = DisplayConfig()
     log: LogConfig = LogConfig()
