@@ -80,9 +80,10 @@ DOC_PAGES := tests.contract.golden tests.contract.sides tests.contract.render te
 docs: $(STAMP)-dev ## write the generated pages of docs/
 	@set -e; for page in $(DOC_PAGES); do echo "$$page" >&2; $(BIN)/python -m $$page; done
 
-docs-pictures: $(STAMP)-dev mosquitto chromium ## make the pictures of docs/: command line and page
+docs-pictures: $(STAMP)-dev mosquitto chromium ## make the pictures of docs/: command line, page and payer's screen
 	@$(BIN)/python -m tests.docs.screens
 	@$(BIN)/python -m tests.browser.pictures
+	@$(BIN)/python -m tests.browser.payer_pictures
 
 lock: $(STAMP)-dev ## resolve the dependencies of pyproject.toml: packaging/lock/*.txt
 	@$(BIN)/python packaging/lock.py

@@ -50,15 +50,16 @@ class DisplayOptions:
 def screen_facts(screen: Screen, options: DisplayOptions, now_ms: int) -> dict[str, Any]:
     """The screen as plain values for JSON.
 
-    ``kind``: ``idle``, ``guide`` or ``end``. ``symbol``: a code of a hint or an ending. ``words``: beside the
-    symbol, always set; one or two lines. ``left_ms`` and ``total_ms``: of the verification.
+    ``kind``: ``idle``, ``guide`` or ``end``. ``title``: the name of the shop. ``symbol``: a code of a hint or
+    an ending. ``words``: beside the symbol, always set; one or two lines. ``left_ms`` and ``total_ms``: of
+    the verification.
     """
     locale, more = options.locale, dict[str, Any]()
     if not isinstance(screen, Idle) and screen.locale is not None:
         locale = best(screen.locale)
     match screen:
         case Idle():
-            words, more = Text("display.privacy"), {"kind": "idle", "title": options.shop_name}
+            words, more = Text("display.privacy"), {"kind": "idle"}
         case Guiding():
             words = hint_words(screen.hint)
             more = {
@@ -72,7 +73,8 @@ def screen_facts(screen: Screen, options: DisplayOptions, now_ms: int) -> dict[s
             words, more = Text(f"display.{screen.ending}"), {"kind": "end", "symbol": screen.ending}
         case _:
             assert_never(screen)
-    return more | {"locale": locale, "words": words.write(locale), "sound": options.sound}
+    facts = {"title": options.shop_name, "locale": locale, "words": words.write(locale)}
+    return more | facts | {"sound": options.sound}
 
 
 def hint_words(hint: Guidance) -> Text:
