@@ -143,9 +143,9 @@ haproxy:
 	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends haproxy redis-server >/dev/null; fi
 
 chromium:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { [ -x /usr/bin/chromium ] && [ -e /usr/share/fonts/truetype/wqy ]; }; then \
-	  echo "installing chromium and a Chinese font from apt" >&2; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-wqy-zenhei >/dev/null; fi
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { [ -x /usr/bin/chromium ] && [ -e /usr/share/fonts/truetype/wqy ] && [ -x /usr/bin/cage ] && [ -x /usr/bin/Xwayland ]; }; then \
+	  echo "installing chromium, a kiosk compositor and a Chinese font from apt" >&2; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-wqy-zenhei cage xwayland >/dev/null; fi
 
 debootstrap:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
