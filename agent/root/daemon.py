@@ -83,7 +83,7 @@ async def serve(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(background.close)  # also the tasks that a message adds during the stop
         handle = await _start_parts(config, clock, changed.set, overrides, stack)
-        await _open_status(stack, handle, clock)
+        await _open_status(stack, handle, clock, dict if display is None else display.facts)
         if display is not None:
             await display.open(stack, handle)
         name = f"{config.site}/{config.terminal}"
@@ -147,13 +147,18 @@ async def run_until_signal(config: Config, path: Path | None = None) -> None:
         raise (error if path is None else located(error, path)) from error
 
 
-async def _open_status(stack: AsyncExitStack, handle: AgentHandle, clock: BootClock) -> None:
-    """Open the local socket of `facepay status`, `doctor` and `camera`, and the page if it is configured."""
+async def _open_status(
+    stack: AsyncExitStack, handle: AgentHandle, clock: BootClock, more: Callable[[], dict[str, Any]]
+) -> None:
+    """Open the local socket of `facepay status`, `doctor` and `camera`, and the page if it is configured.
+
+    ``more``: further facts of the status document.
+    """
     terminal, first = handle.terminal, handle.reload.config
 
     def status() -> dict[str, Any]:
         facts = document(handle.reload.config, handle.now(clock))
-        return facts | {"preview_open": handle.finder.watched, "serving": terminal.slot.is_taken}
+        return facts | {"preview_open": handle.finder.watched, "serving": terminal.slot.is_taken} | more()
 
     def check_mounting(pixels: object) -> MountingReading:
         from agent.vision import detector_check  # for the doctor only

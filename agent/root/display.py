@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from typing import Any
 
 from agent.config import Config
 from agent.core.model import CameraHealth, Frame, Request, Result
@@ -85,6 +86,10 @@ class DisplayWiring:
     def adapting(self, adapt: Callable[[Ports], Ports]) -> Callable[[Ports], Ports]:
         """``adapt``, and then the layers of the screen."""
         return lambda ports: self._watched(adapt(ports))
+
+    def facts(self) -> dict[str, Any]:
+        """For the status document."""
+        return {"display_viewers": self.display.viewers}
 
     async def open(self, stack: AsyncExitStack, handle: AgentHandle) -> None:
         """Open the page. A failure is a condition, and the opening is repeated."""
