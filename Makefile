@@ -81,9 +81,10 @@ DOC_PAGES := tests.contract.golden tests.contract.sides tests.contract.render te
 docs: $(STAMP)-dev ## write the generated pages of docs/
 	@set -e; for page in $(DOC_PAGES); do echo "$$page" >&2; $(BIN)/python -m $$page; done
 
-docs-pictures: $(STAMP)-dev mosquitto chromium ## make the pictures of docs/: command line and page
+docs-pictures: $(STAMP)-dev mosquitto chromium ## make the pictures of docs/: command line, page and payer's screen
 	@$(BIN)/python -m tests.docs.screens
 	@$(BIN)/python -m tests.browser.pictures
+	@$(BIN)/python -m tests.browser.payer_pictures
 
 lock: $(STAMP)-dev ## resolve the dependencies of pyproject.toml: packaging/lock/*.txt
 	@$(BIN)/python packaging/lock.py
@@ -143,9 +144,9 @@ haproxy:
 	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends haproxy redis-server >/dev/null; fi
 
 chromium:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { [ -x /usr/bin/chromium ] && [ -e /usr/share/fonts/truetype/wqy ]; }; then \
-	  echo "installing chromium and a Chinese font from apt" >&2; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-wqy-zenhei >/dev/null; fi
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { [ -x /usr/bin/chromium ] && [ -e /usr/share/fonts/truetype/wqy ] && [ -x /usr/bin/cage ] && [ -x /usr/bin/Xwayland ]; }; then \
+	  echo "installing chromium, a kiosk compositor and a Chinese font from apt" >&2; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-wqy-zenhei cage xwayland >/dev/null; fi
 
 debootstrap:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \

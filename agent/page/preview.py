@@ -186,7 +186,7 @@ class Stream(Response):
         """Send pictures until the viewer disconnects or is too slow, or the session or the time ends."""
         tasks = [
             asyncio.create_task(self._send(send), name="viewer"),
-            asyncio.create_task(_gone(receive), name="viewer gone"),
+            asyncio.create_task(gone(receive), name="viewer gone"),
             asyncio.create_task(self._over.wait(), name="viewer's session"),
         ]
         try:
@@ -217,6 +217,7 @@ def _part(picture: bytes) -> bytes:
     return _BOUNDARY + length + picture + b"\r\n"
 
 
-async def _gone(receive: Receive) -> None:
+async def gone(receive: Receive) -> None:
+    """Return when the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass
