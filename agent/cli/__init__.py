@@ -26,6 +26,7 @@ from agent.cli import (
     config_bundle,
     doctor,
     enrol,
+    fleet,
     init,
     keys,
     liveness,
@@ -72,6 +73,7 @@ COMMANDS = (
         "facepay enrol --url https://fleet.example/enrol --token-file token"),
     Row("config", OPERATORS, config_bundle.app,  # with the commands of cli/config.py
         example="facepay config check --config /etc/facepay-agent/agent.toml"),
+    Row("fleet", OPERATORS, fleet.app, example="facepay fleet watch --host broker.example --ca-file ca.pem"),
     Row("keys", OPERATORS, keys.app, example="facepay keys trust till-1 till-1.pem"),
     Row("reference", OPERATORS, reference.app, example="facepay reference check enrolled.jpg"),
     Row("liveness", OPERATORS, liveness.app,

@@ -78,7 +78,7 @@ def _phases(tree: Tree) -> Iterable[Sample]:
     return [((phase,), timings[phase]) for phase in PHASES if phase in timings]
 
 
-def _outcome(reason: Reason) -> str:
+def outcome(reason: Reason) -> str:
     decisions = {Reason.SAME_PERSON: Decision.MATCH, Reason.DIFFERENT_PERSON: Decision.NO_MATCH}
     return f"{decisions.get(reason, Decision.UNDECIDED)}/{reason}"
 
@@ -93,7 +93,7 @@ METRICS: tuple[Metric, ...] = (
     _counter("facepay_frames_total", "Frames handled, by result of the analysis.",
              _by(FrameReason, "counters", "frames"), ("reason",)),
     _counter("facepay_results_total", "Verifications that ended, by decision and reason.",
-             _by((_outcome(reason) for reason in Reason), "counters", "results"), ("decision", "reason")),
+             _by((outcome(reason) for reason in Reason), "counters", "results"), ("decision", "reason")),
     _counter("facepay_refusals_total", "Refused requests, without a verification, by reason.",
              _by(Refusal, "counters", "refusals"), ("reason",)),
     Metric("histogram", "facepay_verification_seconds",
