@@ -201,3 +201,49 @@ async def _pause(stop: asyncio.Event) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(_REFRESH_S):
             await stop.wait()
+
+
+@app.command("exporter", epilog="Example:  facepay fleet exporter --host broker.example --ca-file ca.pem")
+@grouped
+def exporter(
+    at: BrokerOptions = BrokerOptions(),
+    config: Place = None,
+    client: IdentityOptions = IdentityOptions(),
+    listen: Annotated[
+        str, typer.Option(metavar="ADDRESS:PORT", help="Serve plain HTTP here; keep it off open networks.")
+    ] = "127.0.0.1:9817",
+    terminals_max: TerminalsMax = 1_000,
+    as_json: AsJson = False,
+) -> None:
+    """Serve all terminals of a broker as Prometheus text at GET /metrics, until SIGTERM. Publishes nothing.
+
+    One line on stderr reports that the exporter is ready; `--json` logs one JSON object per line. Metrics:
+    docs/reference/metrics.md.
+    """
+    from agent.health.process import loading
+
+    with loading():
+        import asyncio
+
+        from agent.event_loop import AgentEventLoop
+        from agent.fleet.exporter import FleetExporter, serve
+
+    log.setup(json_lines=as_json)
+    host, port = _address(listen)
+    broker = broker_of(at, client, config)
+    with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
+        found = FleetExporter(broker, host, port, terminals_max)
+        runner.run(serve(found, lambda line: print(line, file=sys.stderr, flush=True)))
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Host and port of ``ADDRESS:PORT``; an IPv6 address stands in brackets."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+        from agent.errors import AgentError
+        from agent.texts import Text
+
+        why = f"--listen: {text!r} is not ADDRESS:PORT"
+        raise AgentError(why, code="listen_failed", fix=Text("fix.fleet_listen"))
+    return host, int(port)

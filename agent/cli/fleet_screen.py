@@ -16,7 +16,8 @@ from agent.fleet.fleet_subscriber import FleetSubscriber
 from agent.health.conditions import CONDITIONS
 from agent.texts import Text, beside
 
-_COLUMNS = ("site", "terminal", "need", "for", "conditions", "version", "health", "outbox")
+_COLUMNS = ("terminal", "need", "for", "health", "outbox", "version", "conditions")
+_CELL_MAX = 30
 _FIXES_MAX = 3
 _OTHER_LINES = 6  # first line, head of the table, totals
 
@@ -55,21 +56,23 @@ def _first_line(subscriber: FleetSubscriber, rows: Sequence[TerminalRow], broker
 
 def _table(rows: Sequence[TerminalRow]) -> Table:
     table, now_s = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False), time.monotonic()
-    for title in _COLUMNS:
-        is_codes = title == "conditions"
-        table.add_column(title, no_wrap=True, overflow="ellipsis", ratio=1 if is_codes else None)
-    for row in rows:
-        table.add_row(*map(Line, _cells(row, now_s)), style=_style(row.need))
+    cells = [tuple(_cells(row, now_s)) for row in rows]
+    for title, *column in zip(_COLUMNS, *cells, strict=True):
+        # a narrow window shortens the codes; a long name of a hostile terminal takes no more than its place
+        width = None if title == "conditions" else min(_CELL_MAX, max(map(len, (title, *column))))
+        table.add_column(title, no_wrap=True, overflow="ellipsis", min_width=width, max_width=width)
+    for row, texts in zip(rows, cells, strict=True):
+        table.add_row(*map(Line, texts), style=_style(row.need))
     return table
 
 
 def _cells(row: TerminalRow, now_s: float) -> Iterator[str]:
-    yield from (row.site, row.terminal, row.need.value, _age(now_s - row.since_s))
-    yield " ".join(_codes(row))
-    yield "" if row.state is None else row.state.version
+    yield from (f"{row.site}/{row.terminal}", row.need.value, _age(now_s - row.since_s))
     yield "" if row.health_s is None else _age(now_s - row.health_s)
     unacknowledged = None if row.health is None else row.health.numbers.get(("till", "unacknowledged"))
     yield "" if unacknowledged is None else f"{unacknowledged:g}"
+    yield "" if row.state is None else row.state.version
+    yield " ".join(_codes(row))
 
 
 def _codes(row: TerminalRow) -> Iterator[str]:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.fleet.fleet_model import (
@@ -332,6 +332,7 @@ def hostile_messages(draw: st.DrawFn) -> tuple[str, bytes, bool, float]:
     )
 
 
+@settings(max_examples=50)
 @given(st.lists(hostile_messages(), max_size=60))
 def test_any_messages_give_bounded_rows_in_order(messages: list[tuple[str, bytes, bool, float]]) -> None:
     now_s = 0.0
