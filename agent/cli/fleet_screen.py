@@ -48,7 +48,7 @@ def _first_line(subscriber: FleetSubscriber, rows: Sequence[TerminalRow], broker
         f"  {len(rows)} terminals" + "".join(f"  {need.value} {needs[need]}" for need in Need if needs[need])
     )
     for reason, count in sorted(subscriber.fleet.left_out.items()):
-        line.append(f"  left out: {reason.value} {count}", "yellow")
+        line.append(f"  left out: {reason.value} {count}, e.g. {subscriber.fleet.example}", "yellow")
     if subscriber.link.dropped:
         line.append(f"  dropped messages {subscriber.link.dropped}", "yellow")
     return line

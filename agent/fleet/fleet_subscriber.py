@@ -97,6 +97,7 @@ def fleet_document(subscriber: FleetSubscriber, rows: Sequence[TerminalRow]) -> 
         "terminals_total": len(rows),
         "needs": {need.value: needs[need] for need in Need},
         "left_out": {each.value: subscriber.fleet.left_out[each] for each in LeftOut},
+        "left_out_example": subscriber.fleet.example,
         "dropped": subscriber.link.dropped,
         "terminals": [row_facts(row) | _ages(row, now_s) for row in rows],
     }

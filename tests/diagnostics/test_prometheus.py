@@ -158,3 +158,11 @@ def test_the_jobs_of_the_rules_are_the_jobs_of_the_scrape_config() -> None:
 def test_promtool_accepts_the_rules_and_their_alerts(words: tuple[str | Path, ...]) -> None:
     done = subprocess.run([str(PROMTOOL), *map(str, words)], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("amtool") is None, reason="amtool is not installed: make promtool, as root")
+def test_amtool_accepts_the_config_of_alertmanager() -> None:
+    command = ["amtool", "check-config", str(ROOT / "config" / "alertmanager" / "facepay.yml")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -18,14 +18,17 @@ from agent.mqtt.paho_client import Message
 from tests.brokers import BUSY_S, Mosquitto
 from tests.fleet.fleet_messages import health_of, state_of
 
-EXPORTER = (sys.executable, "-m", "agent.cli", "fleet", "exporter", "--listen", "127.0.0.1:0")
-
 
 @contextmanager
-def exporter(broker_port: int, *words: str) -> Iterator[str]:
-    """The url of the metrics of a running exporter; its exit code is checked at the end."""
+def exporter(broker_port: int, *words: str, listen: int = 0, code: str = "") -> Iterator[str]:
+    """The url of the metrics of a running exporter; its exit code is checked at the end.
+
+    ``listen``: port of the metrics. ``code``: Python that runs before the command.
+    """
+    program = f"{code}\nimport sys\nfrom agent.cli import main\nsys.argv[0] = 'facepay'\nmain()"
+    options = ["--listen", f"127.0.0.1:{listen}", "--port", str(broker_port), *words]
     process = subprocess.Popen(
-        [*EXPORTER, "--port", str(broker_port), *words], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program, "fleet", "exporter", *options], stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
     reader: threading.Thread | None = None
@@ -41,11 +44,11 @@ def exporter(broker_port: int, *words: str) -> Iterator[str]:
         yield url
     finally:
         process.terminate()
-        code = process.wait(BUSY_S)
+        ended = process.wait(BUSY_S)
         if reader is not None:
             reader.join()
         process.stderr.close()
-    assert code == 0
+    assert ended == 0
 
 
 async def scraped(http: httpx.AsyncClient, url: str) -> str:
@@ -86,26 +89,33 @@ class SimulatedFleet:
     def __init__(self, client: LoadConnection, size: int, period_s: float = 60.0) -> None:
         self.names = [f"terminal-{number}" for number in range(size)]
         self.silent = set[str]()
+        self.facts = dict[str, dict[str, object]]()  # of the health of single terminals
         self._client, self._period_s = client, period_s
         self._uptime_s = 0.0
 
     def site(self, name: str) -> str:
         return f"shop-{int(name.rpartition('-')[2]) // 10}"
 
+    def publish(self, topic: str, payload: bytes, *, retained: bool = True) -> None:
+        self._client.publish(Message(topic, payload, retained=retained))
+
     def state(self, name: str, status: str = "online", **fields: object) -> None:
-        topic, payload = state_of(name, status, self.site(name), **fields)
-        self._client.publish(Message(topic, payload, retained=True))
+        self.publish(*state_of(name, status, self.site(name), **fields))
 
     def health(self, name: str, **fields: object) -> None:
-        facts = {"uptime_s": int(self._uptime_s)} | fields
+        facts = {"uptime_s": int(self._uptime_s)} | self.facts.get(name, {}) | fields
         self._client.publish(Message(*health_of(name, self.site(name), **facts)), qos=0)
 
-    async def run(self) -> None:
-        """Publish health until cancelled."""
+    async def states(self) -> None:
+        """Publish the state of each terminal."""
         for place, name in enumerate(self.names):
             self.state(name)
             if place % 100 == 0:
                 await asyncio.sleep(0.01)
+
+    async def run(self) -> None:
+        """Publish states, then health until cancelled."""
+        await self.states()
         while True:
             for name in self.names:
                 if name not in self.silent:

@@ -62,6 +62,7 @@ def test_one_document_lists_the_urgent_terminals_first(broker: Mosquitto) -> Non
         state_of("failed", "degraded", conditions=[ERROR, "unknown_code"], version="0.2.0+deb12"),
         state_of("gone", "offline"),
         (state_of("nonsense")[0], b"nonsense"),
+        ("facepay/v1/shop 1/a/state", b"{}"),
     )
     done = watch_once(broker, "--json")
     assert done.returncode == 2, done.stderr
@@ -70,6 +71,8 @@ def test_one_document_lists_the_urgent_terminals_first(broker: Mosquitto) -> Non
     needs = [Need.OFFLINE, Need.FAULT, Need.MESSAGE_DAMAGED, Need.WARNING, Need.NOTHING]
     assert [row["need"] for row in found["terminals"]] == needs
     assert {need: count for need, count in found["needs"].items() if count} == dict.fromkeys(needs, 1)
+    assert found["left_out"] == {"topic_invalid": 1, "too_many_terminals": 0}
+    assert found["left_out_example"] == "facepay/v1/shop 1/a/state"
     failed = found["terminals"][1]
     assert (failed["site"], failed["terminal"], failed["status"]) == ("shop-1", "failed", "degraded")
     assert (failed["conditions"], failed["conditions_left_out"]) == ([ERROR], 1)
