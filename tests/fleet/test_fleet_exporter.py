@@ -58,7 +58,7 @@ async def test_exporter_starts_without_a_broker() -> None:
     assert number(text, CONNECTED) == number(text, "facepay_fleet_terminals") == 0
 
 
-@pytest.mark.parametrize("address", ["9817", "127.0.0.1", "127.0.0.1:70000", "203.0.113.1:9817"])
+@pytest.mark.parametrize("address", ["9817", "127.0.0.1:70000", "203.0.113.1:9817"])
 def test_unusable_address_is_an_error_with_a_fix(address: str) -> None:
     done = facepay("fleet", "exporter", "--listen", address)
     assert done.returncode != 0 and done.stderr.startswith("listen_failed: "), done.stderr
@@ -76,13 +76,13 @@ async def test_hostile_terminal_changes_its_own_series_only(broker: Mosquitto) -
             topic = state_of("bad")[0]
             client.publish(Message(topic, b"nonsense", retained=True))
             await scraped_with(http, url, 'terminal="bad",need="message_damaged"')
-            for turn in range(600):
+            for turn in range(150):
                 codes = [f"code_{secrets.token_hex(4)}" for _ in range(1_000)]
                 versions = f"{turn % 900}.{turn % 7}.0"
                 _, forged = state_of("bad", "degraded", conditions=codes, version=versions, profile=versions)
                 choices = (forged, json.dumps({"x": "y" * 100_000}).encode(), secrets.token_bytes(50))
                 client.publish(Message(topic, choices[turn % 3], retained=True))
-                client.publish(Message(f"facepay/v1/shop-1/new-{turn}/state", forged, retained=turn < 50))
+                client.publish(Message(f"facepay/v1/shop-1/new-{turn}/state", forged, retained=turn < 20))
                 client.publish(Message("facepay/v1/" + "x" * 50_000 + f"/{turn}/state", b"{}"), qos=0)
                 client.publish(Message(health_of("bad")[0], health_of("good-1")[1], retained=True))
                 if turn % 50 == 0:

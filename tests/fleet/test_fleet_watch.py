@@ -159,6 +159,25 @@ async def test_changes_are_one_line_each(broker: Mosquitto) -> None:
             assert await process.wait() == 0
 
 
+async def test_output_to_a_file_is_one_line_of_text_for_each_change(broker: Mosquitto) -> None:
+    async with publisher(broker) as client:
+        client.publish(Message(*state_of("a", "degraded", conditions=[ERROR]), retained=True))
+        process = await asyncio.create_subprocess_exec(
+            *WATCH, "--port", str(broker.port), stdout=subprocess.PIPE
+        )
+        assert process.stdout is not None
+        async with asyncio.timeout(BUSY_S):
+            line = (await process.stdout.readline()).decode()
+            broker.stop()
+            lost = (await process.stdout.readline()).decode()
+        process.send_signal(signal.SIGTERM)
+        await process.wait()
+    wanted = (
+        f"site=shop-1 terminal=a need=fault status=degraded conditions={ERROR} version=0.2.0 profile=shop\n"
+    )
+    assert (line, lost) == (wanted, "connected=false\n")
+
+
 def test_live_screen_appears_and_is_restored_at_the_end(broker: Mosquitto) -> None:
     publish(broker, state_of("gone", "offline"), *(state_of(f"t-{number}") for number in range(60)))
     main, terminal = pty.openpty()
