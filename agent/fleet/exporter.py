@@ -16,7 +16,7 @@ from typing import Any
 from agent.config import MqttConfig
 from agent.core.hosts import in_url
 from agent.errors import AgentError
-from agent.fleet.fleet_metrics import FleetExposition, FleetTotals
+from agent.fleet.fleet_exposition import FleetExposition, FleetTotals
 from agent.fleet.fleet_subscriber import FleetSubscriber
 from agent.health.exposition import MEDIA_TYPE
 from agent.health.notify import notify

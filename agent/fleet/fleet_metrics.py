@@ -1,4 +1,4 @@
-"""The rows of a fleet as Prometheus metrics. Declared data; docs/reference/metrics.md is generated from it.
+"""The metrics of one terminal of a fleet. Declared data; docs/reference/metrics.md is generated from it.
 
 The number of time series is bounded. Labels are site and terminal, which are ids of at most ``terminals_max``
 terminals, and codes of closed lists. A text of a terminal is never a label: a version is a number, and an
@@ -7,35 +7,20 @@ unknown code is counted. One terminal has at most ``SERIES_MAX`` series.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from agent.core.reasons import Decision
-from agent.fleet.fleet_model import LeftOut, TerminalRow
+from agent.fleet.fleet_model import TerminalRow
 from agent.fleet.terminal_reports import CONDITIONS_MAX, NUMBERS, OUTCOMES, version_number
 from agent.health.conditions import CONDITIONS
-from agent.health.exposition import Metric, Sample, exposition, head_lines, sample_lines
+from agent.health.exposition import Metric, Sample
 
 Read = Callable[[TerminalRow], Iterable[Sample]]
 
 _gauge, _counter = partial(Metric, "gauge"), partial(Metric, "counter")
 _MEDIANS = ("api", "total")
 SERIES_MAX = len(NUMBERS) + len(OUTCOMES) + len(Decision) + CONDITIONS_MAX + 10
-
-
-@dataclass(frozen=True, slots=True)
-class FleetTotals:
-    """The numbers of the monitor itself. ``process``: of ``health.process.process_facts``."""
-
-    connected: bool
-    terminals: int
-    terminals_max: int
-    messages: int
-    left_out: Mapping[LeftOut, int]
-    dropped: int
-    subscriptions: int
-    process: Mapping[str, float]
 
 
 def _need(row: TerminalRow) -> Iterable[Sample]:
@@ -110,118 +95,117 @@ def _medians(row: TerminalRow) -> Iterable[Sample]:
 
 TERMINAL_LABELS = ("site", "terminal")
 TERMINAL_METRICS: tuple[Metric[TerminalRow], ...] = (
-    _gauge("facepay_fleet_terminal_need",
-           "Always 1; the label is the most urgent reason why the terminal needs a person, or `nothing`.",
-           _need, ("need",)),
-    _gauge("facepay_fleet_terminal_status",
-           "Always 1; the label is the status of the retained state. Absent: no usable state.",
-           _status, ("status",)),
-    _gauge("facepay_fleet_terminal_condition", "1 while this condition is in the state, otherwise absent.",
-           _conditions, ("code", "severity")),
-    _gauge("facepay_fleet_terminal_conditions_left_out",
-           "Codes in the state that are unknown, repeated, or more than 16.", _left_out),
-    _gauge("facepay_fleet_terminal_problem",
-           "1 while the newest state or health cannot be used, by reason, otherwise absent.",
-           _problems, ("problem",)),
-    _gauge("facepay_fleet_terminal_profile", "Always 1; the label is the profile of the config.",
-           _profile, ("profile",)),
+    _gauge(
+        "facepay_fleet_terminal_need",
+        "Always 1; the label is the most urgent reason why the terminal needs a person, or `nothing`.",
+        _need,
+        ("need",),
+    ),
+    _gauge(
+        "facepay_fleet_terminal_status",
+        "Always 1; the label is the status of the retained state. Absent: no usable state.",
+        _status,
+        ("status",),
+    ),
+    _gauge(
+        "facepay_fleet_terminal_condition",
+        "1 while this condition is in the state, otherwise absent.",
+        _conditions,
+        ("code", "severity"),
+    ),
+    _gauge(
+        "facepay_fleet_terminal_conditions_left_out",
+        "Codes in the state that are unknown, repeated, or more than 16.",
+        _left_out,
+    ),
+    _gauge(
+        "facepay_fleet_terminal_problem",
+        "1 while the newest state or health cannot be used, by reason, otherwise absent.",
+        _problems,
+        ("problem",),
+    ),
+    _gauge(
+        "facepay_fleet_terminal_profile",
+        "Always 1; the label is the profile of the config.",
+        _profile,
+        ("profile",),
+    ),
     _gauge("facepay_fleet_terminal_version", "Version as a number: 1.2.3 is 1002003.", _version),
     _gauge("facepay_fleet_terminal_accepted_risks", "Number of accepted risks.", _risks),
     _gauge("facepay_fleet_terminal_uptime_seconds", "Since the agent started.", _number("uptime_s")),
-    _counter("facepay_fleet_terminal_results_total", "Verifications that ended, by decision.",
-             _results, ("decision",)),
-    _counter("facepay_fleet_terminal_undecided_total",
-             "Undecided verifications by reason. A reason that never occurred is absent.",
-             _reasons, ("reason",)),
+    _counter(
+        "facepay_fleet_terminal_results_total",
+        "Verifications that ended, by decision.",
+        _results,
+        ("decision",),
+    ),
+    _counter(
+        "facepay_fleet_terminal_undecided_total",
+        "Undecided verifications by reason. A reason that never occurred is absent.",
+        _reasons,
+        ("reason",),
+    ),
     _counter("facepay_fleet_terminal_refusals_total", "Refused requests.", _refusals),
     _counter("facepay_fleet_terminal_api_calls_total", "Paid calls of the compare API.", _number("calls")),
-    _counter("facepay_fleet_terminal_api_sent_bytes_total", "Bytes of encoded faces sent to the compare API.",
-             _number("bytes_sent")),
-    _gauge("facepay_fleet_terminal_median_seconds", "Median of the last 50 verifications, by phase.",
-           _medians, ("phase",)),
-    _gauge("facepay_fleet_terminal_outbox_results", "Results that no till has acknowledged yet.",
-           _number("till", "unacknowledged")),
-    _counter("facepay_fleet_terminal_outbox_expired_total",
-             "Results that expired before a till acknowledged them.",
-             _number("till", "expired_unacknowledged")),
-    _counter("facepay_fleet_terminal_outbox_withheld_total", "Matches that were too late to be sent.",
-             _number("till", "withheld")),
-    _counter("facepay_fleet_terminal_inbound_dropped_total",
-             "Messages of tills dropped by a rate limit or a full queue.",
-             _number("till", "inbound_dropped")),
-    _gauge("facepay_fleet_terminal_camera_frames_per_second", "Rate of the camera.",
-           _number("camera", "fps")),
-    _gauge("facepay_fleet_terminal_camera_frame_age_seconds", "Age of the newest frame.",
-           _number("camera", "frame_age_ms", scale=1e-3)),
-    _gauge("facepay_fleet_terminal_camera_mean_luma", "Brightness of the newest frame, 0 to 255.",
-           _number("camera", "mean_luma")),
-    _gauge("facepay_fleet_terminal_memory_bytes", "Memory in use (RSS) by the agent.",
-           _number("process", "rss_bytes")),
-    _counter("facepay_fleet_terminal_cpu_seconds_total", "Processor time of the agent, user and system.",
-             _number("process", "cpu_s")),
-)  # fmt: skip
+    _counter(
+        "facepay_fleet_terminal_api_sent_bytes_total",
+        "Bytes of encoded faces sent to the compare API.",
+        _number("bytes_sent"),
+    ),
+    _gauge(
+        "facepay_fleet_terminal_median_seconds",
+        "Median of the last 50 verifications, by phase.",
+        _medians,
+        ("phase",),
+    ),
+    _gauge(
+        "facepay_fleet_terminal_outbox_results",
+        "Results that no till has acknowledged yet.",
+        _number("till", "unacknowledged"),
+    ),
+    _counter(
+        "facepay_fleet_terminal_outbox_expired_total",
+        "Results that expired before a till acknowledged them.",
+        _number("till", "expired_unacknowledged"),
+    ),
+    _counter(
+        "facepay_fleet_terminal_outbox_withheld_total",
+        "Matches that were too late to be sent.",
+        _number("till", "withheld"),
+    ),
+    _counter(
+        "facepay_fleet_terminal_inbound_dropped_total",
+        "Messages of tills dropped by a rate limit or a full queue.",
+        _number("till", "inbound_dropped"),
+    ),
+    _gauge(
+        "facepay_fleet_terminal_camera_frames_per_second", "Rate of the camera.", _number("camera", "fps")
+    ),
+    _gauge(
+        "facepay_fleet_terminal_camera_frame_age_seconds",
+        "Age of the newest frame.",
+        _number("camera", "frame_age_ms", scale=1e-3),
+    ),
+    _gauge(
+        "facepay_fleet_terminal_camera_mean_luma",
+        "Brightness of the newest frame, 0 to 255.",
+        _number("camera", "mean_luma"),
+    ),
+    _gauge(
+        "facepay_fleet_terminal_memory_bytes",
+        "Memory in use (RSS) by the agent.",
+        _number("process", "rss_bytes"),
+    ),
+    _counter(
+        "facepay_fleet_terminal_cpu_seconds_total",
+        "Processor time of the agent, user and system.",
+        _number("process", "cpu_s"),
+    ),
+)
 # changes with time: not stored between two expositions
 HEALTH_AGE: Metric[tuple[TerminalRow, float]] = Metric(
     "gauge",
     "facepay_fleet_terminal_health_age_seconds",
     "Since the newest health arrived; absent before the first one.",
     lambda found: [] if found[0].health_s is None else [((), round(found[1] - found[0].health_s, 1))],
-)  # fmt: skip
-
-
-def _total(read: Callable[[FleetTotals], float]) -> Callable[[FleetTotals], Iterable[Sample]]:
-    return lambda totals: [((), read(totals))]
-
-
-MONITOR_METRICS: tuple[Metric[FleetTotals], ...] = (
-    _gauge("facepay_fleet_broker_connected",
-           "1 while the broker is connected. At 0 every series of a terminal is old.",
-           _total(lambda totals: totals.connected)),
-    _gauge("facepay_fleet_terminals", "Terminals with a row.", _total(lambda totals: totals.terminals)),
-    _gauge("facepay_fleet_terminals_max", "The limit of --terminals-max.",
-           _total(lambda totals: totals.terminals_max)),
-    _counter("facepay_fleet_messages_total", "Messages received.", _total(lambda totals: totals.messages)),
-    _counter("facepay_fleet_messages_left_out_total", "Messages that belong to no row, by reason.",
-             lambda totals: [((each.value,), totals.left_out.get(each, 0)) for each in LeftOut], ("reason",)),
-    _counter("facepay_fleet_messages_dropped_total", "Messages without a free place in the queue.",
-             _total(lambda totals: totals.dropped)),
-    _counter("facepay_fleet_subscriptions_total", "Subscriptions: 1, and 1 for each reconnect.",
-             _total(lambda totals: totals.subscriptions)),
-    _gauge("process_resident_memory_bytes", "Memory in use (RSS).",
-           _total(lambda totals: totals.process["rss_bytes"])),
-    _counter("process_cpu_seconds_total", "Processor time, user and system.",
-             _total(lambda totals: totals.process["cpu_s"])),
-    _gauge("process_open_fds", "Open file descriptors.", _total(lambda totals: totals.process["open_files"])),
-)  # fmt: skip
-
-
-class FleetExposition:
-    """Renders the rows; keeps the lines of each unchanged row, because most rows change once a minute."""
-
-    def __init__(self) -> None:
-        self._blocks = dict[tuple[str, str], tuple[TerminalRow, tuple[str, ...]]]()
-
-    def render(self, rows: Iterable[TerminalRow], totals: FleetTotals, now_s: float) -> bytes:
-        """Prometheus text. ``now_s``: monotonic time of the rows."""
-        blocks, ages = dict[tuple[str, str], tuple[TerminalRow, tuple[str, ...]]](), list[str]()
-        for row in rows:
-            place = row.site, row.terminal
-            known = self._blocks.get(place)
-            blocks[place] = known if known is not None and known[0] is row else (row, _blocks_of(row))
-            ages += sample_lines(HEALTH_AGE, (row, now_s), _place(row))
-        self._blocks = blocks
-        lines = list[str]()
-        for number, metric in enumerate(TERMINAL_METRICS):
-            lines += head_lines(metric)
-            lines += [block[number] for _, block in blocks.values() if block[number]]
-        text = "\n".join([*lines, *head_lines(HEALTH_AGE), *ages, ""])
-        return text.encode() + exposition(MONITOR_METRICS, totals)
-
-
-def _blocks_of(row: TerminalRow) -> tuple[str, ...]:
-    """The lines of a row, one text per metric of ``TERMINAL_METRICS``."""
-    return tuple("\n".join(sample_lines(metric, row, _place(row))) for metric in TERMINAL_METRICS)
-
-
-def _place(row: TerminalRow) -> dict[str, str]:
-    return {"site": row.site, "terminal": row.terminal}
+)

@@ -15,7 +15,8 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from agent.fleet.fleet_metrics import HEALTH_AGE, MONITOR_METRICS, TERMINAL_LABELS, TERMINAL_METRICS
+from agent.fleet.fleet_exposition import MONITOR_METRICS
+from agent.fleet.fleet_metrics import HEALTH_AGE, TERMINAL_LABELS, TERMINAL_METRICS
 from agent.fleet.fleet_model import Need
 from agent.health.conditions import CONDITIONS
 from agent.health.exposition import Metric

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from agent.fleet.fleet_exposition import MONITOR_METRICS
 from agent.fleet.fleet_metrics import (
     HEALTH_AGE,
-    MONITOR_METRICS,
     SERIES_MAX,
     TERMINAL_LABELS,
     TERMINAL_METRICS,

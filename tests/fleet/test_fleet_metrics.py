@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.core.reasons import Decision, Reason
-from agent.fleet.fleet_metrics import (
-    HEALTH_AGE,
-    MONITOR_METRICS,
-    SERIES_MAX,
-    TERMINAL_LABELS,
-    TERMINAL_METRICS,
-    FleetExposition,
-    FleetTotals,
-)
+from agent.fleet.fleet_exposition import MONITOR_METRICS, FleetExposition, FleetTotals
+from agent.fleet.fleet_metrics import HEALTH_AGE, SERIES_MAX, TERMINAL_LABELS, TERMINAL_METRICS
 from agent.fleet.fleet_model import Fleet, LeftOut, Need
 from agent.fleet.terminal_reports import MessageProblem, TerminalStatus
 from agent.health.conditions import CONDITIONS
