@@ -22,7 +22,7 @@ PATIENT := -o faulthandler_timeout=1800
 AARCH64_BINFMT := :qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-rest test-full test-long coverage docs docs-pictures lock chaos lint bench docs-site deb clean mosquitto debootstrap faketime promtool haproxy chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid valgrind
+.PHONY: help demo check test test-rest test-full test-long coverage docs docs-pictures lock chaos lint bench docs-site deb apt-repo clean mosquitto debootstrap faketime promtool reprepro haproxy chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid valgrind
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -41,7 +41,7 @@ test-rest: $(STAMP)-dev mosquitto picamera2
 
 test-full: test test-long ## test, and the long tests: package in a minimal Debian, real systemd, browser
 
-test-long: $(STAMP)-dev mosquitto picamera2 debootstrap faketime promtool haproxy chromium valgrind
+test-long: $(STAMP)-dev mosquitto picamera2 debootstrap faketime promtool reprepro haproxy chromium valgrind
 	@$(BIN)/pytest -m long $(PATIENT) -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(LONG)
 
 # One worker per core: measured code needs more time, and a terminal under test has its own deadlines.
@@ -96,6 +96,9 @@ docs-site: $(STAMP)-docs ## the pages as a searchable site in site/; a broken li
 deb: $(STAMP)-dev ## build the Debian package for this release in dist/ (ARGS="--arch arm64" for arm64)
 	@$(BIN)/python packaging/build_deb.py $(ARGS)
 
+apt-repo: $(STAMP)-dev ## put dist/*.deb into the ring canary of a signed apt repository in dist/apt (ARGS="--promote canary early")
+	@$(BIN)/python packaging/apt_repo.py $(ARGS)
+
 mosquitto: ## install the broker of the tests: from apt as root; otherwise print the command
 	@if command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -134,9 +137,14 @@ valgrind:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq valgrind >/dev/null; fi
 
 promtool:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v promtool >/dev/null; then \
-	  echo "installing promtool from apt (Debian's prometheus)" >&2; \
-	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; fi
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v promtool && command -v prometheus-alertmanager; } >/dev/null; then \
+	  echo "installing prometheus and prometheus-alertmanager from apt" >&2; \
+	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus prometheus-alertmanager >/dev/null; fi
+
+reprepro:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v reprepro && command -v gpg; } >/dev/null; then \
+	  echo "installing reprepro from apt" >&2; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends reprepro gpg gpg-agent >/dev/null; fi
 
 haproxy:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { [ -x /usr/sbin/haproxy ] && [ -x /usr/bin/redis-server ]; }; then \

@@ -61,6 +61,9 @@ COMMANDS = (
         "config_bundle.app",
         example="facepay config check --config /etc/facepay-agent/agent.toml",
     ),
+    Row(
+        "fleet", OPERATORS, "fleet.app", example="facepay fleet watch --host broker.example --ca-file ca.pem"
+    ),
     Row("keys", OPERATORS, "keys.app", example="facepay keys trust till-1 till-1.pem"),
     Row("reference", OPERATORS, "reference.app", example="facepay reference check enrolled.jpg"),
     Row("liveness", OPERATORS, "liveness.app", example="facepay liveness import 2.7_80x80_MiniFASNetV2.pth"),
