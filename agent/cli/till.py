@@ -47,7 +47,7 @@ def verify(
 
     Exit 0: valid, 1: invalid, with the broken rule. Only the till can check that the result arrived in time.
     """
-    from agent.kits.till.verify import check
+    from agent.kits.till.acceptance import check
     from agent.messages.signing import PublicKey
 
     pinned = PublicKey.load(read_file(key))

@@ -23,7 +23,7 @@ from agent.config.vision import (
 )
 from agent.core.hosts import is_address
 from agent.errors import WrongValueError
-from agent.texts import Text
+from agent.texts import SOURCE, Text, locales
 
 
 def _host(text: str) -> str:
@@ -31,6 +31,12 @@ def _host(text: str) -> str:
     if not is_address(text) and (not text or re.search(r"[\s/@\[\]]|:\d+\Z|\A[a-z]+:", text, re.I)):
         raise WrongValueError(Text("detail.host_alone"))
     return text
+
+
+def _installed(locale: str) -> str:
+    if locale not in locales():
+        raise WrongValueError(Text("value.literal_error", expected=", ".join(locales())))
+    return locale
 
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -134,10 +140,15 @@ class PageConfig(Section):
             raise WrongValueError(Text("detail.lan_preview_needs_tls"))
         return self
 
-    @property
-    def is_unencrypted_lan(self) -> bool:
-        """Token and status are sent unencrypted over the network."""
-        return self.listen == "lan" and self.cert_file is None
+
+class DisplayConfig(Section):
+    """The screen for the payer, off by default. There is no other listener than the loopback."""
+
+    listen: Literal["off", "loopback"] = "off"
+    port: Port = 8_091
+    shop_name: Annotated[str, StringConstraints(max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    locale: Annotated[str, AfterValidator(_installed)] = SOURCE  # idle, and for a request without a locale
+    sound: bool = False
 
 
 class LogConfig(Section):
@@ -164,4 +175,5 @@ class Config(Section):
     storage: StorageConfig = StorageConfig()
     trace: TraceConfig = TraceConfig()
     page: PageConfig = PageConfig()
+    display: DisplayConfig = DisplayConfig()
     log: LogConfig = LogConfig()

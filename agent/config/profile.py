@@ -55,7 +55,8 @@ def risks(config: Config) -> dict[str, bool]:
         "plain_http_compare": not config.compare.url.lower().startswith("https://"),
         **{name: name == camera for name in CAMERA_RISKS},
         "liveness_off": config.liveness.mode == "off",
-        "plain_http_page": config.page.is_unencrypted_lan,
+        # token and status are sent unencrypted over the network
+        "plain_http_page": config.page.listen == "lan" and config.page.cert_file is None,
         "reference_passthrough": config.compare.reference == "passthrough",
     }
 

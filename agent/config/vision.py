@@ -92,6 +92,8 @@ class PolicyConfig(Section):
     min_illumination_uniformity: Percent = 30
     min_sharpness: Percent = 30
     min_crop_margins: Percent = 0
+    min_eyes_visible: Percent = 50
+    min_mouth_occlusion_prevention: Percent = 50
     excellent_score: Percent = 80  # ends the hold as soon as a second frame confirms the track
 
     @model_validator(mode="after")

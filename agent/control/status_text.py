@@ -94,7 +94,9 @@ def _last(status: Mapping[str, Any]) -> list[str]:
         code = f", API code {each['api_code']}" if each["api_code"] else ""
         calls = f"{each['asks']} asked{code}, {times['total']} ms" + (f" ({parts})" if parts else "")
         title = "last" if len(lines) == 1 else ""
-        lines.append(_row(title, f"{_at(each)}{each['decision']}/{each['reason']}  {calls}{_origin(each)}"))
+        # an older agent's status has no origin
+        origin = f", {each['till']} {each['request_id']}" if "request_id" in each else ""
+        lines.append(_row(title, f"{_at(each)}{each['decision']}/{each['reason']}  {calls}{origin}"))
     return lines
 
 
@@ -102,13 +104,6 @@ def _at(verification: Mapping[str, Any]) -> str:
     """The time of day of the end; empty in the status of an older agent."""
     ended_ms = verification.get("ended_unix_ms")
     return "" if ended_ms is None else f"{datetime.fromtimestamp(ended_ms / 1e3).astimezone():%H:%M:%S} "
-
-
-def _origin(verification: Mapping[str, Any]) -> str:
-    """Till and request id; empty in the status of an older agent."""
-    if "request_id" not in verification:
-        return ""
-    return f", {verification['till']} {verification['request_id']}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

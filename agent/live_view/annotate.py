@@ -43,6 +43,8 @@ _BARS = {
     "dynamic_range": "contrast",
     "illumination_uniformity": "even light",
     "crop_margins": "margins",
+    "eyes_visible": "eyes visible",
+    "mouth_occlusion_prevention": "mouth visible",
 }
 
 

@@ -74,11 +74,11 @@ class Connection:
     async def start(self) -> None:
         """Connect in the background and repeat until the broker answers.
 
-        Raises:
-            ConfigError: a certificate, key or password file that cannot be read.
+        Raises ``ConfigError``: a certificate, key or password file that cannot be read.
         """
         make_client(self._config, self._wiring)  # unusable files fail here, not in the background
-        self._handover = Handover(asyncio.get_running_loop(), self._wiring.admits, self._deliver)
+        loop, wiring = asyncio.get_running_loop(), self._wiring
+        self._handover = Handover(loop, wiring.admits, self._deliver, wiring.waiting_max)
         self._task = asyncio.create_task(self._keep_connected(self._handover), name="mqtt-connection")
 
     async def stop(self) -> None:

@@ -92,6 +92,7 @@ GUIDES = {
     "service": "reference/systemd.md",
     "model": "how-to/install.md",
     "camera": "how-to/cameras.md",
+    "display": "how-to/payer-display.md",
     "sys": "reference/long-life.md",
     "net": "how-to/five-minutes.md",
     "api": "reference/compare-contract.md",
