@@ -1,7 +1,5 @@
 """`facepay service | demo`: the embedded compare service, alone and with all other parts of a shop."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -6,8 +6,6 @@ missed; below a factor of two the four sampled pixels touch each other. OpenCV h
 million for two halvings of a 1280 × 720 frame; 1.3 million for 480 × 480 to 96 × 96, as one area 3.7 million.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

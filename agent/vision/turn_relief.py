@@ -11,8 +11,6 @@ with terms for a roll and a tilt, is fitted to the points above and below the no
 of the points of the nose from that function, in eye distances. Measurements: docs/explanation/seeing.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
