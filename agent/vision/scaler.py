@@ -57,6 +57,6 @@ def steps_of(size: Size, target: Size) -> tuple[Size, ...]:
         wide, high = wide // 2, high // 2
         if wide * high <= _STEP_MAX_PX:  # otherwise the next step is an area
             steps.append((wide, high))
-    if (wide, high) != target:
+    if [size, *steps][-1] != target:
         steps.append(target)
     return tuple(steps)
