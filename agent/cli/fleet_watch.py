@@ -68,7 +68,7 @@ def _empty(reachability: Reachability) -> TillError:
     error = reachability.error("the broker delivers no state of any terminal")
     if error.code != "terminal_offline":
         return error
-    return TillError(str(error), code="fleet_empty", fix=Text("fix.fleet_empty"))
+    return TillError(Text("detail.no_states"), code="fleet_empty", fix=Text("fix.fleet_empty"))
 
 
 def _print_once(subscriber: FleetSubscriber, broker: str, *, as_json: bool) -> int:

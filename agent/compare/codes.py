@@ -30,7 +30,7 @@ class ApiCode:
 
     number: int
     name: str
-    meaning: str
+    meaning: Text
     category: str
     retry: Retry | None
     fix: Text
@@ -66,7 +66,8 @@ def table() -> dict[int, ApiCode]:
 
 def _row(number: int, row: dict[str, str]) -> ApiCode:
     retry = None if row["retry"] == "none" else Retry(row["retry"])
-    return ApiCode(number, row["name"], row["meaning"], row["category"], retry, Text(f"api_code.{number}"))
+    meaning = Text(f"api_meaning.{number}")
+    return ApiCode(number, row["name"], meaning, row["category"], retry, Text(f"api_code.{number}"))
 
 
 def meaning_of(number: int, fail_flag: int | None = None) -> CodeMeaning:

@@ -40,7 +40,7 @@ _CODE = re.compile(r"[A-Za-z0-9.]{1,80}")
 class CompareFaceCode:
     """One error code. ``fix`` is for the cashier."""
 
-    meaning: str | Text
+    meaning: Text
     reason: Reason
     retry: Retry
     fix: Text
@@ -52,7 +52,10 @@ def table() -> dict[str, CompareFaceCode]:
     rows = tomllib.loads(resources.data("compareface_codes.toml").read_text(encoding="utf-8"))
     return {
         name: CompareFaceCode(
-            row["meaning"], Reason(row["reason"]), Retry(row["retry"]), Text(f"compareface.{row['words']}")
+            Text(f"api_meaning.{name}"),
+            Reason(row["reason"]),
+            Retry(row["retry"]),
+            Text(f"compareface.{row['words']}"),
         )
         for name, row in rows.items()
     }

@@ -10,7 +10,7 @@ import re
 import secrets
 from pathlib import Path
 
-from agent.errors import StorageError
+from agent.errors import StorageError, failure_at
 from agent.safe_open import read_plain
 from agent.safe_write import write_whole
 
@@ -38,7 +38,7 @@ class DisplayKey:
         try:
             write_whole(self._path, page)
         except OSError as error:
-            raise StorageError(f"{self._path}: {error.strerror}") from error
+            raise StorageError(failure_at(self._path, error)) from error
 
     def opens(self, authorization: str) -> bool:
         """Whether an ``Authorization`` header has the key; compared in constant time."""
