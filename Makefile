@@ -9,8 +9,8 @@ TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 3 )))
 unexport PYTHONDONTWRITEBYTECODE
 # without broker, process or camera: seconds
 PURE := tests/core tests/contract tests/docs tests/vision $(wildcard tests/test_*.py)
-# set COVERAGE_FLOOR to the figure of the next `make coverage` on an idle machine
-COVERAGE_FLOOR := 80
+# measured: 94.13 % of lines and branches; a command that ends by os._exit is not counted
+COVERAGE_FLOOR := 94
 COVERAGE_FLOOR_CORE := 100
 # the files with long tests, the longest first: no worker waits for one of them at the end
 LONG_FIRST := tests/faults tests/tills tests/systemd tests/chaos
@@ -44,8 +44,9 @@ test-full: test test-long ## test, and the long tests: package in a minimal Debi
 test-long: $(STAMP)-dev mosquitto picamera2 debootstrap faketime promtool reprepro haproxy chromium valgrind
 	@$(BIN)/pytest -m long $(PATIENT) -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(LONG)
 
+# One worker per core: measured code needs more time, and a terminal under test has its own deadlines.
 coverage: $(STAMP)-dev mosquitto picamera2 ## measure line and branch coverage; fails below the floor
-	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist worksteal --cov --cov-report=
+	@$(BIN)/pytest -m "not long" -n auto --dist worksteal --cov --cov-report=
 	@$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR)
 	@$(BIN)/coverage report --include='agent/core/*' --fail-under=$(COVERAGE_FLOOR_CORE)
 
@@ -80,9 +81,10 @@ DOC_PAGES := tests.contract.golden tests.contract.sides tests.contract.render te
 docs: $(STAMP)-dev ## write the generated pages of docs/
 	@set -e; for page in $(DOC_PAGES); do echo "$$page" >&2; $(BIN)/python -m $$page; done
 
-docs-pictures: $(STAMP)-dev mosquitto chromium ## make the pictures of docs/: command line and page
+docs-pictures: $(STAMP)-dev mosquitto chromium ## make the pictures of docs/: command line, page and payer's screen
 	@$(BIN)/python -m tests.docs.screens
 	@$(BIN)/python -m tests.browser.pictures
+	@$(BIN)/python -m tests.browser.payer_pictures
 
 lock: $(STAMP)-dev ## resolve the dependencies of pyproject.toml: packaging/lock/*.txt
 	@$(BIN)/python packaging/lock.py
@@ -150,9 +152,9 @@ haproxy:
 	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends haproxy redis-server >/dev/null; fi
 
 chromium:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { [ -x /usr/bin/chromium ] && [ -e /usr/share/fonts/truetype/wqy ]; }; then \
-	  echo "installing chromium and a Chinese font from apt" >&2; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-wqy-zenhei >/dev/null; fi
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { [ -x /usr/bin/chromium ] && [ -e /usr/share/fonts/truetype/wqy ] && [ -x /usr/bin/cage ] && [ -x /usr/bin/Xwayland ]; }; then \
+	  echo "installing chromium, a kiosk compositor and a Chinese font from apt" >&2; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-wqy-zenhei cage xwayland >/dev/null; fi
 
 debootstrap:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \

@@ -14,7 +14,7 @@ import typer
 from agent import log
 from agent.cli.options import AsJson, File, file, grouped, pem, write_file
 from agent.cli.till_options import BrokerOptions, IdentityOptions, TerminalOptions, broker_of, topics_of
-from agent.cli.waiting import Spinner
+from agent.cli.waiting import Spinner, announce
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
@@ -62,7 +62,9 @@ def simulate(
             flag = " (retained)" if message.retained else ""
             print(f"{message.topic}{flag} {text[:600]}", flush=True)
 
-    asyncio.run(_run(broker_of(at, client), topics_of(at), answers, key, requests, show))
+    broker = broker_of(at, client)
+    announce(f"connecting to the broker {broker.host}:{broker.port} …")
+    asyncio.run(_run(broker, topics_of(at), answers, key, requests, show))
 
 
 async def _run(

@@ -122,7 +122,7 @@ class DemoStage:
 
 
 def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) -> Config:
-    """The demo's broker, service and files; vision, policy, verification and page are those of ``base``."""
+    """The demo's broker, service and files; vision, policy, verification and pages are those of ``base``."""
     key = folder / "secret-key"
     key.touch(0o600)
     key.write_bytes(EXAMPLE_SECRET)
@@ -142,6 +142,7 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
         policy=base.policy,
         verification=base.verification,
         page=base.page,
+        display=base.display,
     )
 
 

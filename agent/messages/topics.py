@@ -31,7 +31,9 @@ def is_id(text: object) -> bool:
 def checked(text: str) -> str:
     """``text`` if it is an id. Raises ``TillError`` (``id_invalid``) otherwise."""
     if not is_id(text):
-        raise TillError(f"not an id: {text[:80]!r}", code="id_invalid", fix=Text("fix.id_characters"))
+        raise TillError(
+            Text("detail.not_an_id", text=text[:80]), code="id_invalid", fix=Text("fix.id_characters")
+        )
     return text
 
 

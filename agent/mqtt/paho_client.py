@@ -26,6 +26,7 @@ from agent.mqtt.handover import WAITING_MAX
 from agent.mqtt.reason_codes import describe
 from agent.mqtt.status import ReportProblem
 from agent.safe_open import read_plain
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -217,4 +218,4 @@ def _password(config: MqttConfig) -> str | None:
     try:
         return read_plain(config.password_file, PASSWORD_MAX_BYTES, links=True).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"mqtt.password_file {config.password_file}: cannot be read") from error
+        raise ConfigError(Text("detail.password_unreadable", path=config.password_file)) from error

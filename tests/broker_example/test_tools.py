@@ -21,6 +21,7 @@ from agent.messages.topics import Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
 from agent.mqtt.reason_codes import BrokerProblem
+from agent.texts import Text
 from tests import commands
 from tests.broker_example.pki import Pair
 from tests.broker_example.test_rights import Shop, running
@@ -53,7 +54,7 @@ class Terminal:
         self.ups += 1
         self.up.set()
 
-    def _note_problem(self, problem: BrokerProblem, active: bool, _detail: str) -> None:
+    def _note_problem(self, problem: BrokerProblem, active: bool, _detail: str | Text) -> None:
         self.problems |= {problem} if active else set()
 
     def _received(self, message: Message) -> None:

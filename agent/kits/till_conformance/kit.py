@@ -163,7 +163,9 @@ class Kit:
             return
         match place[1]:
             case topics.REQUEST:
-                self._record_request(tree, message.payload)
+                for name in ("request_id", "nonce"):
+                    if self._used.setdefault(str(tree.get(name)), message.payload) != message.payload:
+                        self._observation.reused = True
             case topics.CANCEL:
                 self._observation.cancels += 1
             case topics.ACK:
@@ -176,11 +178,6 @@ class Kit:
                 self._record_refusal(tree)
             case topics.EVENT if "result_id" in tree:
                 self._record_result(str(tree["result_id"]), trusted=False)
-
-    def _record_request(self, tree: dict[str, Any], payload: bytes) -> None:
-        for name in ("request_id", "nonce"):
-            if self._used.setdefault(str(tree.get(name)), payload) != payload:
-                self._observation.reused = True
 
     def _record_result(self, result_id: str, *, trusted: bool = True) -> None:
         request_id = self._simulator.terminal.settled.get(result_id)

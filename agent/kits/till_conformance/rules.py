@@ -218,15 +218,12 @@ def judge(scenario: Scenario, observation: TillObservation) -> ScenarioRow:
         broken = [scenario.breaks[-1] or scenario.unpaid]
     if not broken and scenario.acked and observation.reached and observation.unacked:
         broken = [Rule.ACK]  # reported only without a more serious fault
+    refused = ": ".join(refusals[0]) if refusals else ""
     if broken:
         rules = tuple(dict.fromkeys(broken))
-        return ScenarioRow(scenario.name, scenario.words, "fail", rules, _first_refusal(observation))
-    cause = _why_not_played(scenario, observation)
+        return ScenarioRow(scenario.name, scenario.words, "fail", rules, refused)
+    cause = _why_not_played(scenario, observation, refused)
     return ScenarioRow(scenario.name, scenario.words, "not_played" if cause else "pass", (), cause)
-
-
-def _first_refusal(observation: TillObservation) -> str:
-    return ": ".join(observation.refusals[0]) if observation.refusals else ""
 
 
 def _payment_rules(scenario: Scenario, observation: TillObservation) -> list[Rule]:
@@ -242,9 +239,9 @@ def _payment_rules(scenario: Scenario, observation: TillObservation) -> list[Rul
     return rules + [Rule.LATE if each in observation.earlier else Rule.REQUEST_ID for each in others]
 
 
-def _why_not_played(scenario: Scenario, observation: TillObservation) -> str:
+def _why_not_played(scenario: Scenario, observation: TillObservation, refused: str) -> str:
     if len(observation.requests) < len(scenario.steps):
-        return _first_refusal(observation) or NOT_ASKED
+        return refused or NOT_ASKED
     if scenario.command == CANCEL and not observation.cancels:
         return "the till did not cancel"
     return "" if observation.reached else "the till did not reconnect before its deadline"
