@@ -86,6 +86,6 @@ def _address(text: str) -> tuple[str, int]:
         from agent.errors import AgentError
         from agent.texts import Text
 
-        why = f"--listen: {text!r} is not ADDRESS:PORT"
+        why = Text("detail.not_address_port", text=repr(text))
         raise AgentError(why, code="listen_failed", fix=Text("fix.fleet_listen"))
     return host, int(port)
