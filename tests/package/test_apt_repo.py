@@ -122,6 +122,7 @@ class Upgrades:
         root = self.terminal.root
         stubs = {
             "facepay": f'[ "$1 $2" = "doctor --after-upgrade" ] && ! grep -q {BAD} {root}/opt/facepay-agent',
+            "systemctl": f'test "$*" = "--quiet is-enabled facepay-agent" -a ! -e {root}/disabled',
             "dpkg": f'exec {shutil.which("dpkg")} --root={root} --force-not-root "$@"',
             "dpkg-query": f'exec {shutil.which("dpkg-query")} --admindir={root}/var/lib/dpkg "$@"',
         }
@@ -194,6 +195,15 @@ def test_a_bad_first_version_is_reported(tmp_path: Path, repo: Path) -> None:
     upgrades.terminal.upgrade()
     assert "no version is kept" in upgrades.check(ok=False)
     assert upgrades.terminal.installed == BAD
+
+
+def test_a_machine_without_an_agent_keeps_each_version(
+    tmp_path: Path, repo: Path, upgrades: Upgrades
+) -> None:
+    add(repo, [package(tmp_path, BAD)])
+    assert upgrades.terminal.upgrade() == BAD
+    (upgrades.terminal.root / "disabled").touch()
+    assert upgrades.check() == "" and upgrades.terminal.installed == BAD
 
 
 def test_the_unit_is_valid_and_the_script_is_plain_sh(tmp_path: Path) -> None:
