@@ -30,6 +30,7 @@ from agent.messages import topics
 from agent.mqtt.paho_client import Message
 
 REPEAT_S = 0.5
+ASKED_S = 5.0  # from the connection of the till to its get_state
 RESTARTED_S = 3.0  # a result that was sent before the till subscribed is sent again after 1 and 2 s
 Instruct = Callable[[str], None]
 
@@ -56,6 +57,7 @@ class Kit:
         self._proxy = TcpProxy(setup.mqtt.host, setup.mqtt.port)
         self._observation = rules.TillObservation()
         self._request_received = asyncio.Event()  # accepted or refused
+        self._state_sent = asyncio.Event()  # a copy, to the till
         self._used: dict[str, bytes] = {}  # request_id or nonce → the request that used it
         self._connections = 0
         self._pays = True  # false after a scenario without the required payment
@@ -98,6 +100,7 @@ class Kit:
 
     async def play(self, scenario: rules.Scenario) -> rules.ScenarioRow:
         observation = self._observation = rules.TillObservation(earlier=set(self._used), pays=self._pays)
+        await self._prepare(scenario)
         self._steps.extend(scenario.steps)
         self._restarts = scenario.command == rules.RESTART
         for step in scenario.steps:
@@ -114,9 +117,34 @@ class Kit:
                 observation.reached = self._proxy.connections > self._connections
         await asyncio.sleep(self._patience.settle_s + self._restarts * RESTARTED_S)
         self._steps.clear()
+        if scenario.before:
+            await self._simulator.terminal.restore_state()
         row = rules.judge(scenario, observation)
         self._pays = self._pays and rules.Rule.PAYS not in row.broken
         return row
+
+    async def _prepare(self, scenario: rules.Scenario) -> None:
+        """Play the action before the request."""
+        terminal = self._simulator.terminal
+        match scenario.before:
+            case rules.FORGED_STATE:
+                await terminal.send_forged_states(self._till)
+            case rules.NO_RETAINED:
+                self._proxy.refuse_connections = True
+                self._proxy.cut()
+                await terminal.restart_unretained()
+                before = self._proxy.connections
+                self._state_sent.clear()
+                self._proxy.refuse_connections = False
+                self._observation.asked_for_state = await self._asked_for_state(before)
+
+    async def _asked_for_state(self, connections: int) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience.request_s):
+                await self._proxy.wait_for_connection(connections)
+            async with asyncio.timeout(ASKED_S + self._patience.settle_s):
+                await self._state_sent.wait()
+        return self._state_sent.is_set()
 
     async def _await_request(self) -> bool:
         """Command a request; False: none arrived in time. Repeated only while no subscriber received it."""
@@ -168,6 +196,8 @@ class Kit:
                 self._observation.cancels += 1
             case topics.ACK:
                 self._observation.note_ack(str(tree.get("result_id")))
+            case topics.STATE_COPY:
+                self._state_sent.set()
             case topics.RESULT:
                 trusted = self._simulator.terminal.has_signed(message.payload)
                 self._record_result(str(tree.get("result_id")), trusted=trusted)

@@ -18,6 +18,7 @@ from agent.texts import Text
 
 NOT_ASKED = "no request came"
 CANCEL, RESTART = "cancel", "restart"  # commands of the kit
+FORGED_STATE, NO_RETAINED = "forged_state", "no_retained"  # actions of the kit before the request
 
 
 class Rule(StrEnum):
@@ -25,6 +26,8 @@ class Rule(StrEnum):
     REQUEST_EPOCH = "request_epoch"
     SENT_AT = "sent_at"
     SIGNATURE = "signature"
+    STATE_SIGNATURE = "state_signature"
+    GET_STATE = "get_state"
     ROTATION = "rotation"
     REQUEST_ID = "request_id"
     NONCE = "nonce"
@@ -57,6 +60,7 @@ class Scenario:
     acked: bool = True  # whether the true result must be acknowledged
     command: str = ""  # sent to the till while the request is open
     unpaid: Rule = Rule.PAYS
+    before: str = ""  # the action of the kit before the request
 
 
 def _scenario(
@@ -85,6 +89,8 @@ SCENARIOS = (
     _scenario("busy", "the terminal refuses", Rule.MATCH_ONLY, Fault.BUSY, acked=False),
     _scenario("silent", "no answer at all", Rule.MATCH_ONLY, Fault.SILENT, acked=False),
     _scenario("expired", "only the event result_expired", Rule.MATCH_ONLY, Fault.EXPIRED),
+    Scenario("forged_state", "forged states with another epoch, then a good match",
+             (ScriptStep(delay_ms=100),), (None,), before=FORGED_STATE),
     _scenario("wrong_signature", "a match signed by another key", Rule.SIGNATURE, Fault.WRONG_SIGNATURE),
     _scenario("wrong_kid", "a match with the right signature and the kid of another key",
               Rule.SIGNATURE, Fault.WRONG_KID),
@@ -114,6 +120,8 @@ SCENARIOS = (
               acked=False),
     _scenario("crash", "a match; the terminal crashes, and sends it again", None, Fault.CRASH),
     _scenario("restart", "a good match after that restart, with its new epoch", None),
+    Scenario("no_retained", "the terminal restarts while your link is cut, and the broker retains no state",
+             (ScriptStep(delay_ms=100),), (None,), before=NO_RETAINED),
     _scenario("interrupted",
               "the terminal crashes before the result; its next process answers with your request's epoch",
               Rule.MATCH_ONLY, Fault.CRASH_EARLY),
@@ -144,6 +152,7 @@ class TillObservation:
     requests: list[str] = field(default_factory=list)  # accepted request ids
     refusals: list[tuple[str, str]] = field(default_factory=list)  # (refusal, detail), not by script
     earlier: set[str] = field(default_factory=set)  # request ids of earlier scenarios
+    asked_for_state: bool = True  # false: no get_state came after a new connection
     reused: bool = False  # an earlier request has the same request_id or nonce
     cancels: int = 0
     paid: list[str] = field(default_factory=list)
@@ -183,7 +192,7 @@ _NOT_FRESH = (Refusal.REQUEST_RETAINED, Refusal.ID_CONFLICT, Refusal.REQUEST_MAL
 
 def judge(scenario: Scenario, observation: TillObservation) -> ScenarioRow:
     """The row of one scenario. A broken rule has priority over not_played."""
-    broken = [*_request_rules(observation), *_payment_rules(scenario, observation)]
+    broken = [*_request_rules(scenario, observation), *_payment_rules(scenario, observation)]
     if not broken and observation.acked_untrusted:
         broken = [scenario.breaks[-1] or scenario.unpaid]
     if not broken and scenario.acked and observation.reached and observation.unacked:
@@ -199,15 +208,20 @@ def _first_refusal(observation: TillObservation) -> str:
     return ": ".join(observation.refusals[0]) if observation.refusals else ""
 
 
-def _request_rules(observation: TillObservation) -> list[Rule]:
+def _request_rules(scenario: Scenario, observation: TillObservation) -> list[Rule]:
     rules = [Rule.FRESH_REQUEST for refusal, _ in observation.refusals if refusal in _NOT_FRESH]
     stale = [detail for refusal, detail in observation.refusals if refusal == Refusal.REQUEST_STALE]
-    rules += [Rule.REQUEST_EPOCH if detail == WRONG_EPOCH else Rule.SENT_AT for detail in stale]
+    epoch = Rule.STATE_SIGNATURE if scenario.before == FORGED_STATE else Rule.REQUEST_EPOCH
+    if not observation.asked_for_state:
+        return [Rule.GET_STATE]  # the cause of an old epoch in the request
+    rules += [epoch if detail == WRONG_EPOCH else Rule.SENT_AT for detail in stale]
     return [*rules, Rule.FRESH_REQUEST] if observation.reused else rules
 
 
 def _payment_rules(scenario: Scenario, observation: TillObservation) -> list[Rule]:
     rules: list[Rule] = []
+    if not observation.asked_for_state:
+        return rules
     for request_id, rule in zip(observation.requests, scenario.breaks, strict=False):
         times = observation.paid.count(request_id)
         if rule is not None and times:

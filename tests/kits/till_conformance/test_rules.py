@@ -126,6 +126,27 @@ CASES = [
         [Rule.RETAINED],
         id="pays on a retained result",
     ),
+    pytest.param(
+        "forged_state",
+        TillObservation(refusals=[STALE]),
+        "fail",
+        [Rule.STATE_SIGNATURE],
+        id="takes the epoch of a forged state",
+    ),
+    pytest.param(
+        "no_retained",
+        TillObservation(refusals=[STALE], asked_for_state=False),
+        "fail",
+        [Rule.GET_STATE],
+        id="does not ask for the state",
+    ),
+    pytest.param(
+        "no_retained",
+        TillObservation(refusals=[STALE]),
+        "fail",
+        [Rule.REQUEST_EPOCH],
+        id="asks for the state and ignores the answer",
+    ),
 ]
 
 
