@@ -160,7 +160,7 @@ class TillClient:
         self._open = opened  # the timer starts before the request is sent
         try:
             topic = self._topics.verify(self._till, REQUEST)
-            await self._link.publish(Message(topic, payload, expires_in_s=max(1, ttl_ms // 1000)))
+            await self._link.publish(Message(topic, payload, expires_in_s=-(-ttl_ms // 1_000)))
             async with asyncio.timeout(ttl_ms / 1e3 + GRACE_S):
                 verdict = await opened.answer
         except TimeoutError:
