@@ -9,6 +9,8 @@ import socket
 import ssl
 from dataclasses import dataclass
 
+from paho.mqtt.client import WebsocketConnectionError
+
 from agent.config import MqttConfig
 from agent.config.tls_files import unverified_context
 from agent.mqtt.reason_codes import BrokerProblem
@@ -39,6 +41,8 @@ def failure_of(error: Exception, *, tls: bool) -> ConnectFailure:
             return ConnectFailure(f"the host name has no address: {error.strerror}")
         case TimeoutError():
             return NO_ANSWER
+        case WebsocketConnectionError():
+            return ConnectFailure("no WebSocket at this port with mqtt.websocket_path")
         case ConnectionResetError() | BrokenPipeError() if (
             tls
         ):  # TCP was connected: a refusal has another error
