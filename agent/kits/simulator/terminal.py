@@ -45,12 +45,16 @@ CRASH_DELAY_S = 0.1  # enough for a result to reach the broker before the crash
 
 @dataclass(frozen=True, slots=True)
 class SimulatorSetup:
-    """Broker, topics, directory and clock. ``directory``: empty; the caller removes the directory."""
+    """Broker, topics, directory and clock. ``directory``: empty; the caller removes the directory.
+
+    ``observer``: the connection of an observing client, and the listener of tills; None: as ``mqtt``.
+    """
 
     mqtt: MqttConfig
     topics: Topics
     directory: Path
     clock: Clock
+    observer: MqttConfig | None = None
 
 
 class SimulatedTerminal:

@@ -53,8 +53,9 @@ class Kit:
         self._instruct = instruct
         self._steps: deque[ScriptStep] = deque()
         self._simulator = Simulator(setup, self._next_step, self._before_answer)
-        self._watcher = Watcher(setup.mqtt, setup.topics, self._record)
-        self._proxy = TcpProxy(setup.mqtt.host, setup.mqtt.port)
+        observer = setup.observer or setup.mqtt
+        self._watcher = Watcher(observer, setup.topics, self._record)
+        self._proxy = TcpProxy(observer.host, observer.port)
         self._observation = rules.TillObservation()
         self._request_received = asyncio.Event()  # accepted or refused
         self._state_sent = asyncio.Event()  # a copy, to the till
