@@ -18,6 +18,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from agent.config import Config, MqttConfig, StorageConfig
+from agent.core.attempt_limits import GuardLimits
 from agent.core.model import Assurance, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
 from agent.core.steps import Limits
@@ -57,6 +58,9 @@ class RunningTerminal:
     outbox: Outbox
 
 
+GUARD = GuardLimits()
+
+
 @asynccontextmanager
 async def terminal(
     port: int,
@@ -66,6 +70,7 @@ async def terminal(
     ack: Any = "till",
     shop: bool = False,
     trust: Trust | None = None,
+    guard: GuardLimits = GUARD,
     on_problem: Callable[[BrokerProblem], None] = lambda _problem: None,
 ) -> AsyncIterator[RunningTerminal]:
     """Serve until the block ends. ``shop``: requests need a send time, as outside profile demo."""
@@ -87,7 +92,7 @@ async def terminal(
     till = MqttTill(config, identity, rules, outbox, clock, margin_ms=250, state_facts=facts)
     analyzer, compare = StagedAnalyzer(), ScriptedCompare()
     ports = Ports(clock, PacedCamera(), analyzer, compare, till, outbox, check_frame)
-    served = Terminal(ports, Settings(epoch, LIMITS, 50, Assurance(), age_required=shop))
+    served = Terminal(ports, Settings(epoch, LIMITS, 50, Assurance(), age_required=shop, guard=guard))
     stop = asyncio.Event()
     await till.start()
     task = asyncio.create_task(served.serve(stop))
