@@ -5,8 +5,6 @@ an unusable *enrolled* photo (``fail_flag`` 2) never requests another pose; a fa
 does not request a new enrolment; an unknown code is never retried.
 """
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass
 from functools import cache

@@ -8,8 +8,6 @@ size, resolution, decoding or download to the enrolled photo, because the termin
 the shot and encoded the shot. Every other image error requests a new shot, and its text names both images.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import re

@@ -5,8 +5,6 @@ leaves the process. A payer who stands beside the oval still sees a shape that m
 mean of a coarse cell, darkened.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import cv2

@@ -3,11 +3,11 @@
 The descriptions contain no host and no port, because ``state`` publishes them.
 """
 
-from __future__ import annotations
-
 import socket
 import ssl
 from dataclasses import dataclass
+
+from paho.mqtt.client import WebsocketConnectionError
 
 from agent.config import MqttConfig
 from agent.config.tls_files import unverified_context
@@ -40,6 +40,8 @@ def failure_of(error: Exception, *, tls: bool) -> ConnectFailure:
             return ConnectFailure(Text("detail.host_no_address", reason=reason_of(error)))
         case TimeoutError():
             return NO_ANSWER
+        case WebsocketConnectionError():
+            return ConnectFailure("no WebSocket at this port with mqtt.websocket_path")
         case ConnectionResetError() | BrokenPipeError() if (
             tls
         ):  # TCP was connected: a refusal has another error

@@ -5,8 +5,6 @@ needs a key. The start page is a file of the agent's state directory, mode 0600:
 the unit of the browser as a credential. The key follows the ``#``: a browser sends it in no request line.
 """
 
-from __future__ import annotations
-
 import hmac
 import re
 import secrets
