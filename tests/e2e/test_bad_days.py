@@ -64,6 +64,7 @@ async def test_commands_with_a_hung_agent_report_it_with_a_fix(place: Place) -> 
         assert "agent_hung" in rows["agent.status"]["why"]
         assert {name for name, row in rows.items() if row["because"]} == {
             "agent.conditions",
+            "display.browser",
             "camera.detect",
             "camera.frame",
             "camera.light",
