@@ -36,6 +36,8 @@ FILES = {
     "systemd/facepay-agent.service": "usr/lib/systemd/system/facepay-agent.service",
     "systemd/facepay-compare.service": "usr/lib/systemd/system/facepay-compare.service",
     "systemd/facepay-display.service": "usr/lib/systemd/system/facepay-display.service",
+    "systemd/facepay-fleet-exporter.service": "usr/lib/systemd/system/facepay-fleet-exporter.service",
+    "systemd/facepay-fleet-exporter.default": "etc/default/facepay-fleet-exporter",
     "systemd/facepay.sysusers": "usr/lib/sysusers.d/facepay-agent.conf",
     "systemd/facepay.tmpfiles": "usr/lib/tmpfiles.d/facepay-agent.conf",
 }

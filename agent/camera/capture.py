@@ -1,7 +1,5 @@
 """One run of the capture thread: open, grab until an error, close, rest, open again. One slot, no queue."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import threading
@@ -21,10 +19,11 @@ from agent.camera.recovery import STABLE_MS, CapturePhase, CaptureStatus
 from agent.core.model import Frame
 from agent.core.ports import Clock
 from agent.core.strobe import WINDOW, is_unlit
-from agent.errors import CameraError, Retry
+from agent.errors import CameraError, Retry, reason_of
 from agent.health.conditions_camera import CAMERA_STALLED
 from agent.log import facts
 from agent.tasks import in_thread
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +146,7 @@ class Capture:
             return error
         except Exception as error:
             log.exception("bug_in_camera_backend")
-            why = f"the camera adapter failed: {type(error).__name__}: {error}"
+            why = Text("detail.camera_adapter_failed", kind=type(error).__name__, reason=reason_of(error))
             return CameraError(why, retry=Retry.BACKOFF)
         return None
 
@@ -155,7 +154,7 @@ class Capture:
         """The error to report. After ``reopen`` the error of ``grab`` is a consequence, and is replaced."""
         self._failures += 1
         if self._reopen.is_set():
-            error = CameraError("it is opened again", code=CAMERA_STALLED.code, retry=Retry.BACKOFF)
+            error = CameraError(Text("detail.camera_reopened"), code=CAMERA_STALLED.code, retry=Retry.BACKOFF)
         if error.code == CAMERA_STALLED.code:
             self._status = replace(self._status, stalls=self._status.stalls + 1)
         return error

@@ -1,12 +1,10 @@
 """The command line ``facepay``: commands in modules by topic, listed in ``command_table``.
 
-Every ``AgentError`` becomes two lines on stderr, ``code: sentence`` and ``fix: step``, and the exit code of
-its class. Any other exception is a defect of the program and keeps its traceback.
+Every ``AgentError`` becomes two lines on stderr, ``code: sentence`` and ``fix: step``, then both in the other
+languages, and the exit code of its class. Any other exception is a defect and keeps its traceback.
 
 A command imports heavy libraries in its function: an import here delays each command.
 """
-
-from __future__ import annotations
 
 import codecs
 import contextlib
@@ -18,10 +16,10 @@ import threading
 from typing import NoReturn
 
 from agent.cli.command_table import application
-from agent.errors import AgentError, StorageError
+from agent.errors import AgentError, StorageError, reason_of
 from agent.log import printable, without_url_secrets
 from agent.terminal_output import install
-from agent.texts import Text, lines
+from agent.texts import Text, lines, translations
 
 _PLAIN = {"✓": "+", "✗": "x", "→": "->", "█": "#", "…": "...", "—": "-", "×": "x", "·": "."}
 _ERRORS = "facepay_plain"
@@ -49,17 +47,18 @@ def _run() -> int:
             raise
         with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - the rest of the output is lost already
             os.dup2(nothing.fileno(), 1)
-        return _report(StorageError(f"the output is incomplete: {error.strerror}", code="output_failed"))
+        return _report(
+            StorageError(Text("detail.output_incomplete", reason=reason_of(error)), code="output_failed")
+        )
     except KeyboardInterrupt:
         return 130
     return 0
 
 
 def _report(error: AgentError) -> int:
-    text = without_url_secrets(f"{error.code}: {error}")
-    print(printable(text), file=sys.stderr)  # the sentence may quote the other side
-    for line in lines(_fix_of(error), "fix"):
-        print(printable(line), file=sys.stderr)
+    fix, *fixes = lines(_fix_of(error), "fix")
+    for line in [f"{error.code}: {error}", fix, *translations(error.detail, "why"), *fixes]:
+        print(printable(without_url_secrets(line)), file=sys.stderr)  # a sentence may quote the other side
     return error.exit_code
 
 

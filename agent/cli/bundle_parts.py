@@ -1,7 +1,5 @@
 """The parts of a support archive: collected, redacted, each with a reason."""
 
-from __future__ import annotations
-
 import platform
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -29,6 +27,7 @@ from agent.recorder.trace_json import Recorded
 from agent.recorder.traces import FOLDER, read
 from agent.root.doctor import make_world
 from agent.safe_open import open_plain
+from agent.texts import Text
 
 JOURNAL_LINES = 3_000
 # file -> its content, and the reason why support needs it
@@ -112,7 +111,7 @@ class Gathering:
 
     def _traces(self) -> list[dict[str, Any]]:
         if not self._config.trace.enabled:
-            raise AgentError("recording is off ([trace] enabled)", code="not_recorded")
+            raise AgentError(Text("detail.recording_off"), code="not_recorded")
         recorded = deque(read(self._config.storage.directory / FOLDER), _TRACES_MAX)
         return [numbers_of(each) for each in recorded]
 
@@ -122,7 +121,7 @@ class Gathering:
             *("-o", "short-iso", "--no-pager", "--quiet", "--no-hostname"),
         )
         if not text:
-            raise AgentError("journalctl has no lines of facepay-agent for this user", code="no_journal")
+            raise AgentError(Text("detail.no_journal"), code="no_journal")
         return text
 
 

@@ -3,8 +3,6 @@
 Only the modules of the wanted command are imported: a module that another command needs delays each start.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated, NamedTuple
@@ -60,6 +58,9 @@ COMMANDS = (
         OPERATORS,
         "config_bundle.app",
         example="facepay config check --config /etc/facepay-agent/agent.toml",
+    ),
+    Row(
+        "fleet", OPERATORS, "fleet.app", example="facepay fleet watch --host broker.example --ca-file ca.pem"
     ),
     Row("keys", OPERATORS, "keys.app", example="facepay keys trust till-1 till-1.pem"),
     Row("reference", OPERATORS, "reference.app", example="facepay reference check enrolled.jpg"),

@@ -1,7 +1,5 @@
 """HTTP requests to one endpoint: one total timeout, a size limit, and an estimate of the endpoint's clock."""
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -66,7 +64,7 @@ class ClockOffset:
         """
         now_ms = boot_ms + median_low(self._epochs_ms) if self._epochs_ms else wall_ms
         if now_ms < EARLIEST_S * 1_000:
-            why, fix = "the terminal's clock is not set", Text("fix.clock_never_set")
+            why, fix = Text("detail.clock_not_set"), Text("fix.clock_never_set")
             raise CompareError(why, code=Reason.CLOCK, fix=fix)
         return now_ms // 1_000
 
@@ -117,10 +115,10 @@ class HttpChannel:
             )
         except FOREIGN as error:
             if isinstance(error, TimeoutError) and watch.is_sent:
-                raise CompareSlow(f"sent, but no complete answer within {timeout_ms} ms") from error
+                raise CompareSlow(Text("detail.api_slow", timeout_ms=timeout_ms)) from error
             raise translate(error) from error
         if body is None:
-            why = "the answer is compressed, too long, or older than the request"
+            why = Text("detail.answer_unusable")
             raise CompareError(why, code=Reason.COMPARE_MALFORMED)
         return Reply(status, body, watch.connect_ms, watch.api_ms())
 

@@ -4,8 +4,6 @@ A hint is displayed for at least ``HOLD_MS``, because faster changes cannot be r
 published once.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from agent.core.model import Analysis
@@ -25,7 +23,9 @@ _HINTS: dict[FrameReason, Guidance] = {
     FrameReason.TOO_DARK: Guidance.TOO_DARK,
     FrameReason.TOO_BRIGHT: Guidance.TOO_BRIGHT,
     FrameReason.BACKLIT: Guidance.BACKLIT,
+    FrameReason.SIDE_LIT: Guidance.SIDE_LIGHT,
     FrameReason.BLURRED: Guidance.HOLD_STILL,
+    FrameReason.COVERED: Guidance.REMOVE_COVER,
     FrameReason.FOLLOWED: Guidance.HOLD_STILL,
     FrameReason.SHOT: Guidance.HOLD_STILL,
 }

@@ -1,7 +1,5 @@
 """Mapping of frame reasons and states to the reasons of the till contract."""
 
-from __future__ import annotations
-
 from agent.core.reasons import FrameReason, Reason
 from agent.core.steps import CallAnswered, Challenging, Comparing, Holding, OpenState, Seeking, Waiting
 
@@ -44,6 +42,8 @@ def reason_of(frame_reason: FrameReason) -> Reason:
             | FrameReason.TOO_DARK
             | FrameReason.TOO_BRIGHT
             | FrameReason.BACKLIT
+            | FrameReason.SIDE_LIT
             | FrameReason.BLURRED
+            | FrameReason.COVERED
         ):
             return Reason.FACE_UNUSABLE

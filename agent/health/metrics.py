@@ -1,40 +1,22 @@
 """The status document as Prometheus text. Declared data, one row per metric. Pure.
 
-The agent needs no library, because the format takes a dozen lines; the tests parse the output with
-prometheus_client and with promtool. Names follow the rules of Prometheus: base units (seconds, bytes),
-``_total`` for a counter. docs/reference/metrics.md is generated from ``METRICS``.
+Names follow the rules of Prometheus: base units (seconds, bytes), ``_total`` for a counter.
+docs/reference/metrics.md is generated from ``METRICS``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from agent.core.reasons import Decision, FrameReason, Reason, Refusal
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import PHASES
-from agent.log import printable
+from agent.health.exposition import Metric, Sample, exposition
 
 _IDENTITY = ("version", "site", "terminal", "profile", "config_sha256")
 
 Tree = Mapping[str, Any]
-# label values and the number; for a histogram the snapshot of ``Histogram``
-Sample = tuple[tuple[str, ...], Any]
 Read = Callable[[Tree], Iterable[Sample]]
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """``read`` returns the samples of a status document; an unknown number gives no sample."""
-
-    kind: Literal["gauge", "counter", "histogram"]
-    name: str
-    help: str
-    read: Read
-    labels: tuple[str, ...] = ()
-
 
 _gauge, _counter = partial(Metric, "gauge"), partial(Metric, "counter")
 
@@ -78,12 +60,12 @@ def _phases(tree: Tree) -> Iterable[Sample]:
     return [((phase,), timings[phase]) for phase in PHASES if phase in timings]
 
 
-def _outcome(reason: Reason) -> str:
+def outcome(reason: Reason) -> str:
     decisions = {Reason.SAME_PERSON: Decision.MATCH, Reason.DIFFERENT_PERSON: Decision.NO_MATCH}
     return f"{decisions.get(reason, Decision.UNDECIDED)}/{reason}"
 
 
-METRICS: tuple[Metric, ...] = (
+METRICS: tuple[Metric[Tree], ...] = (
     _gauge(
         "facepay_terminal_info", "Always 1; the labels identify the terminal.", _info, (*_IDENTITY, "camera")
     ),
@@ -103,7 +85,7 @@ METRICS: tuple[Metric, ...] = (
     _counter(
         "facepay_results_total",
         "Verifications that ended, by decision and reason.",
-        _by((_outcome(reason) for reason in Reason), "counters", "results"),
+        _by((outcome(reason) for reason in Reason), "counters", "results"),
         ("decision", "reason"),
     ),
     _counter(
@@ -170,39 +152,5 @@ METRICS: tuple[Metric, ...] = (
 
 
 def render(document: Tree) -> bytes:
-    """Prometheus text format 0.0.4 (UTF-8) of a status document of ``control.status``.
-
-    Media type: ``text/plain; version=0.0.4; charset=utf-8``. About 20 kB, independent of events.
-    """
-    lines = list[str]()
-    for metric in METRICS:
-        samples = list(metric.read(document))
-        if samples:
-            lines += [f"# HELP {metric.name} {_escape(metric.help)}", f"# TYPE {metric.name} {metric.kind}"]
-            for values, number in samples:
-                lines += _lines(metric, dict(zip(metric.labels, values, strict=True)), number)
-    return "\n".join([*lines, ""]).encode()
-
-
-def _lines(metric: Metric, labels: dict[str, str], value: Any) -> list[str]:
-    if metric.kind != "histogram":
-        return [_line(metric.name, labels, value)]
-    buckets = [(repr(int(bound) / 1e3), count) for bound, count in value["le_ms"].items()]
-    buckets.append(("+Inf", value["count"]))
-    return [
-        *(_line(f"{metric.name}_bucket", labels | {"le": bound}, count) for bound, count in buckets),
-        _line(f"{metric.name}_sum", labels, value["sum_ms"] / 1e3),
-        _line(f"{metric.name}_count", labels, value["count"]),
-    ]
-
-
-def _line(name: str, labels: Mapping[str, str], number: float) -> str:
-    pairs = ",".join(f'{key}="{_escape(value, quoted=True)}"' for key, value in labels.items())
-    value = int(number) if isinstance(number, bool) else number
-    return f"{name}{{{pairs}}} {value!r}" if pairs else f"{name} {value!r}"
-
-
-def _escape(text: str, *, quoted: bool = False) -> str:
-    text = "\n".join(printable(line) for line in text.split("\n"))  # the text may be printed to a terminal
-    text = text.replace("\\", "\\\\").replace("\n", "\\n")
-    return text.replace('"', '\\"') if quoted else text
+    """Prometheus text of a status document of ``control.status``: about 20 kB, independent of events."""
+    return exposition(METRICS, document)

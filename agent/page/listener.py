@@ -6,8 +6,6 @@
 3. The send buffer is small: a viewer that stops reading is detected within some pictures, not minutes.
 """
 
-from __future__ import annotations
-
 import logging
 import socket
 import ssl
@@ -16,7 +14,7 @@ import time
 from starlette.types import ASGIApp
 
 from agent.core.rate import Senders, TokenBucket
-from agent.errors import ConfigError
+from agent.errors import ConfigError, reason_of
 from agent.http_listener import HttpListener, ListenerLimits, bind
 from agent.texts import Text, every_line
 
@@ -64,7 +62,13 @@ class Listener(HttpListener):
             self.listen(listener)
         except OSError as error:
             await self.close()
-            why = f"{self._section}.port: {host}:{port} cannot be listened on: {error.strerror}"
+            why = Text(
+                "detail.port_not_opened",
+                section=self._section,
+                host=host,
+                port=port,
+                reason=reason_of(error),
+            )
             fix = Text("page.port_in_use", section=self._section)
             raise ConfigError(why, code=f"{self._section}_unavailable", fix=fix) from error
 

@@ -8,8 +8,6 @@ Rules:
 4. There is one viewer. Without a viewer nothing is drawn and nothing waits.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

@@ -1,7 +1,5 @@
 """Opens a listener that no payment needs: a failure is a condition, and the opening is repeated."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
@@ -34,7 +32,7 @@ class Opener:
             await self._open()
         except AgentError as error:
             log.error(f"{self._name}_failed", extra=facts(code=error.code, why=error, fix=str(error.fix)))
-            self._conditions.raise_(self._condition, str(error))
+            self._conditions.raise_(self._condition, error.detail)
             return False
         self._conditions.clear(self._condition)
         return True

@@ -1,7 +1,5 @@
 """Wiring of the diagnostics page. Part of the root; loaded only when the page is configured."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import socket
@@ -31,6 +29,7 @@ from agent.page.session_file import SessionFile, read_boot_id
 from agent.root.doctor import world_of
 from agent.root.handle import AgentHandle
 from agent.root.wiring import policy_limits
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ def entrance_of(config: PageConfig, port: int) -> str:
 async def _make_sessions(config: PageConfig, directory: Path) -> SessionStore:
     """``directory``: of the state. Raises ``ConfigError``."""
     if config.token_file is None and config.listen == "lan":
-        raise ConfigError("page.listen: lan needs token_file", code="page_unavailable")
+        raise ConfigError(Text("detail.page_lan_token"), code="page_unavailable")
     token = None if config.token_file is None else await asyncio.to_thread(read_token, config.token_file)
     file = SessionFile(directory, read_boot_id())
     secure = config.cert_file is not None

@@ -5,8 +5,6 @@ by the first payer. A check is ``CompareClient.check``: signed, without a pictur
 four checks a minute.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os
@@ -24,6 +22,7 @@ from agent.log import facts
 from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
 from agent.terminal.results import api_condition, raise_api_condition
+from agent.texts import Text
 from agent.vision.detector import Detector
 
 log = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ async def check_once(compare: CompareClient, conditions: ConditionTracker, timeo
         condition = api_condition(error.code, error.api_code, of_check=True)
         if condition is not None:
             is_slow = isinstance(error, CompareSlow)
-            raise_api_condition(conditions, condition, is_slow=is_slow, detail=str(error))
+            raise_api_condition(conditions, condition, is_slow=is_slow, detail=error.detail)
         return False
     conditions.clear(*(each for each in CLEARED_BY_ANSWER if each != COST_LIMIT))
     return True
@@ -71,10 +70,10 @@ async def check_once(compare: CompareClient, conditions: ConditionTracker, timeo
 def _show_offset(conditions: ConditionTracker, offset_ms: int | None, unix_ms: int) -> None:
     """``offset_ms``: the API's clock minus this clock."""
     if unix_ms < EARLIEST_MS:
-        conditions.raise_(CLOCK_OFFSET, "the date is before 2026: the clock was never set")
+        conditions.raise_(CLOCK_OFFSET, Text("detail.clock_never_set"))
     elif offset_ms is not None and abs(offset_ms) >= _OFFSET_MAX_MS:
-        direction = "behind" if offset_ms > 0 else "ahead of"
-        conditions.raise_(CLOCK_OFFSET, f"{abs(offset_ms) // 1_000} s {direction} the compare API")
+        side = "detail.clock_behind" if offset_ms > 0 else "detail.clock_ahead"
+        conditions.raise_(CLOCK_OFFSET, Text(side, offset_s=abs(offset_ms) // 1_000))
     elif offset_ms is not None:
         conditions.clear(CLOCK_OFFSET)
 

@@ -1,7 +1,5 @@
 """Composition root of the compare service: a program, or a thread of another program (demo, tests)."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os
@@ -35,6 +33,7 @@ from agent.service.service_listener import ServiceListener
 from agent.service.service_reload import reload
 from agent.service.settings import ServiceConfig, check, server_tls
 from agent.service.stats import Stats
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +125,7 @@ class CompareService:
         async with asyncio.timeout(_START_TIMEOUT_S):
             while self._stopping is None:
                 if not thread.is_alive():
-                    raise AgentError("the compare service did not start", code="service_failed")
+                    raise AgentError(Text("detail.service_not_started"), code="service_failed")
                 await asyncio.sleep(_POLL_S)
         self._thread = thread
 

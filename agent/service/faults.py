@@ -9,8 +9,6 @@
 A suffix ``@0.1`` limits a fault to that share of the requests.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 import re
@@ -53,7 +51,7 @@ def parse_fault(text: str) -> InjectedFault:
     """Parse one ``--fault``. Raises ``ConfigError``."""
     spec = _SPEC.fullmatch(text)
     if not spec or spec["kind"] not in _KINDS or (spec["value"] is not None) != (spec["kind"] in _WITH_VALUE):
-        raise ConfigError(f"--fault {text}: unknown", code="fault_unknown")
+        raise ConfigError(Text("detail.fault_unknown", text=text), code="fault_unknown")
     fault = InjectedFault(
         kind=_KINDS[spec["kind"]],
         value=int(spec["value"] or 0),
@@ -62,7 +60,7 @@ def parse_fault(text: str) -> InjectedFault:
     )
     if fault.kind == "code" and (fault.value == 0 or fault.value not in table()):
         fix = Text("fix.failure_code_unknown", failures=failures())
-        raise ConfigError(f"--fault {text}: no failure code", code="fault_unknown", fix=fix)
+        raise ConfigError(Text("detail.fault_no_code", text=text), code="fault_unknown", fix=fix)
     return fault
 
 

@@ -5,8 +5,6 @@ Every declared length is compared with the bytes at hand, because a decoder allo
 reach the decoder: data after the end, which phones append, and PNG chunks that hold packed text or profiles.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from dataclasses import dataclass, field
@@ -183,7 +181,6 @@ def _jpeg(data: bytes | bytearray) -> Image:
         at -= 1
     if not is_ended and interval and (scans > 1 or restarts < _restarts(*frame, interval)):
         raise _broken("rows of the picture are missing", Cause.UNFINISHED)
-    # whether the decoder holds all coefficients
     is_buffered = frame[0] not in _SEQUENTIAL or scans > 1 or selected < frame[1][7]
     return _framed(memoryview(data)[:at], frame[1], is_buffered=is_buffered, needs_end=not is_ended)
 
@@ -224,7 +221,8 @@ def _framed(data: memoryview, frame: bytes, *, is_buffered: bool, needs_end: boo
     scale = next(n for n in (1, 2, 4, 8) if max(wide, high) <= IMAGE_MAX_PX * n)
     result_bytes = (wide // scale + 1) * (high // scale + 1) * _PIXEL_BYTES
     cost = 2 * result_bytes  # with a copy when the picture is rotated
-    if is_buffered:  # progressive, or a scan for each colour: all coefficients at full size, 16 bits each
+    # the decoder holds all coefficients at full size, 16 bits each: progressive, or a scan for each colour
+    if is_buffered:
         across, down = max(s >> 4 for s in sampling), max(s & 15 for s in sampling)
         share = sum((s >> 4) * (s & 15) for s in sampling) / (across * down)
         cost += round(wide * high * share * 2)
