@@ -4,8 +4,6 @@ OpenCV and its FFmpeg write messages to stderr, with a stream's address and its 
 these messages off; the agent's own errors report failures.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import CameraError, Retry
+from agent.texts import Text
 
 Picture = NDArray[np.integer | np.floating]
 T = TypeVar("T")
@@ -71,7 +70,9 @@ class Reader:
             try:
                 return work(self._capture)
             except cv2.error as error:
-                raise CameraError(f"OpenCV cannot read it: {error.err}", retry=Retry.BACKOFF) from error
+                raise CameraError(
+                    Text("detail.opencv_cannot_read", err=error.err), retry=Retry.BACKOFF
+                ) from error
 
     def read(self) -> Picture | None:
         """The next picture; None at the end, on a time-out, for an undecodable picture, and when closed."""

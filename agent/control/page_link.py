@@ -4,8 +4,6 @@ The permissions of the socket (owner and group) are the permissions of the page:
 the socket gets a link, although every user of the machine can connect to the page's port.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable
@@ -14,6 +12,7 @@ from pathlib import Path
 from agent.control.server import request_document, unknown_response
 from agent.errors import StatusError
 from agent.log import facts
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +21,7 @@ PAGE = b"page\n"
 OFF, FAILED = "page_off", "page_unavailable"
 _ANSWER_MAX_BYTES = 1_024
 _TIMEOUT_S = 3.0
-_REFUSALS = {OFF: "this terminal has no diagnostics page", FAILED: "the diagnostics page could not be opened"}
+_REFUSALS = {OFF: Text("detail.page_off"), FAILED: Text("detail.page_not_opened")}
 
 
 class PageLinkIssuer:

@@ -1,7 +1,5 @@
 """Conditions of the terminal itself: models, disk, config, machine."""
 
-from __future__ import annotations
-
 from agent.health.condition import Condition, Severity
 
 MODEL_UNUSABLE = Condition(code="model_unusable")
@@ -12,3 +10,4 @@ MACHINE_CHANGED = Condition(code="machine_changed")
 DISK_LOW = Condition(code="disk_low", severity=Severity.WARNING)
 TERMINAL_HOT = Condition(code="terminal_hot", severity=Severity.WARNING)
 PAGE_UNAVAILABLE = Condition(code="page_unavailable", severity=Severity.WARNING)
+DISPLAY_UNAVAILABLE = Condition(code="display_unavailable", severity=Severity.WARNING)

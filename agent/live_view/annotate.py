@@ -4,8 +4,6 @@ A picture for a file has texts: the stable codes, because OpenCV's fonts contain
 none: the page shows ``analysis_facts`` as text of its own, in the reader's language and size.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +13,7 @@ from agent.core.model import Analysis, Box, Quality
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.errors import ImageError
+from agent.texts import Text
 
 Pixels = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -64,9 +63,9 @@ def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits, *, texts
         ImageError: no such picture.
     """
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3:
-        raise ImageError("the frame contains no picture")
+        raise ImageError(Text("detail.frame_without_picture"))
     if pixels.shape[2] != 3 or min(pixels.shape[:2]) < _SMALLEST_PX:
-        raise ImageError("the frame's picture is too small to draw on")
+        raise ImageError(Text("detail.frame_too_small"))
     picture, scale = shrunk(pixels)
     _zone(picture, limits)
     for other in analysis.others:
@@ -128,7 +127,7 @@ def jpeg_of(picture: Pixels, quality: int = 70) -> bytes:
     """JPEG bytes, encoded in memory. Raises ``ImageError`` for an array that is no picture."""
     done, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise ImageError("the picture cannot be encoded")
+        raise ImageError(Text("detail.picture_not_encoded"))
     return jpeg.tobytes()
 
 

@@ -5,8 +5,6 @@ detection explicitly. Each single picture is logged, and ``state`` reports an op
 ends with the live view, and a verification has priority.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,6 +26,7 @@ from agent.live_view.annotate import analysis_facts, annotated, guidance_of, jpe
 from agent.live_view.frame_tap import FrameTap
 from agent.live_view.lens_meter import measure_lens
 from agent.log import facts
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -156,4 +155,4 @@ class LiveView:
     def _take_shot(self) -> None:
         """Raises ``CameraError``: too many face detections without a payer."""
         if not self._shots.take(asyncio.get_running_loop().time()):
-            raise CameraError(f"too many pictures: one every {SHOT_EVERY_S:g} s", code=camera.TOO_MANY)
+            raise CameraError(Text("detail.too_many_pictures", every_s=SHOT_EVERY_S), code=camera.TOO_MANY)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.strict_json import json_object
-from agent.errors import TillError
+from agent.errors import TillError, failure_at
 from agent.messages.encode import envelope
 from agent.messages.signing import KEY_FILE, PublicKey, Signer, key_id
 from agent.privileges import as_owner
@@ -41,7 +41,7 @@ def rotate(directory: Path, *, site: str, terminal: str, issued_at: str) -> Sign
             write_whole(directory / FILE, envelope("rotation", tree, old))
             new.save(directory / KEY_FILE)
         except OSError as error:
-            raise TillError(f"{directory}: {error.strerror}", code="key_unusable") from error
+            raise TillError(failure_at(directory, error), code="key_unusable") from error
     return new
 
 
@@ -113,6 +113,19 @@ class Pinned:
         if key_id(new.key) != statement.get("new_kid"):
             return self
         return Pinned(new, self.key, now_s + PREVIOUS_KEY_FOR_S, str(state.get("epoch")))
+
+    def opened_state(self, payload: dict[str, Any], now_s: float) -> tuple[Pinned, dict[str, Any] | None]:
+        """The pinned keys after a ``state``, and the fields of its signed text.
+
+        The fields are None when the text is not signed by the pinned key, or by the new key of a statement
+        that the pinned key signed. The fields beside the envelope are not signed and are not read.
+        """
+        text, detached = payload.get("state"), payload.get("jws")
+        if not isinstance(text, str) or not isinstance(detached, str):
+            return self, None
+        fields = _object(text)
+        after = self.followed(fields, now_s)
+        return (after, fields) if after.key.verify(text, detached, "state") else (self, None)
 
     def verify(self, text: str, detached: str, kind: str, now_s: float) -> bool:
         """Whether a pinned key made this signature over ``text`` as a message of this kind."""

@@ -5,15 +5,13 @@ text by ``data-text`` (English), ``data-texts`` (all languages) or ``data-label`
 The script replaces the English texts when a user chooses another language.
 """
 
-from __future__ import annotations
-
 import html
 import re
 from typing import Any
 
 from agent.texts import SOURCE, Text, group, locales
 
-KINDS = ("page", "frame", "guidance", "measure", "phase", "decision", "reason", "refusal")
+KINDS = ("page", "frame", "guidance", "measure", "phase", "decision", "outcome")
 
 
 def document() -> dict[str, Any]:

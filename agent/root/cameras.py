@@ -4,8 +4,6 @@ The kinds are a closed set: ``CameraConfig.kind`` declares a kind and ``_backend
 kind that is declared and not constructed does not type-check, and raises ``ConfigError`` at run time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from agent.camera.backend import CameraBackend
@@ -22,6 +20,7 @@ from agent.core.ports import Clock
 from agent.errors import ConfigError
 from agent.health.frame_meter import FrameMeter
 from agent.live_view.frame_tap import FrameTap
+from agent.texts import Text
 from agent.vision.luma import CODED_FROZEN_MS, LumaWatch
 
 
@@ -80,4 +79,4 @@ def _replay(config: CameraConfig, clock: Clock) -> CameraBackend:
         return StillsCamera(config, clock)
     if path.is_file():
         return VideoFileBackend(config, clock)
-    raise ConfigError(f"camera.source: {source}: no such file, directory or scene")
+    raise ConfigError(Text("detail.no_source", source=source))

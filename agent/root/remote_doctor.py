@@ -4,8 +4,6 @@ A remote diagnosis opens neither camera nor broker, sends no signed API call, an
 request. The report has no value of the config: each is replaced by its key before the report is signed.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +16,7 @@ from agent.diagnostics.doctor import exit_code, named_ids, run_checks, select
 from agent.diagnostics.redact import ConfigRedactor
 from agent.errors import AgentError
 from agent.root.doctor import make_world
+from agent.texts import Text
 
 # api.auth signs an API call; mqtt.roundtrip opens a connection; the two others analyze a picture
 NOT_REMOTE = ("api.auth", "mqtt.roundtrip", "camera.focus", "camera.mounting")
@@ -58,4 +57,4 @@ def remote_checks(only: tuple[str, ...]) -> list[Check]:
 
 
 def _refuse() -> Any:
-    raise AgentError("not available in a remote diagnosis", code="not_remote")
+    raise AgentError(Text("detail.not_remote"), code="not_remote")

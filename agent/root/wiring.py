@@ -1,7 +1,5 @@
 """Factories of the parts: each makes one part of a config and starts nothing. For composition roots only."""
 
-from __future__ import annotations
-
 import hashlib
 import secrets
 import time
@@ -28,7 +26,7 @@ from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions import CONDITIONS
 from agent.live_view.frame_tap import FrameTap
 from agent.messages.decode import DecodeRules
-from agent.messages.encode import ClockFacts, Issued, TerminalIdentity, envelope, result
+from agent.messages.encode import ClockFacts, Issued, TerminalIdentity, result
 from agent.messages.keyring import OPERATORS, Keyring
 from agent.messages.rotation import fingerprints, statement_for
 from agent.messages.signing import Signer
@@ -39,7 +37,9 @@ from agent.recorder.trace_json import recording
 from agent.recorder.traces import TraceFiles
 from agent.root.liveness import has_liveness, liveness_checks, make_liveness_models
 from agent.terminal.parts import Settings
-from agent.till.adapter import MqttTill, StateFacts
+from agent.texts import Text
+from agent.till.adapter import MqttTill
+from agent.till.state_publisher import StateFacts
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -84,7 +84,7 @@ def make_outbox(
 def make_compare(config: Config, clock: BootClock) -> CompareClient:
     """The configured provider. Raises ``ConfigError``."""
     if config.compare.secret_key_file is None:
-        raise ConfigError("compare.secret_key_file: names the file that holds the API's secret key")
+        raise ConfigError(Text("detail.secret_key_file_unset"))
     kind: type[FaceCompare2018 | CompareFace2020]
     match config.compare.provider:
         case "face_compare_2018":
@@ -207,13 +207,13 @@ def make_state_facts(
             "conditions": [condition.code for condition in conditions.causes],
         }
 
-    def on_problem(problem: BrokerProblem, is_active: bool, detail: str) -> None:
+    def on_problem(problem: BrokerProblem, is_active: bool, detail: str | Text) -> None:
         conditions.update(CONDITIONS[problem], is_active, detail)
 
     return StateFacts(
         lambda: "degraded" if conditions.causes else "online",
         facts,
+        signer,
         on_problem,
-        lambda kind, tree: envelope(kind, tree, signer),
         fingerprints(config.storage.directory, signer),
     )

@@ -3,8 +3,6 @@
 The header is checked first, alone: no part of a body is parsed before the signature is verified.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 
@@ -78,11 +76,6 @@ class Authenticator:
     async def use(self, account: AccountConfig, digest: bytes, expires_s: int) -> None:
         """Use one call of the account and a verified signature. Raises ``ApiFailure`` 13, 15."""
         await self._limits.take(account, digest, expires_s, self._unix_s())
-
-    def appid_of(self, signed: Signed) -> str:
-        """The appid of the account whose key signed. The header can name another appid."""
-        account = self._accounts.get(signed.secret_id)
-        return account.appid if account else ""
 
     def check_target(self, signed: Signed, appid: str, bucket: str | None) -> None:
         """Check the header against the body. Raises ``ApiFailure`` 6, 10, 12, 16, in this order."""

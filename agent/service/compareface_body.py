@@ -4,8 +4,6 @@ The base64 text of a picture is never a text object: the parser cuts it out of t
 pictures is small, and each picture is decoded in pieces. So a body needs less than twice its own memory.
 """
 
-from __future__ import annotations
-
 import binascii
 import re
 from collections.abc import Iterator
@@ -23,10 +21,8 @@ _TEXT_MAX_BYTES = 64_000  # the body without its pictures: two urls, each charac
 _TEXT_COPIES = 4
 _PIECE_BYTES = 64 * 1024
 _ESCAPE_BYTES = 6
-_ESCAPES = (  # JSON writers escape these characters of base64
-    (rb"\/", b"/"), (rb"\u002b", b"+"), (rb"\u002B", b"+"), (rb"\u002f", b"/"), (rb"\u002F", b"/"),
-    (rb"\u003d", b"="), (rb"\u003D", b"="),
-)  # fmt: skip
+_ESCAPES = [(rb"\/", b"/")]  # JSON writers escape these characters of base64, with hex digits of either case
+_ESCAPES += [(form % ord(each), each) for each in (b"+", b"/", b"=") for form in (b"\\u%04x", b"\\u%04X")]
 _QUALITY_LEVELS = range(5)
 _PARAMETERS = frozenset(
     {"ImageA", "ImageB", "UrlA", "UrlB", "FaceModelVersion", "QualityControl", "NeedRotateDetection"}

@@ -4,8 +4,6 @@ A name is resolved once, every address is checked, and the connection goes to a 
 different answer of the name server (DNS rebinding) has no effect. Each redirect is checked in the same way.
 """
 
-from __future__ import annotations
-
 import asyncio
 import ipaddress
 import ssl
@@ -79,7 +77,7 @@ class Downloader:
         raise ApiFailure(_REFUSED, "too many redirects", cause=Cause.REDIRECTS)
 
     async def _resolve(self, url: httpx.URL) -> list[Address]:
-        addresses = await self._resolver.resolve(url.host, _port(url))
+        addresses = await self._resolver.resolve(url.host, url.port or _DEFAULT_PORTS[url.scheme])
         if url.host.lower() not in self._private_hosts and not all(map(is_public, addresses)):
             raise ApiFailure(_REFUSED, "the address is not public", cause=Cause.NOT_PUBLIC)
         return addresses[:_ADDRESSES_MAX]
@@ -174,7 +172,3 @@ def _joined(url: httpx.URL, location: str) -> httpx.URL:
     except (httpx.InvalidURL, ValueError) as error:
         raise ApiFailure(_BAD_URL, "the redirect is malformed", cause=Cause.URL) from error
     return _parse(target)
-
-
-def _port(url: httpx.URL) -> int:
-    return url.port or _DEFAULT_PORTS[url.scheme]

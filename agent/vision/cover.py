@@ -6,8 +6,6 @@ follow ISO/IEC 29794-5, the formulas do not. The limits were set on the photogra
 and on covers that were drawn on them; real masks and glasses were not measured (docs/explanation/seeing.md).
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import cv2

@@ -13,8 +13,6 @@ the cost. Four rules keep that safe:
    embedding is detected in the whole frame, because only a shot can be compared.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -27,6 +25,7 @@ from agent.core.model import Analysis, Crop, Detection, Frame, Quality, Shot
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason, Guidance
 from agent.errors import ImageError
+from agent.texts import Text
 from agent.vision.cover import judge_cover
 from agent.vision.crop import crop_face
 from agent.vision.detection_schedule import DetectionSchedule
@@ -123,7 +122,7 @@ class LocalFaceAnalyzer:
         """
         pixels = shot.frame.pixels
         if not isinstance(pixels, np.ndarray):
-            raise ImageError("the frame of the shot has no pixels")
+            raise ImageError(Text("detail.shot_without_pixels"))
         check_shot(shot, pixels, self._identity, self._liveness_models)
         return crop_face(
             pixels,

@@ -14,8 +14,6 @@ fitted to the cheeks beside the nose. The results are the distances of the point
 functions, in eye distances. Measurements: docs/explanation/seeing.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
