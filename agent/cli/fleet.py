@@ -1,7 +1,5 @@
 """`facepay fleet watch | exporter`: all terminals of one broker, on a screen and as Prometheus text."""
 
-from __future__ import annotations
-
 import sys
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`facepay fleet watch`: connect, then print once or follow every change."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import signal

@@ -8,8 +8,6 @@ Of one terminal the newest ``state`` and the newest ``health`` count. A terminal
 its newest messages undecoded until the next ``rows``, so that a flood ends with the true state.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum

@@ -7,8 +7,6 @@ a test mode with two functions and a restart. (1) For each payment the till publ
 ``{"do": "restart"}`` the process of the till ends and starts again.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """The scenarios of the conformance kit, and the rules that a till broke. Pure; names are of ``x-duty``."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
