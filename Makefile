@@ -76,7 +76,7 @@ bench: $(STAMP)-bench mosquitto ## all measurements in one run: tables, goals an
 
 # Each module writes the pages that its docstring names. The examples of the contract come before its page.
 DOC_PAGES := tests.contract.golden tests.contract.sides tests.contract.render tests.docs.reasons_page tests.docs.doctor_page \
-  tests.docs.conditions_page tests.docs.faults_page tests.docs.metrics_page tests.docs.privacy_page tests.docs.retention_page tests.bench.page
+  tests.docs.conditions_page tests.docs.faults_page tests.docs.metrics_page tests.docs.privacy_page tests.docs.retention_page tests.bench.page tests.broker_matrix.page
 
 docs: $(STAMP)-dev ## write the generated pages of docs/
 	@set -e; for page in $(DOC_PAGES); do echo "$$page" >&2; $(BIN)/python -m $$page; done

@@ -12,13 +12,22 @@ import typer
 
 from agent import log
 from agent.cli.options import AsJson, grouped, pem, write_file
-from agent.cli.till_options import IdentityOptions, TerminalOptions, TillId, broker_of, topics_of
+from agent.cli.till_options import (
+    IdentityOptions,
+    ObserverOptions,
+    TerminalOptions,
+    TillId,
+    broker_of,
+    observer_of,
+    topics_of,
+)
 from agent.cli.waiting import Spinner
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
     from agent.kits.till_conformance.kit import WaitTimes
-    from agent.kits.till_conformance.rules import Scenario, ScenarioRow
+    from agent.kits.till_conformance.rules import ScenarioRow
+    from agent.kits.till_conformance.scenarios import Scenario
     from agent.messages.topics import Topics
 
 EXAMPLE = "Example:  facepay till conformance --key terminal.pem --listen 18830 --till till-1"
@@ -35,6 +44,7 @@ def conformance(
     at: TerminalOptions = TerminalOptions(),
     till: TillId = "till-1",
     client: IdentityOptions = IdentityOptions(),
+    observer: ObserverOptions = ObserverOptions(),
     wait_s: Annotated[float, typer.Option(min=1, help="Maximum wait for a request of your till.")] = 60.0,
     only: Only = None,
     settle_ms: Annotated[int, typer.Option(min=50, help="Maximum time of your till for a payment.")] = 500,
@@ -46,17 +56,19 @@ def conformance(
     Your till sends or cancels a request when {"do": "ask"} or {"do": "cancel"} arrives on
     .../conformance/{till}/do (or press its buttons as prompted). At {"do": "restart"} the process of your
     till ends and starts again. Use a short ttl_ms, e.g. 3000. Exit 0: every scenario passed. The kit connects
-    two clients, a terminal and an observer: use a test broker that does not bind client ids to certificates
-    (the shop's broker does).
+    two clients, a terminal and an observer. A broker that binds client ids to certificates, as in
+    config/mosquitto, needs two certificates: --cert-file of a terminal, --observer-cert-file, and the rights
+    for tests in config/mosquitto/acl-tills.
     """
     import asyncio
 
     from agent.kits.till_conformance.kit import WaitTimes
-    from agent.kits.till_conformance.rules import pick
+    from agent.kits.till_conformance.scenarios import pick
 
     log.setup("error")
     scenarios, patience = pick(only), WaitTimes(wait_s, settle_ms / 1e3)
-    where = (broker_of(at, client), topics_of(at), till)
+    mqtt = broker_of(at, client)
+    where = (mqtt, observer_of(mqtt, observer), topics_of(at), till)
     rows = asyncio.run(_run(where, scenarios, key, listen, patience))
     if as_json:
         passed = all(row.outcome == "pass" for row in rows)
@@ -68,7 +80,7 @@ def conformance(
 
 
 async def _run(
-    where: tuple[MqttConfig, Topics, str],
+    where: tuple[MqttConfig, MqttConfig, Topics, str],
     scenarios: Sequence[Scenario],
     key: Path,
     listen: int,
@@ -80,7 +92,7 @@ async def _run(
     from agent.kits.till_conformance.kit import Kit
     from agent.root.wiring import BootClock
 
-    mqtt, topics, till = where
+    mqtt, observer, topics, till = where
     folders = tempfile.TemporaryDirectory(prefix="facepay-conformance-")
     with folders as folder, Spinner("connecting to the broker") as spinner:
 
@@ -88,7 +100,8 @@ async def _run(
             """Print a step for the tester on stderr; stdout is for the table."""
             spinner.print_out(f"your till: {text}", stderr=True)
 
-        kit = Kit(SimulatorSetup(mqtt, topics, Path(folder), BootClock()), till, patience, prompt)
+        setup = SimulatorSetup(mqtt, topics, Path(folder), BootClock(), observer)
+        kit = Kit(setup, till, patience, prompt)
         write_file(key, kit.public_key_pem)
         try:
             await kit.start(listen)

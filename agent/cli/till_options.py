@@ -71,6 +71,29 @@ class IdentityOptions:
     password_file: Annotated[File, file(help="File with this client's password.")] = None
 
 
+@dataclass(frozen=True, slots=True)
+class ObserverOptions:
+    """The options of a second client, where the broker binds the client id to the certificate."""
+
+    observer_port: Annotated[
+        int | None, typer.Option(help="Broker port of tills and of the observing client. [default: --port]")
+    ] = None
+    observer_cert_file: Annotated[
+        File, pem(help="Certificate of the observing client; --cert-file is then the terminal's.")
+    ] = None
+    observer_key_file: Annotated[File, pem(help="The private key of --observer-cert-file.")] = None
+
+
+def observer_of(mqtt: MqttConfig, options: ObserverOptions) -> MqttConfig:
+    """The connection of the observing client: ``mqtt`` with the values of the options that are given."""
+    own = {
+        "port": options.observer_port,
+        "cert_file": options.observer_cert_file,
+        "key_file": options.observer_key_file,
+    }
+    return mqtt.model_copy(update={name: value for name, value in own.items() if value is not None})
+
+
 def broker_of(at: BrokerOptions, client: IdentityOptions, config: Path | None = None) -> MqttConfig:
     """The broker from the options, else from the file ``config``; the identity is always this client's.
 

@@ -13,7 +13,15 @@ import typer
 
 from agent import log
 from agent.cli.options import AsJson, File, file, grouped, pem, write_file
-from agent.cli.till_options import BrokerOptions, IdentityOptions, TerminalOptions, broker_of, topics_of
+from agent.cli.till_options import (
+    BrokerOptions,
+    IdentityOptions,
+    ObserverOptions,
+    TerminalOptions,
+    broker_of,
+    observer_of,
+    topics_of,
+)
 from agent.cli.waiting import Spinner, announce
 
 if TYPE_CHECKING:
@@ -37,6 +45,7 @@ def simulate(
     key: Annotated[File, pem(help="Write the public key that the till must pin to this file.")] = None,
     at: TerminalOptions = TerminalOptions(),
     client: IdentityOptions = IdentityOptions(),
+    observer: ObserverOptions = ObserverOptions(),
     requests: Annotated[int, typer.Option(min=0, help="End after so many requests; 0: never.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -62,14 +71,14 @@ def simulate(
             flag = " (retained)" if message.retained else ""
             print(f"{message.topic}{flag} {text[:600]}", flush=True)
 
-    broker = broker_of(at, client)
-    announce(f"connecting to the broker {broker.host}:{broker.port} …")
-    asyncio.run(_run(broker, topics_of(at), answers, key, requests, show))
+    mqtt = broker_of(at, client)
+    where = (mqtt, observer_of(mqtt, observer), topics_of(at))
+    announce(f"connecting to the broker {mqtt.host}:{mqtt.port} …")
+    asyncio.run(_run(where, answers, key, requests, show))
 
 
 async def _run(
-    mqtt: MqttConfig,
-    topics: Topics,
+    where: tuple[MqttConfig, MqttConfig, Topics],
     script: Script,
     key: Path | None,
     requests: int,
@@ -86,6 +95,7 @@ async def _run(
     from agent.kits.till.watcher import Watcher
     from agent.root.wiring import BootClock
 
+    mqtt, observer, topics = where
     steps, done, count = itertools.cycle(script.answer), asyncio.Event(), itertools.count(1)
 
     def next_step(_: Request) -> ScriptStep:
@@ -95,7 +105,7 @@ async def _run(
 
     with tempfile.TemporaryDirectory(prefix="facepay-simulate-") as folder:
         simulator = Simulator(SimulatorSetup(mqtt, topics, Path(folder), BootClock()), next_step)
-        watcher = Watcher(mqtt, topics, show)
+        watcher = Watcher(observer, topics, show)
         if key is not None:
             write_file(key, simulator.terminal.key.public.pem())
         await simulator.start()

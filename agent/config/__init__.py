@@ -82,6 +82,9 @@ class MqttConfig(Section):
     host: Host = "127.0.0.1"
     port: Port = 1883
     tls: bool = False
+    transport: Literal["tcp", "websockets"] = "tcp"
+    websocket_path: Annotated[str, Field(pattern=r"^/[!-~]{0,200}$")] = "/mqtt"
+    alpn: Annotated[str, Field(pattern=r"^[!-~]{0,64}$")] = ""  # a hosted broker that shares port 443
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Annotated[Path | None, Secret.FILE] = None
@@ -91,6 +94,12 @@ class MqttConfig(Section):
     request_max_bytes: Annotated[int, Field(ge=1_024, le=131_072)] = 98_304
     requests_per_minute: Annotated[int, Field(ge=1, le=6_000)] = 120  # per till
     ack: Literal["till", "broker"] = "till"
+
+    @model_validator(mode="after")
+    def _alpn_requires_tls(self) -> Self:
+        if self.alpn and not self.tls:
+            raise ValueError("alpn is part of TLS: it needs tls = true")
+        return self
 
 
 class StorageConfig(Section):

@@ -12,6 +12,7 @@ from agent.core.strict_json import json_object
 from agent.errors import TillError
 from agent.messages.diagnosis import KIND
 from agent.messages.encode import envelope
+from agent.messages.rotation import Pinned
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import REPORT, REQUEST, Topics, checked
 from agent.mqtt.connection import Connection
@@ -30,7 +31,7 @@ class DiagnosisClient:
         self._topics = topics
         self._operator = checked(operator)
         self._signer = signer
-        self._pinned = pinned
+        self._pinned = Pinned(pinned)
         self._state: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._reports: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._inbox = topics.diag(operator, REPORT)
@@ -60,20 +61,24 @@ class DiagnosisClient:
             await self._link.stop()
 
     async def _online(self) -> dict[str, Any]:
+        place = {"site": self._topics.site, "terminal": self._topics.terminal}
+        cause = "is offline"
         try:
             async with asyncio.timeout(STATE_TIMEOUT_S):
                 while True:
-                    state = await self._state.get()
-                    if state.get("status") in ("online", "degraded") and "epoch" in state:
+                    self._pinned, state = self._pinned.opened_state(await self._state.get(), time.monotonic())
+                    if state is None or not place.items() <= state.items():
+                        cause = "published no state that the pinned key signed"
+                    elif state.get("status") in ("online", "degraded"):
                         return state
         except TimeoutError:
-            raise TillError(f"terminal {self._topics.base} is offline", code="terminal_offline") from None
+            raise TillError(f"terminal {self._topics.base} {cause}", code="terminal_offline") from None
 
     async def _await_report(self, request: dict[str, Any], payload: bytes) -> dict[str, Any]:
         expected = {name: request[name] for name in ("request_id", "nonce", "site", "terminal")}
         expected["request_sha256"] = hashlib.sha256(payload).hexdigest()
         while True:
-            report = opened_report(await self._reports.get(), self._pinned)
+            report = opened_report(await self._reports.get(), self._pinned.key)
             if report is None or any(report.get(name) != value for name, value in expected.items()):
                 continue  # for another request, old, or forged
             if report.get("declined"):

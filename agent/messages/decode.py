@@ -24,6 +24,7 @@ TTL_MIN_MS, TTL_MAX_MS = 1_000, 60_000
 _ALWAYS = {"schema", "request_id", "till", "transaction_id", "nonce", "epoch", "ttl_ms", "reference"}
 _KNOWN = _ALWAYS | {"sent_at_ms", "site", "terminal", "consent_ref", "require", "locale", "crit"}
 _UNIX_MS_MAX = 2**53
+_EXPIRY_STEP_MS = 1_000
 _ID_SEARCH_BYTES = 4_096  # of a message that is too large to be parsed
 _REQUEST_ID = re.compile(
     rb'\\?"request_id\\?"\s*:\s*\\?"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\\?"'
@@ -62,7 +63,7 @@ def read_request(
 
     Args:
         received_ms: boot clock; the budget starts at this time.
-        expires_in_ms: the rest of the message expiry, from the broker; None: no message expiry.
+        expires_in_ms: the rest of the message expiry, from the broker in whole seconds; None: no expiry.
     Raises:
         Rejected: with the refusal code to publish.
     """
@@ -100,7 +101,8 @@ def _request(
         sent_at_ms, wall_ms = fields.integer_of(tree, "sent_at_ms", 0, _UNIX_MS_MAX), rules.wall_ms()
         age_ms = None if wall_ms is None else wall_ms - sent_at_ms
     left_ms = ttl_ms - max(0, age_ms or 0)
-    budget_ms = max(0, min(left_ms, rules.budget_max_ms, ttl_ms if expires_in_ms is None else expires_in_ms))
+    by_expiry_ms = left_by_expiry_ms(expires_in_ms, age_known=age_ms is not None)
+    budget_ms = max(0, min(left_ms, rules.budget_max_ms, ttl_ms if by_expiry_ms is None else by_expiry_ms))
     return Request(
         request_id=request_id,
         till=till,
@@ -116,8 +118,22 @@ def _request(
         require=tuple(fields.strings_of(tree, "require")),
         locale=text_of(tree, "locale", 35) if tree.get("locale") is not None else None,
         age_ms=age_ms,
-        expires=expires_in_ms is not None and expires_in_ms < ttl_ms + 1_000,  # rounded up to whole seconds
+        expires=expires_in_ms is not None
+        and expires_in_ms < ttl_ms + _EXPIRY_STEP_MS,  # rounded up to whole seconds
     )
+
+
+def left_by_expiry_ms(expires_in_ms: int | None, *, age_known: bool) -> int | None:
+    """Upper limit of the remaining time by the message expiry; None without a message expiry.
+
+    A broker reports whole seconds, and RabbitMQ rounds them down: a request with ``ttl_ms`` 1 000 arrives
+    with 0 s. So ``n`` reported seconds are less than ``n + 1`` real seconds. With a known age the age is
+    exact, and the limit is ``n + 1`` s. Without an age the limit is ``n`` s, so that the deadline of the
+    till is kept, but at least one second: a request that has time left is never stale by rounding.
+    """
+    if expires_in_ms is None:
+        return None
+    return expires_in_ms + _EXPIRY_STEP_MS if age_known else max(expires_in_ms, _EXPIRY_STEP_MS)
 
 
 def unwrap(payload: bytes, till: str, kind: str, rules: DecodeRules) -> dict[str, Any]:

@@ -49,7 +49,11 @@ def envelope(kind: str, tree: dict[str, Any], signer: Signer | None) -> bytes:
     inner = dumps(tree)
     if signer is None:
         return inner.encode()
-    return dumps({kind: inner, "jws": signer.sign(inner, kind)}).encode()
+    return dumps(_signed(kind, inner, signer)).encode()
+
+
+def _signed(kind: str, text: str, signer: Signer) -> dict[str, str]:
+    return {kind: text, "jws": signer.sign(text, kind)}
 
 
 def result(
@@ -122,10 +126,20 @@ def _event(name: str, request_id: str | None, fields: dict[str, Any]) -> bytes:
     return dumps({"schema": "facepay.event/1", "event": name, "request_id": request_id, **fields}).encode()
 
 
-def state(status: str, identity: TerminalIdentity, fields: dict[str, Any] | None = None) -> bytes:
-    """The retained state; ``status`` is online, degraded, stopping or offline (the last will)."""
-    head = {"schema": "facepay.state/1", "status": status}
-    return dumps(head | _ids(identity) | (fields or {})).encode()
+def state(
+    status: str,
+    identity: TerminalIdentity,
+    fields: dict[str, Any] | None = None,
+    signer: Signer | None = None,
+) -> bytes:
+    """The retained state; ``status`` is online, degraded, stopping or offline (the last will).
+
+    With a signer the payload also contains the envelope: ``state`` (the same fields as JSON text) and
+    ``jws``. The fields beside the envelope are for readers that verify no signature.
+    """
+    tree = {"schema": "facepay.state/1", "status": status} | _ids(identity) | (fields or {})
+    signed: dict[str, Any] = {} if signer is None else _signed("state", dumps(tree), signer)
+    return dumps(tree | signed).encode()
 
 
 def health(identity: TerminalIdentity, fields: dict[str, Any]) -> bytes:

@@ -114,6 +114,19 @@ class Pinned:
             return self
         return Pinned(new, self.key, now_s + PREVIOUS_KEY_FOR_S, str(state.get("epoch")))
 
+    def opened_state(self, payload: dict[str, Any], now_s: float) -> tuple[Pinned, dict[str, Any] | None]:
+        """The pinned keys after a ``state``, and the fields of its signed text.
+
+        The fields are None when the text is not signed by the pinned key, or by the new key of a statement
+        that the pinned key signed. The fields beside the envelope are not signed and are not read.
+        """
+        text, detached = payload.get("state"), payload.get("jws")
+        if not isinstance(text, str) or not isinstance(detached, str):
+            return self, None
+        fields = _object(text)
+        after = self.followed(fields, now_s)
+        return (after, fields) if after.key.verify(text, detached, "state") else (self, None)
+
     def verify(self, text: str, detached: str, kind: str, now_s: float) -> bool:
         """Whether a pinned key made this signature over ``text`` as a message of this kind."""
         if self.key.verify(text, detached, kind):

@@ -16,6 +16,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 REQUEST, CANCEL, ACK = "request", "cancel", "ack"  # till → terminal
 EVENT, RESULT = "event", "result"  # terminal → till
+GET_STATE, STATE_COPY = "get_state", "state_copy"  # till → terminal, and the answer
 REPORT = "report"  # terminal → operator
 STATE, HEALTH = "state", "health"  # terminal → all
 PROBE_TILL = "facepay-doctor"  # not a till: empty messages under this id test the rights to answer tills

@@ -7,6 +7,8 @@ import socket
 import ssl
 from dataclasses import dataclass
 
+from paho.mqtt.client import WebsocketConnectionError
+
 from agent.config import MqttConfig
 from agent.config.tls_files import unverified_context
 from agent.errors import reason_of
@@ -38,6 +40,8 @@ def failure_of(error: Exception, *, tls: bool) -> ConnectFailure:
             return ConnectFailure(Text("detail.host_no_address", reason=reason_of(error)))
         case TimeoutError():
             return NO_ANSWER
+        case WebsocketConnectionError():
+            return ConnectFailure("no WebSocket at this port with mqtt.websocket_path")
         case ConnectionResetError() | BrokenPipeError() if (
             tls
         ):  # TCP was connected: a refusal has another error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -140,8 +141,10 @@ def make_client(config: MqttConfig, wiring: ClientOptions) -> Client:
         CallbackAPIVersion.VERSION2,
         client_id=wiring.client_id,
         protocol=MQTTProtocolVersion.MQTTv5,
+        transport=config.transport,
         reconnect_on_failure=False,
     )
+    client.ws_set_options(config.websocket_path)
     if config.tls:
         client.tls_set_context(tls_context(config))
     if config.username:
@@ -184,15 +187,21 @@ def subscribe(client: Client, subscriptions: Sequence[tuple[str, int]]) -> None:
 
 def no_delay(sock: Any) -> None:
     """Send small packets at once: Nagle's rule with delayed ACKs can delay a message by 40 ms."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with _tcp_socket(sock) as tcp:
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _tcp_socket(sock: Any) -> socket.socket:
+    """A copy for the TCP connection of a paho socket: its WebSocket has neither options nor ``shutdown``."""
+    return socket.socket(fileno=os.dup(sock.fileno()))
 
 
 def cut(client: Client) -> None:
     """Drop the connection without DISCONNECT; paho then reports the connection as lost."""
-    sock: Any = client.socket()  # a plain or TLS socket
+    sock: Any = client.socket()  # a plain socket, TLS or a WebSocket
     if sock is not None:
-        with contextlib.suppress(OSError):  # closed already
-            sock.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError), _tcp_socket(sock) as tcp:  # closed already
+            tcp.shutdown(socket.SHUT_RDWR)
 
 
 def make_properties(packet: int, **values: int) -> Properties:
@@ -208,6 +217,8 @@ def tls_context(config: MqttConfig) -> ssl.SSLContext:
     context = client_context("mqtt.ca_file", config.ca_file)
     if config.cert_file is not None:
         load_pair(context, "mqtt", config.cert_file, config.key_file)
+    if config.alpn:
+        context.set_alpn_protocols([config.alpn])
     return context
 
 

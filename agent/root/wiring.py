@@ -26,7 +26,7 @@ from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions import CONDITIONS
 from agent.live_view.frame_tap import FrameTap
 from agent.messages.decode import DecodeRules
-from agent.messages.encode import ClockFacts, Issued, TerminalIdentity, envelope, result
+from agent.messages.encode import ClockFacts, Issued, TerminalIdentity, result
 from agent.messages.keyring import OPERATORS, Keyring
 from agent.messages.rotation import fingerprints, statement_for
 from agent.messages.signing import Signer
@@ -38,7 +38,8 @@ from agent.recorder.traces import TraceFiles
 from agent.root.liveness import has_liveness, liveness_checks, make_liveness_models
 from agent.terminal.parts import Settings
 from agent.texts import Text
-from agent.till.adapter import MqttTill, StateFacts
+from agent.till.adapter import MqttTill
+from agent.till.state_publisher import StateFacts
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -212,7 +213,7 @@ def make_state_facts(
     return StateFacts(
         lambda: "degraded" if conditions.causes else "online",
         facts,
+        signer,
         on_problem,
-        lambda kind, tree: envelope(kind, tree, signer),
         fingerprints(config.storage.directory, signer),
     )

@@ -8,8 +8,6 @@ last will is a ``state`` with the status ``offline``.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from agent.config import MqttConfig
@@ -17,34 +15,21 @@ from agent.core.ports import Accepted, Clock, Inbound, StoredResult, TillEvent
 from agent.errors import StorageError, TillError
 from agent.log import facts
 from agent.messages.decode import DecodeRules
-from agent.messages.encode import TerminalIdentity, envelope, event, health, state
-from agent.messages.topics import ACK, CANCEL, EVENT, PROBE_TILL, REQUEST, RESULT, Topics
+from agent.messages.encode import TerminalIdentity, event, health
+from agent.messages.topics import ACK, CANCEL, EVENT, GET_STATE, PROBE_TILL, REQUEST, RESULT, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
-from agent.mqtt.reason_codes import BrokerProblem
-from agent.mqtt.status import ReportProblem
 from agent.outbox.outbox import Outbox
 from agent.tasks import Background
 from agent.till.delivery import ResultSender
 from agent.till.gate import Gate
 from agent.till.inbound import TillMessages
-from agent.till.state_keeper import StateKeeper, is_clone
+from agent.till.state_publisher import StateFacts, StatePublisher
 
 log = logging.getLogger(__name__)
 
 DIAG_INBOX_MAX = 10  # messages of operators without a checked signature; further ones are dropped
 PRUNE_EVERY_S = 3_600.0
-
-
-@dataclass(frozen=True, slots=True)
-class StateFacts:
-    """Content of ``state`` beyond the identity, and the keys of this terminal."""
-
-    status: Callable[[], str]  # online or degraded
-    more: Callable[[], dict[str, Any]]
-    on_problem: ReportProblem = lambda _problem, _active, _detail: None
-    signed: Callable[[str, dict[str, Any]], bytes] = lambda kind, tree: envelope(kind, tree, None)
-    fingerprints: tuple[str, ...] = ()  # of the key in use and of the key before the last rotation
 
 
 class MqttTill:
@@ -62,15 +47,19 @@ class MqttTill:
         state_facts: StateFacts,
     ) -> None:
         self.topics = Topics(who.site, who.terminal)
-        self.who, self._outbox, self._state = who, outbox, state_facts
+        self.who, self.signer, self._outbox = who, state_facts.signer, outbox
+        self._on_problem = state_facts.on_problem
         self._background = Background()
-        self._final_status = ""  # "stopping" or "offline": never replaced by an earlier status
         self.accepts_diagnosis = rules.diag
         self.diag_inbox: asyncio.Queue[tuple[str, Message]] = asyncio.Queue(DIAG_INBOX_MAX)
-        self.signed = state_facts.signed
         has_key = rules.trust.has_key if rules.trust is not None else lambda _till: False
-        self._gate = Gate(self.topics, lambda: clock.now_ms() / 1e3, config.requests_per_minute, has_key)
-        self._keeper = StateKeeper(lambda: clock.now_ms() / 1e3, self._is_foreign, self._publish_again)
+
+        def now_s() -> float:
+            return clock.now_ms() / 1e3
+
+        self._gate = Gate(self.topics, now_s, config.requests_per_minute, has_key)
+        parts_of_state = (self.topics, who, state_facts, self._publish, self._background, now_s)
+        self.state = StatePublisher(*parts_of_state)
         self.link = Connection(config, self._wiring())
         parts = (self.link, outbox, self.topics, clock)
         self.result_sender = ResultSender(*parts, ack=config.ack, margin_ms=margin_ms)
@@ -84,7 +73,7 @@ class MqttTill:
 
     async def stop(self) -> None:
         """Publish ``offline``, then disconnect: no will is sent. At most 4 s. Safe to call twice."""
-        self._keeper.close()
+        self.state.close()
         await self.announce("offline")
         await self._background.close()
         await self.link.stop()
@@ -95,9 +84,7 @@ class MqttTill:
         ``final_status``: ``stopping``, then ``offline``. A later change of a condition or a reconnect must
         not publish ``online`` for a terminal that accepts no more requests.
         """
-        if self._final_status != "offline":
-            self._final_status = final_status or self._final_status
-        await self._publish_state(self._final_status or self._state.status())
+        await self.state.announce(final_status)
 
     @property
     def dropped(self) -> int:
@@ -142,58 +129,46 @@ class MqttTill:
     # --- events of the connection -----------------------------------------------------------------
 
     def _wiring(self) -> ClientOptions:
+        get_state = self.topics.till_filter(GET_STATE)
         filters = [self.topics.till_filter(kind) for kind in (REQUEST, CANCEL, ACK)]
-        filters += [self.topics.state, *([self.topics.operator_filter()] * self.accepts_diagnosis)]
+        filters += [get_state, self.topics.state]
+        filters += [self.topics.operator_filter()] * self.accepts_diagnosis
         return ClientOptions(
             f"facepay-{self.who.site}-{self.who.terminal}",
             [(each, 1) for each in filters],
             self._arrived,
             self._on_ready,
-            Message(self.topics.state, state("offline", self.who), retained=True),
-            self._state.on_problem,
-            optional=frozenset({self.topics.state}),
+            self.state.will,
+            self._on_problem,
+            optional=frozenset({self.topics.state, get_state}),  # older rights of a broker lack them
             admits=self._gate.admits,
         )
 
     def _on_ready(self) -> None:
-        if self._final_status != "offline":
+        if self.state.final_status != "offline":
             self.result_sender.reconnected()
             self._background.add(self.announce())
             self._background.add(_test_rights(self.link, self.topics))
 
     def _arrived(self, message: Message) -> None:
         if message.topic == self.topics.state:
-            if self._is_foreign(message.payload):
-                self._state.on_problem(BrokerProblem.CLONED, True, "")
-            self._keeper.received(message.payload)
+            self.state.received(message.payload)
             return
         operator = self.topics.operator_of(message.topic)
         if operator is not None and not self.diag_inbox.full():
             self.diag_inbox.put_nowait((operator, message))
-        place = self.topics.read(message.topic)
-        if place is not None:
-            self._messages.arrived(*place, message)
+        match self.topics.read(message.topic):
+            case (till, kind) if kind == GET_STATE:
+                if not message.retained and self._gate.admits_state_copy(till):
+                    self.state.send_copy(till)
+            case (till, kind):
+                self._messages.arrived(till, kind, message)
 
     async def _acknowledged(self, till: str, result_id: str) -> None:
         await self.result_sender.acknowledged(till, result_id)  # late bound: tests replace the method
 
-    # --- state ------------------------------------------------------------------------------------
-
-    def _is_foreign(self, payload: bytes) -> bool:
-        return is_clone(payload, self.who, self._state.fingerprints)
-
-    def _publish_again(self) -> None:
-        if self.link.connected and not self._final_status:
-            self._background.add(self.announce())
-
-    async def _publish_state(self, status: str) -> None:
-        payload = state(status, self.who, self._state.more())
-        self._keeper.published(payload)
-        try:
-            async with asyncio.timeout(2.0):
-                await self.link.publish(Message(self.topics.state, payload, retained=True))
-        except (TillError, TimeoutError) as error:
-            log.info("state_not_published", extra=facts(status=status, why=error))
+    async def _publish(self, message: Message) -> None:
+        await self.link.publish(message)
 
 
 async def _test_rights(link: Connection, topics: Topics) -> None:

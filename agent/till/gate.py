@@ -22,8 +22,19 @@ PER_S_MIN, BURST = 8.0, 100  # of one till
 NEW_PER_S, NEW_BURST = 20.0, 200  # of all unknown tills together
 TILLS_MAX = 256
 OTHER_PER_S, OTHER_BURST = 2.0, 20  # own ``state``; all operators together
-REFUSALS_PER_S, REFUSALS_BURST = 2.0, 20  # answers to unreadable messages of one till
-ALL_REFUSALS_PER_S, ALL_REFUSALS_BURST = 20.0, 100
+ANSWERS_PER_S, ANSWERS_BURST = 2.0, 20  # to one till: refusals of unreadable messages; copies of ``state``
+ALL_ANSWERS_PER_S, ALL_ANSWERS_BURST = 20.0, 100
+
+
+class _Answers:
+    """The limits of one kind of answer: for each till, and for all tills together."""
+
+    def __init__(self, now_s: float) -> None:
+        self._each = Senders(ANSWERS_PER_S * 60, ANSWERS_BURST, TILLS_MAX)
+        self._all = TokenBucket(ALL_ANSWERS_PER_S, ALL_ANSWERS_BURST, now_s)
+
+    def take(self, till: str, now_s: float) -> bool:
+        return self._each.take(till, now_s) and self._all.take(now_s)
 
 
 class Gate:
@@ -52,8 +63,7 @@ class Gate:
         self._all_new = TokenBucket(NEW_PER_S, NEW_BURST, now_s())
         self._state = TokenBucket(OTHER_PER_S, OTHER_BURST, now_s())
         self._operators = TokenBucket(OTHER_PER_S, OTHER_BURST, now_s())
-        self._refusals = Senders(REFUSALS_PER_S * 60, REFUSALS_BURST, TILLS_MAX)
-        self._all_refusals = TokenBucket(ALL_REFUSALS_PER_S, ALL_REFUSALS_BURST, now_s())
+        self._refusals, self._state_copies = _Answers(now_s()), _Answers(now_s())
         self._lock = threading.Lock()
         self.dropped = 0
 
@@ -82,9 +92,13 @@ class Gate:
 
     def admits_refusal(self, till: str) -> bool:
         """Take one token for a ``refused`` event after an unreadable message; False: send no event."""
-        now_s = self._now_s()
         with self._lock:
-            return self._refusals.take(till, now_s) and self._all_refusals.take(now_s)
+            return self._refusals.take(till, self._now_s())
+
+    def admits_state_copy(self, till: str) -> bool:
+        """Take one token for a copy of ``state``; False: send no copy."""
+        with self._lock:
+            return self._state_copies.take(till, self._now_s())
 
     def _take(self, till: str) -> bool:
         now_s = self._now_s()

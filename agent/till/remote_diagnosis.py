@@ -16,6 +16,7 @@ from agent.errors import AgentError, TillError
 from agent.log import facts
 from agent.messages import diagnosis
 from agent.messages.diagnosis import Declined, DiagRequest
+from agent.messages.encode import envelope
 from agent.messages.fields import Rejected
 from agent.messages.keyring import Keyring
 from agent.messages.topics import REPORT
@@ -120,9 +121,10 @@ class RemoteDiagnosis:
         self, request: DiagRequest, doctor: dict[str, Any] | None, declined: Declined | None
     ) -> None:
         till = self._till
-        payload = till.signed(REPORT, diagnosis.report(request, till.who, doctor, declined))
+        payload = envelope(REPORT, diagnosis.report(request, till.who, doctor, declined), till.signer)
         if len(payload) > diagnosis.REPORT_MAX_BYTES:
-            payload = till.signed(REPORT, diagnosis.report(request, till.who, None, "report_too_large"))
+            too_large = diagnosis.report(request, till.who, None, "report_too_large")
+            payload = envelope(REPORT, too_large, till.signer)
         try:
             await till.link.publish(Message(till.topics.diag(request.operator, REPORT), payload))
         except TillError as error:

@@ -51,14 +51,15 @@ export class Till {
     this.client = mqtt.connect(this.broker, { protocolVersion: 5, ca: this.ca, cert: this.cert, key: this.key })
     this.client.on('connect', () => {
       const test = this.testMode ? [`conformance/${this.till}/do`] : []
-      const topics = ['state', `verify/${this.till}/event`, `verify/${this.till}/result`, ...test]
-      this.client.subscribe(topics.map((topic) => `${this.base}/${topic}`), { qos: 1 })
+      const own = ['state_copy', 'event', 'result'].map((kind) => `verify/${this.till}/${kind}`)
+      const getState = () => this.client.publish(`${this.base}/verify/${this.till}/get_state`, '{}', { qos: 1 })
+      this.client.subscribe(['state', ...own, ...test].map((topic) => `${this.base}/${topic}`), { qos: 1 }, getState)
     })
     this.client.on('message', (topic, payload, packet) => {
       const kind = topic.slice(topic.lastIndexOf('/') + 1)
       try {
         const message = JSON.parse(payload)
-        if (kind === 'state') this.onState(message)
+        if (kind === 'state' || kind === 'state_copy') this.onState(message)
         else if (kind === 'event') this.onEvent(message)
         else if (kind === 'result' && !packet.retain) this.onResult(message)
         else if (kind === 'do') this.act[message.do]?.()
@@ -75,13 +76,14 @@ export class Till {
     this.client.publish(`${this.base}/verify/${this.till}/${kind}`, payload, options)
   }
 
-  onState(state) {
-    const rotation = state.key?.rotation, text = rotation && open(rotation, 'rotation', this.pinned.key)
-    const statement = text ? JSON.parse(text) : {}
-    if (statement.site === this.site && statement.terminal === this.terminal) { // the old key signed the new key
-      const key = createPublicKey(statement.new_key), until = performance.now() + 600_000 // ten minutes
-      this.pinned = { key, old: this.pinned.key, until, newEpoch: state.epoch }
-    }
+  onState(envelope) { // only the signed text counts: a broker could write another epoch beside it
+    const state = JSON.parse(envelope.state), rotation = state.key?.rotation
+    const text = rotation && open(rotation, 'rotation', this.pinned.key), statement = text ? JSON.parse(text) : {}
+    const here = (message) => message.site === this.site && message.terminal === this.terminal
+    const newKey = here(statement) && createPublicKey(statement.new_key) // the old key signed the new key
+    if (open(envelope, 'state', newKey || this.pinned.key) === null || !here(state)) return
+    const until = performance.now() + 600_000 // ten minutes
+    if (newKey) this.pinned = { key: newKey, old: this.pinned.key, until, newEpoch: state.epoch }
     this.state = state
     if (['online', 'degraded'].includes(state.status)) this.ready?.() // both accept requests
   }

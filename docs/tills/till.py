@@ -82,9 +82,11 @@ class Till:
 
     async def run(self, client: Client) -> None:
         self.client = client
-        topics = ["state", f"verify/{self.till}/event", f"verify/{self.till}/result"]
+        topics = ["state", *(f"verify/{self.till}/{kind}" for kind in ("state_copy", "event", "result"))]
         for topic in topics + [f"conformance/{self.till}/do"] * self.test_mode:
             await client.subscribe(f"{self.base}/{topic}", qos=1)
+        # the broker may retain no state
+        await client.publish(f"{self.base}/verify/{self.till}/get_state", b"{}", qos=1)
         async for message in self.client.messages:
             try:
                 await self.on_message(message)
@@ -94,7 +96,7 @@ class Till:
     async def on_message(self, message) -> None:
         tree = loads(message.payload)
         match message.topic.value.rsplit("/", 1)[1]:
-            case "state":
+            case "state" | "state_copy":
                 self.on_state(tree)
             case "event":
                 await self.on_event(tree)
@@ -115,11 +117,18 @@ class Till:
         topic = f"{self.base}/verify/{self.till}/{kind}"
         await self.client.publish(topic, payload, qos=1, properties=properties)
 
-    def on_state(self, state: dict) -> None:
-        rotation = (state.get("key") or {}).get("rotation")
+    def on_state(self, envelope: dict) -> None:
+        """Only the signed text counts: a broker could write another epoch beside the text."""
+        rotation = (loads(envelope.get("state", "")).get("key") or {}).get("rotation")
         statement = opened(rotation, "rotation", self.key) if rotation else None
+        new_key = None
         if statement and self.address.items() <= statement.items():  # the old key signed the new key
-            self.old, self.key = self.key, load_pem_public_key(statement["new_key"].encode())
+            new_key = load_pem_public_key(statement["new_key"].encode())
+        state = opened(envelope, "state", new_key or self.key)
+        if state is None or not self.address.items() <= state.items():
+            return
+        if new_key:
+            self.old, self.key = self.key, new_key
             self.old_until_s, self.new_epoch = time.monotonic() + 600, state["epoch"]
         self.epoch = state["epoch"]
         if state.get("status") in ("online", "degraded"):  # both accept requests

@@ -65,15 +65,20 @@ end() { # one outcome for each request: a repeat finds no open request
   [[ $test_mode ]] || { echo "$1/${2//[^a-z_]/}"; [[ $1 == match ]]; exit; } # an event is not signed: one word of its text
 }
 
-on_state() {
-  local statement
-  if statement=$(jq -ce '.key.rotation // empty' <<<"$1" | open rotation "$tmp/key.pem") &&
-    jq -e --arg s "$site" --arg t "$terminal" '.site == $s and .terminal == $t' >/dev/null <<<"$statement"; then
-    mv "$tmp/key.pem" "$tmp/old.pem" && jq -r .new_key <<<"$statement" >"$tmp/key.pem" # the old key signed the new key
-    old_until_ms=$(($(now_ms) + 600000)) new_epoch=$(jq -r .epoch <<<"$1")
+here() { jq -e --arg s "$site" --arg t "$terminal" '.site == $s and .terminal == $t' >/dev/null <<<"$1"; }
+
+on_state() { # only the signed text counts: a broker could write another epoch beside it
+  local statement state key=$tmp/key.pem
+  if statement=$(jq -ce '.state | fromjson | .key.rotation // empty' <<<"$1" | open rotation "$tmp/key.pem") && here "$statement"; then
+    jq -r .new_key <<<"$statement" >"$tmp/new.pem" && key=$tmp/new.pem # the old key signed the new key
   fi
-  epoch=$(jq -r .epoch <<<"$1")
-  [[ $test_mode || ! ${photo:-} || ! $(jq -r .status <<<"$1") =~ ^(online|degraded)$ ]] || { ask "$photo"; photo=; }
+  state=$(open state "$key" <<<"$1") && here "$state" || return
+  epoch=$(jq -r .epoch <<<"$state")
+  if [[ $key == "$tmp/new.pem" ]]; then
+    mv "$tmp/key.pem" "$tmp/old.pem" && mv "$key" "$tmp/key.pem"
+    old_until_ms=$(($(now_ms) + 600000)) new_epoch=$epoch
+  fi
+  [[ $test_mode || ! ${photo:-} || ! $(jq -r .status <<<"$state") =~ ^(online|degraded)$ ]] || { ask "$photo"; photo=; }
 }
 
 on_event() {
@@ -113,18 +118,21 @@ test_photo=$(printf 'a photo' | base64 -w0 | jq -Rc --arg sha "$(printf 'a photo
 receive() { # a line for each message, the payload in hexadecimal digits: a payload can contain line ends
   trap 'kill $sub; exit' TERM
   while kill -0 $$; do # mosquitto_sub ends when its connection is cut
-    mosquitto_sub -V 5 "${broker[@]}" -q 1 -F '%r %t %x' -t "$base/state" -t "$base/verify/$till/event" \
-      -t "$base/verify/$till/result" ${test_mode:+-t "$base/conformance/$till/do"} & sub=$!
+    stdbuf -oL mosquitto_sub -d -V 5 "${broker[@]}" -q 1 -F '%r %t %x' -t "$base/state" -t "$base/verify/$till/state_copy" \
+      -t "$base/verify/$till/event" -t "$base/verify/$till/result" ${test_mode:+-t "$base/conformance/$till/do"} & sub=$!
     wait $sub
     sleep 0.2
   done 2>/dev/null
 }
 exec 3< <(receive) && receiver=$!
 while read -r retained topic payload <&3; do
+  # -d also prints its steps; after each subscription ask for the state: the broker may retain none
+  [[ $retained != Subscribed ]] || mosquitto_pub -V 5 "${broker[@]}" -q 1 -t "$base/verify/$till/get_state" -m '{}'
+  [[ $retained == [01] ]] || continue
   payload=$(printf %b "$(sed 's/../\\x&/g' <<<"$payload")" | tr -d '\0')
   jq -e 'type == "object"' >/dev/null 2>&1 <<<"$payload" || continue
   case ${topic##*/} in
-    state) on_state "$payload" ;;
+    state | state_copy) on_state "$payload" ;;
     event) on_event "$payload" ;;
     result) [[ $retained != 0 ]] || on_result "$payload" ;;
     do) case $(jq -r .do <<<"$payload") in restart) exit ;; cancel) cancel ;; *) ask "$test_photo" ;; esac ;;

@@ -21,7 +21,8 @@ from agent.messages.encode import TerminalIdentity, result
 from agent.messages.signing import Signer
 from agent.outbox.outbox import Outbox
 from agent.root.wiring import BootClock
-from agent.till.adapter import MqttTill, StateFacts
+from agent.till.adapter import MqttTill
+from agent.till.state_publisher import StateFacts
 from tests.bench.report import Row, Section, percentile, spread
 from tests.brokers import Mosquitto
 
@@ -36,7 +37,7 @@ async def _measure(folder: Path, port: int, count: int) -> tuple[list[float], fl
     outbox = Outbox(
         StorageConfig(directory=folder), clock, "boot", lambda v, i: result(v, identity, i, signer)
     )
-    facts = StateFacts(lambda: "online", dict)
+    facts = StateFacts(lambda: "online", dict, signer)
     config = MqttConfig(port=port, ack="broker")
     till = MqttTill(
         config, identity, DecodeRules(98_304, 10_000), outbox, clock, margin_ms=250, state_facts=facts

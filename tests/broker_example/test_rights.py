@@ -110,10 +110,15 @@ async def online(client: Client, timeout_s: float = 10.0) -> AsyncIterator[Clien
 
 
 async def test_terminal_and_till_certificates_allow_a_complete_verification(shop: Shop) -> None:
-    terminal = Client(shop.terminal("terminal-1"), [f"{BASE}/terminal-1/verify/+/request"])
-    till = Client(shop.till("till-1"), [RESULT, STATE])
+    own = f"{BASE}/terminal-1/verify"
+    terminal = Client(shop.terminal("terminal-1"), [f"{own}/+/request", f"{own}/+/get_state"])
+    till = Client(shop.till("till-1"), [RESULT, STATE, f"{own}/till-1/state_copy"])
     async with online(terminal), online(till):
         await asyncio.sleep(0.1)
+        assert await till.link.publish(Message(f"{own}/till-1/get_state", b"{}"))
+        assert (await asyncio.wait_for(terminal.received.get(), 5)).payload == b"{}"
+        assert await terminal.link.publish(Message(f"{own}/till-1/state_copy", b"state"))
+        assert (await asyncio.wait_for(till.received.get(), 5)).payload == b"state"
         assert await till.link.publish(Message(REQUEST, b"ask"))
         assert (await asyncio.wait_for(terminal.received.get(), 5)).payload == b"ask"
         assert await terminal.link.publish(Message(RESULT, b"answer"))
@@ -155,7 +160,7 @@ async def test_till_certificate_with_a_terminals_name_cannot_act_as_that_termina
         assert attacker.received.empty(), "a till must not receive another till's request"
 
 
-@pytest.mark.parametrize("kind", ["request", "cancel", "ack"])
+@pytest.mark.parametrize("kind", ["request", "cancel", "ack", "get_state"])
 async def test_terminal_certificate_cannot_act_as_a_till(shop: Shop, kind: str) -> None:
     attacker = Client(shop.terminal("till-1", "rogue-terminal"), [RESULT, STATE])
     terminal = Client(shop.terminal("terminal-1", "terminal-heard"), [])

@@ -48,8 +48,9 @@ class PatientTill:
         self.bad_signatures = 0
         self.ends: Counter[str] = Counter()
         self._epoch: str | None = None
-        filters = [(topics.state, 1), (topics.verify(name, "event"), 0), (topics.verify(name, "result"), 1)]
-        wiring = ClientOptions(f"chaos-{name}", filters, self._received, lambda: None)
+        own = {"event": 0, "result": 1, "state_copy": 1}
+        filters = [(topics.state, 1), *((topics.verify(name, kind), qos) for kind, qos in own.items())]
+        wiring = ClientOptions(f"chaos-{name}", filters, self._received, self._subscribed)
         self.link = Connection(MqttConfig(port=port, keepalive_s=5), wiring)
 
     async def request_until_ended(self) -> str:
@@ -93,9 +94,12 @@ class PatientTill:
         except (TillError, TimeoutError):
             await asyncio.sleep(0.1)  # the broker is unreachable: the bytes are repeated later
 
+    def _subscribed(self) -> None:
+        self._state_task = asyncio.get_running_loop().create_task(self._send("get_state", b"{}"))
+
     def _received(self, message: Message) -> None:
         tree = json.loads(message.payload)
-        if message.topic == self._topics.state:
+        if message.topic.endswith(("/state", "/state_copy")):
             self._epoch = tree["epoch"] if tree["status"] in ("online", "degraded") else None
         elif message.topic.endswith("/result"):
             self._accept_result(message.payload, tree)

@@ -21,7 +21,7 @@ from agent.core.reasons import Decision, Guidance, Reason, Refusal
 from agent.messages.diagnosis import read_diag, report
 from agent.messages.encode import ClockFacts, Issued, TerminalIdentity, envelope, event, health, result, state
 from agent.messages.signing import Signer
-from agent.messages.topics import ACK, CANCEL, EVENT, REPORT, REQUEST, RESULT, Topics
+from agent.messages.topics import ACK, CANCEL, EVENT, GET_STATE, REPORT, REQUEST, RESULT, Topics
 from agent.resources import config_file
 
 FOLDER = Path(__file__).parent / "golden"
@@ -124,6 +124,7 @@ def payloads() -> dict[str, tuple[str, bytes]]:
         "cancel-signed": (CANCEL, envelope("cancel", CANCEL_TREE, signer)),
         "ack": (ACK, envelope("ack", ACK_TREE, None)),
         "ack-signed": (ACK, envelope("ack", ACK_TREE, signer)),
+        "get-state": (GET_STATE, b"{}"),
     }
     made |= {name: (EVENT, event(value)[1]) for name, value in _events().items()}
     made |= {name: (RESULT, payload) for name, payload in _results().items()}
@@ -220,10 +221,10 @@ def _states() -> dict[str, bytes]:
     rotation = json.loads(envelope("rotation", ROTATION_TREE | keys, old))
     rotated = online | {"key": {**online["key"], "rotation": rotation}}
     return {
-        "state-rotated": state("online", IDENTITY, rotated),
-        "state-online": state("online", IDENTITY, online),
-        "state-degraded": state("degraded", IDENTITY, online | {"conditions": ["compare_unreachable"]}),
-        "state-offline": state("offline", IDENTITY),
+        "state-rotated": state("online", IDENTITY, rotated, key),
+        "state-online": state("online", IDENTITY, online, key),
+        "state-degraded": state("degraded", IDENTITY, online | {"conditions": ["compare_unreachable"]}, key),
+        "state-offline": state("offline", IDENTITY, None, key),
     }
 
 

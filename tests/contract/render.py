@@ -11,7 +11,7 @@ from string import Template
 from typing import Any
 
 from agent.kits.simulator.script import SimulatedFault
-from agent.kits.till_conformance.rules import SCENARIOS
+from agent.kits.till_conformance.scenarios import SCENARIOS
 from agent.texts import group
 from tests.contract.validator import document
 
@@ -90,7 +90,8 @@ def _message(tree: Tree, name: str) -> str:
         kind = name.removeprefix("signed_")
         schema = tree["components"]["schemas"][kind]
         jws = message["examples"][0]["payload"]["jws"]
-        text += f'`{{"{kind}": "<the JSON text below>", "jws": "{jws[:24]}…"}}`\n\n'
+        beside = "…, " if kind == "state" else ""  # the fields of the text, not signed
+        text += f'`{{{beside}"{kind}": "<the JSON text below>", "jws": "{jws[:24]}…"}}`\n\n'
     else:
         schema = tree["components"]["schemas"][_last(message["payload"]["$ref"])]
     if "description" in schema:
@@ -152,7 +153,7 @@ def _example(example: Tree, first: Tree) -> str:
 def _inner(example: Tree) -> Tree:
     """The payload, or the text inside an envelope."""
     payload: Tree = example["payload"]
-    kind = next((kind for kind in ("result", "diag", "report") if kind in payload), None)
+    kind = next((kind for kind in ("result", "diag", "report", "state") if kind in payload), None)
     return json.loads(payload[kind]) if kind else payload
 
 

@@ -67,7 +67,7 @@ def test_contract_limits_equal_those_of_the_decoder() -> None:
 
 def test_contract_topics_equal_those_of_the_code() -> None:
     topics = Topics("shop-12", "terminal-3")
-    for kind in ("request", "cancel", "ack", "event", "result"):
+    for kind in ("request", "cancel", "ack", "event", "result", "get_state", "state_copy"):
         assert channel_of(topics.verify("till-1", kind)) == kind
     assert channel_of(topics.diag("back-office", "request")) == "diag"
     assert channel_of(topics.diag("back-office", "report")) == "report"

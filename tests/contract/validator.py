@@ -51,8 +51,9 @@ def assert_valid(topic: str, payload: bytes, *, exact: bool = True) -> str:
     schema = document()["components"]["messages"][name]["payload"]["$ref"].rsplit("/", 1)[1]
     _check(topic, tree, schema, exact)
     if "jws" in tree:
-        inner = document()["components"]["schemas"][schema]["properties"][channel]["x-content"]["$ref"]
-        _check(topic, _object(topic, tree[channel].encode()), inner.rsplit("/", 1)[1], exact)
+        kind = name.removeprefix("signed_")
+        inner = document()["components"]["schemas"][schema]["properties"][kind]["x-content"]["$ref"]
+        _check(topic, _object(topic, tree[kind].encode()), inner.rsplit("/", 1)[1], exact)
     return name
 
 

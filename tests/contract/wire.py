@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agent.mqtt.paho_client import Message
 
 CONNECTION = "agent.mqtt.connection"
-FROM_TERMINALS = ("/result", "/event", "/state", "/health", "/report")
+FROM_TERMINALS = ("/result", "/event", "/state", "/state_copy", "/health", "/report")
 
 broken: list[str] = []
 

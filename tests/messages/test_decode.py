@@ -49,20 +49,44 @@ def test_read_request_valid_returns_all_fields() -> None:
         (60_000, None, 10_000),
         (8_000, 3_000, 3_000),
         (2_000, 9_000, 2_000),
-        (8_000, 0, 0),
+        (8_000, 0, 1_000),
+        (1_000, 0, 1_000),
     ],
     ids=[
         "the ttl of the till",
         "the maximum of the terminal",
         "the rest of the expiry",
         "a shorter ttl",
-        "nothing left",
+        "less than one second left",
+        "the shortest ttl on a broker that rounds down",
     ],
 )
 def test_budget_is_the_shortest_of_three_limits(
     ttl_ms: int, expires_in_ms: int | None, budget_ms: int
 ) -> None:
     assert read(payload(ttl_ms=ttl_ms), expires_in_ms=expires_in_ms).budget_ms == budget_ms
+
+
+@given(
+    ttl_ms=st.integers(1_000, 10_000),
+    delay_share=st.floats(0, 1, exclude_max=True),
+    age_known=st.booleans(),
+)
+def test_an_expiry_in_whole_seconds_never_makes_a_request_with_time_left_stale(
+    ttl_ms: int, delay_share: float, age_known: bool
+) -> None:
+    """``delay_share``: of ``ttl_ms``, between the till and the terminal. The broker rounds down."""
+    delay_ms = int(ttl_ms * delay_share)
+    expires_in_ms = (-(-ttl_ms // 1_000) * 1_000 - delay_ms) // 1_000 * 1_000
+    rules = replace(RULES, wall_ms=lambda: 1_000_000 + delay_ms)
+    sent = {"sent_at_ms": 1_000_000} if age_known else {}
+    request = read(payload(ttl_ms=ttl_ms, **sent), rules, expires_in_ms)
+    assert request.budget_ms > 0
+    if age_known:
+        assert request.budget_ms == ttl_ms - delay_ms, "the age is exact"
+    else:
+        assert request.expires, "the expiry shows that the request is not old"
+        assert ttl_ms - delay_ms - 1_000 <= request.budget_ms <= ttl_ms - delay_ms + 1_000
 
 
 def reference(**parts: Any) -> bytes:

@@ -51,3 +51,41 @@ def test_pinned_statement_of_an_unknown_key_changes_nothing(keys: tuple[Signer, 
     _, _, state = keys
     other = Pinned(Signer.generate().public)
     assert other.followed(state, now_s=0.0) is other
+
+
+def signed(fields: dict[str, Any], signer: Signer, kind: str = "state") -> dict[str, Any]:
+    """The payload of a ``state`` with its envelope."""
+    text = json.dumps(fields)
+    return fields | {"state": text, "jws": signer.sign(text, kind)}
+
+
+def test_opened_state_returns_the_signed_fields_only(keys: tuple[Signer, Signer, Any]) -> None:
+    old, _, state = keys
+    pinned, fields = Pinned(old.public), {name: state[name] for name in ("site", "terminal", "epoch")}
+    assert pinned.opened_state(signed(fields, old) | {"epoch": "lent"}, 0.0) == (pinned, fields)
+
+
+def test_opened_state_refuses_other_keys_kinds_and_texts(keys: tuple[Signer, Signer, Any]) -> None:
+    old, _, state = keys
+    pinned, fields = Pinned(old.public), {"site": "shop", "terminal": "terminal-1", "epoch": "e-2"}
+    true = signed(fields, old)
+    for forged in (
+        fields,
+        signed(fields, Signer.generate()),
+        signed(fields, old, "cancel"),
+        true | {"state": json.dumps(fields | {"epoch": "lent"})},
+        true | {"state": None},
+        true | {"jws": 7},
+        signed(state, Signer.generate()),  # a statement of the old key, in a state of an unknown key
+    ):
+        assert pinned.opened_state(forged, 0.0) == (pinned, None)
+
+
+def test_opened_state_follows_a_rotation_only_when_the_new_key_signed_the_state(
+    keys: tuple[Signer, Signer, Any],
+) -> None:
+    old, new, state = keys
+    after, fields = Pinned(old.public).opened_state(signed(state, new), 0.0)
+    assert fields == state
+    assert (after.key, after.previous, after.new_epoch) == (new.public, old.public, "e-2")
+    assert after.opened_state(signed(state, old), 0.0) == (after, None)

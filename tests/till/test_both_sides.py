@@ -7,7 +7,7 @@ import base64
 import hashlib
 import json
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from agent.config import Config, MqttConfig, StorageConfig
+from agent.core.attempt_limits import GuardLimits
 from agent.core.model import Assurance, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
 from agent.core.steps import Limits
@@ -29,12 +30,14 @@ from agent.messages.signing import Signer
 from agent.messages.topics import Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
+from agent.mqtt.reason_codes import BrokerProblem
 from agent.outbox.database import FILE
 from agent.outbox.outbox import Outbox
 from agent.root.wiring import make_settings
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
-from agent.till.adapter import MqttTill, StateFacts
+from agent.till.adapter import MqttTill
+from agent.till.state_publisher import StateFacts
 from tests.brokers import Mosquitto
 from tests.fakes import PacedCamera, RealClock, ScriptedCompare, StagedAnalyzer, check_frame
 from tests.messages.payloads import PHOTO, PHOTO_SHA256, fresh_id, tree
@@ -55,6 +58,9 @@ class RunningTerminal:
     outbox: Outbox
 
 
+GUARD = GuardLimits()
+
+
 @asynccontextmanager
 async def terminal(
     port: int,
@@ -64,6 +70,8 @@ async def terminal(
     ack: Any = "till",
     shop: bool = False,
     trust: Trust | None = None,
+    guard: GuardLimits = GUARD,
+    on_problem: Callable[[BrokerProblem], None] = lambda _problem: None,
 ) -> AsyncIterator[RunningTerminal]:
     """Serve until the block ends. ``shop``: requests need a send time, as outside profile demo."""
     clock, signer = RealClock(), Signer.load_or_create(folder)
@@ -71,7 +79,12 @@ async def terminal(
     outbox = Outbox(
         StorageConfig(directory=folder), clock, "boot-1", lambda v, i: result(v, identity, i, signer)
     )
-    facts = StateFacts(lambda: "online", dict)
+    facts = StateFacts(
+        lambda: "online",
+        dict,
+        signer,
+        lambda problem, active, _detail: on_problem(problem) if active else None,
+    )
     config = MqttConfig(port=port, ack=ack)
     rules = DecodeRules(
         98_304, 10_000, trust=trust, site="shop", terminal="terminal-1", wall_ms=clock.unix_ms
@@ -79,7 +92,7 @@ async def terminal(
     till = MqttTill(config, identity, rules, outbox, clock, margin_ms=250, state_facts=facts)
     analyzer, compare = StagedAnalyzer(), ScriptedCompare()
     ports = Ports(clock, PacedCamera(), analyzer, compare, till, outbox, check_frame)
-    served = Terminal(ports, Settings(epoch, LIMITS, 50, Assurance(), age_required=shop))
+    served = Terminal(ports, Settings(epoch, LIMITS, 50, Assurance(), age_required=shop, guard=guard))
     stop = asyncio.Event()
     await till.start()
     task = asyncio.create_task(served.serve(stop))

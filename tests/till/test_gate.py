@@ -15,7 +15,7 @@ from agent.messages.topics import ACK, CANCEL, REQUEST, Topics
 from agent.mqtt.paho_client import Message
 from agent.tasks import Background
 from agent.till import gate as gate_module
-from agent.till.gate import BURST, NEW_BURST, NEW_PER_S, PER_S_MIN, REFUSALS_BURST, TILLS_MAX, Gate
+from agent.till.gate import ANSWERS_BURST, BURST, NEW_BURST, NEW_PER_S, PER_S_MIN, TILLS_MAX, Gate
 from agent.till.inbound import LANE_MAX, LANES_MAX, Inbox, TillMessages
 from tests.brokers import Mosquitto
 from tests.fakes import RealClock
@@ -108,16 +108,17 @@ def test_gate_remembers_a_bounded_number_of_tills() -> None:
     for each in range(TILLS_MAX * 4):
         gate.admits(TOPICS.verify(f"till-{each}", REQUEST))
         gate.admits_refusal(f"till-{each}")
+        gate.admits_state_copy(f"till-{each}")
         gate.mark_served(f"till-{each}")
-    for table in (gate._known, gate._new, gate._refusals):
+    for table in (gate._known, gate._new, gate._refusals._each, gate._state_copies._each):
         assert len(table._buckets) <= TILLS_MAX
 
 
 def test_gate_refusals_are_limited_for_one_till_and_for_all() -> None:
     gate, _ = new_gate()
-    assert sum(gate.admits_refusal("junk") for _ in range(FLOOD)) == REFUSALS_BURST
+    assert sum(gate.admits_refusal("junk") for _ in range(FLOOD)) == ANSWERS_BURST
     others = sum(gate.admits_refusal(f"junk-{each}") for each in range(FLOOD))
-    assert others == gate_module.ALL_REFUSALS_BURST - REFUSALS_BURST
+    assert others == gate_module.ALL_ANSWERS_BURST - ANSWERS_BURST
 
 
 def test_gate_own_state_and_operators_are_limited_apart_from_tills() -> None:
@@ -190,7 +191,7 @@ async def test_terminal_answers_a_flood_with_few_refusals(broker: Mosquitto, tmp
         await asyncio.sleep(0.3)
         waiting = [till.received.get_nowait() for _ in range(till.received.qsize())]
         events = [each for each in waiting if each.topic.endswith("/event")]
-        assert len(events) <= REFUSALS_BURST + 4
+        assert len(events) <= ANSWERS_BURST + 4
 
 
 async def test_key_folder_that_cannot_be_read_leaves_the_network_thread_alive(

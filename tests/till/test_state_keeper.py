@@ -95,6 +95,6 @@ async def test_terminal_does_not_overwrite_the_state_of_a_clone(broker: Mosquitt
     async with terminal(broker.port, tmp_path) as running, raw_till(broker.port) as till:
         await till.connection.publish(Message(TOPICS.state, ONLINE_CLONE, retained=True))
         await asyncio.sleep(state_keeper.SETTLE_S + 0.5)
-        assert running.till._keeper._timer is None
+        assert running.till.state._keeper._timer is None
         states = [till.received.get_nowait() for _ in range(till.received.qsize())]
         assert json.loads(states[-1].payload)["epoch"] == OTHER.epoch

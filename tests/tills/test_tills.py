@@ -16,7 +16,10 @@ import pytest
 from agent.config import MqttConfig
 from agent.kits.simulator.terminal import SimulatorSetup
 from agent.kits.till_conformance.kit import Kit, WaitTimes
-from agent.kits.till_conformance.rules import SCENARIOS, Scenario, ScenarioRow
+from agent.kits.till_conformance.rules import ScenarioRow
+from agent.kits.till_conformance.scenarios import SCENARIOS, Scenario
+from agent.messages import encode
+from agent.messages.encode import TerminalIdentity
 from agent.messages.signing import Signer
 from agent.messages.topics import Topics
 from tests.brokers import Mosquitto
@@ -100,7 +103,7 @@ async def _examined(
         await kit.stop()
 
 
-@pytest.mark.parametrize("part", [SCENARIOS[:17], SCENARIOS[17:]], ids=["first", "second"])  # each < 5 min
+@pytest.mark.parametrize("part", [SCENARIOS[:18], SCENARIOS[18:]], ids=["first", "second"])  # each < 5 min
 @pytest.mark.parametrize("install", [node, python, shell], ids=lambda each: each.__name__)
 async def test_till_passes_every_scenario_of_the_kit(
     install: Callable[[Path], list[str]], part: tuple[Scenario, ...], broker: Mosquitto, tmp_path: Path
@@ -122,7 +125,8 @@ async def test_shell_till_executes_no_message_and_leaves_no_process(
 ) -> None:
     command, base = shell(tmp_path), "facepay/v1/demo/terminal-1"
     Signer.generate().save(tmp_path / "till.key")
-    (tmp_path / "terminal.pem").write_bytes(Signer.generate().public.pem())
+    key = Signer.generate()
+    (tmp_path / "terminal.pem").write_bytes(key.public.pem())
     (tmp_path / "photo").write_bytes(b"a photo")
     settings = {
         "FACEPAY_TERMINAL_KEY": str(tmp_path / "terminal.pem"),
@@ -140,7 +144,8 @@ async def test_shell_till_executes_no_message_and_leaves_no_process(
     try:
         # one message with the line of another one, whose first word is an arithmetic expression
         line = b'{"event": "stage"}\nsite[$(touch${IFS}%s)] x/result {}' % os.fsencode(written)
-        state = b'{"status": "degraded",\n"epoch": "e"}'
+        who = TerminalIdentity("demo", "terminal-1", "boot", "e")
+        state = encode.state("degraded", who, None, key).replace(b"{", b"{\n", 1)
         refused = b'{"event": "refused", "request_id": null, "refusal": "busy\\nmatch/same_person"}'
         async with asyncio.timeout(120):
             while till.returncode is None:  # again until the till has subscribed

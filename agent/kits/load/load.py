@@ -68,10 +68,11 @@ class _Terminal:
 
     async def join(self, fleet: LoadConnections) -> None:
         filters = [self.topics.till_filter(kind) for kind in (REQUEST, ACK)]
-        will = Message(self.topics.state, state("offline", self.identity), retained=True)
+        will = Message(self.topics.state, state("offline", self.identity, signer=self._signer), retained=True)
         client_id = f"facepay-{SITE}-{self.topics.terminal}"
         self.member = await fleet.join(client_id, filters, self._received, will)
-        self.member.publish(Message(self.topics.state, state("online", self.identity), retained=True))
+        online = state("online", self.identity, signer=self._signer)
+        self.member.publish(Message(self.topics.state, online, retained=True))
 
     def _received(self, message: Message) -> None:
         place = self.topics.read(message.topic)

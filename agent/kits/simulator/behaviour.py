@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 LATE_BY_MS = 300  # after the till's timer, which starts before the terminal's timer
 JUST_LATE_BY_MS = 20  # longer than the error of a till's clock that counts in steps of 10 ms
 CANCEL_MARGIN_MS = 500
-_CONNECT_TIMEOUT_S = 20.0
 THRESHOLD = 80.0
 SIMILARITY = {Decision.MATCH: 93.0, Decision.NO_MATCH: 31.0}
 ASSURANCE = Assurance(camera="simulated", transport="plain")
@@ -127,9 +126,7 @@ async def _rotate(terminal: SimulatedTerminal, stored: StoredResult) -> None:
     """Restart with a new key; the result keeps its signature. ``state`` with the statement comes first."""
     terminal.rotate()
     await terminal.restart()
-    async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-        while not terminal.till.link.connected:  # noqa: ASYNC110 - the connection has no event for it
-            await asyncio.sleep(0.02)
+    await terminal.wait_for_connection()
     await terminal.till.announce()
     await terminal.till.deliver(stored)
 
@@ -166,7 +163,7 @@ async def _forgery(terminal: SimulatedTerminal, stored: StoredResult, fault: Sim
         tree = statement(unknown_key, unknown_key, site=who.site, terminal=who.terminal, issued_at=issued_at)
         rotation = json.loads(envelope("rotation", tree, unknown_key))
         key = {"kid": unknown_key.key_id, "sha256": unknown_key.fingerprint, "rotation": rotation}
-        await terminal.send_state({"key": key})
+        await terminal.send_state({"key": key}, unknown_key)
     return _forged(stored.payload, fault, terminal.key, unknown_key)
 
 

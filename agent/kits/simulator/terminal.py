@@ -23,29 +23,36 @@ from agent.core.reasons import Refusal
 from agent.core.strict_json import json_object
 from agent.kits.simulator.proxy import TcpProxy
 from agent.kits.simulator.script import SimulatedFault
+from agent.kits.simulator.state_forgeries import forged_states
 from agent.messages.decode import DecodeRules
 from agent.messages.encode import TerminalIdentity, result, rfc3339, state
 from agent.messages.rotation import rotate, statement_for
 from agent.messages.signing import Signer
-from agent.messages.topics import RESULT, Topics
+from agent.messages.topics import RESULT, STATE_COPY, Topics
 from agent.mqtt.paho_client import Message
 from agent.outbox.outbox import Outbox
-from agent.till.adapter import MqttTill, StateFacts
+from agent.till.adapter import MqttTill
+from agent.till.state_publisher import StateFacts
 
 BUDGET_MAX_MS = 60_000
 REQUEST_MAX_BYTES = 98_304
 MARGIN_MS = 250
+CONNECT_TIMEOUT_S = 20.0
 CRASH_DELAY_S = 0.1  # enough for a result to reach the broker before the crash
 
 
 @dataclass(frozen=True, slots=True)
 class SimulatorSetup:
-    """Broker, topics, directory and clock. ``directory``: empty; the caller removes the directory."""
+    """Broker, topics, directory and clock. ``directory``: empty; the caller removes the directory.
+
+    ``observer``: the connection of an observing client, and the listener of tills; None: as ``mqtt``.
+    """
 
     mqtt: MqttConfig
     topics: Topics
     directory: Path
     clock: Clock
+    observer: MqttConfig | None = None
 
 
 class SimulatedTerminal:
@@ -113,14 +120,20 @@ class SimulatedTerminal:
         await asyncio.gather(sending, return_exceptions=True)
         await self.restart()
 
-    async def restart(self) -> None:
+    async def restart(self, *, retained: bool = True) -> None:
         """Restart without DISCONNECT, with a new epoch; the outbox sends the open results."""
         self._proxy.refuse_connections = True
         self._proxy.cut()
         await self._stop_process()
         self._proxy.refuse_connections = self._proxy.drop_from_broker = False
         self.identity = self._new_identity(self.identity.boot_id)
-        await self._start_process()
+        await self._start_process(retained=retained)
+
+    async def wait_for_connection(self) -> None:
+        """Raises ``TimeoutError``."""
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            while not self.till.link.connected:  # noqa: ASYNC110 - the connection has no event for it
+                await asyncio.sleep(0.02)
 
     def rotate(self) -> None:
         """Create a new key, used after the next restart; the state then has the old key's statement."""
@@ -146,10 +159,29 @@ class SimulatedTerminal:
         message = Message(self._setup.topics.verify(till, RESULT), payload, retained)
         await self.till.link.publish(message, qos=0 if retained else 1)
 
-    async def send_state(self, fields: dict[str, Any]) -> None:
-        """Publish a ``state`` with other fields once, not retained."""
-        payload = state("online", self.identity, self._facts() | fields)
+    async def send_state(self, fields: dict[str, Any], signer: Signer | None = None) -> None:
+        """Publish a ``state`` with other fields once, not retained. ``signer``: in place of the own key."""
+        payload = state("online", self.identity, self._facts() | fields, signer or self.key)
         await self.till.link.publish(Message(self._setup.topics.state, payload))
+
+    async def send_forged_states(self, till: str) -> None:
+        """Publish forged ``state`` messages to a till. ``restore_state`` ends their effect."""
+        self.till.state.retained = False  # otherwise the terminal corrects the topic after a second
+        topics = self._setup.topics
+        for payload in forged_states(self.identity, self._facts(), self.key, self.unknown_key):
+            for topic in (topics.state, topics.verify(till, STATE_COPY)):
+                await self.till.link.publish(Message(topic, payload))
+
+    async def restart_unretained(self) -> None:
+        """Restart with a new epoch and no retained ``state``, until ``restore_state``."""
+        await self.restart(retained=False)
+        await self.wait_for_connection()
+        await self.till.link.publish(Message(self._setup.topics.state, b"", retained=True))  # the will
+
+    async def restore_state(self) -> None:
+        """Publish the true ``state``, retained."""
+        self.till.state.retained = True
+        await self.till.announce()
 
     async def refuse(
         self, request: Request, refusal: Refusal, detail: str, result_id: str | None = None
@@ -160,10 +192,10 @@ class SimulatedTerminal:
         topics = self._setup.topics
         return TerminalIdentity(topics.site, topics.terminal, boot_id, epoch=secrets.token_hex(16))
 
-    async def _start_process(self) -> None:
+    async def _start_process(self, *, retained: bool = True) -> None:
         setup = self._setup
         mqtt = setup.mqtt.model_copy(update={"host": "127.0.0.1", "port": self._proxy.port})
-        facts = StateFacts(lambda: "online", self._facts)
+        facts = StateFacts(lambda: "online", self._facts, self.key)
         rules = DecodeRules(
             REQUEST_MAX_BYTES,
             BUDGET_MAX_MS,
@@ -174,6 +206,7 @@ class SimulatedTerminal:
         )
         parts = (mqtt, self.identity, rules, self.outbox, setup.clock)
         self._till = MqttTill(*parts, margin_ms=MARGIN_MS, state_facts=facts)
+        self._till.state.retained = retained
         await self._till.start()
         self._serving = asyncio.create_task(self._serve(self._till))
 

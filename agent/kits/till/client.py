@@ -18,7 +18,7 @@ from agent.log import facts
 from agent.messages.encode import envelope
 from agent.messages.rotation import Pinned
 from agent.messages.signing import PublicKey, Signer
-from agent.messages.topics import ACK, CANCEL, EVENT, REQUEST, RESULT, Topics
+from agent.messages.topics import ACK, CANCEL, EVENT, GET_STATE, REQUEST, RESULT, STATE_COPY, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
 from agent.tasks import Background
@@ -43,6 +43,10 @@ class _Sender:
         payload = envelope(kind, {"schema": f"facepay.{kind}/1"} | tree | place, self._signer)
         await self._link.publish(Message(self._topics.verify(self._till, kind), payload))
 
+    def get_state_later(self) -> None:
+        """Ask for ``state`` in the background: the broker may deliver no retained message."""
+        self._background.add(self._try_get_state())
+
     def ack_later(self, result_id: str) -> None:
         """Acknowledge in the background: a failed acknowledgement must not lose the verdict."""
         self._background.add(self._try_ack(result_id))
@@ -50,6 +54,12 @@ class _Sender:
     async def finish(self) -> None:
         """Wait for the pending acknowledgements, at most ``ACK_TIMEOUT_S``."""
         await self._background.finish(ACK_TIMEOUT_S)
+
+    async def _try_get_state(self) -> None:
+        try:
+            await self._link.publish(Message(self._topics.verify(self._till, GET_STATE), b"{}"))
+        except TillError as error:  # e.g. older rights of the broker; the retained state remains
+            log.info("get_state_not_sent", extra=facts(code=error.code))
 
     async def _try_ack(self, result_id: str) -> None:
         try:
@@ -84,14 +94,21 @@ class TillClient:
         self._on_message = on_message
         self._open: _Open | None = None
         self._state: dict[str, Any] = {}
+        self._no_state = "not heard on this broker"
         self._online = asyncio.Event()
         self._address = {"site": topics.site, "terminal": topics.terminal, "till": till}
         self.violations: list[str] = []  # the rules that received messages broke, newest last
-        filters = [(topics.state, 1), (topics.verify(till, EVENT), 1), (topics.verify(till, RESULT), 1)]
+        own = [topics.verify(till, kind) for kind in (EVENT, RESULT, STATE_COPY)]
         client_id = f"facepay-till-{till}-{secrets.token_hex(4)}"
         self._reachability = Reachability(config)
-        up, note = self._reachability.up, self._reachability.note_problem
-        options = ClientOptions(client_id, filters, self._received, up, on_problem=note)
+        options = ClientOptions(
+            client_id,
+            [(each, 1) for each in (topics.state, *own)],
+            self._received,
+            self._up,
+            on_problem=self._reachability.note_problem,
+            optional=frozenset({topics.verify(till, STATE_COPY)}),
+        )
         self._link = Connection(config, options)
         self._sender = _Sender(self._link, topics, till, signer)
 
@@ -109,7 +126,7 @@ class TillClient:
                 await self._online.wait()
         except TimeoutError:
             status = self._state.get("status")
-            cause = f"its state is {status!r}" if self._state else "not heard on this broker"
+            cause = f"its state is {status!r}" if self._state else self._no_state
             raise self._reachability.error(f"terminal {self._topics.base}: {cause}") from None
         return self._state
 
@@ -141,7 +158,7 @@ class TillClient:
         self._open = opened  # the timer starts before the request is sent
         try:
             topic = self._topics.verify(self._till, REQUEST)
-            await self._link.publish(Message(topic, payload, expires_in_s=max(1, ttl_ms // 1000)))
+            await self._link.publish(Message(topic, payload, expires_in_s=-(-ttl_ms // 1_000)))
             async with asyncio.timeout(ttl_ms / 1e3 + GRACE_S):
                 verdict = await opened.answer
         except TimeoutError:
@@ -162,6 +179,10 @@ class TillClient:
         """Acknowledge a result of this till, so that the terminal stops sending the result."""
         await self._sender.send(ACK, {"result_id": result_id})
 
+    def _up(self) -> None:
+        self._reachability.up()
+        self._sender.get_state_later()
+
     def _received(self, message: Message) -> None:
         tree = json_object(message.payload)
         if tree is None:
@@ -169,16 +190,25 @@ class TillClient:
             return
         if self._on_message is not None:
             self._on_message(message.topic, tree)
-        if message.topic == self._topics.state:
-            self._state = tree
-            if self._pinned is not None:
-                self._pinned = self._pinned.followed(tree, time.monotonic())
-            serves = tree.get("status") in ("online", "degraded")
-            self._online.set() if serves else self._online.clear()
+        if message.topic in (self._topics.state, self._topics.verify(self._till, STATE_COPY)):
+            self._note_state(tree)
         elif message.topic == self._topics.verify(self._till, RESULT):
             self._judge(tree, message.retained)
         elif tree.get("event") == "refused":
             self._note_refusal(tree)
+
+    def _note_state(self, payload: dict[str, Any]) -> None:
+        """Take the signed fields; a ``state`` of another key or another terminal changes nothing."""
+        fields: dict[str, Any] | None = payload
+        if self._pinned is not None:
+            self._pinned, fields = self._pinned.opened_state(payload, time.monotonic())
+        place = {"site": self._topics.site, "terminal": self._topics.terminal}
+        if fields is None or not place.items() <= fields.items():
+            self._no_state = "its state is not signed with the pinned key for this terminal"
+            return
+        self._state = fields
+        serves = fields.get("status") in ("online", "degraded")
+        self._online.set() if serves else self._online.clear()
 
     def _note_refusal(self, tree: dict[str, Any]) -> None:
         """Fail the open request. A refusal without request_id counts: the till has one open request."""

@@ -13,7 +13,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 from agent.core.model import Request
 from agent.core.strict_json import json_object
@@ -24,10 +24,19 @@ from agent.kits.simulator.simulator import Simulator
 from agent.kits.simulator.terminal import SimulatorSetup
 from agent.kits.till.watcher import Watcher
 from agent.kits.till_conformance import rules
+from agent.kits.till_conformance.scenarios import (
+    NOT_ASKED,
+    RESTART,
+    SCENARIOS,
+    Before,
+    Rule,
+    Scenario,
+)
 from agent.messages import topics
 from agent.mqtt.paho_client import Message
 
 REPEAT_S = 0.5
+ASKED_S = 5.0  # from the connection of the till to its get_state
 RESTARTED_S = 3.0  # a result that was sent before the till subscribed is sent again after 1 and 2 s
 Instruct = Callable[[str], None]
 
@@ -50,10 +59,12 @@ class Kit:
         self._instruct = instruct
         self._steps: deque[ScriptStep] = deque()
         self._simulator = Simulator(setup, self._next_step, self._before_answer)
-        self._watcher = Watcher(setup.mqtt, setup.topics, self._record)
-        self._proxy = TcpProxy(setup.mqtt.host, setup.mqtt.port)
+        observer = setup.observer or setup.mqtt
+        self._watcher = Watcher(observer, setup.topics, self._record)
+        self._proxy = TcpProxy(observer.host, observer.port)
         self._observation = rules.TillObservation()
         self._request_received = asyncio.Event()  # accepted or refused
+        self._state_sent = asyncio.Event()  # a copy, to the till
         self._used: dict[str, bytes] = {}  # request_id or nonce → the request that used it
         self._connections = 0
         self._pays = True  # false after a scenario without the required payment
@@ -82,22 +93,25 @@ class Kit:
         await self._proxy.stop()
 
     async def run(
-        self, scenarios: Sequence[rules.Scenario] = rules.SCENARIOS, progress: Instruct = lambda _: None
+        self,
+        scenarios: Sequence[Scenario] = SCENARIOS,
+        progress: Instruct = lambda _: None,
     ) -> list[rules.ScenarioRow]:
         """One row per scenario, in order. No request in the first scenario: the others are not played."""
         rows: list[rules.ScenarioRow] = []
         for number, scenario in enumerate(scenarios, start=1):
             progress(f"{number} of {len(scenarios)}: {scenario.words}")
-            if rows and rows[0].detail == rules.NOT_ASKED:
+            if rows and rows[0].detail == NOT_ASKED:
                 rows.append(rules.judge(scenario, rules.TillObservation()))
             else:
                 rows.append(await self.play(scenario))
         return rows
 
-    async def play(self, scenario: rules.Scenario) -> rules.ScenarioRow:
+    async def play(self, scenario: Scenario) -> rules.ScenarioRow:
         observation = self._observation = rules.TillObservation(earlier=set(self._used), pays=self._pays)
+        await self._prepare(scenario)
         self._steps.extend(scenario.steps)
-        self._restarts = scenario.command == rules.RESTART
+        self._restarts = scenario.command == RESTART
         for step in scenario.steps:
             self._request_received.clear()
             self._connections = self._proxy.connections
@@ -112,9 +126,38 @@ class Kit:
                 observation.reached = self._proxy.connections > self._connections
         await asyncio.sleep(self._patience.settle_s + self._restarts * RESTARTED_S)
         self._steps.clear()
+        if scenario.before:
+            await self._simulator.terminal.restore_state()
         row = rules.judge(scenario, observation)
-        self._pays = self._pays and rules.Rule.PAYS not in row.broken
+        self._pays = self._pays and Rule.PAYS not in row.broken
         return row
+
+    async def _prepare(self, scenario: Scenario) -> None:
+        """Play the action before the request."""
+        terminal = self._simulator.terminal
+        match scenario.before:
+            case Before.NOTHING:
+                return
+            case Before.FORGED_STATE:
+                await terminal.send_forged_states(self._till)
+            case Before.NO_RETAINED:
+                self._proxy.refuse_connections = True
+                self._proxy.cut()
+                await terminal.restart_unretained()
+                before = self._proxy.connections
+                self._state_sent.clear()
+                self._proxy.refuse_connections = False
+                self._observation.asked_for_state = await self._asked_for_state(before)
+            case _:
+                assert_never(scenario.before)
+
+    async def _asked_for_state(self, connections: int) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._patience.request_s):
+                await self._proxy.wait_for_connection(connections)
+            async with asyncio.timeout(ASKED_S + self._patience.settle_s):
+                await self._state_sent.wait()
+        return self._state_sent.is_set()
 
     async def _await_request(self) -> bool:
         """Command a request; False: none arrived in time. Repeated only while no subscriber received it."""
@@ -168,6 +211,8 @@ class Kit:
                 self._observation.cancels += 1
             case topics.ACK:
                 self._observation.note_ack(str(tree.get("result_id")))
+            case topics.STATE_COPY:
+                self._state_sent.set()
             case topics.RESULT:
                 trusted = self._simulator.terminal.has_signed(message.payload)
                 self._record_result(str(tree.get("result_id")), trusted=trusted)

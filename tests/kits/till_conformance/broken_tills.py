@@ -11,8 +11,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from agent.kits.till_conformance.rules import Rule
-from tests.kits.till_conformance.reference_till import ReferenceTill
+from agent.kits.till_conformance.scenarios import Rule
+from tests.kits.till_conformance.reference_till import ReferenceTill, _signed
 
 
 class IgnoresSignature(ReferenceTill):
@@ -239,7 +239,7 @@ class TrustsAKnownResult(ReferenceTill):
 class FollowsAnyRotation(ReferenceTill):
     """Pins the key of a statement that the new key signed."""
 
-    def follow(self, state: dict[str, Any]) -> None:
+    def follow(self, state: dict[str, Any], envelope: dict[str, Any]) -> None:
         statement = json.loads(state.get("key", {}).get("rotation", {}).get("rotation", "{}"))
         new = load_pem_public_key(statement["new_key"].encode()) if statement else self.key
         assert isinstance(new, Ed25519PublicKey)
@@ -303,6 +303,47 @@ class NeverPays(ReferenceTill):
     def pay(self, request_id: str) -> None: ...
 
 
+class TakesAnyState(ReferenceTill):
+    """Reads the fields beside the envelope and verifies nothing."""
+
+    def on_state(self, envelope: dict[str, Any]) -> None:
+        super().on_state(envelope)
+        self.epoch = envelope["epoch"]
+
+
+class ReadsBesideTheEnvelope(ReferenceTill):
+    """Verifies the text of a state, and then takes the fields beside the text."""
+
+    def on_state(self, envelope: dict[str, Any]) -> None:
+        super().on_state(envelope)
+        if self.is_state_signed(envelope) and self.is_here(envelope):
+            self.epoch = envelope["epoch"]
+
+
+class TakesAStateOfAnotherKind(ReferenceTill):
+    """Verifies the signature of a state and not its kind."""
+
+    def is_state_signed(self, envelope: dict[str, Any]) -> bool:
+        return super().is_state_signed(envelope) or _signed(
+            self.key, {"cancel": envelope.get("state", ""), "jws": envelope.get("jws", "")}, "cancel"
+        )
+
+
+class TakesTheStateOfAnotherTerminal(ReferenceTill):
+    def is_here(self, fields: dict[str, Any]) -> bool:
+        return True
+
+
+class DoesNotAskForState(ReferenceTill):
+    def get_state(self) -> None: ...
+
+
+class IgnoresTheCopy(ReferenceTill):
+    """Asks for the state and ignores the answer."""
+
+    def on_state_copy(self, envelope: dict[str, Any]) -> None: ...
+
+
 BROKEN: dict[type[ReferenceTill], Rule] = {
     IgnoresSignature: Rule.SIGNATURE,
     IgnoresNonce: Rule.NONCE,
@@ -338,4 +379,10 @@ BROKEN: dict[type[ReferenceTill], Rule] = {
     FailsOnAnUnknownStage: Rule.ADDITIONS,
     AcknowledgesAnyEvent: Rule.ADDITIONS,
     NeverPays: Rule.PAYS,
+    TakesAnyState: Rule.STATE_SIGNATURE,
+    ReadsBesideTheEnvelope: Rule.STATE_SIGNATURE,
+    TakesAStateOfAnotherKind: Rule.STATE_SIGNATURE,
+    TakesTheStateOfAnotherTerminal: Rule.STATE_SIGNATURE,
+    DoesNotAskForState: Rule.GET_STATE,
+    IgnoresTheCopy: Rule.REQUEST_EPOCH,
 }

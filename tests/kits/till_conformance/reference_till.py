@@ -42,6 +42,7 @@ class ReferenceTill:
         self.cancelled = False
         self.client = Client(CallbackAPIVersion.VERSION2, protocol=self.protocol)
         self.client.on_connect = lambda *_: self.subscribe()
+        self.client.on_subscribe = lambda *_: self.get_state()
         self.client.on_message = lambda _client, _data, message: self.on_message(message)
 
     def start(self) -> None:
@@ -53,9 +54,12 @@ class ReferenceTill:
         self.client.loop_stop()
 
     def subscribe(self) -> None:
-        for topic in ("state", f"verify/{self.till}/event", f"verify/{self.till}/result"):
-            self.client.subscribe(f"{self.base}/{topic}", 1)
-        self.client.subscribe(f"{self.base}/conformance/{self.till}/do", 1)  # test mode
+        own = [f"verify/{self.till}/{kind}" for kind in ("event", "result", "state_copy")]
+        topics = ["state", *own, f"conformance/{self.till}/do"]  # the last one: test mode
+        self.client.subscribe([(f"{self.base}/{topic}", 1) for topic in topics])
+
+    def get_state(self) -> None:
+        self.send("get_state", b"{}")
 
     def on_message(self, message: MQTTMessage) -> None:
         try:
@@ -64,14 +68,31 @@ class ReferenceTill:
             return
         match message.topic.rsplit("/", 1)[1]:
             case "state":
-                self.epoch = tree["epoch"]
-                self.follow(tree)
+                self.on_state(tree)
+            case "state_copy":
+                self.on_state_copy(tree)
             case "event":
                 self.on_event(tree)
             case "result":
                 self.on_result(tree, retained=message.retain)
             case "do":
                 {"ask": self.ask, "cancel": self.cancel, "restart": self.restart}[tree["do"]]()
+
+    def on_state(self, envelope: dict[str, Any]) -> None:
+        """Only the text counts, and only if the pinned key, or its successor, signed it."""
+        fields = json.loads(envelope.get("state", "{}"))
+        self.follow(fields, envelope)
+        if self.is_state_signed(envelope) and self.is_here(fields):
+            self.epoch = fields["epoch"]
+
+    def on_state_copy(self, envelope: dict[str, Any]) -> None:
+        self.on_state(envelope)
+
+    def is_state_signed(self, envelope: dict[str, Any]) -> bool:
+        return _signed(self.key, envelope, "state")
+
+    def is_here(self, fields: dict[str, Any]) -> bool:
+        return (fields["site"], fields["terminal"]) == (self.site, self.terminal)
 
     # --- requests -------------------------------------------------------------------------------------
 
@@ -146,15 +167,14 @@ class ReferenceTill:
         in_time = time.monotonic() < self.old_until_s and _signed(self.old_key, envelope, "result")
         return in_time and json.loads(envelope["result"])["epoch"] != self.new_epoch
 
-    def follow(self, state: dict[str, Any]) -> None:
+    def follow(self, state: dict[str, Any], envelope: dict[str, Any]) -> None:
         rotation = state.get("key", {}).get("rotation", {})
         if not _signed(self.key, rotation, "rotation"):
             return
         statement = json.loads(rotation["rotation"])
         new = load_pem_public_key(statement["new_key"].encode())
-        if (statement["site"], statement["terminal"]) == (self.site, self.terminal) and isinstance(
-            new, Ed25519PublicKey
-        ):
+        assert isinstance(new, Ed25519PublicKey)
+        if self.is_here(statement) and _signed(new, envelope, "state"):
             self.old_key, self.key = self.key, new
             self.old_until_s, self.new_epoch = time.monotonic() + 600, state["epoch"]
 

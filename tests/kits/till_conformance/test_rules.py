@@ -6,7 +6,8 @@ import pytest
 
 from agent.core.reasons import Reason
 from agent.kits.simulator.script import SimulatedFault
-from agent.kits.till_conformance.rules import SCENARIOS, Rule, TillObservation, judge
+from agent.kits.till_conformance.rules import TillObservation, judge
+from agent.kits.till_conformance.scenarios import SCENARIOS, Rule
 from tests.contract.validator import document
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
@@ -125,6 +126,27 @@ CASES = [
         "fail",
         [Rule.RETAINED],
         id="pays on a retained result",
+    ),
+    pytest.param(
+        "forged_state",
+        TillObservation(refusals=[STALE]),
+        "fail",
+        [Rule.STATE_SIGNATURE],
+        id="takes the epoch of a forged state",
+    ),
+    pytest.param(
+        "no_retained",
+        TillObservation(refusals=[STALE], asked_for_state=False),
+        "fail",
+        [Rule.GET_STATE],
+        id="does not ask for the state",
+    ),
+    pytest.param(
+        "no_retained",
+        TillObservation(refusals=[STALE]),
+        "fail",
+        [Rule.REQUEST_EPOCH],
+        id="asks for the state and ignores the answer",
     ),
 ]
 
