@@ -9,8 +9,8 @@ TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 3 )))
 unexport PYTHONDONTWRITEBYTECODE
 # without broker, process or camera: seconds
 PURE := tests/core tests/contract tests/docs tests/vision $(wildcard tests/test_*.py)
-# set COVERAGE_FLOOR to the figure of the next `make coverage` on an idle machine
-COVERAGE_FLOOR := 80
+# measured: 94.13 % of lines and branches; a command that ends by os._exit is not counted
+COVERAGE_FLOOR := 94
 COVERAGE_FLOOR_CORE := 100
 # the files with long tests, the longest first: no worker waits for one of them at the end
 LONG_FIRST := tests/faults tests/tills tests/systemd tests/chaos
@@ -22,7 +22,7 @@ PATIENT := -o faulthandler_timeout=1800
 AARCH64_BINFMT := :qemu-aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:/usr/bin/qemu-aarch64-static:F
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-rest test-full test-long coverage docs docs-pictures lock chaos lint bench docs-site deb clean mosquitto debootstrap faketime promtool haproxy chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid valgrind
+.PHONY: help demo check test test-rest test-full test-long coverage docs docs-pictures lock chaos lint bench docs-site deb apt-repo clean mosquitto debootstrap faketime promtool reprepro haproxy chromium test-browser qemu picamera2 test-arm64 test-camera vivid test-vivid valgrind
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -41,11 +41,12 @@ test-rest: $(STAMP)-dev mosquitto picamera2
 
 test-full: test test-long ## test, and the long tests: package in a minimal Debian, real systemd, browser
 
-test-long: $(STAMP)-dev mosquitto picamera2 debootstrap faketime promtool haproxy chromium valgrind
+test-long: $(STAMP)-dev mosquitto picamera2 debootstrap faketime promtool reprepro haproxy chromium valgrind
 	@$(BIN)/pytest -m long $(PATIENT) -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(LONG)
 
+# One worker per core: measured code needs more time, and a terminal under test has its own deadlines.
 coverage: $(STAMP)-dev mosquitto picamera2 ## measure line and branch coverage; fails below the floor
-	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist worksteal --cov --cov-report=
+	@$(BIN)/pytest -m "not long" -n auto --dist worksteal --cov --cov-report=
 	@$(BIN)/coverage report --fail-under=$(COVERAGE_FLOOR)
 	@$(BIN)/coverage report --include='agent/core/*' --fail-under=$(COVERAGE_FLOOR_CORE)
 
@@ -80,9 +81,10 @@ DOC_PAGES := tests.contract.golden tests.contract.sides tests.contract.render te
 docs: $(STAMP)-dev ## write the generated pages of docs/
 	@set -e; for page in $(DOC_PAGES); do echo "$$page" >&2; $(BIN)/python -m $$page; done
 
-docs-pictures: $(STAMP)-dev mosquitto chromium ## make the pictures of docs/: command line and page
+docs-pictures: $(STAMP)-dev mosquitto chromium ## make the pictures of docs/: command line, page and payer's screen
 	@$(BIN)/python -m tests.docs.screens
 	@$(BIN)/python -m tests.browser.pictures
+	@$(BIN)/python -m tests.browser.payer_pictures
 
 lock: $(STAMP)-dev ## resolve the dependencies of pyproject.toml: packaging/lock/*.txt
 	@$(BIN)/python packaging/lock.py
@@ -93,6 +95,9 @@ docs-site: $(STAMP)-docs ## the pages as a searchable site in site/; a broken li
 
 deb: $(STAMP)-dev ## build the Debian package for this release in dist/ (ARGS="--arch arm64" for arm64)
 	@$(BIN)/python packaging/build_deb.py $(ARGS)
+
+apt-repo: $(STAMP)-dev ## put dist/*.deb into the ring canary of a signed apt repository in dist/apt (ARGS="--promote canary early")
+	@$(BIN)/python packaging/apt_repo.py $(ARGS)
 
 mosquitto: ## install the broker of the tests: from apt as root; otherwise print the command
 	@if command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ]; then :; \
@@ -132,9 +137,14 @@ valgrind:
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq valgrind >/dev/null; fi
 
 promtool:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! command -v promtool >/dev/null; then \
-	  echo "installing promtool from apt (Debian's prometheus)" >&2; \
-	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus >/dev/null; fi
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v promtool && command -v prometheus-alertmanager; } >/dev/null; then \
+	  echo "installing prometheus and prometheus-alertmanager from apt" >&2; \
+	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends prometheus prometheus-alertmanager >/dev/null; fi
+
+reprepro:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v reprepro && command -v gpg; } >/dev/null; then \
+	  echo "installing reprepro from apt" >&2; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends reprepro gpg gpg-agent >/dev/null; fi
 
 haproxy:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { [ -x /usr/sbin/haproxy ] && [ -x /usr/bin/redis-server ]; }; then \
@@ -142,9 +152,9 @@ haproxy:
 	  apt-get update -qq && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends haproxy redis-server >/dev/null; fi
 
 chromium:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { [ -x /usr/bin/chromium ] && [ -e /usr/share/fonts/truetype/wqy ]; }; then \
-	  echo "installing chromium and a Chinese font from apt" >&2; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-wqy-zenhei >/dev/null; fi
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { [ -x /usr/bin/chromium ] && [ -e /usr/share/fonts/truetype/wqy ] && [ -x /usr/bin/cage ] && [ -x /usr/bin/Xwayland ]; }; then \
+	  echo "installing chromium, a kiosk compositor and a Chinese font from apt" >&2; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-wqy-zenhei cage xwayland >/dev/null; fi
 
 debootstrap:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \

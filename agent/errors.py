@@ -24,6 +24,7 @@ A class exists only where a caller handles it differently; a new *code* needs no
 
 from __future__ import annotations
 
+import errno
 from enum import StrEnum
 from typing import ClassVar
 
@@ -44,6 +45,8 @@ class AgentError(Exception):
     """Base of the errors that this package raises intentionally.
 
     Attributes:
+        detail: what failed, where and why: a ``Text`` in every language. A ``str`` only in the packages that
+            tests/test_error_details.py lists: their errors are for developers, or go over the network.
         code: stable identifier, ``[a-z_]+``; the same in logs, MQTT and the command line.
         fix: the instruction for the operator; by default ``fix.<code>``, the fix of the condition with this
             code, or the text of the class's code.
@@ -56,14 +59,25 @@ class AgentError(Exception):
     fix_code: ClassVar[str] = ""  # for a class that shares its code and not its fix
 
     def __init__(
-        self, message: str, *, code: str | None = None, fix: Text | None = None, retry: Retry | None = None
+        self,
+        message: str | Text,
+        *,
+        code: str | None = None,
+        fix: Text | None = None,
+        retry: Retry | None = None,
     ) -> None:
         super().__init__(message)
+        self.detail = message
         if code is not None:
             self.code = code
         self._fix = fix
         if retry is not None:
             self.retry = retry
+
+    @property
+    def sentence(self) -> Text:
+        """``code: detail``, the first line of a report to an operator."""
+        return Text("detail.at", place=self.code, reason=self.detail)
 
     @property
     def fix(self) -> Text:
@@ -72,6 +86,54 @@ class AgentError(Exception):
         code = self.fix_code or self.code
         keys = (f"fix.{code}", f"condition.{code}.fix", f"fix.{type(self).code}")
         return Text(next(filter(has, keys), keys[-1]))
+
+
+class WrongValueError(ValueError):
+    """A value that cannot be used, e.g. in a config. ``text``: why, in every language."""
+
+    def __init__(self, text: Text) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+def reason_of(error: Exception) -> str | Text:
+    """Why an exception was raised, in every language where the message files have it.
+
+    That is: an ``AgentError``, a ``WrongValueError``, and the usual errors of the kernel, of the resolver, of
+    SQLite and of OpenSSL. Other libraries' messages are quoted. The name of the class where there is no
+    message.
+    """
+    match error:
+        case AgentError():
+            return error.detail
+        case WrongValueError():
+            return error.text
+        case OSError(__cause__=WrongValueError() as cause):  # of ``safe_open``
+            return cause.text
+    key = next(filter(has, _keys_of(error)), "")
+    if key:
+        return Text(key)
+    quoted = (str(getattr(error, name, None) or "") for name in ("verify_message", "reason", "strerror"))
+    return next(filter(None, quoted), str(error)) or type(error).__name__
+
+
+def failure_at(place: object, error: Exception) -> Text:
+    """``place: reason``, e.g. for the path of a file."""
+    return Text("detail.at", place=place, reason=reason_of(error))
+
+
+def _keys_of(error: Exception) -> tuple[str, ...]:
+    """The keys of a library's error, by its own number or name; each may be missing in the message files."""
+    number = getattr(error, "errno", None)
+    if type(error).__module__ == "ssl" or not isinstance(number, int):  # OpenSSL has other numbers
+        number = 0
+    name = errno.errorcode.get(number, "")
+    return (
+        f"x509.{getattr(error, 'verify_code', '')}",
+        f"openssl.{getattr(error, 'reason', '')}",
+        f"sqlite.{getattr(error, 'sqlite_errorname', '')}",
+        f"{'resolver' if type(error).__name__ == 'gaierror' else 'errno'}.{name or number}",
+    )
 
 
 class ConfigError(AgentError):
@@ -127,7 +189,7 @@ class CompareError(AgentError):
 
     def __init__(
         self,
-        message: str,
+        message: str | Text,
         *,
         code: str | None = None,
         fix: Text | None = None,

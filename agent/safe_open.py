@@ -12,6 +12,9 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from agent.errors import WrongValueError
+from agent.texts import Text
+
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC  # a pipe without a writer opens at once
 
 
@@ -25,11 +28,12 @@ def open_plain(path: Path, *, links: bool = False) -> BinaryIO:
         descriptor = os.open(path, _FLAGS | (0 if links else os.O_NOFOLLOW))
     except OSError as error:
         if error.errno == errno.ELOOP and not links:
-            raise OSError(errno.ELOOP, "a link, not a file", str(path)) from error
+            fault = _fault(errno.ELOOP, path, Text("detail.file_is_link"))
+            raise fault from fault.__cause__
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "a pipe, device or folder, not a file", str(path))
+        raise _fault(errno.EINVAL, path, Text("detail.file_is_none"))
     return os.fdopen(descriptor, "rb")
 
 
@@ -42,11 +46,11 @@ def check_plain(path: Path) -> None:
     """
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
-        raise OSError(errno.ELOOP, "a link, not a file", str(path))
+        raise _fault(errno.ELOOP, path, Text("detail.file_is_link"))
     if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, "a pipe, device or folder, not a file", str(path))
+        raise _fault(errno.EINVAL, path, Text("detail.file_is_none"))
     if not os.access(path, os.R_OK):
-        raise PermissionError(errno.EACCES, "not readable by this user", str(path))
+        raise _fault(errno.EACCES, path, Text("detail.file_denied"))
 
 
 def read_plain(path: Path, limit_bytes: int, *, links: bool = False) -> bytes:
@@ -54,5 +58,17 @@ def read_plain(path: Path, limit_bytes: int, *, links: bool = False) -> bytes:
     with open_plain(path, links=links) as file:
         content = file.read(limit_bytes + 1)
     if len(content) > limit_bytes:
-        raise OSError(errno.EFBIG, f"longer than {limit_bytes} bytes", str(path))
+        raise too_long(path, limit_bytes)
     return content
+
+
+def too_long(path: Path, limit_bytes: int) -> OSError:
+    """The error for a file longer than ``limit_bytes``."""
+    return _fault(errno.EFBIG, path, Text("detail.file_too_long", limit_bytes=limit_bytes))
+
+
+def _fault(number: int, path: Path, text: Text) -> OSError:
+    """An ``OSError`` whose cause has its text in every language, for ``errors.reason_of``."""
+    error = OSError(number, str(text), str(path))
+    error.__cause__ = WrongValueError(text)
+    return error

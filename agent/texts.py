@@ -97,9 +97,31 @@ def group(prefix: str) -> dict[str, Text]:
     return {key.removeprefix(start): Text(key) for key in _messages(SOURCE) if key.startswith(start)}
 
 
-def named(field: str, text: Text | None) -> dict[str, str]:
-    """JSON fields, one per language: ``fix`` in English, ``fix_zh`` in Chinese; empty without a text."""
-    return {_field(field, locale): text.write(locale) if text else "" for locale in locales()}
+def named(field: str, text: Text | str | None) -> dict[str, str]:
+    """JSON fields, one per language: ``fix`` in English, ``fix_zh`` in Chinese; empty without a text.
+
+    A ``str``, e.g. a message of a library, is the same in each field.
+    """
+    return {_field(field, locale): written(text or "", locale) for locale in locales()}
+
+
+class _Received(Text):
+    """A text that another process wrote, in its languages; English for a language that it does not have."""
+
+    __slots__ = ()
+
+    def write(self, locale: str) -> str:
+        return str(self.facts.get(locale) or self.facts[SOURCE])
+
+
+def from_fields(field: str, row: Mapping[str, object]) -> Text:
+    """The text in the JSON fields of ``named``, e.g. from an agent of another version."""
+    return _Received(field, **{name: str(row.get(_field(field, name), "")) for name in locales()})
+
+
+def written(text: Text | str, locale: str) -> str:
+    """A ``Text`` in one installed language, or the ``str`` itself."""
+    return text.write(locale) if isinstance(text, Text) else text
 
 
 def lines(text: Text, label: str) -> list[str]:
@@ -116,6 +138,13 @@ def labelled(field: str, row: Mapping[str, object]) -> list[str]:
     """``lines`` from the JSON fields of ``named``; a language without a text is left out."""
     rows = zip(locales(), (row.get(name) for name in fields(field)), strict=True)
     return [f"{Text(f'label.{field}').write(locale)}: {text}" for locale, text in rows if text]
+
+
+def translations(text: Text | str, label: str) -> list[str]:
+    """One labelled line per language other than English; none where the text is the English one."""
+    english = written(text, SOURCE)
+    others = ((locale, written(text, locale)) for locale in locales()[1:])
+    return [f"{Text(f'label.{label}').write(locale)}: {each}" for locale, each in others if each != english]
 
 
 def beside(text: Text) -> str:

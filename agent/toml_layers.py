@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import ConfigError
+from agent.texts import Text
 
 
 def layers(path: Path) -> tuple[Path, ...]:
@@ -28,7 +29,7 @@ def layers(path: Path) -> tuple[Path, ...]:
         return (path,)
     owners = {0, os.geteuid()} | ({path.stat().st_uid} if path.exists() else set())
     if about.st_uid not in owners or about.st_mode & stat.S_IWOTH:
-        raise ConfigError(f"{folder}: another user can add files to it", code="config_folder_foreign")
+        raise ConfigError(Text("detail.folder_foreign", folder=folder), code="config_folder_foreign")
     found = folder.glob("*.toml")
     return (path, *sorted(file for file in found if not file.name.startswith(".")))
 

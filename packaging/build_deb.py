@@ -35,6 +35,9 @@ FILES = {
     "config/service.toml": "etc/facepay-agent/service.toml",
     "systemd/facepay-agent.service": "usr/lib/systemd/system/facepay-agent.service",
     "systemd/facepay-compare.service": "usr/lib/systemd/system/facepay-compare.service",
+    "systemd/facepay-display.service": "usr/lib/systemd/system/facepay-display.service",
+    "systemd/facepay-fleet-exporter.service": "usr/lib/systemd/system/facepay-fleet-exporter.service",
+    "systemd/facepay-fleet-exporter.default": "etc/default/facepay-fleet-exporter",
     "systemd/facepay.sysusers": "usr/lib/sysusers.d/facepay-agent.conf",
     "systemd/facepay.tmpfiles": "usr/lib/tmpfiles.d/facepay-agent.conf",
 }

@@ -32,7 +32,7 @@ def walked() -> Iterator[tuple[str, Any]]:
         sys.path.insert(0, str(ROOT))
     from typer.main import get_command
 
-    from agent.cli import app
+    from agent.cli.command_table import application
 
     def walk(words: str, command: Any) -> Iterator[tuple[str, Any]]:
         yield words, command
@@ -40,7 +40,7 @@ def walked() -> Iterator[tuple[str, Any]]:
             if not inner.hidden:
                 yield from walk(f"{words} {name}".strip(), inner)
 
-    yield from walk("", get_command(app))
+    yield from walk("", get_command(application()))
 
 
 def man_page(commands: list[tuple[str, Any]], version: str, epoch_s: int) -> str:

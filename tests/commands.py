@@ -29,6 +29,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SERVER_S = 120.0  # until the server has imported the package on a busy machine
+_STARTING = threading.Lock()
 
 
 def facepay(
@@ -62,6 +63,29 @@ def facepay(
         return subprocess.CompletedProcess(
             words, exit_code, out.read().decode(encoding), err.read().decode(encoding)
         )
+
+
+def as_nobody(*arguments: str | Path, modules: str) -> subprocess.CompletedProcess[str]:
+    """Run one command as a user without rights; root only.
+
+    ``modules`` are imported as root, because they must be readable. The command ends without exit handlers:
+    the handler of coverage cannot write its data as this user.
+    """
+    code = f"""
+import os, sys
+from agent.cli import main
+import {modules}
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+try:
+    main()
+except SystemExit as ended:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(ended.code)
+"""
+    return facepay(*arguments, code=code)
 
 
 class Command:
@@ -141,9 +165,14 @@ class Command:
         self.send_signal(signal.SIGKILL)
 
 
-@cache
 def _server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     """The server of this worker. It ends with the worker: then no process has this end of its socket."""
+    with _STARTING:  # the first commands of a test can start at once
+        return _start_server()
+
+
+@cache
+def _start_server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     ours, its = socket.socketpair()
     with its:
         command = [sys.executable, "-m", "tests.commands", str(its.fileno())]

@@ -7,6 +7,7 @@ package of another release than this machine's is built inside a chroot with tha
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -14,6 +15,7 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,11 +38,18 @@ INSIDE = "systemd,systemd-sysv,dbus,python3,mosquitto,zlib1g,libstdc++6,faketime
 BUILD = ("python3-venv", "ca-certificates")
 NOT_PACKAGED = (":!tests", ":!Makefile", ":!.ci")  # for git: a change there needs no new package
 _IN_BOX = ("env", "-u", "TMPDIR")  # a folder of this machine
+# In one cgroup, the systemd of one container would end and remove the services of another container.
 _BOOT = """
 mount -t tmpfs tmpfs /run
 mount -t cgroup2 none /sys/fs/cgroup
+mkdir /sys/fs/cgroup/facepay-$$
+echo $$ >/sys/fs/cgroup/facepay-$$/cgroup.procs
 exec systemd-nspawn -q -D "$0" --register=no --keep-unit --boot --private-network --resolv-conf=off \
     --timezone=off --link-journal=no --machine=terminal-1
+"""
+_REMOVE_CGROUP = """
+mount -t cgroup2 none /sys/fs/cgroup
+[ ! -d /sys/fs/cgroup/facepay-$0 ] || find /sys/fs/cgroup/facepay-$0 -depth -type d -delete
 """
 
 
@@ -148,11 +157,23 @@ def booted(debian: Debian) -> Iterator[Booted]:
             box.wait_for("systemctl", "is-system-running", answer="running", timeout_s=180)
             yield box
         finally:
-            if machine.poll() is None:
-                machine.kill()  # nspawn ends its container, too; nothing of the box is used again
-                machine.wait(30)
-            if init:
-                _wait_for_end(init)
+            _end(machine, init)
+
+
+def _end(machine: subprocess.Popen[bytes], init: int) -> None:
+    """Kill the container: the end of its PID 1 ends its other processes; nothing of the box is used again.
+
+    The end of nspawn alone is not enough: the container can continue without it.
+    """
+    if init:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(init, signal.SIGKILL)
+    else:
+        machine.kill()
+    machine.wait(60)
+    if init:
+        _wait_for_end(init)
+    run("unshare", "--mount", "--propagation", "private", "sh", "-ec", _REMOVE_CGROUP, str(machine.pid))
 
 
 def _wait_for_end(init: int) -> None:
@@ -166,6 +187,7 @@ def _wait_for_end(init: int) -> None:
         if state == "Z":
             return
         time.sleep(0.05)
+    raise AssertionError(f"the container's PID 1, {init}, did not end within 30 s")
 
 
 def needs_a_debian_of_its_own(codename: str = "") -> None:

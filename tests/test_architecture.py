@@ -1,7 +1,8 @@
-"""What import-linter and ruff cannot check: size budgets, the purity of the core, libraries by file.
+"""What import-linter and ruff cannot check: budgets of lines, the purity of the core, libraries by file.
 
 Who may import whom stands in pyproject.toml: ``[tool.importlinter]`` for rooms, ``banned-api`` for libraries.
-``make lint`` checks both. An exemption of ruff opens a file to all banned libraries; ``FENCES`` narrows it.
+``make lint`` checks both, and the budgets of statements, branches and arguments. An exemption of ruff opens a
+file to all banned libraries; ``FENCES`` narrows it.
 """
 
 from __future__ import annotations

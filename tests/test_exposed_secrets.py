@@ -67,7 +67,7 @@ def _refused_by_reload(path: Path, in_force: Config) -> str:
     reload = Reload(in_force, cast(Any, terminal), cast(Any, None), cast(Any, None))
     asyncio.run(reload.once(path))
     assert [each.code for each in conditions.causes] == (["config_refused"] if reload.refused else [])
-    return reload.refused
+    return str(reload.refused or "")
 
 
 def _doctor(path: Path) -> tuple[int, dict[str, tuple[str, str]]]:

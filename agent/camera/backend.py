@@ -12,6 +12,7 @@ from agent.config import CameraConfig
 from agent.core.model import FaceLight, Frame
 from agent.core.ports import Clock
 from agent.errors import CameraError, Retry
+from agent.texts import Text
 
 _CLOCK_CHECK_S = 0.05  # a test may move the clock, so no sleep is longer than this
 Remedies = tuple[tuple[str, Callable[[], None]], ...]
@@ -71,7 +72,7 @@ class Pacer:
             if self._closed.wait(min(early_ms / 1000, _CLOCK_CHECK_S)):
                 break
         if self._closed.is_set():
-            raise CameraError("the camera was closed", retry=Retry.BACKOFF)
+            raise CameraError(Text("detail.camera_closed"), retry=Retry.BACKOFF)
         late = int(-early_ms // self._period_ms)
         self._next += max(0, late) + 1
         return self._next - 1

@@ -6,26 +6,32 @@ import asyncio
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import replace
 
+import cv2
+import numpy as np
+
 from agent.camera.backend import CameraBackend
-from agent.camera.lit_frames import LitFrames
 from agent.camera.orientation import AS_CAPTURED, Orientation
 from agent.camera.recovery import STABLE_MS, CapturePhase, CaptureStatus
 from agent.core.model import Frame
 from agent.core.ports import Clock
-from agent.errors import CameraError, Retry
+from agent.core.strobe import WINDOW, is_unlit
+from agent.errors import CameraError, Retry, reason_of
 from agent.health.conditions_camera import CAMERA_STALLED
 from agent.log import facts
 from agent.tasks import in_thread
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
 _STOP_S = 1.8  # then the thread is abandoned; the port's limit is 2 s
 _RESTS_MS = (250, 1_000, 2_000, 5_000)  # before opening again; the last value repeats
+_STRIDE = 8  # a sample of the pixels is enough for the brightness, about 10 µs at 1280×720
 
 
 class Capture:
@@ -142,7 +148,7 @@ class Capture:
             return error
         except Exception as error:
             log.exception("bug_in_camera_backend")
-            why = f"the camera adapter failed: {type(error).__name__}: {error}"
+            why = Text("detail.camera_adapter_failed", kind=type(error).__name__, reason=reason_of(error))
             return CameraError(why, retry=Retry.BACKOFF)
         return None
 
@@ -150,7 +156,7 @@ class Capture:
         """The error to report. After ``reopen`` the error of ``grab`` is a consequence, and is replaced."""
         self._failures += 1
         if self._reopen.is_set():
-            error = CameraError("it is opened again", code=CAMERA_STALLED.code, retry=Retry.BACKOFF)
+            error = CameraError(Text("detail.camera_reopened"), code=CAMERA_STALLED.code, retry=Retry.BACKOFF)
         if error.code == CAMERA_STALLED.code:
             self._status = replace(self._status, stalls=self._status.stalls + 1)
         return error
@@ -181,6 +187,21 @@ class Capture:
 
 
 def _frames_of(backend: CameraBackend, orientation: Orientation) -> Callable[[], Frame]:
-    """A function that grabs the next lit frame and turns it upright."""
-    lit = LitFrames()
-    return lambda: orientation.upright(lit.next(backend.grab))
+    """A function that grabs the next lit frame and turns it upright.
+
+    Leaves out the dark frames of a strobed camera (``core.strobe``); stores brightnesses and no pixels. A
+    frame without (H, W, 3) pixels passes.
+    """
+    lumas: deque[float] = deque(maxlen=WINDOW)
+
+    def next_frame() -> Frame:
+        while True:
+            frame = backend.grab()
+            pixels = frame.pixels
+            if isinstance(pixels, np.ndarray) and pixels.ndim == 3:
+                lumas.append(float(cv2.mean(pixels[::_STRIDE, ::_STRIDE, 1])[0]))  # green
+                if is_unlit(tuple(lumas)):
+                    continue
+            return orientation.upright(frame)
+
+    return next_frame

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from agent.errors import CameraError, Retry
+from agent.errors import CameraError, Retry, failure_at
 from agent.health.condition import Condition
 from agent.health.conditions_camera import CAMERA_ABSENT, CAMERA_BUSY, CAMERA_DENIED, CAMERA_UNAVAILABLE
 from agent.texts import Text
@@ -20,7 +20,7 @@ _CONDITIONS = {
 
 
 def camera_error(
-    condition: Condition, message: str, *, fix: Text | None = None, retry: Retry = Retry.BACKOFF
+    condition: Condition, message: str | Text, *, fix: Text | None = None, retry: Retry = Retry.BACKOFF
 ) -> CameraError:
     """A ``CameraError`` with the code of ``condition``. Without ``fix``, the fix of ``condition``."""
     return CameraError(message, code=condition.code, fix=fix or condition.fix, retry=retry)
@@ -28,4 +28,4 @@ def camera_error(
 
 def from_os_error(name: str, error: OSError) -> CameraError:
     """The error for an ``OSError`` of device ``name``; an unlisted errno is ``camera_unavailable``."""
-    return camera_error(_CONDITIONS.get(error.errno or 0, CAMERA_UNAVAILABLE), f"{name}: {error.strerror}")
+    return camera_error(_CONDITIONS.get(error.errno or 0, CAMERA_UNAVAILABLE), failure_at(name, error))

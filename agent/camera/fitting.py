@@ -24,10 +24,12 @@ def fitted(picture: NDArray[np.integer | np.floating], width_px: int, height_px:
         CameraError: a side shorter than 16 px, or no colour picture.
     """
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-        raise CameraError(f"{name}: shape {picture.shape} {picture.dtype} is no colour frame")
+        raise CameraError(
+            Text("detail.not_a_colour_frame", name=name, shape=picture.shape, dtype=picture.dtype)
+        )
     high, wide = picture.shape[:2]
     if min(high, wide) < _MIN_SIDE_PX:
-        why = f"{name}: {wide}×{high} is too small for a frame"
+        why = Text("detail.picture_too_small", name=name, wide=wide, high=high)
         raise CameraError(why, fix=Text("fix.use_larger_picture"))
     scale = min(width_px / wide, height_px / high)
     inner = max(1, round(wide * scale)), max(1, round(high * scale))

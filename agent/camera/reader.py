@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import CameraError, Retry
+from agent.texts import Text
 
 Picture = NDArray[np.integer | np.floating]
 T = TypeVar("T")
@@ -71,7 +72,9 @@ class Reader:
             try:
                 return work(self._capture)
             except cv2.error as error:
-                raise CameraError(f"OpenCV cannot read it: {error.err}", retry=Retry.BACKOFF) from error
+                raise CameraError(
+                    Text("detail.opencv_cannot_read", err=error.err), retry=Retry.BACKOFF
+                ) from error
 
     def read(self) -> Picture | None:
         """The next picture; None at the end, on a time-out, for an undecodable picture, and when closed."""

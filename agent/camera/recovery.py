@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from agent.texts import Text
+
 STEP_MS = 1_000  # for a remedy to bring a frame
 OPEN_MS = 20_000  # a stream may take its 5 s; a name that cannot be resolved takes longer
 CLOSE_MS = 3_000  # also for a blocked grab to end after a close
@@ -53,7 +55,7 @@ class RecoveryState:
 
     steps: int = 0
     taken_ms: int = 0
-    unrecoverable: str = ""  # the reason why only a new process helps
+    unrecoverable: Text | None = None  # the reason why only a new process helps
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ def next_step(
     hung = _hung(state, status, rules, now_ms)
     if hung:
         return replace(state, unrecoverable=hung), None
-    unrecoverable = f"it stalled {status.stalls} times in a row" if status.stalls >= STALLS_MAX else ""
+    stalled = Text("detail.camera_stalls", stalls=status.stalls)
+    unrecoverable = stalled if status.stalls >= STALLS_MAX else None
     if not grabbing or now_ms - status.quiet_since_ms < rules.stall_ms:
         return RecoveryState(unrecoverable=unrecoverable), None
     if state.steps and now_ms < _step_end_ms(state, rules):
@@ -104,15 +107,16 @@ def _step_end_ms(state: RecoveryState, rules: RecoveryRules) -> int:
     return state.taken_ms + (STEP_MS if state.steps <= rules.remedies else CLOSE_MS)
 
 
-def _hung(state: RecoveryState, status: CaptureStatus, rules: RecoveryRules, now_ms: int) -> str:
-    """The call that does not return; empty when no call is overdue."""
+def _hung(state: RecoveryState, status: CaptureStatus, rules: RecoveryRules, now_ms: int) -> Text | None:
+    """The call that does not return; None when no call is overdue."""
     limit_ms = {CapturePhase.OPENING: OPEN_MS, CapturePhase.CLOSING: CLOSE_MS}.get(status.phase)
     if limit_ms is not None and now_ms - status.since_ms >= limit_ms:
-        return f"{status.phase} does not return"
+        return Text("detail.camera_call_hangs", call=status.phase)
     opened_again = status.since_ms > state.taken_ms
     if state.steps > rules.remedies and not opened_again and now_ms >= _step_end_ms(state, rules):
-        return "grab does not return"
-    return f"{status.abandoned} threads hang in its driver" if status.abandoned >= ABANDONED_MAX else ""
+        return Text("detail.camera_call_hangs", call="grab")
+    abandoned = Text("detail.camera_threads_hang", threads=status.abandoned)
+    return abandoned if status.abandoned >= ABANDONED_MAX else None
 
 
 # --- when a new process is worth the restart -------------------------------------------------------

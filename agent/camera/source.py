@@ -19,6 +19,7 @@ from agent.core.ports import Clock
 from agent.errors import CameraError, CameraHung, Retry
 from agent.health.conditions_camera import CAMERA_STALLED
 from agent.log import facts
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class NewestFrameSource:
         self._is_started = True
         capture = self._begin()
         if capture is None:
-            raise camera_error(CAMERA_STALLED, "the camera driver hangs")
+            raise camera_error(CAMERA_STALLED, Text("detail.camera_driver_hangs"))
         capture.opened.wait(_START_S)
         if capture.error is not None:
             raise capture.error.with_traceback(None)
@@ -71,9 +72,9 @@ class NewestFrameSource:
         while True:
             capture = self._capture or self._begin()
             if capture is None and not self._is_started:
-                raise CameraError("the camera is not started", retry=Retry.BACKOFF)
+                raise CameraError(Text("detail.camera_not_started"), retry=Retry.BACKOFF)
             if capture is None:  # the abandoned run hangs in the driver
-                raise self._unrecoverable("its driver hangs", None, self._clock.now_ms())
+                raise self._unrecoverable(Text("detail.camera_driver_hangs"), None, self._clock.now_ms())
             newest, now_ms = capture.newest, self._clock.now_ms()
             if newest is not None and newest.seq > after_seq and now_ms - newest.captured_ms < self._stall_ms:
                 self._first_ms, self._last_ms = self._first_ms or newest.captured_ms, newest.captured_ms
@@ -111,7 +112,7 @@ class NewestFrameSource:
         status, rules = capture.status, recovery.RecoveryRules(self._stall_ms, len(self._backend.remedies))
         error, silent_ms = capture.error, now_ms - max(status.frame_ms, self._started_ms)
         if error is None and silent_ms >= self._stall_ms:
-            error = camera_error(CAMERA_STALLED, f"no new frame for {silent_ms} ms")
+            error = camera_error(CAMERA_STALLED, Text("detail.no_new_frame", silent_ms=silent_ms))
         self._recovery, step = recovery.next_step(self._recovery, status, rules, now_ms)
         if step is not None and step < rules.remedies:
             capture.apply_remedy(step)
@@ -123,16 +124,17 @@ class NewestFrameSource:
         if error is None:
             return
         if error.retry is Retry.NEVER:
-            raise self._unrecoverable("it is not tried again", error, now_ms)
+            raise self._unrecoverable(Text("detail.camera_not_tried"), error, now_ms)
         error.bounded_until_ms = recovery.bounded_until_ms(self._recovery, status, rules)
         raise error.with_traceback(None)  # the traceback of one object grows with each raise
 
-    def _unrecoverable(self, why: str, error: CameraError | None, now_ms: int) -> CameraError:
+    def _unrecoverable(self, why: Text, error: CameraError | None, now_ms: int) -> CameraError:
         """The camera's error until a new process is due, then ``CameraHung``."""
         final = error is not None and error.retry is Retry.NEVER  # the end of a recording is not urgent
         frames_ms = 0 if final else self._last_ms - self._first_ms
         if now_ms >= recovery.exit_due_ms(self._created_ms, frames_ms, now_ms):
-            return CameraHung(f"the camera cannot recover in this process: {why}; {error or 'no picture'}")
+            last = Text("detail.camera_no_picture") if error is None else error.detail
+            return CameraHung(Text("detail.camera_unrecoverable", why=why, last=last))
         reported = error or camera_error(CAMERA_STALLED, why)
         reported.bounded_until_ms = now_ms + recovery.POLL_MS  # the caller checks again at this interval
         return reported.with_traceback(None)

@@ -13,7 +13,7 @@ from agent.config import CameraConfig
 from agent.config.stream_url import TLS_SCHEMES, StreamUrl
 from agent.core.model import Frame
 from agent.core.ports import Clock
-from agent.errors import CameraError, ConfigError, Retry
+from agent.errors import CameraError, ConfigError, Retry, failure_at
 from agent.texts import Text
 
 _OPEN_TIMEOUT_MS = 5_000
@@ -33,9 +33,11 @@ class VideoFileBackend(PacedBackend):
         """Raises ``CameraError`` when the file is missing or no video."""
         source = self._config.source
         if not Path(source).is_file():
-            raise CameraError(f"{source}: no such file", fix=Text("fix.correct_camera_source"))
+            raise CameraError(
+                Text("detail.no_such_file", source=source), fix=Text("fix.correct_camera_source")
+            )
         if not self._reader.open(source, cv2.CAP_FFMPEG):
-            raise CameraError(f"{source}: not a video that OpenCV can read", fix=Text("fix.convert_video"))
+            raise CameraError(Text("detail.not_a_video", source=source), fix=Text("fix.convert_video"))
         super().open()
 
     def close(self) -> None:
@@ -49,7 +51,7 @@ class VideoFileBackend(PacedBackend):
             self._reader.open(source, cv2.CAP_FFMPEG)
             picture = self._reader.read()
         if picture is None:
-            raise CameraError(f"{source}: no more frames", fix=Text("fix.set_camera_loop"))
+            raise CameraError(Text("detail.no_more_frames", source=source), fix=Text("fix.set_camera_loop"))
         return fitted(picture, self._config.width_px, self._config.height_px, source)
 
 
@@ -96,8 +98,7 @@ class StreamBackend:
         try:
             self._url = config.stream_url()
         except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or str(error)
-            raise ConfigError(f"camera.source_file: {config.source_file}: {why}") from error
+            raise ConfigError(failure_at(f"camera.source_file: {config.source_file}", error)) from error
         self._reader = Reader(_options(self._url, config))
         self._edge = LiveEdge(0.0)
         self._name = self._url.host  # the address can hold a password
@@ -108,7 +109,7 @@ class StreamBackend:
         opening, reading = cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC
         timeouts = (opening, _OPEN_TIMEOUT_MS, reading, self._config.stall_ms)
         if not self._reader.open(self._url.text, cv2.CAP_FFMPEG, *timeouts):
-            raise self._lost("cannot be opened")
+            raise self._lost("detail.stream_not_opened")
         self._edge = LiveEdge(self._reader.use(lambda capture: capture.get(cv2.CAP_PROP_FPS)) or 0.0)
 
     def grab(self) -> Frame:
@@ -121,7 +122,7 @@ class StreamBackend:
             picture = self._reader.read()
             now_ms = self._clock.now_ms()
             if picture is None:
-                raise self._lost("sends no more pictures")
+                raise self._lost("detail.stream_silent")
             if self._edge.is_live(now_ms - began_ms):
                 self._seq += 1
                 size = (self._config.width_px, self._config.height_px)
@@ -130,10 +131,10 @@ class StreamBackend:
     def close(self) -> None:
         self._reader.close()
 
-    def _lost(self, failure: str) -> CameraError:
+    def _lost(self, detail: str) -> CameraError:
         verified = self._config.ca_file is not None
         fix = Text("fix.stream_unreachable_verified" if verified else "fix.stream_unreachable")
-        return CameraError(f"stream from {self._name} {failure}", fix=fix, retry=Retry.BACKOFF)
+        return CameraError(Text(detail, name=self._name), fix=fix, retry=Retry.BACKOFF)
 
 
 def _options(url: StreamUrl, config: CameraConfig) -> dict[str, str]:

@@ -90,7 +90,7 @@ def _picture(config: Path | None) -> Part:
     typer.echo(every_line(Text("prompt.picture_warning")), err=True, nl=False)
     typed = typer.prompt(beside(Text("prompt.picture_confirm", words=CONFIRMATION)), err=True)
     if typed.strip() != CONFIRMATION:
-        message = "not confirmed: no picture was taken, no file was written"
+        message = Text("detail.picture_not_confirmed")
         raise AgentError(message, code="picture_not_confirmed")
     with open_view(config) as view:
         taken = view.shot()

@@ -29,8 +29,24 @@ from agent.recorder.trace_json import Recorded
 from agent.recorder.traces import FOLDER, read
 from agent.root.doctor import make_world
 from agent.safe_open import open_plain
+from agent.texts import Text
 
 JOURNAL_LINES = 3_000
+# file -> its content, and the reason why support needs it
+_PARTS = {
+    "versions.json": ("versions of program, system and libraries", "is this a known fault?"),
+    "config.json": ("every value in force; texts that support does not need appear as [set]", "settings"),
+    "doctor.json": ("the current findings of `facepay doctor`", "the cause of the fault"),
+    "status.json": ("the status of the running agent", "state and conditions"),
+    "metrics.txt": ("the status as Prometheus text", "for a collector"),
+    "last-verification.json": ("each frame of the last verification", "the reason of the result"),
+    "traces.json": (
+        "the last recorded verifications: times, reasons, quality",
+        "the reasons of the results; no face position, no landmark",
+    ),
+    "privacy.json": ("every file of the product on this terminal", "find files that must not be here"),
+    "journal.txt": (f"the last {JOURNAL_LINES} lines of the log", "what happened"),
+}
 _TRACES_MAX = 50  # verifications
 _SECRET_MAX_BYTES = 16_384
 # Only the text values of these config keys are shown. Any other text, also of a new key, appears as "[set]".
@@ -53,30 +69,22 @@ class Gathering:
 
     def gather(self, on_part: Callable[[str], None] = lambda _: None) -> None:
         """Collect all parts; block until the doctor has ended. ``on_part`` gets each part's name before."""
-        table: tuple[tuple[str, str, str, Callable[[], Any]], ...] = (
-            ("versions.json", "versions of program, system and libraries", "is this a known fault?",
-             self._versions),
-            ("config.json", "every value in force; texts that support does not need appear as [set]",
-             "settings", lambda: shown_config(self._config) | {"sha256": fingerprint(self._config)}),
-            ("doctor.json", "the current findings of `facepay doctor`", "the cause of the fault",
-             self._doctor),
-            ("status.json", "the status of the running agent", "state and conditions",
-             lambda: dict(self.world.status())),
-            ("metrics.txt", "the status as Prometheus text", "for a collector",
-             lambda: render(self.world.status()).decode()),
-            ("last-verification.json", "each frame of the last verification", "the reason of the result",
-             self._last),
-            ("traces.json", "the last recorded verifications: times, reasons, quality",
-             "the reasons of the results; no face position, no landmark", self._traces),
-            ("privacy.json", "every file of the product on this terminal", "find files that must not be here",
-             lambda: [item.facts() for item in audit(self.world)]),
-            ("journal.txt", f"the last {JOURNAL_LINES} lines of the log", "what happened", self._journal),
-        )  # fmt: skip
-        for name, what, why, content in table:
+        contents: dict[str, Callable[[], Any]] = {
+            "versions.json": self._versions,
+            "config.json": lambda: shown_config(self._config) | {"sha256": fingerprint(self._config)},
+            "doctor.json": self._doctor,
+            "status.json": lambda: dict(self.world.status()),
+            "metrics.txt": lambda: render(self.world.status()).decode(),
+            "last-verification.json": self._last,
+            "traces.json": self._traces,
+            "privacy.json": lambda: [item.facts() for item in audit(self.world)],
+            "journal.txt": self._journal,
+        }
+        for name, content in contents.items():
             on_part(name)
             part = text_part if name.endswith(".txt") else tree_part
             try:
-                self.parts.append(part(name, what, why, content(), self.redactor))
+                self.parts.append(part(name, *_PARTS[name], content(), self.redactor))
             except (AgentError, OSError) as error:
                 code = error.code if isinstance(error, AgentError) else type(error).__name__
                 self.missing.append(Missing(name, f"{code}: {error}"))
@@ -105,17 +113,17 @@ class Gathering:
 
     def _traces(self) -> list[dict[str, Any]]:
         if not self._config.trace.enabled:
-            raise AgentError("recording is off ([trace] enabled)", code="not_recorded")
+            raise AgentError(Text("detail.recording_off"), code="not_recorded")
         recorded = deque(read(self._config.storage.directory / FOLDER), _TRACES_MAX)
         return [numbers_of(each) for each in recorded]
 
     def _journal(self) -> str:
         text = self.world.program(
-            "journalctl", "-u", "facepay-agent", "-u", "facepay-compare", "-n", str(JOURNAL_LINES),
-            "-o", "short-iso", "--no-pager", "--quiet", "--no-hostname",
-        )  # fmt: skip
+            *("journalctl", "-u", "facepay-agent", "-u", "facepay-compare", "-n", str(JOURNAL_LINES)),
+            *("-o", "short-iso", "--no-pager", "--quiet", "--no-hostname"),
+        )
         if not text:
-            raise AgentError("journalctl has no lines of facepay-agent for this user", code="no_journal")
+            raise AgentError(Text("detail.no_journal"), code="no_journal")
         return text
 
 

@@ -47,7 +47,7 @@ def terminals_path_of(config: Path | None) -> Path:
     """
     path = path_of(config).resolve()
     if path == config_file("agent.toml").resolve():
-        message = f"{path}: the shipped defaults, not the config of a terminal"
+        message = Text("detail.config_shipped", path=path)
         raise ConfigError(message, code="config_shipped")
     return path
 
@@ -104,7 +104,7 @@ def show(
     values = shown(load_config(config))
     if section:
         if section not in values:
-            raise ConfigError(f"there is no section {section!r}; the sections are {', '.join(values)}")
+            raise ConfigError(Text("detail.no_section", section=section, known=", ".join(values)))
         values = {section: values[section]}
     if as_json:
         print(json.dumps(values, ensure_ascii=False, indent=2))

@@ -17,6 +17,7 @@ from agent.cli.config import load_config, terminals_path_of
 from agent.cli.options import AsJson, ConfigFile, File, pem, read_file, write_file
 from agent.cli.waiting import Spinner
 from agent.errors import ConfigError
+from agent.texts import Text
 from agent.toml_layers import layers
 
 if TYPE_CHECKING:
@@ -72,17 +73,16 @@ def _gathered(files: list[Path]) -> dict[str, str]:
     for file in files:
         beside = layers(file)[1:]
         if beside:
-            why = "a bundle holds one complete file per terminal"
-            raise ConfigError(f"{file}: {beside[0]} overrides it; {why}")
+            raise ConfigError(Text("detail.bundle_overridden", file=file, other=beside[0]))
         checked = load_config(file)
         text = read_file(file).decode()
         named = {"site", "terminal"} & set(tomllib.loads(text))
         if len(named) == 1:
-            raise ConfigError(f"{file}: sets only {named.pop()}: set both site and terminal, or neither")
+            raise ConfigError(Text("detail.bundle_half_named", file=file, key_=named.pop()))
         judged(file, complete=True, here=False)
         name = f"{checked.site}/{checked.terminal}" if named else ALL_TERMINALS
         if name in configs:
-            raise ConfigError(f"{file}: a second config for {name}")
+            raise ConfigError(Text("detail.bundle_second", file=file, name=name))
         configs[name] = text
     return configs
 
@@ -91,7 +91,7 @@ def _ring(name: str) -> Ring:
     from agent.fleet.config_bundle import is_ring
 
     if not is_ring(name):
-        raise ConfigError(f"--ring {name}: there is no such ring", code="ring_unknown")
+        raise ConfigError(Text("detail.no_ring", name=name), code="ring_unknown")
     return name
 
 

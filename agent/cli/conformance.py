@@ -16,10 +16,11 @@ from agent.cli.config import load_config
 from agent.cli.options import AsJson, ConfigFile, File, file
 from agent.cli.waiting import Spinner
 from agent.errors import ConfigError
+from agent.texts import Text
 
 if TYPE_CHECKING:
     from agent.config import CompareConfig
-    from agent.kits.compare import Account, CheckRow
+    from agent.kits.compare.probe import Account, CheckRow
     from agent.service.settings import AccountConfig
 
 _PLAIN_WIDTH = 120  # characters; width of a table in a file or pipe
@@ -102,11 +103,11 @@ def _section(config: Path | None, given: dict[str, Any]) -> CompareConfig:
 
 def _account(section: CompareConfig) -> Account:
     from agent.compare import secret
-    from agent.kits.compare import Account
+    from agent.kits.compare.probe import Account
 
     has_ids = section.secret_id and (section.appid or section.provider == "compareface_2020")
     if not has_ids or section.secret_key_file is None:
-        raise ConfigError("an account is needed for this endpoint", code="account_missing")
+        raise ConfigError(Text("detail.account_needed"), code="account_missing")
     key = secret.from_file(section.secret_key_file)()
     return Account(section.appid, section.secret_id, key, section.bucket)
 
@@ -114,7 +115,7 @@ def _account(section: CompareConfig) -> Account:
 async def _ask_embedded(provider: str) -> tuple[CheckRow, ...]:
     from agent.compare.contract import PATH
     from agent.config import CompareConfig
-    from agent.kits.compare import Account
+    from agent.kits.compare.probe import Account
 
     async with embedded(download_hosts=("localhost",)) as (url, account):
         who = Account(account.appid, account.secret_id, account.secret_key(), account.buckets[0])
@@ -126,9 +127,10 @@ async def _ask_embedded(provider: str) -> tuple[CheckRow, ...]:
 async def _ask(section: CompareConfig, account: Account, photos_url: str | None) -> tuple[CheckRow, ...]:
     """Run the test. Without ``photos_url`` and with a loopback endpoint, serve the pictures from here."""
     from agent.core.hosts import is_loopback
-    from agent.kits.compare import CompareFaceProbe, Probe, run, run_compareface
+    from agent.kits.compare import run, run_compareface
+    from agent.kits.compare.compareface_probe import CompareFaceProbe
     from agent.kits.compare.images import Pictures, served
-    from agent.kits.compare.probe import checked_url
+    from agent.kits.compare.probe import Probe, checked_url
 
     async with contextlib.AsyncExitStack() as stack:
         if photos_url is None and is_loopback(checked_url(section.url).host):
@@ -154,9 +156,10 @@ def _print(rows: tuple[CheckRow, ...], provider: str, *, as_json: bool) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from agent.kits.compare import COMPAREFACE_NOT_CHECKED, NOT_CHECKED, CheckOutcome
+    from agent.kits.compare import NOT_CHECKED, compareface_checks
+    from agent.kits.compare.probe import CheckOutcome
 
-    not_checked = COMPAREFACE_NOT_CHECKED if provider == "compareface_2020" else NOT_CHECKED
+    not_checked = compareface_checks.NOT_CHECKED if provider == "compareface_2020" else NOT_CHECKED
     counts = {str(outcome): sum(row.outcome is outcome for row in rows) for outcome in CheckOutcome}
     if as_json:
         facts = {"rows": [asdict(row) for row in rows], "summary": counts, "not_checked": not_checked}

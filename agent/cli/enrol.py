@@ -65,7 +65,7 @@ def _ids(places: TerminalPaths, site: str, terminal: str) -> tuple[str, str]:
     from agent.messages.topics import is_id
 
     if places.trial.exists():
-        raise ConfigError(f"{places.trial}: a try sets the ids of this terminal", code="try_active")
+        raise ConfigError(Text("detail.try_sets_ids", path=places.trial), code="try_active")
     fresh = Config()
     own = load_config(places.config) if places.config.exists() else fresh
     site = site or (own.site if own.site != fresh.site else "")

@@ -18,7 +18,7 @@ from agent.cli.keys import signing_key
 from agent.cli.options import ConfigFile, grouped, read_file
 from agent.cli.till import print_verdict
 from agent.cli.waiting import Spinner
-from agent.errors import ConfigError
+from agent.errors import ConfigError, failure_at
 from agent.resources import config_file
 from agent.texts import Text, beside
 
@@ -51,7 +51,7 @@ def init(
     if trial or undo:
         raise typer.Exit(_try(places, undo=undo))
     if places.target.exists() and not force:
-        raise ConfigError(f"{places.target} exists already", code="config_exists")
+        raise ConfigError(Text("detail.exists", path=places.target), code="config_exists")
     answers = completed(answers) if yes else accepting(asked(answers, places), places)
     text = _checked(places, answers)
     secret = answers.secret_key_here or _secret(answers.secret_key_file, ask=not yes)
@@ -106,7 +106,7 @@ def _checked(places: TerminalPaths, answers: Answers) -> str:
             candidate.unlink(missing_ok=True)
         return places.fresh_text(values)
     except OSError as error:
-        raise ConfigError(f"{error.filename}: {error.strerror}", code="config_unwritable") from error
+        raise ConfigError(failure_at(error.filename, error), code="config_unwritable") from error
 
 
 def _write(places: TerminalPaths, text: str, secret: bytes) -> None:
@@ -124,7 +124,7 @@ def _write(places: TerminalPaths, text: str, secret: bytes) -> None:
         if os.geteuid() == 0 and storage.exists():
             os.chown(path, -1, storage.stat().st_gid)
     except OSError as error:
-        raise ConfigError(f"{error.filename}: {error.strerror}", code="config_unwritable") from error
+        raise ConfigError(failure_at(error.filename, error), code="config_unwritable") from error
 
 
 def _check(places: TerminalPaths) -> int:

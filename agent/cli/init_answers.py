@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import typer
 
 from agent.cli.options import File, file
-from agent.errors import ConfigError
+from agent.errors import ConfigError, failure_at
 from agent.texts import Text
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def completed(given: Answers) -> Answers:
     check_camera_argument(given.camera)
     known = replace(given, terminal=given.terminal or machine.terminal_id())
     if not (known.site and known.terminal):
-        message, fix = "--site, --terminal: both are required", Text("fix.site_or_terminal_missing")
+        message, fix = Text("detail.ids_required"), Text("fix.site_or_terminal_missing")
         raise ConfigError(message, code="init_incomplete", fix=fix)
     return known
 
@@ -68,7 +68,7 @@ def completed(given: Answers) -> Answers:
 def check_camera_argument(camera: str) -> None:
     """Refuse a password in an argument. Raises ``ConfigError`` (``init_incomplete``)."""
     if "@" in camera:
-        why = "--camera: a password in an argument is visible to every user of this machine"
+        why = Text("detail.password_in_argument")
         raise ConfigError(why, code="init_incomplete", fix=Text("fix.camera_password_in_argument"))
 
 
@@ -105,7 +105,7 @@ def _broker(url: str) -> dict[str, Value]:
         parts = urlsplit(url)
         port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
     except ValueError as error:
-        raise ConfigError(f"--broker: {error}") from error
+        raise ConfigError(failure_at("--broker", error)) from error
     if parts.scheme not in ("mqtts", "mqtt") or not parts.hostname or parts.username or parts.password:
-        raise ConfigError("--broker: mqtts://host:port or mqtt://host:port, without a user or password")
+        raise ConfigError(Text("detail.broker_url"))
     return {"mqtt.host": parts.hostname, "mqtt.port": port, "mqtt.tls": parts.scheme == "mqtts"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 import tomllib
@@ -16,7 +17,7 @@ from agent.cli.init_answers import Answers, check_camera_argument, values_of
 from agent.errors import AgentError, ConfigError
 from agent.log import printable, without_url_secrets
 from agent.resources import config_file
-from agent.texts import Text, beside
+from agent.texts import Text, beside, locales, written
 
 if TYPE_CHECKING:
     from agent.fleet.places import TerminalPaths
@@ -110,9 +111,13 @@ def _fault(field: str, answers: Answers, places: TerminalPaths) -> str:
             candidate.write_text(_text(probe, places), encoding="utf-8")
             judged(candidate, complete=True)
         except ConfigError as error:
-            _, _, after_place = str(error).partition(": ")
-            message = after_place if str(error).startswith(folder) else str(error)
-            return message if message.startswith(_KEYS[field]) else ""
+            place = re.compile(
+                rf"{re.escape(folder)}/[^:]+(?::\d+)?(?:: |\uff1a)"
+            )  # a colon of each language
+            told = dict.fromkeys(
+                place.sub("", written(error.detail, locale), count=1) for locale in locales()
+            )
+            return " ".join(told) if next(iter(told)).startswith(_KEYS[field]) else ""
     return ""
 
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,8 @@ from typing import TYPE_CHECKING
 from agent import log
 from agent.cli.keys import signing_key
 from agent.cli.waiting import Spinner
-from agent.errors import AgentError, ConfigError
+from agent.core.reasons import Reason
+from agent.errors import AgentError, ConfigError, failure_at
 from agent.privileges import as_owner
 from agent.resources import data
 from agent.texts import Text
@@ -33,7 +35,18 @@ if TYPE_CHECKING:
 AGENT, COMPARE, BROKER = "facepay-agent", "facepay-compare", "mosquitto"
 SITE, TERMINAL, SCENE, PHOTO = "try", "terminal-1", "one_obama_podium", "photos/enrolled/obama_portrait.jpg"
 _BROKER_AT = ("127.0.0.1", 1883)
-_BROKER_S, _ONLINE_S, _TTL_MS = 15.0, 90.0, 20_000  # a busy machine without a camera is slow
+_BROKER_S, _ONLINE_S, _TTL_MS, _API_MS = 15.0, 90.0, 20_000, 10_000  # a busy machine without a camera is slow
+# Reasons of a machine that was too slow at that moment: no answer of the API in time, too few frames to
+# confirm the person after the answer, a camera thread that did not run.
+TOO_SLOW = frozenset(
+    {
+        Reason.TIMED_OUT,
+        Reason.FACE_LOST,
+        Reason.COMPARE_UNREACHABLE,
+        Reason.CAMERA_UNAVAILABLE,
+        Reason.CAMERA_FROZEN,
+    }
+)
 _SYSTEMD = Path("/run/systemd/system")
 
 
@@ -81,7 +94,7 @@ def write_keys(places: TerminalPaths, storage: Path) -> None:
         "camera.kind": "replay",
         "camera.source": SCENE,
         "verification.budget_ms": _TTL_MS,
-        "verification.ask_timeout_ms": 10_000,
+        "verification.ask_timeout_ms": _API_MS,
         "compare.appid": "1250000001",
         "compare.bucket": "terminals",
         "compare.secret_id": EXAMPLE_ID,
@@ -95,8 +108,14 @@ def write_keys(places: TerminalPaths, storage: Path) -> None:
         places.keep("secret-key", EXAMPLE_SECRET)
         places.write(places.trial, note + fill("", dict(reversed(values.items()))))
     except OSError as error:
-        raise ConfigError(f"{error.filename}: {error.strerror}", code="config_unwritable") from error
+        raise ConfigError(failure_at(error.filename, error), code="config_unwritable") from error
     judged(places.config, complete=True)
+
+
+async def asked(ask: Callable[[], Awaitable[Acceptance]]) -> Acceptance:
+    """The result of a request; of a second one when the machine was too slow for the first (``TOO_SLOW``)."""
+    verdict = await ask()
+    return await ask() if verdict.reason in TOO_SLOW else verdict
 
 
 def undo(places: TerminalPaths) -> bool:
@@ -140,10 +159,18 @@ def next_steps(places: TerminalPaths) -> str:
 
 
 async def _in_this_process() -> Acceptance:
-    from agent.demo.stage import VISITS, staged
+    from agent.config import Config, VerificationConfig
+    from agent.demo.stage import Visit, staged
 
-    async with staged() as stage:
-        return (await stage.play(VISITS[0])).verdict
+    # the person stays in the scene, so that a slow machine has all of the time
+    visit = Visit("the holder", SCENE, Path(PHOTO).stem, "match", "same_person", ttl_ms=_TTL_MS)
+    limits = VerificationConfig(budget_ms=_TTL_MS, ask_timeout_ms=_API_MS)
+    async with staged(Config(verification=limits)) as stage:
+
+        async def ask() -> Acceptance:
+            return (await stage.play(visit)).verdict
+
+        return await asked(ask)
 
 
 async def _ask(storage: Path) -> Acceptance:
@@ -156,7 +183,8 @@ async def _ask(storage: Path) -> Acceptance:
     await till.start()
     try:
         await till.online(_ONLINE_S)
-        return await till.ask(data(PHOTO).read_bytes(), ttl_ms=_TTL_MS)
+        photo = data(PHOTO).read_bytes()
+        return await asked(lambda: till.ask(photo, ttl_ms=_TTL_MS))
     finally:
         await till.stop()
 
@@ -169,7 +197,7 @@ def _start_broker() -> None:
     until_s = time.monotonic() + _BROKER_S
     while not _listens():
         if time.monotonic() > until_s:
-            why, fix = "no MQTT broker listens on 127.0.0.1:1883", Text("fix.install_mosquitto")
+            why, fix = Text("detail.no_broker_here"), Text("fix.install_mosquitto")
             raise AgentError(why, code="demo_broker_missing", fix=fix)
         time.sleep(0.1)
 

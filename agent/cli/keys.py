@@ -12,7 +12,8 @@ import typer
 
 from agent.cli.config import load_config
 from agent.cli.options import AsJson, ConfigFile, read_file
-from agent.errors import TillError
+from agent.errors import TillError, failure_at
+from agent.texts import Text
 
 if TYPE_CHECKING:
     from agent.messages.keyring import Keyring
@@ -95,7 +96,7 @@ def bind(config: ConfigFile = None, directory: Directory = None) -> None:
         with as_owner(where):
             machine.bind(where)
     except OSError as error:
-        raise TillError(f"{where}: {error.strerror}", code="key_unusable") from error
+        raise TillError(failure_at(where, error), code="key_unusable") from error
     print("The keys are bound to this machine. Restart the agent: systemctl restart facepay-agent")
 
 
@@ -162,7 +163,7 @@ def _existing(directory: Path) -> Signer:
     from agent.messages.signing import KEY_FILE
 
     if not (directory / KEY_FILE).is_file():
-        raise TillError(f"{directory / KEY_FILE}: there is no key yet", code="key_missing")
+        raise TillError(Text("detail.no_key_yet", path=directory / KEY_FILE), code="key_missing")
     return signing_key(directory)
 
 

@@ -12,7 +12,7 @@ import typer
 from agent.cli.config import load_config
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Spinner
-from agent.errors import ImageError, StorageError
+from agent.errors import ImageError, StorageError, failure_at, reason_of
 from agent.texts import Text
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def import_(
             target = store(weights, onnx, directory)
             left = missing(directory)
     except OSError as error:
-        raise StorageError(f"{directory}: {error.strerror}") from error
+        raise StorageError(failure_at(directory, error)) from error
     if as_json:
         facts = {"file": weights.file, "sha256": weights.sha256, "written": str(target), "missing": left}
         print(json.dumps(facts | {"origin": ORIGIN, "licence": LICENCE}))
@@ -81,7 +81,7 @@ def evaluate(
     try:
         found = sources(folder)
     except (ValueError, OSError) as error:
-        raise ImageError(str(error), fix=Text("fix.liveness_folder_wrong")) from error
+        raise ImageError(reason_of(error), fix=Text("fix.liveness_folder_wrong")) from error
     judge = _judge(load_config(config))
     with Spinner("judging the pictures"):
         rows = rates(found, judge)

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.errors import AgentError
+from agent.errors import AgentError, failure_at
+from agent.texts import Text
 
 ConfigFile = Annotated[
     Path | None,  # readable=False: Typer would end with 2 and without a fix
@@ -50,7 +51,7 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise AgentError(f"{path}: {error.strerror}", code="file_unreadable") from error
+        raise AgentError(failure_at(path, error), code="file_unreadable") from error
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -58,7 +59,7 @@ def write_file(path: Path, content: bytes) -> None:
     try:
         path.write_bytes(content)
     except OSError as error:
-        raise AgentError(f"{path}: {error.strerror}", code="file_unwritable") from error
+        raise AgentError(failure_at(path, error), code="file_unwritable") from error
 
 
 def write_new(path: Path, content: bytes) -> None:
@@ -69,8 +70,8 @@ def write_new(path: Path, content: bytes) -> None:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except FileExistsError as error:
-        raise AgentError(f"{path} exists already", code="file_exists") from error
+        raise AgentError(Text("detail.exists", path=path), code="file_exists") from error
     except OSError as error:
-        raise AgentError(f"{path}: {error.strerror}", code="file_unwritable") from error
+        raise AgentError(failure_at(path, error), code="file_unwritable") from error
     with os.fdopen(handle, "wb") as file:
         file.write(content)

@@ -14,7 +14,7 @@ import typer
 from agent.cli.config import load_config
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Spinner
-from agent.errors import CompareError
+from agent.errors import CompareError, failure_at
 from agent.texts import Text, fields, labelled, named
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _reference(photo: str, sha256: str | None) -> Reference:
     try:
         return Reference(image=Path(photo).read_bytes(), sha256=sha256)
     except OSError as error:
-        why, fix = f"{photo}: {error.strerror}", Text("fix.correct_path")
+        why, fix = failure_at(photo, error), Text("fix.correct_path")
         raise CompareError(why, code=Reason.REFERENCE_UNREACHABLE, fix=fix) from error
 
 

@@ -9,6 +9,7 @@ import typer
 from agent import log
 from agent.cli.config import load_config
 from agent.cli.options import AsJson, ConfigFile
+from agent.cli.waiting import announce
 
 
 def service(
@@ -49,7 +50,9 @@ def service(
         return load_service(config or config_file("service.toml"), host=host, port=port, workers=workers)
 
     faults = tuple(parse_fault(text) for text in fault or ())
-    serve(read(), faults=faults, json_lines=as_json, reread=read)
+    settings = read()
+    announce("loading the face models …")
+    serve(settings, faults=faults, json_lines=as_json, reread=read)
 
 
 def demo(

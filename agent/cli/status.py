@@ -59,14 +59,18 @@ def _with_cause(error: AgentAway, config: Path | None) -> AgentAway:
     world = make_world(path_of(config))
     found = unit(world)
     if found.verdict is Verdict.FAIL:
-        return AgentAway(f"{error}; {found.why}", code=error.code, fix=found.remedy)
+        return AgentAway(_with(error, found.reason), code=error.code, fix=found.remedy)
     if found.because:
         try:
             world.config()
             world.judge()
         except AgentError as cause:
-            return AgentAway(f"{error}; {cause.code}: {cause}", code=error.code, fix=cause.fix)
+            return AgentAway(_with(error, cause.sentence), code=error.code, fix=cause.fix)
     return error
+
+
+def _with(error: AgentError, cause: Text | str) -> Text:
+    return Text("detail.with_cause", detail=error.detail, cause=cause)
 
 
 def metrics(config: ConfigFile = None) -> None:
@@ -152,5 +156,5 @@ def _watch(path: Path, *, as_json: bool) -> None:
             _show(found, as_json=as_json)
         except StatusError as error:
             control(clear, sys.stdout)
-            print(json.dumps({"error": error.code}) if as_json else f"{error.code}: {error}", flush=True)
+            print(json.dumps({"error": error.code}) if as_json else beside(error.sentence), flush=True)
         time.sleep(_WATCH_S)

@@ -16,6 +16,7 @@ from agent.cli.options import AsJson, File, grouped, pem, read_file
 from agent.cli.till_options import IdentityOptions, SignKey, TillOptions, broker_of, topics_of
 from agent.cli.waiting import Spinner
 from agent.errors import TillError
+from agent.texts import Text
 
 if TYPE_CHECKING:
     from agent.kits.till.acceptance import Acceptance
@@ -46,7 +47,7 @@ def verify(
 
     Exit 0: valid, 1: invalid, with the broken rule. Only the till can check that the result arrived in time.
     """
-    from agent.kits.till.verify import check
+    from agent.kits.till.acceptance import check
     from agent.messages.signing import PublicKey
 
     pinned = PublicKey.load(read_file(key))
@@ -150,7 +151,7 @@ def ack(
     try:
         result_id = str(uuid.UUID(result_id))
     except ValueError:
-        raise TillError(f"{result_id!r} is no result_id: a result_id is a UUID", code="id_invalid") from None
+        raise TillError(Text("detail.no_result_id", result_id=result_id), code="id_invalid") from None
     with Spinner("waiting for the terminal"):
         asyncio.run(_ack((till, client), result_id, sign_key))
     print(json.dumps({"acknowledged": result_id}) if as_json else f"acknowledged {result_id}")

@@ -25,8 +25,9 @@ from agent.cli.waiting import Spinner
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
-    from agent.kits.till_conformance.kit import WaitTimes
-    from agent.kits.till_conformance.rules import Scenario, ScenarioRow
+    from agent.kits.till_conformance.before_request import WaitTimes
+    from agent.kits.till_conformance.observation import ScenarioRow
+    from agent.kits.till_conformance.rules import Scenario
     from agent.messages.topics import Topics
 
 EXAMPLE = "Example:  facepay till conformance --key terminal.pem --listen 18830 --till till-1"
@@ -61,7 +62,7 @@ def conformance(
     """
     import asyncio
 
-    from agent.kits.till_conformance.kit import WaitTimes
+    from agent.kits.till_conformance.before_request import WaitTimes
     from agent.kits.till_conformance.rules import pick
 
     log.setup("error")

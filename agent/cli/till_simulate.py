@@ -22,7 +22,7 @@ from agent.cli.till_options import (
     observer_of,
     topics_of,
 )
-from agent.cli.waiting import Spinner
+from agent.cli.waiting import Spinner, announce
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
@@ -72,6 +72,7 @@ def simulate(
             print(f"{message.topic}{flag} {text[:600]}", flush=True)
 
     mqtt = broker_of(at, client)
+    announce(f"connecting to the broker {mqtt.host}:{mqtt.port} …")
     where = (mqtt, observer_of(mqtt, observer), topics_of(at))
     asyncio.run(_run(where, answers, key, requests, show))
 

@@ -15,7 +15,7 @@ import typer
 from agent.cli.config import load_config
 from agent.cli.options import AsJson, ConfigFile
 from agent.cli.waiting import Spinner
-from agent.errors import ConfigError, StorageError
+from agent.errors import ConfigError, StorageError, failure_at
 from agent.log import printable
 from agent.texts import Text
 
@@ -160,7 +160,7 @@ def _recorded(source: Path | None, config: Path | None) -> list[Recorded]:
     with Spinner("reading the traces"):
         found = list(read(path))
     if not found:
-        raise StorageError(f"{path}: no verification is recorded there", fix=Text("fix.trace_off"))
+        raise StorageError(Text("detail.no_recording", path=path), fix=Text("fix.trace_off"))
     return found
 
 
@@ -198,7 +198,7 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
         try:
             plot.write_text(svg(last, loaded.policy.excellent_score), encoding="utf-8")
         except OSError as error:
-            raise ConfigError(f"{plot}: {error.strerror}", fix=Text("fix.file_unwritable")) from error
+            raise ConfigError(failure_at(plot, error), fix=Text("fix.file_unwritable")) from error
     if as_json:
         facts = {"request_id": last.request_id, "decision": last.decision, "reason": last.reason}
         print(json.dumps(facts | {"asks": last.asks, "total_ms": last.total_ms, "frames": funnel}))

@@ -36,6 +36,12 @@ def _is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
+def announce(text: str) -> None:
+    """One line on stderr, on a terminal only: the first output of a command that starts slowly."""
+    if _is_terminal(sys.stderr):
+        print(printable(text), file=sys.stderr, flush=True)
+
+
 class Spinner:
     """A turning sign, the current step (``text``) and the elapsed seconds, in the last line of stderr.
 

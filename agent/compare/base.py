@@ -22,6 +22,7 @@ from agent.core.model import Comparison, Crop, Request
 from agent.core.ports import Clock, ImageSource
 from agent.core.reasons import Reason
 from agent.errors import CompareError, ConfigError
+from agent.texts import Text
 
 _PORT_MAX = 65_535
 _NO_PICTURE = b"no picture"
@@ -174,9 +175,7 @@ class CompareClient:
                 self.answered_ms = self._clock.now_ms()
                 return
             raise
-        raise CompareError(
-            "answers a call without a picture with a similarity", code=Reason.COMPARE_MALFORMED
-        )
+        raise CompareError(Text("detail.similarity_without_picture"), code=Reason.COMPARE_MALFORMED)
 
     async def close(self) -> None:
         if self._warming is not None:
@@ -193,12 +192,12 @@ def check_endpoint(config: CompareConfig, plain_http: bool, floor: float) -> Non
         host, port = url.host, url.port  # decoded here: a host that IDNA cannot decode raises
     except (httpx.InvalidURL, ValueError) as error:
         # httpx quotes what it takes for the port: part of a password that holds "/" or "?"
-        raise ConfigError("compare.url: cannot be parsed: percent-encode / ? # @ : [ ]") from error
+        raise ConfigError(Text("detail.url_unparsable")) from error
     if url.scheme not in ("http", "https") or not host:
-        raise ConfigError("compare.url: needs http:// or https:// and a host")
+        raise ConfigError(Text("detail.url_without_host"))
     if port is not None and not 0 < port <= _PORT_MAX:
-        raise ConfigError(f"compare.url: port {port} is outside 1 to {_PORT_MAX}")
+        raise ConfigError(Text("detail.url_port", port=port, most=_PORT_MAX))
     if url.scheme == "http" and not plain_http:
-        raise ConfigError("compare.url: plain http is for profile = demo, or the risk plain_http_compare")
+        raise ConfigError(Text("detail.url_plain"))
     if not floor <= config.threshold <= 100:  # NaN fails the comparison, too
-        raise ConfigError(f"compare.threshold: {config.threshold} is below the floor {floor:g}")
+        raise ConfigError(Text("detail.threshold_low", threshold=config.threshold, floor=floor))

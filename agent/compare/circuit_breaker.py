@@ -11,6 +11,7 @@ from __future__ import annotations
 from agent.core.rate import TokenBucket
 from agent.core.reasons import Reason
 from agent.errors import CompareError, Retry
+from agent.texts import Text
 
 FAULTS_TO_OPEN = 5
 PAUSE_MS = 5_000
@@ -35,11 +36,11 @@ class CircuitBreaker:
         """
         if self._last_code is not None and self._faults >= FAULTS_TO_OPEN:
             if now_ms < self._open_until_ms and not is_first:
-                why = f"call not sent: {self._faults} faults in a row"
+                why = Text("detail.call_withheld", faults=self._faults)
                 raise CompareError(why, code=self._last_code, retry=Retry.BACKOFF)
             self._open_until_ms = now_ms + PAUSE_MS  # the next probe passes after another pause
         if not self._bucket.take(now_ms / 1e3):
-            why = "call not sent: the local rate limit is reached"
+            why = Text("detail.call_rate")
             raise CompareError(why, code=Reason.COMPARE_BUSY, retry=Retry.BACKOFF)
 
     def answered(self) -> None:

@@ -42,7 +42,7 @@ _CODE = re.compile(r"[A-Za-z0-9.]{1,80}")
 class CompareFaceCode:
     """One error code. ``fix`` is for the cashier."""
 
-    meaning: str
+    meaning: str | Text
     reason: Reason
     retry: Retry
     fix: Text
@@ -69,13 +69,11 @@ class CompareFaceProtocol(Provider):
     def __init__(self, config: CompareConfig, secret_key: Callable[[], bytes], clock: Clock) -> None:
         """Raises ``ConfigError``: a url with a path, a malformed id or region."""
         if httpx.URL(config.url).raw_path not in (b"", b"/"):
-            raise ConfigError(
-                "compare.url: the url of this provider has no path, e.g. https://iai.tencentcloudapi.com"
-            )
+            raise ConfigError(Text("detail.url_with_path"))
         if not _SECRET_ID.fullmatch(config.secret_id):
-            raise ConfigError("compare.secret_id: needs letters, digits, '-' or '_'")
+            raise ConfigError(Text("detail.secret_id_characters"))
         if not _REGION.fullmatch(config.region):
-            raise ConfigError("compare.region: needs lower-case letters, digits or '-', e.g. ap-singapore")
+            raise ConfigError(Text("detail.region_characters"))
         super().__init__(config, secret_key, clock)
 
     def _request(self, first: ImageSource, second: ImageSource) -> httpx.Request:
@@ -118,17 +116,17 @@ def parse_answer(status: int, body: bytes) -> contract.CompareAnswer:
     tree = contract.load_answer(status, body)
     response = tree.get("Response") if isinstance(tree, dict) else None
     if not isinstance(response, dict):
-        raise contract.malformed(status, "Response is missing")
+        raise contract.malformed(status, Text("detail.answer_no_response"))
     if "Error" in response:
         error = response["Error"]
         name = error.get("Code") if isinstance(error, dict) else None
         if not isinstance(name, str) or "Score" in response:
-            raise contract.malformed(status, "an error without a code, or beside a score")
+            raise contract.malformed(status, Text("detail.answer_no_error_code"))
         raise failure(name, contract.session_text(response.get("RequestId")))
     if status != _HTTP_OK:
-        raise contract.malformed(status, "a score without HTTP 200")
+        raise contract.malformed(status, Text("detail.answer_score_status"))
     if response.get("FaceModelVersion") != FACE_MODEL:
-        raise contract.malformed(status, "the score of another face model")
+        raise contract.malformed(status, Text("detail.answer_other_model"))
     return contract.success(status, response, "Score", "RequestId")
 
 
@@ -138,9 +136,9 @@ def failure(name: str, session_id: str) -> CompareError:
     if code is None:
         name = name if _CODE.fullmatch(name) else "unprintable"
         fix = Text("api_code.unknown", code=name)
-        code = CompareFaceCode("unknown to this version", Reason.COMPARE_UNKNOWN_CODE, Retry.NEVER, fix)
+        code = CompareFaceCode(Text("detail.unknown_here"), Reason.COMPARE_UNKNOWN_CODE, Retry.NEVER, fix)
     return CompareError(
-        f"CompareFace error {name}: {code.meaning}",
+        Text("detail.compareface_error", name=name, meaning=code.meaning),
         code=code.reason,
         fix=code.fix,
         retry=code.retry,
@@ -157,7 +155,9 @@ def _payload(first: ImageSource, second: ImageSource) -> bytes:
             continue
         encoded = base64.b64encode(side).decode("ascii")
         if len(encoded) > BASE64_MAX_CHARS:
-            raise CompareError(f"image {name} is over {BASE64_MAX_CHARS} base64 characters", code=reason)
+            raise CompareError(
+                Text("detail.image_base64_long", name=name, most=BASE64_MAX_CHARS), code=reason
+            )
         fields[f"Image{name}"] = encoded
     fields |= {"FaceModelVersion": FACE_MODEL, "QualityControl": _QUALITY, "NeedRotateDetection": _ROTATE}
     return json.dumps(fields).encode()

@@ -112,15 +112,15 @@ def parse_answer(status: int, body: bytes) -> CompareAnswer:
     tree = load_answer(status, body)
     code = tree.get("code") if isinstance(tree, dict) else None
     if not isinstance(tree, dict) or not isinstance(code, int) or isinstance(code, bool):
-        raise malformed(status, "no integer code")
+        raise malformed(status, Text("detail.answer_no_code"))
     if abs(code) > _CODE_MAX:
-        raise malformed(status, "code out of range")
+        raise malformed(status, Text("detail.answer_code_range"))
     data = tree.get("data")
     fields = data if isinstance(data, dict) else {}
     if code != 0:
         raise _failure(code, fields)
     if status != _HTTP_OK:
-        raise malformed(status, "code 0 without HTTP 200")
+        raise malformed(status, Text("detail.answer_code_status"))
     return success(status, fields, "similarity", "session_id")
 
 
@@ -132,12 +132,12 @@ def success(status: int, fields: dict[str, object], value_key: str, session_key:
     """
     value = fields.get(value_key)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise malformed(status, "similarity is not a number")
+        raise malformed(status, Text("detail.answer_no_number"))
     if not 0 <= value <= 100:
-        raise malformed(status, "similarity outside 0-100")
+        raise malformed(status, Text("detail.answer_number_range"))
     session_id = fields.get(session_key, "")
     if not isinstance(session_id, str) or session_text(session_id) != session_id:
-        raise malformed(status, f"{session_key} is not printable text")
+        raise malformed(status, Text("detail.answer_session", name=session_key))
     return CompareAnswer(float(value), session_id)
 
 
@@ -146,9 +146,9 @@ def _failure(code: int, fields: dict[str, object]) -> CompareError:
     meaning = meaning_of(code, flag if isinstance(flag, int) and not isinstance(flag, bool) else None)
     row = table().get(code)
     # never the message of the API: foreign text, which may quote the request
-    text = f"{row.name}: {row.meaning}" if row else "unknown to this version"
+    text = f"{row.name}: {row.meaning}" if row else Text("detail.unknown_here")
     return CompareError(
-        f"compare API code {code}: {text}",
+        Text("detail.api_code", code=code, meaning=text),
         code=meaning.reason,
         fix=meaning.fix,
         retry=meaning.retry,
@@ -167,24 +167,30 @@ def load_answer(status: int, body: bytes) -> object:
         return strict_json.loads(body)
     except ValueError as error:
         if status == _HTTP_BUSY:
-            failure = CompareError(f"HTTP {status}", code=Reason.COMPARE_BUSY, retry=Retry.BACKOFF)
+            failure = CompareError(
+                Text("detail.http_status", status=status), code=Reason.COMPARE_BUSY, retry=Retry.BACKOFF
+            )
         elif status >= _HTTP_SERVER_FAULT:
-            failure = CompareError(f"HTTP {status}", code=Reason.COMPARE_FAILED, retry=Retry.BACKOFF)
+            failure = CompareError(
+                Text("detail.http_status", status=status), code=Reason.COMPARE_FAILED, retry=Retry.BACKOFF
+            )
         elif status == _HTTP_TOO_LARGE:  # nginx accepts 1 MB unless configured
             failure = CompareError(
-                f"HTTP {status}: a proxy limits the size of a request",
+                Text("detail.http_proxy_limit", status=status),
                 code=Reason.COMPARE_CONFIG,
                 fix=Text("fix.proxy_body_limit"),
             )
         elif status != _HTTP_OK:
-            failure = CompareError(f"HTTP {status} without a code; check the url", code=Reason.COMPARE_CONFIG)
+            failure = CompareError(Text("detail.http_no_code", status=status), code=Reason.COMPARE_CONFIG)
         else:
-            failure = malformed(status, type(error).__name__)
+            failure = malformed(status, Text("detail.answer_no_json", kind=type(error).__name__))
         raise failure from error
 
 
-def malformed(status: int, fault: str) -> CompareError:
-    return CompareError(f"HTTP {status}, malformed answer: {fault}", code=Reason.COMPARE_MALFORMED)
+def malformed(status: int, fault: Text) -> CompareError:
+    return CompareError(
+        Text("detail.http_malformed", status=status, fault=fault), code=Reason.COMPARE_MALFORMED
+    )
 
 
 def session_text(value: object) -> str:

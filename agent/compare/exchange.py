@@ -171,8 +171,11 @@ class Exchanges:
             may_keep = is_whole and self._keeps_idle and not connection.is_spent and not self._is_closed
             if may_keep and self._idle is None:
                 self._idle = connection
-            else:
-                self._discard(connection, task)
+            else:  # cancel the exchange and close its connection in a task that no caller can cancel
+                task.cancel()
+                closing = asyncio.create_task(_close(connection, task), name="exchange-close")
+                self._closing.add(closing)
+                closing.add_done_callback(self._closing.discard)
         if not task.done():
             raise TimeoutError
         return task.result()
@@ -185,13 +188,6 @@ class Exchanges:
             await idle.close()
         while self._closing:
             await asyncio.wait(self._closing)
-
-    def _discard(self, connection: ExchangeConnection, task: asyncio.Task[Any]) -> None:
-        """Cancel the exchange and close its connection in a task that no caller can cancel."""
-        task.cancel()
-        closing = asyncio.create_task(_close(connection, task), name="exchange-close")
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
 
 
 async def _close(connection: ExchangeConnection, task: asyncio.Task[Any]) -> None:

@@ -13,6 +13,7 @@ from agent.compare.base import CompareClient, Provider
 from agent.config import CompareConfig
 from agent.core.ports import Clock, ImageSource
 from agent.errors import ConfigError
+from agent.texts import Text
 
 _VALIDITY_S = 60
 _NONCE_END = 10**10
@@ -29,9 +30,9 @@ class Face2018Protocol(Provider):
         """Raises ``ConfigError``: missing or non-ASCII ids."""
         for name, value in (("appid", config.appid), ("secret_id", config.secret_id)):
             if not _SIGNABLE.fullmatch(value):
-                raise ConfigError(f"compare.{name}: needs letters, digits, '-', '_' or '.'")
+                raise ConfigError(Text("detail.id_signable", key_=f"compare.{name}"))
         if config.bucket and not _SIGNABLE.fullmatch(config.bucket):
-            raise ConfigError("compare.bucket: needs letters, digits, '-', '_' or '.'")
+            raise ConfigError(Text("detail.id_signable", key_="compare.bucket"))
         super().__init__(config, secret_key, clock)
         self._credential = signature.Credential(config.appid, config.secret_id, config.bucket)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import httpx
 
+from agent.errors import WrongValueError
+from agent.texts import Text
+
 _PORT_MAX = 65_535
 
 
@@ -19,9 +22,9 @@ def parse_photo_url(text: str) -> httpx.URL:
         # httpx decodes lazily: each of these raises for a host that IDNA cannot encode or decode
         host, netloc, port = url.host, url.netloc.decode("ascii"), url.port
     except (httpx.InvalidURL, ValueError, TypeError) as error:
-        raise ValueError("the url is malformed") from error
+        raise WrongValueError(Text("detail.photo_url_malformed")) from error
     if not host or not netloc or url.userinfo:
-        raise ValueError("the url has no host, or contains a password")
+        raise WrongValueError(Text("detail.photo_url_host"))
     if port is not None and not 0 < port <= _PORT_MAX:
-        raise ValueError("the url has a port outside 1 to 65535")
+        raise WrongValueError(Text("detail.photo_url_port"))
     return url

@@ -11,13 +11,14 @@ import httpx
 from agent.compare import contract
 from agent.compare.exchange import ExchangeConnection, Exchanges, client
 from agent.compare.photo_url import parse_photo_url
-from agent.compare.translate import FOREIGN
+from agent.compare.translate import FOREIGN, no_answer
 from agent.compare.transport import read_capped, trust
 from agent.config import CompareConfig
 from agent.core.model import Reference
 from agent.core.ports import ImageSource
 from agent.core.reasons import Reason
-from agent.errors import CompareError, Retry
+from agent.errors import CompareError, Retry, reason_of
+from agent.texts import Text
 
 _GONE = frozenset({401, 403, 404, 410})
 _refused = partial(CompareError, code=Reason.REFERENCE_REFUSED)
@@ -47,7 +48,7 @@ class ReferenceLoader:
             return str(url)
         name = url.host if url.port is None else f"{url.host}:{url.port}"
         if name not in {host.lower() for host in self._config.reference_hosts}:
-            raise _refused(f"host {name} is not in compare.reference_hosts")
+            raise _refused(Text("detail.photo_host", name=name))
         return self._checked(await self._fetch(url), reference.sha256)
 
     async def close(self) -> None:
@@ -57,22 +58,22 @@ class ReferenceLoader:
 
     def _checked(self, image: bytes, sha256: str | None) -> bytes:
         if sha256 is not None and hashlib.sha256(image).hexdigest() != sha256.lower():
-            raise _refused("the photo is not the photo of the request: sha256 differs")
+            raise _refused(Text("detail.photo_other"))
         if len(image) > self._config.reference_max_bytes:
-            raise _unusable(f"the photo is larger than {self._config.reference_max_bytes} bytes")
+            raise _unusable(Text("detail.photo_large", most=self._config.reference_max_bytes))
         if contract.picture_format(image) is None:
-            raise _unusable("the photo is not JPEG, PNG or BMP")
+            raise _unusable(Text("detail.photo_format"))
         return image
 
     def _parsed(self, text: str) -> httpx.URL:
         if len(text) > contract.URL_MAX_CHARS:
-            raise _refused("the url is too long")
+            raise _refused(Text("detail.photo_url_long"))
         try:
             url = parse_photo_url(text)
         except ValueError as error:
-            raise _refused(str(error)) from error
+            raise _refused(reason_of(error)) from error
         if url.scheme != "https" and (self._https_only or url.scheme != "http"):
-            raise _refused(f"{url.scheme or 'no scheme'}: only https is allowed")
+            raise _refused(Text("detail.photo_https"))
         return url
 
     async def _fetch(self, url: httpx.URL) -> bytes:
@@ -85,10 +86,10 @@ class ReferenceLoader:
                 lambda connection: self._download(connection, url), self._config.reference_timeout_ms / 1e3
             )
         except FOREIGN as error:
-            raise _unreachable(type(error).__name__, retry=Retry.BACKOFF) from error
+            raise _unreachable(no_answer(error), retry=Retry.BACKOFF) from error
         if body is None:
             most = self._config.reference_max_bytes
-            raise _unusable(f"the photo is larger than {most} bytes or compressed")
+            raise _unusable(Text("detail.photo_large_compressed", most=most))
         return body
 
     async def _download(self, connection: ExchangeConnection, url: httpx.URL) -> bytes | None:
@@ -98,7 +99,7 @@ class ReferenceLoader:
         try:
             if response.status_code != httpx.codes.OK:
                 retry = Retry.NEVER if response.status_code in _GONE else Retry.BACKOFF
-                raise _unreachable(f"HTTP {response.status_code}", retry=retry)
+                raise _unreachable(Text("detail.http_status", status=response.status_code), retry=retry)
             return await read_capped(response, self._config.reference_max_bytes)
         finally:
             await response.aclose()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agent.config.file import BYTE_ORDER_MARKS
 from agent.core.reasons import Reason
-from agent.errors import CompareError
+from agent.errors import CompareError, WrongValueError, reason_of
 from agent.safe_open import read_plain
 from agent.texts import Text
 
@@ -24,11 +24,11 @@ def from_file(path: Path) -> Callable[[], bytes]:
         try:
             secret = read_plain(path, _MAX_BYTES, links=True).strip()
             if secret.startswith(BYTE_ORDER_MARKS):
-                raise ValueError("begins with a byte order mark")
+                raise WrongValueError(Text("detail.bom"))
             if not secret:
-                raise ValueError("empty")
+                raise WrongValueError(Text("detail.empty"))
         except (OSError, ValueError) as error:
-            why = f"API secret {path}: {getattr(error, 'strerror', None) or error}"
+            why = Text("detail.api_secret", path=path, reason=reason_of(error))
             fix = Text("fix.api_secret_unusable")
             raise CompareError(why, code=Reason.COMPARE_CREDENTIALS, fix=fix) from error
         return secret

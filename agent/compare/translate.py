@@ -7,8 +7,8 @@ import ssl
 import httpx
 
 from agent.core.reasons import Reason
-from agent.errors import CompareError, CompareUnreachable, Retry
-from agent.texts import Text
+from agent.errors import CompareError, CompareUnreachable, Retry, reason_of
+from agent.texts import Text, has
 
 # All exceptions of an exchange except bugs; TimeoutError and ssl.SSLError are OSErrors.
 FOREIGN = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, OSError)
@@ -36,16 +36,21 @@ def translate(error: Exception) -> CompareError:
     """The error for one of ``FOREIGN``. The text contains no urls or headers."""
     certificate = _certificate_error(error)
     if certificate is not None and getattr(certificate, "verify_code", 0) in _OTHER_NAME_CODES:
-        why = "the certificate is for another host name"
+        why = Text("detail.certificate_other_name")
         return CompareUnreachable(why, fix=_OTHER_NAME, retry=Retry.NEVER)
     if certificate is not None:
-        reason = getattr(certificate, "verify_message", "unknown reason")  # set by a handshake only
-        why = f"certificate not trusted: {reason}"
+        why = Text("detail.certificate_untrusted", reason=reason_of(certificate))
         return CompareUnreachable(why, fix=_UNTRUSTED, retry=Retry.NEVER)
     for kind, reason, retry in _RULES:
         if isinstance(error, kind):
-            return CompareError(type(error).__name__, code=reason, retry=retry)
-    return CompareUnreachable(type(error).__name__)
+            return CompareError(no_answer(error), code=reason, retry=retry)
+    return CompareUnreachable(no_answer(error))
+
+
+def no_answer(error: Exception) -> Text:
+    """The kind of a failed exchange, e.g. ``ConnectTimeout``. The message could quote the url."""
+    kind = type(error).__name__
+    return Text("detail.no_exchange", kind=kind, why=Text(f"http.{kind if has(f'http.{kind}') else 'other'}"))
 
 
 def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:

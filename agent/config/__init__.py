@@ -22,13 +22,21 @@ from agent.config.vision import (
     VisionConfig,
 )
 from agent.core.hosts import is_address
+from agent.errors import WrongValueError
+from agent.texts import SOURCE, Text, locales
 
 
 def _host(text: str) -> str:
     """Only a host name or an IP address: a resolver would search for a url or brackets without success."""
     if not is_address(text) and (not text or re.search(r"[\s/@\[\]]|:\d+\Z|\A[a-z]+:", text, re.I)):
-        raise ValueError("the host name or IP address alone, without scheme, brackets, port or user")
+        raise WrongValueError(Text("detail.host_alone"))
     return text
+
+
+def _installed(locale: str) -> str:
+    if locale not in locales():
+        raise WrongValueError(Text("value.literal_error", expected=", ".join(locales())))
+    return locale
 
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -134,17 +142,22 @@ class PageConfig(Section):
     @model_validator(mode="after")
     def _lan_requires_token_and_tls(self) -> Self:
         if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file belong together")
+            raise WrongValueError(Text("detail.pair_belongs"))
         if self.listen == "lan" and self.token_file is None:
-            raise ValueError("listen = 'lan' needs token_file: every machine of the network can connect")
+            raise WrongValueError(Text("detail.lan_needs_token"))
         if self.listen == "lan" and self.preview and self.cert_file is None:
-            raise ValueError("preview on the lan needs cert_file and key_file: pictures need encryption")
+            raise WrongValueError(Text("detail.lan_preview_needs_tls"))
         return self
 
-    @property
-    def is_unencrypted_lan(self) -> bool:
-        """Token and status are sent unencrypted over the network."""
-        return self.listen == "lan" and self.cert_file is None
+
+class DisplayConfig(Section):
+    """The screen for the payer, off by default. There is no other listener than the loopback."""
+
+    listen: Literal["off", "loopback"] = "off"
+    port: Port = 8_091
+    shop_name: Annotated[str, StringConstraints(max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
+    locale: Annotated[str, AfterValidator(_installed)] = SOURCE  # idle, and for a request without a locale
+    sound: bool = False
 
 
 class LogConfig(Section):
@@ -171,4 +184,5 @@ class Config(Section):
     storage: StorageConfig = StorageConfig()
     trace: TraceConfig = TraceConfig()
     page: PageConfig = PageConfig()
+    display: DisplayConfig = DisplayConfig()
     log: LogConfig = LogConfig()

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Never, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
-from agent.errors import ConfigError
-from agent.texts import Text
+from agent.errors import ConfigError, WrongValueError, reason_of
+from agent.texts import Text, has
 from agent.toml_layers import layers, merged, sets
 
 BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -48,7 +49,7 @@ def unsupported(key: str, value: Never) -> ConfigError:
     A declared value without its own case does not type-check, as with ``typing.assert_never``. At run time a
     config with this value does not load.
     """
-    return ConfigError(f"{key}: this version does not support {value!r}")
+    return ConfigError(Text("detail.unsupported", key_=key, value=value))
 
 
 class Layer(NamedTuple):
@@ -71,12 +72,24 @@ def load(path: Path, kind: type[S]) -> S:
     except ValidationError as error:
         first = error.errors()[0]
         loc = tuple(part for part in first["loc"] if isinstance(part, str))
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        message = first["msg"].removeprefix("Value error, ")
-        why = "unknown key" if first["type"] == "extra_forbidden" else message
-        raise ConfigError(f"{place_of(files, loc)}: {'.'.join(loc) or 'file'}: {why}{more}") from error
+        why, others = fault_of(first), error.error_count() - 1
+        if others:
+            why = Text("detail.and_more", reason=why, others=others)
+        place = f"{place_of(files, loc)}: {'.'.join(loc) or 'file'}"
+        raise ConfigError(Text("detail.at", place=place, reason=why)) from error
     except (ValueError, RecursionError) as error:  # a nesting too deep
-        raise ConfigError(f"{path}: not TOML: {error}") from error
+        raise ConfigError(Text("detail.not_toml", path=path, reason=reason_of(error))) from error
+
+
+def fault_of(found: ErrorDetails) -> Text:
+    """The text ``value.<type>`` of pydantic's error. A type without a text is quoted in English."""
+    facts, error = found.get("ctx", {}), found.get("ctx", {}).get("error")
+    if isinstance(error, WrongValueError):
+        return error.text
+    if "expected" in facts:  # of a closed set: 'a', 'b' or 'c'
+        facts = {"expected": str(facts["expected"]).replace(" or ", ", ")}
+    key = f"value.{found['type']}"
+    return Text(key, **facts) if has(key) else Text("value.other", message=found["msg"])
 
 
 def read_layers(path: Path) -> tuple[Layer, ...]:
@@ -89,7 +102,7 @@ def _layer(path: Path) -> Layer:
     try:
         return Layer(path, text, tomllib.loads(text))
     except (ValueError, RecursionError) as error:  # also: a number too long, a nesting too deep
-        raise ConfigError(f"{path}: not TOML: {error}") from error
+        raise ConfigError(Text("detail.not_toml", path=path, reason=reason_of(error))) from error
 
 
 def origin(files: tuple[Layer, ...], loc: tuple[str, ...]) -> Layer:
@@ -116,15 +129,17 @@ def text_of(path: Path) -> str:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}", code="config_unreadable") from error
+        raise ConfigError(
+            Text("detail.unreadable", path=path, reason=reason_of(error)), code="config_unreadable"
+        ) from error
     if len(raw) > MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: {len(raw)} bytes is too large for a config file (limit {MAX_FILE_BYTES})")
+        raise ConfigError(Text("detail.config_too_large", path=path, size=len(raw), limit=MAX_FILE_BYTES))
     if raw.startswith(BYTE_ORDER_MARKS):
-        raise ConfigError(f"{path}:1: begins with a byte order mark", fix=Text("fix.save_utf8_without_bom"))
+        raise ConfigError(Text("detail.config_bom", path=path), fix=Text("fix.save_utf8_without_bom"))
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not TOML: byte {error.start + 1} is not UTF-8") from error
+        raise ConfigError(Text("detail.config_not_utf8", path=path, place=error.start + 1)) from error
 
 
 def line_of(text: str, loc: tuple[str, ...]) -> int | None:

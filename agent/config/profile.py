@@ -55,7 +55,8 @@ def risks(config: Config) -> dict[str, bool]:
         "plain_http_compare": not config.compare.url.lower().startswith("https://"),
         **{name: name == camera for name in CAMERA_RISKS},
         "liveness_off": config.liveness.mode == "off",
-        "plain_http_page": config.page.is_unencrypted_lan,
+        # token and status are sent unencrypted over the network
+        "plain_http_page": config.page.listen == "lan" and config.page.cert_file is None,
         "reference_passthrough": config.compare.reference == "passthrough",
     }
 
@@ -70,14 +71,14 @@ def check_profile(config: Config) -> None:
     known = (*present, UNSIGNED)
     for name in config.accepted_risks:
         if name not in known:
-            raise ConfigError(f"accepted_risks: there is no risk {name!r}; one of {', '.join(known)}")
+            raise ConfigError(Text("detail.no_risk", name=name, known=", ".join(known)))
     if config.profile == "demo":
         if not is_loopback(config.mqtt.host):
-            raise ConfigError(f"mqtt.host: profile demo is for loopback only, not {config.mqtt.host}")
+            raise ConfigError(Text("detail.demo_loopback", host=config.mqtt.host))
         if config.page.listen == "lan":
-            raise ConfigError("page.listen: profile demo is for loopback only, not lan")
+            raise ConfigError(Text("detail.demo_page_loopback"))
         return
     refused = [name for name, holds in present.items() if holds and name not in config.accepted_risks]
     if refused:
-        why = f"profile: shop does not run with {', '.join(refused)}"
+        why = Text("detail.shop_refuses", names=", ".join(refused))
         raise ConfigError(why, fix=Text("fix.risks_not_accepted"))

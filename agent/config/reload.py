@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.config import Config
 from agent.errors import ConfigError
+from agent.texts import Text
 
 # Read for each verification and not published in advance. All other keys are the identity of the terminal,
 # its connections, or facts that `state` has published to the tills: they need a restart.
@@ -30,7 +31,7 @@ def check_change(old: Config, new: Config) -> None:
     """Raises ``ConfigError`` (``restart_needed``) with the keys; then no key of ``new`` may be applied."""
     keys = needing_restart(old, new)
     if keys:
-        raise ConfigError(f"{', '.join(keys)}: cannot change while the agent serves", code="restart_needed")
+        raise ConfigError(Text("detail.needs_restart", keys=", ".join(keys)), code="restart_needed")
 
 
 def _differing(old: dict[str, Any], new: dict[str, Any], where: str) -> Iterator[str]:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 
 from agent.config import Config
 from agent.config.file import BYTE_ORDER_MARKS, Secret, Section, origin, read_layers
-from agent.errors import ConfigError
+from agent.errors import ConfigError, reason_of
 from agent.log import whole_url_without_secrets
 from agent.safe_open import read_plain
 from agent.texts import Text
@@ -74,19 +74,21 @@ class SecretState(StrEnum):
     UNUSABLE = "unusable"  # for every user: missing, empty or too large
 
 
-def secret_state(path: Path) -> tuple[SecretState, str]:
+def secret_state(path: Path) -> tuple[SecretState, str | Text]:
     """The state of a secret file, and the reason if it is unusable."""
     try:
         content = read_plain(path, _MAX_BYTES, links=True)
         if content.startswith(BYTE_ORDER_MARKS):
-            return SecretState.UNUSABLE, "begins with a byte order mark"
-        return (SecretState.READABLE, "") if content.strip() else (SecretState.UNUSABLE, "is empty")
+            return SecretState.UNUSABLE, Text("detail.bom")
+        return (
+            (SecretState.READABLE, "") if content.strip() else (SecretState.UNUSABLE, Text("detail.is_empty"))
+        )
     except PermissionError:
         return SecretState.SERVICE_ONLY, ""
     except OSError as error:
         if isinstance(error, FileNotFoundError) and is_credential(path):
             return SecretState.SERVICE_ONLY, ""
-        return SecretState.UNUSABLE, error.strerror or type(error).__name__
+        return SecretState.UNUSABLE, reason_of(error)
 
 
 def is_credential(path: Path) -> bool:
@@ -128,9 +130,9 @@ def check_secret_files(config: Config) -> None:
             continue
         if found.st_mode & stat.S_IRWXO:
             mode = stat.S_IMODE(found.st_mode)
-            _refuse(key, path, f"every user can read or change it (mode {mode:04o})", "chmod o=")
+            _refuse(key, path, Text("detail.secret_mode", mode=mode), "chmod o=")
         if found.st_uid not in _own_users():
-            _refuse(key, path, f"it belongs to user {found.st_uid}, which can replace it", "chown root")
+            _refuse(key, path, Text("detail.secret_owner", owner=found.st_uid), "chown root")
 
 
 def check_state_directory(config: Config) -> None:
@@ -148,11 +150,13 @@ def check_state_directory(config: Config) -> None:
         return
     mode = stat.S_IMODE(found.st_mode)
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        who = "every user" if mode & stat.S_IWOTH else f"every member of group {found.st_gid}"
-        _refuse_state(directory, f"{who} can replace the files in it (mode {mode:04o})", "chmod 700")
+        why = Text("detail.state_mode_group", group=found.st_gid, mode=mode)
+        if mode & stat.S_IWOTH:
+            why = Text("detail.state_mode_other", mode=mode)
+        _refuse_state(directory, why, "chmod 700")
     if found.st_uid not in _own_users():
         owner = SERVICE_USER if os.geteuid() == 0 else str(os.geteuid())
-        _refuse_state(directory, f"it belongs to user {found.st_uid}", f"chown -R {owner}")
+        _refuse_state(directory, Text("detail.belongs_to", owner=found.st_uid), f"chown -R {owner}")
 
 
 def exposed_config(config: Config, path: Path) -> tuple[Path, Text] | None:
@@ -182,11 +186,13 @@ def _own_users() -> set[int]:
     return users
 
 
-def _refuse_state(directory: Path, why: str, remedy: str) -> NoReturn:
+def _refuse_state(directory: Path, why: Text, remedy: str) -> NoReturn:
     fix = Text("fix.state_directory_exposed", remedy=remedy, directory=directory)
-    raise ConfigError(f"storage.directory: {directory}: {why}", code="state_exposed", fix=fix)
+    why = Text("detail.at", place=f"storage.directory: {directory}", reason=why)
+    raise ConfigError(why, code="state_exposed", fix=fix)
 
 
-def _refuse(key: str, path: Path, why: str, remedy: str) -> NoReturn:
+def _refuse(key: str, path: Path, why: Text, remedy: str) -> NoReturn:
     fix = Text("fix.secret_file_exposed", remedy=remedy, path=path)
-    raise ConfigError(f"{key}: {path}: {why}", code="secret_exposed", fix=fix)
+    why = Text("detail.at", place=f"{key}: {path}", reason=why)
+    raise ConfigError(why, code="secret_exposed", fix=fix)

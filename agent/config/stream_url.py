@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import urlsplit
 
+from agent.errors import WrongValueError
+from agent.texts import Text
+
 MAX_CHARS = 2_048
 TLS_SCHEMES = frozenset({"rtsps", "https"})  # FFmpeg applies tls_verify and ca_file to these only
 _OTHER_SCHEMES = frozenset({"rtsp", "http", "rtmp", "rtmps", "udp", "tcp", "rtp", "srt"})
@@ -61,26 +64,23 @@ def parse(source: str) -> StreamUrl:
     """
     if len(source) > MAX_CHARS or re.search(r"[\s\x00-\x1f\x7f-\x9f\\\"'<>]", source):
         raise ValueError(  # the log finds the end of an address, and so of its password, by these characters
-            f"the stream's address contains a space, backslash, quotation mark, < > or control character, or "
-            f"is longer than {MAX_CHARS} characters; percent-encode them"
+            Text("detail.stream_characters", most=MAX_CHARS)
         )
     scheme, mark, rest = source.partition("://")
     scheme = scheme.lower()
     if not mark:
-        raise ValueError('not the address of a stream: it has no scheme://; kind = "replay" plays files')
+        raise WrongValueError(Text("detail.stream_no_scheme"))
     if scheme not in SCHEMES:
         known = ", ".join(sorted(SCHEMES))
         name = f" {scheme}" if re.fullmatch(r"[a-z0-9+.-]{1,16}", scheme) else ""
-        raise ValueError(f"the scheme{name} is not supported for a stream: use one of {known}")
+        raise WrongValueError(Text("detail.stream_scheme", name=name, known=known))
     try:
         parts = urlsplit(f"{scheme}://{rest}")
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise ValueError(
-            "the stream's address cannot be parsed: percent-encode / ? # @ : [ ] in user and password"
-        ) from None
+        raise WrongValueError(Text("detail.stream_unparsable")) from None
     if not host:
-        raise ValueError("the stream's address names no host")
+        raise WrongValueError(Text("detail.stream_no_host"))
     return StreamUrl(scheme, host, parts.query, f"{scheme}://{rest}")
 
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from agent.errors import ConfigError
+from agent.errors import ConfigError, reason_of
 from agent.safe_open import read_plain
 from agent.texts import Text
 
@@ -40,7 +40,7 @@ def client_context(key: str, ca_file: Path | None) -> ssl.SSLContext:
         else:
             context.load_verify_locations(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
-        _refuse(key, ca_file, f"no certificate can be read from it ({_reason(error)})", _FIX)
+        _refuse(key, ca_file, Text("detail.pem_no_certificate", reason=_reason(error)), _FIX)
     return context
 
 
@@ -72,11 +72,13 @@ def load_pair(context: ssl.SSLContext, section: str, cert_file: Path, key_file: 
     try:
         context.load_cert_chain(cert_file, key_file, password=_no_passphrase)
     except _EncryptedError:
-        _refuse(where, holder, "the key is encrypted, and a daemon cannot prompt", _ENCRYPTED_FIX)
+        _refuse(where, holder, Text("detail.key_encrypted"), _ENCRYPTED_FIX)
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            _refuse(where, holder, f"the key does not belong to the certificate {cert_file}", _PAIR_FIX)
-        _refuse(where, holder, f"cannot be used with {cert_file} ({_reason(error)})", _FIX)
+            _refuse(where, holder, Text("detail.key_of_other_certificate", cert_file=cert_file), _PAIR_FIX)
+        _refuse(
+            where, holder, Text("detail.key_unusable_with", cert_file=cert_file, reason=_reason(error)), _FIX
+        )
     except OSError as error:
         _refuse(where, holder, _reason(error), _FIX)
 
@@ -105,31 +107,38 @@ def _check_authorities(key: str, path: Path, pem: bytes) -> None:
 
     faults = ca_faults(pem)
     if faults:
-        _refuse(key, path, f"this version of Python refuses {faults[0]}", _STANDARD_FIX)
+        _refuse(key, path, Text("detail.ca_refused", reason=faults[0]), _STANDARD_FIX)
 
 
 def _pem(key: str, path: Path, kind: str) -> bytes:
     try:
         content = read_plain(path, _MAX_BYTES, links=True)
     except OSError as error:
-        _refuse(key, path, f"cannot be read: {_reason(error)}", _FIX)
+        _refuse(key, path, Text("detail.cannot_be_read", reason=_reason(error)), _FIX)
     if not content.strip():
-        _refuse(key, path, "is empty", _FIX)
+        _refuse(key, path, Text("detail.is_empty"), _FIX)
     if b"-----BEGIN " not in content:
         is_der = content[:1] == b"\x30"  # ASN.1 SEQUENCE
-        _refuse(key, path, "is DER, not PEM" if is_der else "is not a PEM file", _DER_FIX if is_der else _FIX)
+        _refuse(
+            key,
+            path,
+            Text("detail.is_der") if is_der else Text("detail.is_no_pem"),
+            _DER_FIX if is_der else _FIX,
+        )
     if kind.encode() not in content:
-        _refuse(key, path, f"contains no {kind.lower()}", _FIX)
+        _refuse(key, path, Text("detail.pem_without", kind=kind.lower()), _FIX)
     return content
 
 
-def _reason(error: OSError) -> str:
-    if isinstance(error, ssl.SSLError):
-        return (error.reason or "not readable for OpenSSL").lower().replace("_", " ")
-    return error.strerror or type(error).__name__
+def _reason(error: OSError) -> str | Text:
+    found = reason_of(error)
+    if isinstance(found, Text) or not isinstance(error, ssl.SSLError):
+        return found
+    return error.reason.lower().replace("_", " ") if error.reason else Text("detail.not_for_openssl")
 
 
-def _refuse(key: str, path: Path | None, why: str, fix: str) -> NoReturn:
+def _refuse(key: str, path: Path | None, why: str | Text, fix: str) -> NoReturn:
     """Raise the error. ``fix``: the key of its text."""
     text = Text(fix, setting=key, path=path)
-    raise ConfigError(f"{key}: {path}: {why}", code=TLS_FILE_UNUSABLE, fix=text) from None
+    why = Text("detail.at", place=f"{key}: {path}", reason=why)
+    raise ConfigError(why, code=TLS_FILE_UNUSABLE, fix=text) from None

@@ -9,7 +9,9 @@ from pydantic import Field, StringConstraints, ValidationInfo, field_validator, 
 
 from agent.config.file import Fraction, Ms, Percent, Secret, Section
 from agent.config.stream_url import MAX_CHARS, StreamUrl, parse
+from agent.errors import WrongValueError
 from agent.safe_open import read_plain
+from agent.texts import Text
 
 
 class CameraConfig(Section):
@@ -39,9 +41,9 @@ class CameraConfig(Section):
     def _check_stream_source(self) -> Self:
         if self.kind != "stream":
             if self.source_file is not None or self.ca_file is not None:
-                raise ValueError("source_file and ca_file are for kind = 'stream' only")
+                raise WrongValueError(Text("detail.stream_only"))
         elif bool(self.source) == (self.source_file is not None):
-            raise ValueError("kind = 'stream' needs either source or source_file")
+            raise WrongValueError(Text("detail.stream_source"))
         return self
 
     def stream_url(self) -> StreamUrl:
@@ -56,7 +58,7 @@ class CameraConfig(Section):
         try:
             text = read_plain(self.source_file, MAX_CHARS * 4, links=True).decode("utf-8-sig")
         except UnicodeDecodeError:
-            raise ValueError("not UTF-8") from None
+            raise WrongValueError(Text("detail.not_utf8")) from None
         return parse(text.strip())
 
 
@@ -90,12 +92,14 @@ class PolicyConfig(Section):
     min_illumination_uniformity: Percent = 30
     min_sharpness: Percent = 30
     min_crop_margins: Percent = 0
+    min_eyes_visible: Percent = 50
+    min_mouth_occlusion_prevention: Percent = 50
     excellent_score: Percent = 80  # ends the hold as soon as a second frame confirms the track
 
     @model_validator(mode="after")
     def _check_zone(self) -> Self:
         if self.zone_left >= self.zone_right or self.zone_top >= self.zone_bottom:
-            raise ValueError("the payer zone is empty: left must be < right, top must be < bottom")
+            raise WrongValueError(Text("detail.zone_empty"))
         return self
 
 
@@ -111,7 +115,7 @@ class VerificationConfig(Section):
     def _check_budget(self) -> Self:
         needed = self.hold_ms + self.publish_margin_ms
         if needed >= self.budget_ms:
-            raise ValueError(f"hold_ms + publish_margin_ms = {needed} must be less than budget_ms")
+            raise WrongValueError(Text("detail.budget_short", needed=needed))
         return self
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from agent.control.server import request_document, unknown_response
 from agent.errors import AgentError, CameraError, CameraReserved
 from agent.health.probe_results import LensReading, MountingReading
-from agent.texts import Text
+from agent.texts import Text, from_fields, named
 
 SCHEMA = "facepay.view/1"
 LENS, MOUNTING, SHOT = b"lens\n", b"mounting\n", b"shot\n"
@@ -47,7 +47,7 @@ def answer(found: LensReading | MountingReading | AnnotatedShot | AgentError) ->
             picture = base64.b64encode(jpeg).decode()
             tree = {"shot": {"jpeg_b64": picture, "reason": reason, "guidance": guidance}}
         case AgentError():
-            tree = {"error": found.code, "why": str(found)}
+            tree = {"error": found.code, **named("why", found.detail)}
     return json.dumps({"schema": SCHEMA, **tree}).encode()
 
 
@@ -97,12 +97,13 @@ def _request(path: Path, request: bytes) -> dict[str, Any]:
     tree = request_document(path, request, SCHEMA, timeout_s=_TIMEOUT_S, max_bytes=ANSWER_MAX_BYTES)
     if tree is None:
         raise unknown_response(path)
+    why = from_fields("why", tree)
     match tree.get("error"):
         case None:
             return tree
         case CameraReserved.code:
-            raise CameraReserved(str(tree.get("why")))
+            raise CameraReserved(why)
         case code if code == TOO_MANY:
-            raise CameraError(str(tree.get("why")), code=TOO_MANY, fix=Text("fix.camera_shots_too_many"))
+            raise CameraError(why, code=TOO_MANY, fix=Text("fix.camera_shots_too_many"))
         case code:
-            raise CameraError(str(tree.get("why")), code=str(code))
+            raise CameraError(why, code=str(code))

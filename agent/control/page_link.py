@@ -14,6 +14,7 @@ from pathlib import Path
 from agent.control.server import request_document, unknown_response
 from agent.errors import StatusError
 from agent.log import facts
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ PAGE = b"page\n"
 OFF, FAILED = "page_off", "page_unavailable"
 _ANSWER_MAX_BYTES = 1_024
 _TIMEOUT_S = 3.0
-_REFUSALS = {OFF: "this terminal has no diagnostics page", FAILED: "the diagnostics page could not be opened"}
+_REFUSALS = {OFF: Text("detail.page_off"), FAILED: Text("detail.page_not_opened")}
 
 
 class PageLinkIssuer:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.strict_json import json_object
-from agent.errors import AgentAway, StatusError
+from agent.errors import AgentAway, StatusError, failure_at
 from agent.log import facts
 from agent.texts import Text
 
@@ -139,7 +139,7 @@ def request_status(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
     """
     document = request_document(path, ASK, SCHEMA, timeout_s=timeout_s)
     if document is None:
-        why = f"{path}: no status document of this version"
+        why = Text("detail.no_status", path=path)
         raise StatusError(why, code="status_malformed", fix=_OTHER_PROGRAM)
     return document
 
@@ -173,7 +173,7 @@ def peer_pid(path: Path, *, timeout_s: float = 3.0) -> int:
         pid, uid = _peer_of(client)
     owner = path.parent.stat().st_uid
     if uid != owner or owner not in _users_of(pid):
-        why = f"{path}: user {uid} listens there, but does not own the folder, or the process has ended"
+        why = Text("detail.socket_of_other", path=path, uid=uid)
         raise StatusError(why, code="status_malformed", fix=_OTHER_PROGRAM)
     return pid
 
@@ -192,7 +192,7 @@ def request_document(
 
 def unknown_response(path: Path) -> StatusError:
     """The error for a response that is not of the expected schema."""
-    why = f"{path}: the agent does not support this request"
+    why = Text("detail.request_unsupported", path=path)
     return StatusError(why, code="status_malformed", fix=Text("fix.older_agent_running"))
 
 
@@ -209,16 +209,16 @@ def _users_of(pid: int) -> set[int]:
 def _translate(error: OSError, path: Path) -> StatusError:
     """The ``StatusError`` for a socket error."""
     if isinstance(error, FileNotFoundError):
-        return AgentAway(f"{path}: no such socket")
+        return AgentAway(Text("detail.no_socket", path=path))
     if isinstance(error, ConnectionRefusedError):
-        why = f"{path}: no process listens: the agent ended without removing the socket"
+        why = Text("detail.nobody_listens", path=path)
         return AgentAway(why, code="agent_not_running")
     if isinstance(error, PermissionError):
-        why, fix = f"{path}: this user has no access", Text("fix.not_in_service_group")
+        why, fix = Text("detail.no_access", path=path), Text("fix.not_in_service_group")
         return StatusError(why, code="status_denied", fix=fix)
     if isinstance(error, TimeoutError | BlockingIOError):
-        return StatusError(f"{path}: the agent does not answer")
-    return StatusError(f"{path}: {error}", code="status_malformed", fix=_OTHER_PROGRAM)
+        return StatusError(Text("detail.agent_silent", path=path))
+    return StatusError(failure_at(path, error), code="status_malformed", fix=_OTHER_PROGRAM)
 
 
 _OTHER_PROGRAM = Text("fix.socket_of_other_program")

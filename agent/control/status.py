@@ -17,6 +17,7 @@ from agent.core.pace import Pace
 from agent.health.condition_tracker import ShownCondition
 from agent.health.counters import Counters, snapshot
 from agent.health.notify import is_supervised
+from agent.log import without_url_secrets
 from agent.texts import Text, named
 
 LAST_MAX = 10
@@ -32,7 +33,7 @@ class Now:
     camera: dict[str, Any]  # from ``health.frame_meter.FrameMeter``
     connected: bool  # to the broker
     outbox_depth: int  # results that no till has acknowledged
-    config_refused: str = ""  # the reason why a changed config file is not in force
+    config_refused: Text | None = None  # the reason why a changed config file is not in force
     till: Mapping[str, int] = field(default_factory=dict)  # from ``till.adapter.MqttTill``
     process: Mapping[str, float] = field(default_factory=dict)  # from ``health.process``
     unix_ahead_ms: int = 0  # wall clock minus boot clock
@@ -58,7 +59,7 @@ def document(config: Config, now: Now) -> dict[str, Any]:
         "terminal": config.terminal,
         "profile": config.profile,
         "config_sha256": fingerprint(config),
-        "config_refused": now.config_refused,
+        **_without_secrets(named("config_refused", now.config_refused)),
         "pid": os.getpid(),
         "supervised": is_supervised(),
         "uptime_s": now.uptime_s,
@@ -103,6 +104,10 @@ def _pace(pace: Pace) -> dict[str, Any]:
     return {"look_ms": look_ms, **values, **named("text", pace_text(pace))}
 
 
+def _without_secrets(written: Mapping[str, str]) -> dict[str, str]:
+    return {name: without_url_secrets(text) for name, text in written.items()}
+
+
 def _cause(shown: ShownCondition) -> dict[str, Any]:
     condition = shown.condition
     return {
@@ -113,7 +118,7 @@ def _cause(shown: ShownCondition) -> dict[str, Any]:
         "docs": f"docs/reference/conditions.md#{condition.code}",
         "severity": condition.severity,
         "lasted_s": shown.lasted_ms // 1_000,
-        **({"detail": shown.detail} if shown.detail else {}),
+        **(_without_secrets(named("detail", shown.detail)) if shown.detail else {}),
     }
 
 

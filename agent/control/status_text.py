@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from agent.log import printable
-from agent.texts import fields, labelled
+from agent.texts import Text, fields, labelled, locales
 
 _LAST_SHOWN = 5
 _TITLE = 11  # width of the first column
@@ -28,7 +28,6 @@ def _head(status: Mapping[str, Any]) -> list[str]:
     camera, mqtt = status["camera"], status["mqtt"]
     age = camera["frame_age_ms"]
     frames = "no frame yet" if age is None else f"{camera['fps']:g} fps, newest frame {age} ms old"
-    refused = status.get("config_refused")
     if status.get("preview_open"):
         frames += ", LIVE PREVIEW OPEN"
     link = "connected" if mqtt["connected"] else "NOT CONNECTED"
@@ -37,7 +36,7 @@ def _head(status: Mapping[str, Any]) -> list[str]:
         "",
         _row("agent", f"{status['version']}, profile {status['profile']}, up {_long(status['uptime_s'])}"),
         _row("config", f"sha256 {status['config_sha256'][:16]}"),
-        *([_row("", f"refused: {refused}")] if refused else []),
+        *(_row("", line) for line in _written("config_refused", "refused", status)),
         _row("camera", f"{camera['kind']}, {frames}"),
         *_pace(status),
         _row("broker", f"{link}, {mqtt['outbox_depth']} results unacknowledged"),
@@ -60,12 +59,19 @@ def _conditions(status: Mapping[str, Any]) -> list[str]:
         lasted = f"for {_long(each['lasted_s'])}"
         titles = " ".join(dict.fromkeys(each[field] for field in fields("title")))
         lines += ["", f"{each['severity']}: {each['code']}: {titles}, {lasted}"]
-        lines += [f"    reported: {each['detail']}"] if each.get("detail") else []
+        lines += [f"    {line}" for line in _written("detail", "reported", each)]
         lines += [f"    why: {each['cause']}", *(f"    {line}" for line in labelled("fix", each))]
     if status["consequences"]:
         codes = ", ".join(f"{each['code']} (because {each['because']})" for each in status["consequences"])
         lines += ["", f"goes with it: {codes}"]
     return lines
+
+
+def _written(field: str, label: str, row: Mapping[str, Any]) -> list[str]:
+    """A text in each language behind its label; equal texts once. Empty without a text."""
+    texts = dict.fromkeys(row.get(name, "") for name in fields(field))
+    names = (Text(f"label.{label}").write(locale) for locale in locales())
+    return [f"{name}: {text}" for name, text in zip(names, texts, strict=False) if text]
 
 
 def _work(status: Mapping[str, Any]) -> list[str]:
@@ -88,7 +94,9 @@ def _last(status: Mapping[str, Any]) -> list[str]:
         code = f", API code {each['api_code']}" if each["api_code"] else ""
         calls = f"{each['asks']} asked{code}, {times['total']} ms" + (f" ({parts})" if parts else "")
         title = "last" if len(lines) == 1 else ""
-        lines.append(_row(title, f"{_at(each)}{each['decision']}/{each['reason']}  {calls}{_origin(each)}"))
+        # an older agent's status has no origin
+        origin = f", {each['till']} {each['request_id']}" if "request_id" in each else ""
+        lines.append(_row(title, f"{_at(each)}{each['decision']}/{each['reason']}  {calls}{origin}"))
     return lines
 
 
@@ -96,13 +104,6 @@ def _at(verification: Mapping[str, Any]) -> str:
     """The time of day of the end; empty in the status of an older agent."""
     ended_ms = verification.get("ended_unix_ms")
     return "" if ended_ms is None else f"{datetime.fromtimestamp(ended_ms / 1e3).astimezone():%H:%M:%S} "
-
-
-def _origin(verification: Mapping[str, Any]) -> str:
-    """Till and request id; empty in the status of an older agent."""
-    if "request_id" not in verification:
-        return ""
-    return f", {verification['till']} {verification['request_id']}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -9,8 +9,7 @@ The motion must be continuous: a picture that replaces another picture jumps. Al
 The analyzer compares the faces of the counted frames with the shot (``Shot.evidence``), and checks whether
 the nose is in front of the face in each turn (``Shot.paths``).
 
-docs/explanation/seeing.md lists the simulated attacks and their results. No further claim is made: a video
-whose turns agree with the prompts passes. An unclear attempt fails or is repeated.
+docs/explanation/seeing.md lists the simulated attacks. A video whose turns agree with the prompts passes.
 """
 
 from __future__ import annotations
@@ -30,14 +29,15 @@ REACTION_MS = 300  # a turn that is visible earlier started before a person can 
 SHOT_MS = 1_000  # between the last turned frame and the straight frame, or three frame periods if longer
 MIN_YAW = 0.25  # about 25 degrees of a head; see tests/bench/attacks.py
 MIN_DEPTH = 0.2
-# Least yaw for the slant of the face: a print around a tube must turn farther than a head for the same yaw.
-# The nose of a head is about 0.4 eye distances in front; filmed heads have 0.42.
+# Least yaw for the slant of the face: the nose of a head is 0.4 eye distances in front, of filmed heads 0.42.
 MIN_RELIEF = 0.2
 SURE_YAW = 0.35  # a face with this yaw and no depth is flat
 FLAT_DEPTH = 0.08
 MAX_REST = 0.25  # largest yaw of the first frame: a head that still turns is no rest
+STILL_TURNED = 0.2  # after a counted turn; below ``MIN_YAW``, because a head at the limit varies
 BACK = 0.12  # largest yaw difference to the first frame of a head that looks straight again
-WAIT_MS = (650, 1_300)  # between looking straight and the next prompt; longer than a hint is displayed
+# Before the first prompt, and before each later one: ``look_straight`` is displayed since the turn before it.
+WAIT_MS, NEXT_WAIT_MS = (650, 1_300), (200, 850)
 ATTEMPTS = 3  # challenges drawn per verification
 _PATH_STEP_MS = 60  # least time between two faces of a path: more faces would only cost time
 
@@ -65,9 +65,9 @@ def draw(turns: int, rand: Callable[[int], int]) -> tuple[Plan, ...]:
     """
     if turns == 0:
         return ()
-    sides, (least_ms, most_ms) = tuple(TurnSide), WAIT_MS
+    sides, waits = tuple(TurnSide), (WAIT_MS, *[NEXT_WAIT_MS] * (turns - 1))
     return tuple(
-        tuple(Turn(sides[rand(len(sides))], least_ms + rand(most_ms - least_ms)) for _ in range(turns))
+        tuple(Turn(sides[rand(len(sides))], least + rand(most - least)) for least, most in waits)
         for _ in range(ATTEMPTS)
     )
 
@@ -227,7 +227,7 @@ def move_of(yaw: float, depth: float) -> Move | None:
 
 def _judge_return(progress: Progress, pose: Pose, analysis: Analysis) -> Judged:
     captured_ms = analysis.captured_ms
-    if progress.offset(pose)[0] >= MIN_YAW:  # still turned
+    if progress.offset(pose)[0] >= STILL_TURNED:
         return ChallengeOutcome.ON, replace(progress, turned_ms=captured_ms)
     limit_ms = max(SHOT_MS, 3 * progress.motion.shortest_ms)
     until_ms = min(progress.until_ms, progress.turned_ms + limit_ms)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from agent.core.model import Landmarks
 
+LEVEL_PITCH = 0.56  # usual ``pitch_ratio`` of a head that looks straight ahead
+
 
 @dataclass(frozen=True, slots=True)
 class Pose:

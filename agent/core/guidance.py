@@ -25,7 +25,9 @@ _HINTS: dict[FrameReason, Guidance] = {
     FrameReason.TOO_DARK: Guidance.TOO_DARK,
     FrameReason.TOO_BRIGHT: Guidance.TOO_BRIGHT,
     FrameReason.BACKLIT: Guidance.BACKLIT,
+    FrameReason.SIDE_LIT: Guidance.SIDE_LIGHT,
     FrameReason.BLURRED: Guidance.HOLD_STILL,
+    FrameReason.COVERED: Guidance.REMOVE_COVER,
     FrameReason.FOLLOWED: Guidance.HOLD_STILL,
     FrameReason.SHOT: Guidance.HOLD_STILL,
 }

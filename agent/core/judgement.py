@@ -10,19 +10,20 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from agent.core.hints import hint_for
 from agent.core.model import Detection, Quality
-from agent.core.policy import PolicyLimits, choose_face, gate, hint_for
+from agent.core.policy import PolicyLimits, choose_face, gate
 from agent.core.reasons import FrameReason, Guidance
 
-UNMEASURED = Quality(*[math.nan] * 13)  # of a recorded face whose measures were not recorded
+UNMEASURED = Quality(*[math.nan] * 15)  # of a recorded face whose measures were not recorded
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """The policy's result for one frame.
 
-    ``quality`` is set exactly when a payer was selected; ``face`` is then the payer. ``hint``: the direction
-    to move, if only the geometry can give a hint.
+    ``quality`` is set exactly when a payer was selected; ``face`` is then the payer. ``hint``: if only the
+    geometry can give a hint.
     """
 
     reason: FrameReason
@@ -52,5 +53,5 @@ def judge(
     else:
         quality = measure(choice.face)
         reason = gate(choice.face, quality, width_px, height_px, limits)
-    hint = hint_for(reason, choice.face, width_px, limits)
+    hint = hint_for(reason, choice.face, quality, width_px, limits)
     return Judgement(reason, choice.face, choice.others, quality, hint)

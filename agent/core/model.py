@@ -1,7 +1,7 @@
 """The values of the core: frames, faces, requests and results. Frozen, with one meaning for each name.
 
-Units: ``_px`` are pixels of the full-size frame, ``_ms`` integer milliseconds. Times such as ``at_ms``,
-``captured_ms`` or ``deadline_ms`` are on the boot clock (``ports.Clock.now_ms``), never wall time.
+Units: ``_px`` are pixels of the full-size frame, ``_ms`` integer milliseconds. Times (``at_ms``) are on the
+boot clock (``ports.Clock.now_ms``), never wall time.
 """
 
 from __future__ import annotations
@@ -95,8 +95,7 @@ class Detection:
 class Quality:
     """Named measures of a face, each 0–100, higher is better, and one combined score, 0–100.
 
-    The names are those of ISO/IEC 29794-5; no conformance is claimed. SingleFacePresent of the standard is
-    not a number here: a second face that counts is ``multiple_faces``. The formulas: ``vision/quality.py``.
+    Names of ISO/IEC 29794-5, no conformance claimed. Formulas: ``vision/quality.py``, ``vision/cover.py``.
     """
 
     inter_eye_distance: float
@@ -112,6 +111,8 @@ class Quality:
     score: float
     face_luma: float = 50.0  # no score: percent of white; too dark, too bright, or light behind the payer
     background_luma: float = 50.0  # no score: percent of white
+    eyes_visible: float = 100.0  # this and the next one: only of a face that passes all other limits
+    mouth_occlusion_prevention: float = 100.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

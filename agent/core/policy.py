@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from agent.core.model import Analysis, Box, Detection, FaceLight, Landmarks, Point, Quality
-from agent.core.reasons import Continuity, FrameReason, Guidance
+from agent.core.reasons import Continuity, FrameReason
 
 _MARGIN = 0.25  # of the eye distance: margin around each eye, the nose and each mouth corner
 _MIN_VISIBLE = 0.8  # of the area of the face box: a face cut off by the edge of the frame is no shot
@@ -34,9 +34,11 @@ _MEASURES = {
     "under_exposure_prevention": FrameReason.TOO_DARK,
     "over_exposure_prevention": FrameReason.TOO_BRIGHT,
     "dynamic_range": FrameReason.TOO_DARK,
-    "illumination_uniformity": FrameReason.TOO_DARK,
+    "illumination_uniformity": FrameReason.SIDE_LIT,
     "sharpness": FrameReason.BLURRED,
     "crop_margins": FrameReason.OFF_CENTRE,
+    "eyes_visible": FrameReason.COVERED,
+    "mouth_occlusion_prevention": FrameReason.COVERED,
 }
 
 _NUMBERS = tuple(each.name for each in fields(Quality))  # read one by one: astuple copies deeply
@@ -63,6 +65,8 @@ class PolicyLimits:
     min_illumination_uniformity: float = 30.0
     min_sharpness: float = 30.0
     min_crop_margins: float = 0.0
+    min_eyes_visible: float = 50.0
+    min_mouth_occlusion_prevention: float = 50.0
     excellent_score: float = 80.0
 
 
@@ -109,8 +113,8 @@ def gate(
     """The reason why this face is not good enough to send, or ``shot``. The first failing check decides.
 
     The order is: too_small, too_large, off_centre (cut off by the edge of the frame), turned, too_dark,
-    backlit or too_bright, blurred. So the payer corrects the first problem first. A face with any NaN is
-    ``no_face``.
+    backlit or too_bright, side_lit, blurred, off_centre (no margin for a crop), covered. So the payer
+    corrects the first problem first. A face with any NaN is ``no_face``.
     """
     if not is_sane(face) or not is_measured(quality):
         return FrameReason.NO_FACE
@@ -128,21 +132,10 @@ def gate(
     return FrameReason.SHOT
 
 
-def hint_for(
-    reason: FrameReason, face: Detection | None, width_px: int, limits: PolicyLimits
-) -> Guidance | None:
-    """The direction to move, for ``off_centre``; else None. Other reasons have one hint each (``guidance``).
-
-    Left and right are those of the payer: a payer at the left edge of the picture is too far to the right.
-    """
-    if reason is not FrameReason.OFF_CENTRE or face is None:
-        return None
-    x_px = face.box.centre.x_px
-    if x_px < limits.zone_left * width_px:
-        return Guidance.MOVE_LEFT
-    if x_px > limits.zone_right * width_px:
-        return Guidance.MOVE_RIGHT
-    return None
+def is_covered(quality: Quality, limits: PolicyLimits) -> bool:
+    """Whether the eyes or the mouth are covered."""
+    is_free = quality.eyes_visible >= limits.min_eyes_visible
+    return not (is_free and quality.mouth_occlusion_prevention >= limits.min_mouth_occlusion_prevention)
 
 
 def continuity_of(similarity: float | None, *, turned: bool = False) -> Continuity:

@@ -44,6 +44,8 @@ def reason_of(frame_reason: FrameReason) -> Reason:
             | FrameReason.TOO_DARK
             | FrameReason.TOO_BRIGHT
             | FrameReason.BACKLIT
+            | FrameReason.SIDE_LIT
             | FrameReason.BLURRED
+            | FrameReason.COVERED
         ):
             return Reason.FACE_UNUSABLE

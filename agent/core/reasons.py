@@ -103,7 +103,9 @@ class FrameReason(StrEnum):
     TOO_DARK = "too_dark"
     TOO_BRIGHT = "too_bright"
     BACKLIT = "backlit"  # too dark, because the light is behind the payer
+    SIDE_LIT = "side_lit"  # one half of the face is much darker than the other
     BLURRED = "blurred"
+    COVERED = "covered"  # eyes or mouth are covered
     FOLLOWED = "followed"  # the usable payer of the last shot, found in the region of that face only: no shot
     SHOT = "shot"
 
@@ -129,6 +131,10 @@ class Guidance(StrEnum):
     TOO_DARK = "too_dark"
     TOO_BRIGHT = "too_bright"
     BACKLIT = "backlit"
+    SIDE_LIGHT = "side_light"
+    REMOVE_COVER = "remove_cover"
+    RAISE_HEAD = "raise_head"
+    LOWER_HEAD = "lower_head"
     ONE_PERSON = "one_person"
     TURN_LEFT = "turn_left"
     TURN_RIGHT = "turn_right"

@@ -64,7 +64,7 @@ def _mosquitto_path() -> str:
     # /usr/sbin is not in the PATH of a user.
     path = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
     if path is None:
-        message = "the demo needs an MQTT broker: neither iotcore nor mosquitto is installed"
+        message = Text("detail.no_demo_broker")
         raise AgentError(message, code="demo_broker_missing", fix=Text("fix.install_mosquitto"))
     return path
 
@@ -80,7 +80,7 @@ async def _wait_for_listener(process: asyncio.subprocess.Process, port: int) -> 
                 else:
                     writer.close()
                     return
-    message, fix = f"mosquitto did not listen on 127.0.0.1:{port}", Text("fix.mosquitto_failed")
+    message, fix = Text("detail.demo_broker_silent", port=port), Text("fix.mosquitto_failed")
     raise AgentError(message, code="demo_broker_failed", fix=fix)
 
 

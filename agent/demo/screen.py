@@ -48,7 +48,10 @@ async def show(base: Config | None = None, *, keep: bool = False, as_json: bool 
         if keep:
             await stage.stand("one_obama_podium")
             console.print(instructions(stage), markup=False, soft_wrap=True)
-            await _until_interrupted()
+            stop = asyncio.Event()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            await stop.wait()
     return all(row.as_expected for row in rows)
 
 
@@ -104,10 +107,3 @@ def _program() -> str:
     if program.name != "facepay":
         return f"{sys.executable} -m agent.cli"
     return "facepay" if shutil.which("facepay") == str(program) else str(program)
-
-
-async def _until_interrupted() -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await stop.wait()

@@ -28,7 +28,7 @@ from agent.safe_write import write_whole
 from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_ID, EXAMPLE_SECRET, ServiceConfig
 
-EMPTY_SCENE = "empty"
+EMPTY_SCENE, HOLDER_WAITS, HOLDER = "empty", "one_obama_podium", "obama_portrait"
 TTL_MS = 6_000
 EMPTY_TTL_MS = 3_000  # such a scene always ends at the deadline: a short deadline is enough
 
@@ -49,14 +49,13 @@ class Visit:
 
 VISITS = (
     Visit("the holder walks up", "approach", "obama_podium", "match", "same_person", 1),
-    Visit("another person", "one_biden_portrait", "obama_portrait", "no_match", "different_person", 1),
-    Visit("no person", EMPTY_SCENE, "obama_portrait", "undecided", "no_face", 0, EMPTY_TTL_MS),
-    Visit("two payers", "two_people", "obama_portrait", "undecided", "multiple_faces", 0, EMPTY_TTL_MS),
-    Visit("no face on the photo", "one_obama_podium", "no_face", "undecided", "reference_unusable"),
-    Visit("service stopped", "one_obama_podium", "obama_portrait", "undecided", "compare_unreachable", 0,
-          service_up=False),
-    Visit("service back", "one_obama_podium", "obama_portrait", "match", "same_person", 1),
-)  # fmt: skip
+    Visit("another person", "one_biden_portrait", HOLDER, "no_match", "different_person", 1),
+    Visit("no person", EMPTY_SCENE, HOLDER, "undecided", "no_face", 0, EMPTY_TTL_MS),
+    Visit("two payers", "two_people", HOLDER, "undecided", "multiple_faces", 0, EMPTY_TTL_MS),
+    Visit("no face on the photo", HOLDER_WAITS, "no_face", "undecided", "reference_unusable"),
+    Visit("service stopped", HOLDER_WAITS, HOLDER, "undecided", "compare_unreachable", 0, service_up=False),
+    Visit("service back", HOLDER_WAITS, HOLDER, "match", "same_person", 1),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,7 @@ class DemoStage:
 
 
 def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) -> Config:
-    """The demo's broker, service and files; vision, policy, verification and page are those of ``base``."""
+    """The demo's broker, service and files; vision, policy, verification and pages are those of ``base``."""
     key = folder / "secret-key"
     key.touch(0o600)
     key.write_bytes(EXAMPLE_SECRET)
@@ -143,6 +142,7 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
         policy=base.policy,
         verification=base.verification,
         page=base.page,
+        display=base.display,
     )
 
 

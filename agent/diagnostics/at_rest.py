@@ -101,6 +101,12 @@ KINDS: tuple[Kind, ...] = (
         "a login of the diagnostics page survives a restart of the agent: digests",
         "8 hours after the last login, or until the next one",
     ),
+    Kind(
+        _S,
+        "display.html",
+        "opens the screen for the payer: an address with a key, which systemd passes to the browser",
+        _PURGED,
+    ),
     Kind(_S, "*.new", "a file being written", "milliseconds; named after an hour", age_max_s=3_600),
     Kind(_S, "status.sock", *_SOCKET),
     Kind(_R, "status.sock", *_SOCKET),

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from agent.diagnostics.world import World
 from agent.log import without_url_secrets
-from agent.texts import Text, fields, named
+from agent.texts import Text, named
 
 
 class Verdict(StrEnum):
@@ -107,6 +107,5 @@ class CheckReport:
 
 
 def _why(reason: str | Text) -> dict[str, str]:
-    """JSON fields, one per language; a sentence that exists in English only is the same in each field."""
-    written = named("why", reason) if isinstance(reason, Text) else dict.fromkeys(fields("why"), reason)
-    return {field: without_url_secrets(sentence) for field, sentence in written.items()}
+    """JSON fields, one per language, without the secrets of urls."""
+    return {field: without_url_secrets(sentence) for field, sentence in named("why", reason).items()}

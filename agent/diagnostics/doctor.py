@@ -49,7 +49,7 @@ def named_ids(checks: Sequence[Check], ids: Sequence[str]) -> list[str]:
         if not matches:
             groups = dict.fromkeys(check.group for check in checks)
             fix = Text("fix.choose_one_of", known=", ".join([*groups, *(check.id for check in checks)]))
-            raise AgentError(f"there is no check {name!r}", code="check_unknown", fix=fix)
+            raise AgentError(Text("detail.no_check", name=name), code="check_unknown", fix=fix)
         found += matches
     return found
 
@@ -120,7 +120,7 @@ def _finding(check: Check, world: World) -> Finding:
     try:
         return check.run(world)
     except AgentError as error:
-        return failed(f"{error.code}: {error}", fix_for(error))
+        return failed(error.sentence, fix_for(error))
     except Exception as error:  # a bug in one check must not stop the other checks
         log.exception("bug_in_check", extra=facts(check=check.id))
-        return failed(f"internal_error: {type(error).__name__}", Text("fix.defect_send_traceback"))
+        return failed(Text("detail.internal", kind=type(error).__name__), Text("fix.defect_send_traceback"))

@@ -86,7 +86,7 @@ def _cut(part: Part) -> Part:
     if len(part.content) <= limit:
         return part
     if part.picture:
-        raise AgentError(f"a picture of {len(part.content)} bytes", code="bundle_too_large")
+        raise AgentError(Text("detail.picture_bytes", size=len(part.content)), code="bundle_too_large")
     return replace(part, content=part.content[-limit:] if part.newest_last else part.content[:limit])
 
 
@@ -105,5 +105,5 @@ def _check(part: Part, redactor: Redactor) -> None:
     secret = redactor.holds_secret(part.content)
     if secret or (holds_picture(part.content) and not part.picture):
         what = f"the secret {secret}" if secret else "a picture"
-        why = f"{what} was still in {part.name}: nothing was written"
+        why = Text("detail.still_in_bundle", what=what, part=part.name)
         raise AgentError(why, code="bundle_unclean", fix=Text("fix.defect_report_part"))

@@ -1,1 +1,1 @@
-"""Fleet management: enrolment, signed config bundles, remote diagnosis, and the identity of the machine."""
+"""Fleet management: enrolment, signed config bundles, machine identity, remote diagnosis, monitor."""

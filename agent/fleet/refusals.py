@@ -7,14 +7,16 @@ from typing import Literal
 
 from agent.errors import FleetError
 
-FleetCode = Literal[
-    "bundle_unreadable", "bundle_malformed", "bundle_untrusted", "bundle_old", "bundle_other_ring",
-    "bundle_not_for_us", "bundle_unfit", "bundle_rolled_back", "rollback_failed", "rollback_impossible",
-    "rollout_busy", "rollout_record_damaged", "rollout_unwritable", "enrolment_unreachable",
-    "enrolment_refused", "enrolment_failed", "enrolment_unfit", "enrolment_insecure",
-    "enrolment_incomplete", "enrolment_key_unusable", "enrolment_unwritable", "operator_key_unsafe",
-    "operator_keys_full", "operator_key_missing",
-]  # fmt: skip
+BundleFault = Literal["bundle_unreadable", "bundle_malformed", "bundle_untrusted"]
+BundleUnfit = Literal["bundle_old", "bundle_other_ring", "bundle_not_for_us", "bundle_unfit"]
+RollbackCode = Literal["bundle_rolled_back", "rollback_failed", "rollback_impossible"]
+RolloutCode = Literal["rollout_busy", "rollout_record_damaged", "rollout_unwritable"]
+EnrolmentFault = Literal["enrolment_unreachable", "enrolment_refused", "enrolment_failed", "enrolment_unfit"]
+EnrolmentCode = Literal["enrolment_insecure", "enrolment_incomplete", "enrolment_key_unusable"]
+FileCode = Literal[
+    "enrolment_unwritable", "operator_key_unsafe", "operator_keys_full", "operator_key_missing"
+]
+FleetCode = BundleFault | BundleUnfit | RollbackCode | RolloutCode | EnrolmentFault | EnrolmentCode | FileCode
 
 
 def refusal(code: FleetCode, message: str) -> FleetError:

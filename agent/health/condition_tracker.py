@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from agent.health.condition import Condition
+from agent.texts import Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +25,11 @@ class ShownCondition:
     condition: Condition
     lasted_ms: int
     because: str = ""
-    detail: str = ""
+    detail: str | Text = ""
 
 
 def visible(
-    since_ms: Mapping[Condition, int], now_ms: int, details: Mapping[Condition, str] | None = None
+    since_ms: Mapping[Condition, int], now_ms: int, details: Mapping[Condition, str | Text] | None = None
 ) -> tuple[ShownCondition, ...]:
     """The visible conditions, in the order of ``since_ms`` (start time of each active condition).
 
@@ -60,7 +61,7 @@ class ConditionTracker:
     def __init__(self, now_ms: Callable[[], int], on_change: Callable[[], None] = lambda: None) -> None:
         self._now_ms = now_ms
         self._since_ms: dict[Condition, int] = {}
-        self._details: dict[Condition, str] = {}
+        self._details: dict[Condition, str | Text] = {}
         self._last = frozenset[tuple[Condition, str]]()
         self._on_change = on_change
 
@@ -79,20 +80,22 @@ class ConditionTracker:
         """The visible causes: the conditions that an operator can fix."""
         return tuple(each.condition for each in self.shown if not each.because)
 
-    def raise_(self, condition: Condition, detail: str = "") -> None:
+    def raise_(self, condition: Condition, detail: str | Text = "") -> None:
         """Raise a condition, or replace the ``detail`` of an active one."""
         self._since_ms.setdefault(condition, self._now_ms())
         self._details[condition] = detail
         self.refresh()
 
-    def update(self, condition: Condition, holds: bool, detail: str = "") -> None:
+    def update(self, condition: Condition, holds: bool, detail: str | Text = "") -> None:
         """Raise the condition while it holds, otherwise clear it."""
         if holds:
             self.raise_(condition, detail)
         else:
             self.clear(condition)
 
-    def raise_only(self, condition: Condition | None, of: Iterable[Condition], detail: str = "") -> None:
+    def raise_only(
+        self, condition: Condition | None, of: Iterable[Condition], detail: str | Text = ""
+    ) -> None:
         """Clear the other conditions ``of`` a group, and raise this one, if any."""
         self.clear(*(each for each in of if each != condition))
         if condition is not None:

@@ -1,50 +1,34 @@
 """The status document as Prometheus text. Declared data, one row per metric. Pure.
 
-The agent needs no library, because the format takes a dozen lines; the tests parse the output with
-prometheus_client and with promtool. Names follow the rules of Prometheus: base units (seconds, bytes),
-``_total`` for a counter. docs/reference/metrics.md is generated from ``METRICS``.
+Names follow the rules of Prometheus: base units (seconds, bytes), ``_total`` for a counter.
+docs/reference/metrics.md is generated from ``METRICS``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from agent.core.reasons import Decision, FrameReason, Reason, Refusal
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import PHASES
-from agent.log import printable
+from agent.health.exposition import Metric, Sample, exposition
 
 _IDENTITY = ("version", "site", "terminal", "profile", "config_sha256")
 
 Tree = Mapping[str, Any]
-# label values and the number; for a histogram the snapshot of ``Histogram``
-Sample = tuple[tuple[str, ...], Any]
 Read = Callable[[Tree], Iterable[Sample]]
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """``read`` returns the samples of a status document; an unknown number gives no sample."""
-
-    kind: Literal["gauge", "counter", "histogram"]
-    name: str
-    help: str
-    read: Read
-    labels: tuple[str, ...] = ()
-
 
 _gauge, _counter = partial(Metric, "gauge"), partial(Metric, "counter")
 
 
-def _one(*path: str, scale: float = 1) -> Read:
-    """Reader of the number at this path of the document."""
+def _one(path: str, scale: float = 1) -> Read:
+    """Reader of the number at this dotted path of the document."""
 
     def read(tree: Tree) -> Iterable[Sample]:
         value: Any = tree
-        for key in path:
+        for key in path.split("."):
             value = None if value is None else value.get(key)
         return () if value is None else [((), value if scale == 1 else value * scale)]
 
@@ -78,92 +62,97 @@ def _phases(tree: Tree) -> Iterable[Sample]:
     return [((phase,), timings[phase]) for phase in PHASES if phase in timings]
 
 
-def _outcome(reason: Reason) -> str:
+def outcome(reason: Reason) -> str:
     decisions = {Reason.SAME_PERSON: Decision.MATCH, Reason.DIFFERENT_PERSON: Decision.NO_MATCH}
     return f"{decisions.get(reason, Decision.UNDECIDED)}/{reason}"
 
 
-METRICS: tuple[Metric, ...] = (
-    _gauge("facepay_terminal_info", "Always 1; the labels identify the terminal.",
-           _info, (*_IDENTITY, "camera")),
+METRICS: tuple[Metric[Tree], ...] = (
+    _gauge(
+        "facepay_terminal_info", "Always 1; the labels identify the terminal.", _info, (*_IDENTITY, "camera")
+    ),
     _gauge("facepay_uptime_seconds", "Since this process started.", _one("uptime_s")),
-    _gauge("facepay_condition",
-           "1 while this condition is active, else 0; the codes are those of the retained state.",
-           _conditions, ("code", "severity")),
-    _counter("facepay_frames_total", "Frames handled, by result of the analysis.",
-             _by(FrameReason, "counters", "frames"), ("reason",)),
-    _counter("facepay_results_total", "Verifications that ended, by decision and reason.",
-             _by((_outcome(reason) for reason in Reason), "counters", "results"), ("decision", "reason")),
-    _counter("facepay_refusals_total", "Refused requests, without a verification, by reason.",
-             _by(Refusal, "counters", "refusals"), ("reason",)),
-    Metric("histogram", "facepay_verification_seconds",
-           "Duration of one step of a verification, from 1 ms; phase total: request to result.",
-           _phases, ("phase",)),
-    _counter("facepay_api_calls_total", "Paid calls of the compare API.", _one("counters", "calls")),
-    _counter("facepay_api_calls_saved_total",
-             "Frames of open verifications that were analyzed and not sent, by reason.",
-             _by((each for each in FrameReason if each is not FrameReason.IDLE),
-                 "counters", "calls_saved_by"), ("reason",)),
-    _counter("facepay_api_sent_bytes_total", "Bytes of encoded faces sent to the compare API.",
-             _one("counters", "bytes_sent")),
-    _gauge("facepay_mqtt_connected", "1 while the broker is connected.", _one("mqtt", "connected")),
-    _counter("facepay_mqtt_inbound_dropped_total",
-             "Messages of tills dropped by a rate limit or a full queue.", _one("till", "inbound_dropped")),
-    _gauge("facepay_outbox_results", "Results that no till has acknowledged yet.",
-           _one("mqtt", "outbox_depth")),
-    _counter("facepay_outbox_expired_total", "Results that expired before a till acknowledged them.",
-             _one("till", "expired_unacknowledged")),
-    _counter("facepay_outbox_withheld_total", "Matches that were too late to be sent.",
-             _one("till", "withheld")),
-    _gauge("facepay_camera_frames_per_second",
-           "Rate of the camera over its last frames; 0 without fresh frames.", _one("camera", "fps")),
-    _gauge("facepay_camera_frame_age_seconds", "Age of the newest frame; absent before the first one.",
-           _one("camera", "frame_age_ms", scale=1e-3)),
-    _gauge("facepay_camera_mean_luma",
-           "Brightness of the newest frame, 0 to 255; absent before the first one.",
-           _one("camera", "mean_luma")),
-    _gauge("process_resident_memory_bytes", "Memory in use (RSS).", _one("process", "rss_bytes")),
-    _counter("process_cpu_seconds_total", "Processor time, user and system.", _one("process", "cpu_s")),
-    _gauge("process_open_fds", "Open file descriptors.", _one("process", "open_files")),
-    _gauge("process_max_fds", "Limit of open file descriptors.", _one("process", "max_files")),
-    _gauge("process_threads", "Threads of the process.", _one("process", "threads")),
-)  # fmt: skip
+    _gauge(
+        "facepay_condition",
+        "1 while this condition is active, else 0; the codes are those of the retained state.",
+        _conditions,
+        ("code", "severity"),
+    ),
+    _counter(
+        "facepay_frames_total",
+        "Frames handled, by result of the analysis.",
+        _by(FrameReason, "counters", "frames"),
+        ("reason",),
+    ),
+    _counter(
+        "facepay_results_total",
+        "Verifications that ended, by decision and reason.",
+        _by((outcome(reason) for reason in Reason), "counters", "results"),
+        ("decision", "reason"),
+    ),
+    _counter(
+        "facepay_refusals_total",
+        "Refused requests, without a verification, by reason.",
+        _by(Refusal, "counters", "refusals"),
+        ("reason",),
+    ),
+    Metric(
+        "histogram",
+        "facepay_verification_seconds",
+        "Duration of one step of a verification, from 1 ms; phase total: request to result.",
+        _phases,
+        ("phase",),
+    ),
+    _counter("facepay_api_calls_total", "Paid calls of the compare API.", _one("counters.calls")),
+    _counter(
+        "facepay_api_calls_saved_total",
+        "Frames of open verifications that were analyzed and not sent, by reason.",
+        _by((each for each in FrameReason if each is not FrameReason.IDLE), "counters", "calls_saved_by"),
+        ("reason",),
+    ),
+    _counter(
+        "facepay_api_sent_bytes_total",
+        "Bytes of encoded faces sent to the compare API.",
+        _one("counters.bytes_sent"),
+    ),
+    _gauge("facepay_mqtt_connected", "1 while the broker is connected.", _one("mqtt.connected")),
+    _counter(
+        "facepay_mqtt_inbound_dropped_total",
+        "Messages of tills dropped by a rate limit or a full queue.",
+        _one("till.inbound_dropped"),
+    ),
+    _gauge("facepay_outbox_results", "Results that no till has acknowledged yet.", _one("mqtt.outbox_depth")),
+    _counter(
+        "facepay_outbox_expired_total",
+        "Results that expired before a till acknowledged them.",
+        _one("till.expired_unacknowledged"),
+    ),
+    _counter(
+        "facepay_outbox_withheld_total", "Matches that were too late to be sent.", _one("till.withheld")
+    ),
+    _gauge(
+        "facepay_camera_frames_per_second",
+        "Rate of the camera over its last frames; 0 without fresh frames.",
+        _one("camera.fps"),
+    ),
+    _gauge(
+        "facepay_camera_frame_age_seconds",
+        "Age of the newest frame; absent before the first one.",
+        _one("camera.frame_age_ms", scale=1e-3),
+    ),
+    _gauge(
+        "facepay_camera_mean_luma",
+        "Brightness of the newest frame, 0 to 255; absent before the first one.",
+        _one("camera.mean_luma"),
+    ),
+    _gauge("process_resident_memory_bytes", "Memory in use (RSS).", _one("process.rss_bytes")),
+    _counter("process_cpu_seconds_total", "Processor time, user and system.", _one("process.cpu_s")),
+    _gauge("process_open_fds", "Open file descriptors.", _one("process.open_files")),
+    _gauge("process_max_fds", "Limit of open file descriptors.", _one("process.max_files")),
+    _gauge("process_threads", "Threads of the process.", _one("process.threads")),
+)
 
 
 def render(document: Tree) -> bytes:
-    """Prometheus text format 0.0.4 (UTF-8) of a status document of ``control.status``.
-
-    Media type: ``text/plain; version=0.0.4; charset=utf-8``. About 20 kB, independent of events.
-    """
-    lines = list[str]()
-    for metric in METRICS:
-        samples = list(metric.read(document))
-        if samples:
-            lines += [f"# HELP {metric.name} {_escape(metric.help)}", f"# TYPE {metric.name} {metric.kind}"]
-            for values, number in samples:
-                lines += _lines(metric, dict(zip(metric.labels, values, strict=True)), number)
-    return "\n".join([*lines, ""]).encode()
-
-
-def _lines(metric: Metric, labels: dict[str, str], value: Any) -> list[str]:
-    if metric.kind != "histogram":
-        return [_line(metric.name, labels, value)]
-    buckets = [(repr(int(bound) / 1e3), count) for bound, count in value["le_ms"].items()]
-    buckets.append(("+Inf", value["count"]))
-    return [
-        *(_line(f"{metric.name}_bucket", labels | {"le": bound}, count) for bound, count in buckets),
-        _line(f"{metric.name}_sum", labels, value["sum_ms"] / 1e3),
-        _line(f"{metric.name}_count", labels, value["count"]),
-    ]
-
-
-def _line(name: str, labels: Mapping[str, str], number: float) -> str:
-    pairs = ",".join(f'{key}="{_escape(value, quoted=True)}"' for key, value in labels.items())
-    value = int(number) if isinstance(number, bool) else number
-    return f"{name}{{{pairs}}} {value!r}" if pairs else f"{name} {value!r}"
-
-
-def _escape(text: str, *, quoted: bool = False) -> str:
-    text = "\n".join(printable(line) for line in text.split("\n"))  # the text may be printed to a terminal
-    text = text.replace("\\", "\\\\").replace("\n", "\\n")
-    return text.replace('"', '\\"') if quoted else text
+    """Prometheus text of a status document of ``control.status``: about 20 kB, independent of events."""
+    return exposition(METRICS, document)

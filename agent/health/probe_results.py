@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from agent.texts import Text
+
 
 @dataclass(frozen=True, slots=True)
 class ModelProbe:
@@ -43,9 +45,9 @@ class BrokerProbe:
 
     connected: bool
     refused: str = ""  # at CONNECT: the code of the condition
-    reason: str = ""  # the reason code of the broker
+    reason: str | Text = ""  # the reason code of the broker
     deaf: bool = False  # a subscription was refused
-    publish_error: str = ""
+    publish_error: str | Text = ""
     roundtrip_ms: int | None = None  # None: the published message was not received
     will_received: bool = False  # the last will of an aborted connection
 
@@ -65,7 +67,7 @@ class OutboxProbe:
 
     depth: int
     oldest_open_unix_ms: int | None
-    damage: str = ""
+    damage: str | Text = ""
     set_aside: int = 0  # earlier damaged files in the same folder
 
 

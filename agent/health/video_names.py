@@ -19,7 +19,10 @@ def stable_name(root: Path, device: Path) -> Path:
     """
     by_id, by_path = _links(root, "by-id"), _links(root, "by-path")
     node = device.resolve()
-    if node in by_path and (node not in by_id or _is_shared(root, node, by_path.keys() - by_id.keys())):
+    without_id = by_path.keys() - by_id.keys()
+    # another node with the same model and function, but no link by id: both share one id
+    is_shared = any(_model(root, other) == _model(root, node) for other in without_id)
+    if node in by_path and (node not in by_id or is_shared):
         return by_path[node]
     return by_id.get(node, device)
 
@@ -27,11 +30,6 @@ def stable_name(root: Path, device: Path) -> Path:
 def _links(root: Path, kind: str) -> dict[Path, Path]:
     """Device node -> the first link of this kind."""
     return {path.resolve(): path for path in sorted((root / "dev/v4l" / kind).glob("*"), reverse=True)}
-
-
-def _is_shared(root: Path, node: Path, without_id: set[Path]) -> bool:
-    """Whether another node has the same model and function, but no link by id."""
-    return any(_model(root, other) == _model(root, node) for other in without_id)
 
 
 def _model(root: Path, node: Path) -> tuple[str, ...]:

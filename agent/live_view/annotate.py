@@ -15,6 +15,7 @@ from agent.core.model import Analysis, Box, Quality
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.errors import ImageError
+from agent.texts import Text
 
 Pixels = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -42,6 +43,8 @@ _BARS = {
     "dynamic_range": "contrast",
     "illumination_uniformity": "even light",
     "crop_margins": "margins",
+    "eyes_visible": "eyes visible",
+    "mouth_occlusion_prevention": "mouth visible",
 }
 
 
@@ -62,9 +65,9 @@ def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits, *, texts
         ImageError: no such picture.
     """
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3:
-        raise ImageError("the frame contains no picture")
+        raise ImageError(Text("detail.frame_without_picture"))
     if pixels.shape[2] != 3 or min(pixels.shape[:2]) < _SMALLEST_PX:
-        raise ImageError("the frame's picture is too small to draw on")
+        raise ImageError(Text("detail.frame_too_small"))
     picture, scale = shrunk(pixels)
     _zone(picture, limits)
     for other in analysis.others:
@@ -126,7 +129,7 @@ def jpeg_of(picture: Pixels, quality: int = 70) -> bytes:
     """JPEG bytes, encoded in memory. Raises ``ImageError`` for an array that is no picture."""
     done, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise ImageError("the picture cannot be encoded")
+        raise ImageError(Text("detail.picture_not_encoded"))
     return jpeg.tobytes()
 
 

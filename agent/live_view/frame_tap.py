@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from agent.core.model import Frame
 from agent.errors import CameraError, CameraReserved, Retry
+from agent.texts import Text
 
 LINGER_MS = 3_000  # frames of this time after a verification still belong to the payer
 FRAME_TIMEOUT_S = 3.0
@@ -60,11 +61,11 @@ class FrameTap:
             async with asyncio.timeout(FRAME_TIMEOUT_S):
                 return await waiting
         except TimeoutError:
-            raise CameraError("the agent receives no frame from its camera", retry=Retry.BACKOFF) from None
+            raise CameraError(Text("detail.no_frame"), retry=Retry.BACKOFF) from None
         finally:
             self._waiting.discard(waiting)
 
     def check(self) -> None:
         """To be called again before pixels leave: a request may have arrived. Raises ``CameraReserved``."""
         if self._is_serving() or self._newest_ms < self._reserved_until_ms:
-            raise CameraReserved("a verification is open or has just ended: its pictures are never shown")
+            raise CameraReserved(Text("detail.verification_open"))

@@ -28,6 +28,7 @@ from agent.live_view.annotate import analysis_facts, annotated, guidance_of, jpe
 from agent.live_view.frame_tap import FrameTap
 from agent.live_view.lens_meter import measure_lens
 from agent.log import facts
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -156,4 +157,4 @@ class LiveView:
     def _take_shot(self) -> None:
         """Raises ``CameraError``: too many face detections without a payer."""
         if not self._shots.take(asyncio.get_running_loop().time()):
-            raise CameraError(f"too many pictures: one every {SHOT_EVERY_S:g} s", code=camera.TOO_MANY)
+            raise CameraError(Text("detail.too_many_pictures", every_s=SHOT_EVERY_S), code=camera.TOO_MANY)

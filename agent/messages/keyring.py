@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from agent.errors import TillError
+from agent.errors import TillError, failure_at
 from agent.log import facts
 from agent.messages.signing import PEM_MAX_BYTES, PublicKey, key_id
 from agent.privileges import as_owner
@@ -65,7 +65,7 @@ class Keyring:
             with as_owner(self._folder.parent):
                 others = [each for each in self._files(till) if each != path]
                 if not alone and len(others) >= KEYS_MAX:
-                    why = f"till {till} has {len(others)} keys already"
+                    why = Text("detail.till_keys_full", till=till, count=len(others))
                     raise TillError(why, code="key_unusable", fix=Text("fix.till_keys_full", till=till))
                 # ``mode`` applies to the last folder only
                 for folder in (self._folder.parent, self._folder, path.parent):
@@ -74,7 +74,7 @@ class Keyring:
                 for each in others if alone else []:
                     each.unlink()
         except OSError as error:
-            raise TillError(f"{path}: {error.strerror}", code="key_unusable") from error
+            raise TillError(failure_at(path, error), code="key_unusable") from error
         return path
 
     def distrust(self, till: str) -> int:
@@ -88,7 +88,7 @@ class Keyring:
                 if files:
                     folder.rmdir()
         except OSError as error:
-            raise TillError(f"{folder}: {error.strerror}", code="key_unusable") from error
+            raise TillError(failure_at(folder, error), code="key_unusable") from error
         return len(files)
 
     def _files(self, till: str) -> list[Path]:

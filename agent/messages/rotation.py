@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.core.strict_json import json_object
-from agent.errors import TillError
+from agent.errors import TillError, failure_at
 from agent.messages.encode import envelope
 from agent.messages.signing import KEY_FILE, PublicKey, Signer, key_id
 from agent.privileges import as_owner
@@ -41,7 +41,7 @@ def rotate(directory: Path, *, site: str, terminal: str, issued_at: str) -> Sign
             write_whole(directory / FILE, envelope("rotation", tree, old))
             new.save(directory / KEY_FILE)
         except OSError as error:
-            raise TillError(f"{directory}: {error.strerror}", code="key_unusable") from error
+            raise TillError(failure_at(directory, error), code="key_unusable") from error
     return new
 
 

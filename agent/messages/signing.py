@@ -18,7 +18,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
-from agent.errors import TillError
+from agent.errors import TillError, failure_at
 from agent.safe_open import read_plain
 from agent.safe_write import write_whole
 from agent.texts import Text
@@ -50,9 +50,9 @@ class PublicKey:
         try:
             key = serialization.load_pem_public_key(pem)
         except ValueError as error:
-            raise TillError("no public key in PEM", code="key_unusable") from error
+            raise TillError(Text("detail.no_public_key"), code="key_unusable") from error
         if not isinstance(key, Ed25519PublicKey):
-            raise TillError("not an Ed25519 key", code="key_unusable")
+            raise TillError(Text("detail.not_ed25519"), code="key_unusable")
         return cls(key)
 
     def pem(self) -> bytes:
@@ -102,7 +102,7 @@ class Signer:
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
                 cls.generate().save(path)
         except OSError as error:
-            raise TillError(f"{path}: {type(error).__name__}: {error}", code="key_unusable") from error
+            raise TillError(failure_at(path, error), code="key_unusable") from error
         return cls.load(path)
 
     @classmethod
@@ -111,13 +111,13 @@ class Signer:
         try:
             if path.stat().st_mode & 0o077:
                 fix = Text("fix.make_key_private", path=path)
-                raise TillError(f"{path} is readable by other users", code="key_unusable", fix=fix)
+                raise TillError(Text("detail.readable_by_others", path=path), code="key_unusable", fix=fix)
             pem = read_plain(path, PEM_MAX_BYTES, links=True)
             private = serialization.load_pem_private_key(pem, password=None)
         except (OSError, ValueError) as error:
-            raise TillError(f"{path}: {type(error).__name__}: {error}", code="key_unusable") from error
+            raise TillError(failure_at(path, error), code="key_unusable") from error
         if not isinstance(private, Ed25519PrivateKey):
-            raise TillError(f"{path}: not an Ed25519 key", code="key_unusable")
+            raise TillError(Text("detail.file_not_ed25519", path=path), code="key_unusable")
         return cls(private)
 
     @classmethod

@@ -20,6 +20,7 @@ REQUEST, CANCEL, ACK = "request", "cancel", "ack"  # till → terminal
 EVENT, RESULT = "event", "result"  # terminal → till
 GET_STATE, STATE_COPY = "get_state", "state_copy"  # till → terminal, and the answer
 REPORT = "report"  # terminal → operator
+STATE, HEALTH = "state", "health"  # terminal → all
 PROBE_TILL = "facepay-doctor"  # not a till: empty messages under this id test the rights to answer tills
 
 
@@ -31,8 +32,24 @@ def is_id(text: object) -> bool:
 def checked(text: str) -> str:
     """``text`` if it is an id. Raises ``TillError`` (``id_invalid``) otherwise."""
     if not is_id(text):
-        raise TillError(f"not an id: {text[:80]!r}", code="id_invalid", fix=Text("fix.id_characters"))
+        raise TillError(
+            Text("detail.not_an_id", text=text[:80]), code="id_invalid", fix=Text("fix.id_characters")
+        )
     return text
+
+
+def every_terminal(kind: str) -> str:
+    """The filter of ``STATE`` or ``HEALTH`` of all terminals of all sites."""
+    return f"{PREFIX}/+/+/{kind}"
+
+
+def terminal_of(topic: str) -> tuple[str, str, str] | None:
+    """(site, terminal, ``STATE`` or ``HEALTH``) of a topic below ``every_terminal``; None for any other."""
+    levels = topic.removeprefix(f"{PREFIX}/").split("/", 3)
+    if not topic.startswith(f"{PREFIX}/") or len(levels) != 3 or levels[2] not in (STATE, HEALTH):
+        return None
+    site, terminal, kind = levels
+    return (site, terminal, kind) if is_id(site) and is_id(terminal) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +65,11 @@ class Topics:
 
     @property
     def state(self) -> str:
-        return f"{self.base}/state"
+        return f"{self.base}/{STATE}"
 
     @property
     def health(self) -> str:
-        return f"{self.base}/health"
+        return f"{self.base}/{HEALTH}"
 
     @property
     def doctor(self) -> str:

@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import NameOID
 
-from agent.errors import TillError
+from agent.errors import TillError, reason_of
 from agent.health.probe_results import CertificateProbe
 from agent.safe_open import read_plain
 from agent.texts import Text
@@ -32,26 +32,28 @@ def read_certificate(path: Path) -> CertificateProbe:
         pem = read_plain(path, PEM_MAX_BYTES, links=True)
     except PermissionError as error:
         raise TillError(
-            f"{path}: no read permission for this user",
+            Text("detail.no_permission", path=path),
             code="certificate_denied",
             fix=Text("fix.run_as_service_user"),
         ) from error
     except (OSError, ValueError) as error:
-        raise _unusable(path, getattr(error, "strerror", None) or str(error)) from error
+        raise _unusable(path, reason_of(error)) from error
     try:
         found = x509.load_pem_x509_certificate(pem)
         names = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         begins_unix_s = int(found.not_valid_before_utc.timestamp())
         ends_unix_s = int(found.not_valid_after_utc.timestamp())
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
-        raise _unusable(path, "no certificate in PEM") from error
+        raise _unusable(path, Text("detail.no_certificate")) from error
     name = str(names[0].value)[:NAME_MAX_CHARS] if names else ""
     # the issuer chose the name, and the name is printed on a terminal
     printable = "".join(each if each.isprintable() else "?" for each in name)
     return CertificateProbe(printable, begins_unix_s, ends_unix_s)
 
 
-def _unusable(path: Path, why: str) -> TillError:
+def _unusable(path: Path, why: str | Text) -> TillError:
     return TillError(
-        f"{path}: {why}", code="certificate_unusable", fix=Text("fix.renew_terminal_certificate")
+        Text("detail.at", place=path, reason=why),
+        code="certificate_unusable",
+        fix=Text("fix.renew_terminal_certificate"),
     )

@@ -13,32 +13,33 @@ from paho.mqtt.client import WebsocketConnectionError
 
 from agent.config import MqttConfig
 from agent.config.tls_files import unverified_context
+from agent.errors import reason_of
 from agent.mqtt.reason_codes import BrokerProblem
+from agent.texts import Text
 
 _PROBE_TIMEOUT_S = 3.0
-_NO_CONNACK = "the broker ended the connection before its answer (CONNACK)"
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectFailure:
-    why: str
+    why: str | Text
     problem: BrokerProblem = BrokerProblem.UNREACHABLE
 
 
-NO_ANSWER = ConnectFailure("no answer")
+NO_ANSWER = ConnectFailure(Text("detail.no_answer"))
 
 
 def failure_of(error: Exception, *, tls: bool) -> ConnectFailure:
     """The failure for an error of TCP or TLS. ``tls``: the connection uses TLS."""
     match error:
         case ssl.SSLCertVerificationError():
-            why = f"the broker's certificate is refused: {error.verify_message}"
+            why = Text("detail.broker_certificate", reason=reason_of(error))
             return ConnectFailure(why, BrokerProblem.CERTIFICATE)
         case ssl.SSLError():
-            why = f"the TLS handshake failed: {error.reason or error}"
+            why = Text("detail.handshake_failed", reason=reason_of(error))
             return ConnectFailure(why, BrokerProblem.TLS)
         case socket.gaierror():
-            return ConnectFailure(f"the host name has no address: {error.strerror}")
+            return ConnectFailure(Text("detail.host_no_address", reason=reason_of(error)))
         case TimeoutError():
             return NO_ANSWER
         case WebsocketConnectionError():
@@ -46,11 +47,9 @@ def failure_of(error: Exception, *, tls: bool) -> ConnectFailure:
         case ConnectionResetError() | BrokenPipeError() if (
             tls
         ):  # TCP was connected: a refusal has another error
-            return ConnectFailure(f"the TLS handshake failed: {_os_reason(error)}", BrokerProblem.TLS)
-        case OSError():
-            return ConnectFailure(_os_reason(error))
+            return ConnectFailure(Text("detail.handshake_failed", reason=reason_of(error)), BrokerProblem.TLS)
         case _:
-            return ConnectFailure(str(error))
+            return ConnectFailure(reason_of(error))
 
 
 def without_connack(config: MqttConfig) -> ConnectFailure:
@@ -59,8 +58,8 @@ def without_connack(config: MqttConfig) -> ConnectFailure:
     A port that requires TLS ends a connection without TLS in this way; a TLS handshake without data shows it.
     """
     if not config.tls and _requires_tls(config):
-        return ConnectFailure(f"{_NO_CONNACK}: the port requires TLS, and mqtt.tls is off", BrokerProblem.TLS)
-    return ConnectFailure(_NO_CONNACK)
+        return ConnectFailure(Text("detail.no_connack_tls"), BrokerProblem.TLS)
+    return ConnectFailure(Text("detail.no_connack"))
 
 
 def _requires_tls(config: MqttConfig) -> bool:
@@ -70,7 +69,3 @@ def _requires_tls(config: MqttConfig) -> bool:
     except OSError:
         return False
     return True
-
-
-def _os_reason(error: OSError) -> str:
-    return (error.strerror or type(error).__name__).lower()

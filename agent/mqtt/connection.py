@@ -28,7 +28,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.config import MqttConfig
-from agent.errors import ConfigError, TillError
+from agent.errors import ConfigError, TillError, reason_of
 from agent.log import facts
 from agent.mqtt.connect_failure import NO_ANSWER, ConnectFailure, without_connack
 from agent.mqtt.handover import Handover
@@ -37,6 +37,7 @@ from agent.mqtt.reason_codes import describe, of_connect, of_disconnect
 from agent.mqtt.sending import Sending
 from agent.mqtt.status import BrokerStatus
 from agent.tasks import in_thread
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -73,11 +74,11 @@ class Connection:
     async def start(self) -> None:
         """Connect in the background and repeat until the broker answers.
 
-        Raises:
-            ConfigError: a certificate, key or password file that cannot be read.
+        Raises ``ConfigError``: a certificate, key or password file that cannot be read.
         """
         make_client(self._config, self._wiring)  # unusable files fail here, not in the background
-        self._handover = Handover(asyncio.get_running_loop(), self._wiring.admits, self._deliver)
+        loop, wiring = asyncio.get_running_loop(), self._wiring
+        self._handover = Handover(loop, wiring.admits, self._deliver, wiring.waiting_max)
         self._task = asyncio.create_task(self._keep_connected(self._handover), name="mqtt-connection")
 
     async def stop(self) -> None:
@@ -101,7 +102,7 @@ class Connection:
         ``packet_too_large`` (not sent: the broker announced a smaller limit).
         """
         if self._client is None:
-            raise TillError("not connected to the broker", code="link_down")
+            raise TillError(Text("detail.not_connected"), code="link_down")
         return await self._sending.publish(self._client, message, qos)
 
     async def wait_until_free(self) -> None:
@@ -116,7 +117,7 @@ class Connection:
                 await self._one_connection(handover)
             except ConfigError as error:  # a file is being replaced, or was removed
                 log.error("mqtt_files_unusable", extra=facts(why=error))
-                self._status.not_connected(ConnectFailure(str(error)))
+                self._status.not_connected(ConnectFailure(reason_of(error)))
             attempt = 0 if self._status.steady else attempt
             await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             attempt += 1

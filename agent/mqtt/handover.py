@@ -29,6 +29,7 @@ class Handover:
     Args:
         admits: whether a message with this topic is queued. Called on paho's thread.
         handle: called on the loop.
+        waiting_max: messages in the queue; their sum is at most ``WAITING_MAX_BYTES``.
     Attributes:
         dropped: messages without a free place in the queue.
     """
@@ -38,8 +39,10 @@ class Handover:
         loop: asyncio.AbstractEventLoop,
         admits: Callable[[str], bool],
         handle: Callable[[Client, MQTTMessage], None],
+        waiting_max: int = WAITING_MAX,
     ) -> None:
         self._loop, self._admits, self._handle = loop, admits, handle
+        self._waiting_max = waiting_max
         self._waiting: deque[tuple[Client, MQTTMessage]] = deque()
         self._bytes = 0
         self._woken = False
@@ -63,7 +66,7 @@ class Handover:
     def _put(self, client: Client, message: MQTTMessage) -> None:
         with self._lock:
             size = len(message.payload)
-            if len(self._waiting) >= WAITING_MAX or self._bytes + size > WAITING_MAX_BYTES:
+            if len(self._waiting) >= self._waiting_max or self._bytes + size > WAITING_MAX_BYTES:
                 self.dropped += 1
                 return
             self._waiting.append((client, message))

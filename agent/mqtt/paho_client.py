@@ -23,9 +23,11 @@ from agent.config.tls_files import client_context, load_pair
 from agent.errors import ConfigError
 from agent.log import facts
 from agent.mqtt.connect_failure import ConnectFailure, failure_of
+from agent.mqtt.handover import WAITING_MAX
 from agent.mqtt.reason_codes import describe
 from agent.mqtt.status import ReportProblem
 from agent.safe_open import read_plain
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +105,7 @@ class ClientOptions:
     on_problem: ReportProblem = lambda _problem, _active, _detail: None
     optional: frozenset[str] = frozenset()  # filters whose refusal by the broker is no fault
     admits: Callable[[str], bool] = lambda _topic: True  # on paho's thread, before a message is queued
+    waiting_max: int = WAITING_MAX  # messages that wait for the loop; further ones are dropped and counted
 
     def allowed(self, limits: BrokerLimits) -> list[tuple[str, int]]:
         """The subscriptions that this broker supports; an unsupported one would be a protocol error."""
@@ -226,4 +229,4 @@ def _password(config: MqttConfig) -> str | None:
     try:
         return read_plain(config.password_file, PASSWORD_MAX_BYTES, links=True).decode().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"mqtt.password_file {config.password_file}: cannot be read") from error
+        raise ConfigError(Text("detail.password_unreadable", path=config.password_file)) from error

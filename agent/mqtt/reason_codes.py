@@ -10,6 +10,8 @@ from enum import StrEnum
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from agent.texts import Text, has
+
 TEXT_MAX_CHARS = 120
 
 
@@ -80,11 +82,14 @@ def of_puback(reason_value: int) -> BrokerProblem:
     return found if found in (BrokerProblem.QUOTA, BrokerProblem.LIMITS) else BrokerProblem.PUBLISH_REFUSED
 
 
-def describe(reason: ReasonCode, properties: Properties | None = None) -> str:
+def describe(reason: ReasonCode, properties: Properties | None = None) -> Text:
     """Reason name (MQTT 5) and code, then reason string and server reference of the broker, if any."""
     extra = ""
     for name in ("ReasonString", "ServerReference"):
         text = getattr(properties, name, None)
         if isinstance(text, str) and text.isprintable():
             extra += f"; {text[:TEXT_MAX_CHARS]}"
-    return f"{reason.getName()} (0x{reason.value:02X}){extra}"
+    code = f"0x{reason.value:02X}"
+    key = f"mqtt_code.{code}"
+    named = Text(key) if has(key) else reason.getName()
+    return Text("detail.broker_reason", name=named, code=code, extra=extra)

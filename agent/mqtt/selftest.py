@@ -17,7 +17,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 
 from agent.config import MqttConfig
-from agent.errors import TillError
+from agent.errors import TillError, failure_at
 from agent.health.probe_results import BrokerProbe
 from agent.messages.topics import ACK, CANCEL, EVENT, PROBE_TILL, REQUEST, RESULT, Topics
 from agent.mqtt.connection import Connection
@@ -49,7 +49,7 @@ class BrokerSelfTest:
         self._config, self._topics, self._agent_runs = config, topics, agent_runs
         self._payload = secrets.token_hex(8).encode()
         self._will = Message(topics.doctor, self._payload + b"-will", retained=True)
-        self._problems: dict[BrokerProblem, str] = {}
+        self._problems: dict[BrokerProblem, str | Text] = {}
         self._decided = asyncio.Event()  # connected and subscribed, or refused
         self._received, self._will_received = asyncio.Event(), asyncio.Event()
         kinds = (REQUEST, CANCEL, ACK)
@@ -67,7 +67,7 @@ class BrokerSelfTest:
             ConfigError: unusable certificate files.
         """
         if self._agent_runs():
-            message = "an agent runs: a second connection could disconnect the agent"
+            message = Text("detail.agent_runs")
             raise TillError(message, code="link_down", fix=Text("fix.check_timed_out"))
         await self._connection.start()
         try:
@@ -92,7 +92,7 @@ class BrokerSelfTest:
                 await self._connection.publish(message)
             except TillError as error:
                 kind = message.topic.rpartition("/")[2]
-                return BrokerProbe(connected=True, deaf=deaf, publish_error=f"{kind}: {error}")
+                return BrokerProbe(connected=True, deaf=deaf, publish_error=failure_at(kind, error))
         try:
             async with asyncio.timeout(ROUNDTRIP_TIMEOUT_S):
                 await self._received.wait()
@@ -148,7 +148,7 @@ class BrokerSelfTest:
                 return BrokerProbe(connected=False, refused=problem, reason=detail)
         return BrokerProbe(connected=False)
 
-    def _on_problem(self, problem: BrokerProblem, active: bool, detail: str) -> None:
+    def _on_problem(self, problem: BrokerProblem, active: bool, detail: str | Text) -> None:
         if active:
             self._problems[problem] = detail
         if active and problem in REFUSING:

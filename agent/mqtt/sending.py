@@ -20,6 +20,7 @@ from agent.errors import TillError
 from agent.mqtt.paho_client import BrokerLimits, Message, cut, make_properties
 from agent.mqtt.reason_codes import describe, of_puback
 from agent.mqtt.status import BrokerStatus, Sent
+from agent.texts import Text
 
 CUT = "publish_cut"  # the connection ended between PUBLISH and PUBACK: this message may be the cause
 PUBACK_TIMEOUT_S = 5.0
@@ -42,7 +43,7 @@ class Sending:
         sent = self._checked(message)
         qos = min(qos, self.limits.qos_max)
         if qos and len(self._unanswered) >= IN_FLIGHT_MAX:
-            raise TillError(f"{IN_FLIGHT_MAX} publishes wait for a PUBACK", code="link_down")
+            raise TillError(Text("detail.publishes_wait", most=IN_FLIGHT_MAX), code="link_down")
         async with _answer_in_time(client, PUBACK_TIMEOUT_S if qos else None):
             if not qos:
                 _send(client, message, qos)
@@ -64,23 +65,25 @@ class Sending:
 
     def answered(self, mid: int, reason: ReasonCode, details: Properties | None) -> None:
         """A PUBACK arrived."""
-        refusal = describe(reason, details) if reason.is_failure else ""
+        refusal = describe(reason, details) if reason.is_failure else None
         sent = self._unanswered.pop(mid, None)
         self._changed.set()
         answer = self._answers.get(mid)
         if answer is not None and not answer.done():
             if refusal:
-                answer.set_exception(TillError(f"the broker refused: {refusal}", code="publish_refused"))
+                answer.set_exception(
+                    TillError(Text("detail.broker_refused", refusal=refusal), code="publish_refused")
+                )
             else:
                 answer.set_result(reason.value != NO_SUBSCRIBER)
         if sent is not None:
-            self._status.answered(sent, of_puback(reason.value) if refusal else None, refusal)
+            self._status.answered(sent, of_puback(reason.value) if refusal else None, refusal or "")
 
     def lost(self) -> Iterable[Sent]:
         """The connection ended: fail and return all unanswered publishes. The messages may have arrived."""
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(TillError("the connection ended before the PUBACK", code="publish_cut"))
+                answer.set_exception(TillError(Text("detail.cut_before_puback"), code="publish_cut"))
         cut = tuple(self._unanswered.values())
         self._answers.clear()
         self._unanswered.clear()
@@ -96,11 +99,11 @@ class Sending:
         sent = Sent(message.topic, message.packet_bytes)
         most = self.limits.packet_max_bytes
         if most is not None and sent.size_bytes > most:
-            detail = f"{sent}; the broker accepts at most {most} bytes"
+            detail = Text("detail.packet_too_large", sent=sent, most=most)
             self._status.too_large((sent,), detail)
             raise TillError(detail, code="packet_too_large")
         if message.retained and not self.limits.retain:
-            raise TillError("the broker does not support retained messages", code="publish_refused")
+            raise TillError(Text("detail.no_retained"), code="publish_refused")
         return sent
 
 
@@ -111,7 +114,7 @@ async def _answer_in_time(client: Client, timeout_s: float | None) -> AsyncItera
             yield
     except TimeoutError:
         cut(client)  # otherwise paho keeps the message and sends it when the broker answers again
-        raise TillError(f"no PUBACK within {PUBACK_TIMEOUT_S:g} s", code="publish_cut") from None
+        raise TillError(Text("detail.no_puback", limit_s=PUBACK_TIMEOUT_S), code="publish_cut") from None
 
 
 def _send(client: Client, message: Message, qos: int) -> int:
@@ -120,5 +123,5 @@ def _send(client: Client, message: Message, qos: int) -> int:
     extra = make_properties(PacketTypes.PUBLISH, **expiry)
     info = client.publish(message.topic, message.payload, qos, message.retained, extra)
     if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-        raise TillError(f"publish: {info.rc.name}", code="link_down")
+        raise TillError(Text("detail.publish_failed", name=info.rc.name), code="link_down")
     return info.mid

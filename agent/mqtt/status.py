@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from agent.mqtt.connect_failure import ConnectFailure
 from agent.mqtt.reason_codes import BrokerProblem
+from agent.texts import Text
 
 ALONE_AFTER_S = 60.0  # two clients with one id disconnect each other every few seconds
 STEADY_AFTER_S = 15.0  # a shorter connection counts as lost soon: the pause before a reconnect grows
@@ -15,7 +16,7 @@ LOST_SOON_MAX = 3
 CUTS_MAX = 3  # connections that ended after the same message: the message counts as the cause
 TOO_LARGE_FOR_S = 120.0  # clears the fault without another try; the longest pause between two tries is 60 s
 
-ReportProblem = Callable[[BrokerProblem, bool, str], None]
+ReportProblem = Callable[[BrokerProblem, bool, str | Text], None]
 """``report(problem, active, detail)``: called on the asyncio loop. ``detail``: the broker's reason, sizes."""
 
 
@@ -66,7 +67,7 @@ class BrokerStatus:
         self._lost_soon = 0  # a broker without an answer is no evidence for a second client
         self.refused(failure.problem, failure.why)
 
-    def refused(self, problem: BrokerProblem, detail: str) -> None:
+    def refused(self, problem: BrokerProblem, detail: str | Text) -> None:
         self.steady = False
         self._set("connect", problem, detail)
         for source in ("disconnect", "subscribe", "limits"):
@@ -77,7 +78,9 @@ class BrokerStatus:
         self._up_since_s = asyncio.get_running_loop().time()
         self._after(ALONE_AFTER_S, "alone", self._clear_rival)
         self._after(STEADY_AFTER_S, "steady", lambda: self._set("disconnect"))
-        self._set("limits", BrokerProblem.LIMITS if missing else None, f"the broker lacks: {missing}")
+        self._set(
+            "limits", BrokerProblem.LIMITS if missing else None, Text("detail.broker_lacks", missing=missing)
+        )
         self._set("connect")
 
     def subscribed(self, refused: Iterable[str]) -> None:
@@ -85,25 +88,26 @@ class BrokerStatus:
         detail = "; ".join(refused)
         self._set("subscribe", BrokerProblem.SUBSCRIPTION_REFUSED if detail else None, detail)
 
-    def answered(self, sent: Sent, problem: BrokerProblem | None, detail: str) -> None:
+    def answered(self, sent: Sent, problem: BrokerProblem | None, detail: str | Text) -> None:
         """The PUBACK of one publish. ``problem`` None: accepted."""
         self._cuts_after.pop(sent, None)
         if problem is None and sent.size_bytes >= self._too_large_bytes:
             self._set("size")
-        self._set(f"publish {sent.kind}", problem, f"{sent.kind}: {detail}")
+        self._set(f"publish {sent.kind}", problem, Text("detail.at", place=sent.kind, reason=detail))
 
-    def too_large(self, sent: Iterable[Sent], detail: str) -> None:
+    def too_large(self, sent: Iterable[Sent], detail: str | Text) -> None:
         self._too_large_bytes = max((each.size_bytes for each in sent), default=0)
         self._set("size", BrokerProblem.TOO_LARGE, detail)
         self._after(TOO_LARGE_FOR_S, "size", lambda: self._set("size"))
 
-    def lost(self, problem: BrokerProblem | None, detail: str, unanswered: Iterable[Sent]) -> None:
+    def lost(self, problem: BrokerProblem | None, detail: str | Text, unanswered: Iterable[Sent]) -> None:
         """An established connection ended. ``problem``: from the broker's reason code; None: no code."""
         lasted_s = asyncio.get_running_loop().time() - self._up_since_s
         self.steady = lasted_s >= STEADY_AFTER_S
         self._stop("alone", "steady")
         cut = set(unanswered)
         about = ", ".join(str(each) for each in cut)
+        after = Text("detail.after_message", detail=detail, message=about)
         if problem is not None or cut:
             self._lost_soon = 0
         match problem:
@@ -116,9 +120,9 @@ class BrokerStatus:
             case BrokerProblem.TAKEN_OVER:
                 self._set("rival", problem, detail)
             case BrokerProblem.TOO_LARGE:
-                self.too_large(cut, f"{detail}, after {about or 'no message'}")
+                self.too_large(cut, after if about else Text("detail.after_no_message", detail=detail))
             case _:
-                self._set("disconnect", problem, f"{detail}, after {about}" if about else detail)
+                self._set("disconnect", problem, after if about else detail)
 
     def close(self) -> None:
         self._stop(*self._timers)
@@ -131,14 +135,14 @@ class BrokerStatus:
         worst = max(cut, key=lambda each: self._cuts_after.get(each, 0))
         times = self._cuts_after.get(worst, 0)
         if times >= CUTS_MAX:
-            why = f"{worst}: the connection ended {times} times before a PUBACK, without a reason code"
+            why = Text("detail.cut_after", message=worst, times=times)
             self.too_large((worst,), why)
 
     def _clear_rival(self) -> None:
         self._set("rival")
         self._report(BrokerProblem.CLONED, False, "")
 
-    def _set(self, source: str, problem: BrokerProblem | None = None, detail: str = "") -> None:
+    def _set(self, source: str, problem: BrokerProblem | None = None, detail: str | Text = "") -> None:
         before = self._held.pop(source, None)
         if problem is not None:
             self._held[source] = problem

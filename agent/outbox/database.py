@@ -6,7 +6,7 @@ import logging
 import sqlite3
 from pathlib import Path
 
-from agent.errors import StorageError
+from agent.errors import StorageError, failure_at
 from agent.log import facts
 from agent.texts import Text
 
@@ -70,7 +70,7 @@ def open_file(directory: Path, unix_ms: int) -> tuple[sqlite3.Connection, bool]:
             log.error("outbox_damaged", extra=facts(why=error, set_aside=moved_to))
             return _connect(path), True
     except (OSError, sqlite3.Error) as error:
-        raise StorageError(f"{path}: {error}") from error
+        raise StorageError(failure_at(path, error)) from error
 
 
 def reopen_file(directory: Path) -> sqlite3.Connection:
@@ -82,10 +82,10 @@ def reopen_file(directory: Path) -> sqlite3.Connection:
     path = directory / FILE
     try:
         if not path.exists():
-            raise StorageError(f"{path}: removed while the agent was running")
+            raise StorageError(Text("detail.outbox_removed", path=path))
         return _connect(path)
     except (OSError, sqlite3.Error) as error:
-        raise StorageError(f"{path}: {error}") from error
+        raise StorageError(failure_at(path, error)) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -107,7 +107,7 @@ def _connect(path: Path) -> sqlite3.Connection:
             db.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
         if version > len(STEPS):  # written by a newer version: its results are valid, so not "damaged"
             raise StorageError(
-                f"{path}: schema version {version}, this version supports {len(STEPS)}",
+                Text("detail.outbox_version", path=path, version=version, known=len(STEPS)),
                 fix=Text("fix.outbox_newer_than_program"),
             )
     except BaseException:
@@ -160,7 +160,7 @@ class OutboxIdentity:
         """Raises ``StorageError`` when the newest claim or the newest result is missing in ``db``."""
         for statement, key in ((_CLAIM, self._claim), (_RESULT, self._result)):
             if key is not None and _row(db, statement, key) is None:
-                raise StorageError("outbox: the file was replaced by another or an older file")
+                raise StorageError(Text("detail.outbox_replaced"))
 
 
 def _row(db: sqlite3.Connection, statement: str, values: Key) -> Key | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from agent.errors import StorageError
+from agent.errors import StorageError, failure_at, reason_of
 from agent.health.probe_results import OutboxProbe
 from agent.outbox.database import FILE
 from agent.safe_open import check_plain
@@ -32,12 +32,12 @@ def inspect_outbox(directory: Path) -> OutboxProbe | None:
         set_aside = len(list(directory.glob(f"{FILE}.damaged-*[0-9]")))
         depth, oldest, damage = _read(path)
     except PermissionError as error:
-        message = f"{path}: no read permission for this user"
+        message = Text("detail.no_permission", path=path)
         raise StorageError(message, code="storage_denied", fix=fix) from error
     except (OSError, sqlite3.OperationalError) as error:
-        raise StorageError(f"{path}: {error}", fix=fix) from error
+        raise StorageError(failure_at(path, error), fix=fix) from error
     except sqlite3.DatabaseError as error:
-        return OutboxProbe(0, None, str(error), set_aside)
+        return OutboxProbe(0, None, reason_of(error), set_aside)
     return OutboxProbe(depth, oldest, damage, set_aside)
 
 

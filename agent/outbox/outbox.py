@@ -17,9 +17,10 @@ from typing import TypeVar
 from agent.config import StorageConfig
 from agent.core.model import Request, Result
 from agent.core.ports import Claimed, Clock, StoredResult
-from agent.errors import StorageError
+from agent.errors import StorageError, reason_of
 from agent.outbox.database import open_file, reopen_file
 from agent.outbox.queries import Encode, OutboxQueries
+from agent.texts import Text
 
 T = TypeVar("T")
 
@@ -95,11 +96,11 @@ class Outbox:
     async def _run(self, work: Callable[[], T]) -> T:
         """The only place that translates ``sqlite3.Error`` to ``StorageError``."""
         if self._closed:
-            raise StorageError("outbox: closed")
+            raise StorageError(Text("detail.outbox_closed"))
         try:
             return await asyncio.get_running_loop().run_in_executor(self._writer, self._do, work)
         except sqlite3.Error as error:
-            raise StorageError(f"outbox: {type(error).__name__}: {error}") from error
+            raise StorageError(Text("detail.outbox_failed", reason=reason_of(error))) from error
 
     def _do(self, work: Callable[[], T]) -> T:
         if self._lost:

@@ -1,1 +1,1 @@
-"""The diagnostics page: status, doctor and live preview in a browser. Imported only when switched on."""
+"""The diagnostics page and the screen for the payer, each in a browser. Imported only when switched on."""

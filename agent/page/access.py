@@ -58,9 +58,14 @@ class AccessMiddleware:
     """Checks each request before the routes; adds the headers to each response."""
 
     def __init__(
-        self, app: ASGIApp, sessions: SessionStore, names: frozenset[str], *, now_s: Callable[[], float]
+        self,
+        app: ASGIApp,
+        sessions: SessionStore | None,
+        names: frozenset[str],
+        *,
+        now_s: Callable[[], float],
     ) -> None:
-        """``names``: the host names of this machine, lower case."""
+        """``names``: the host names of this machine, lower case. ``sessions`` None: a route checks a key."""
         self._app = app
         self._names = names
         self._sessions = sessions
@@ -94,7 +99,7 @@ class AccessMiddleware:
 
     async def _refusal(self, scope: Scope) -> Response | None:
         request, now_s = Request(scope), self._now_s()
-        session = self._sessions.session(request)
+        session = None if self._sessions is None else self._sessions.session(request)
         sender = peer_of(request) if session is None else f"session {id(session)}"
         if not (self._senders.take(sender, now_s) and self._rate.take(now_s)):
             await asyncio.sleep(FLOOD_PAUSE_S)
@@ -104,7 +109,7 @@ class AccessMiddleware:
         return refusal or self._check_login(scope, headers)
 
     def _check_login(self, scope: Scope, headers: Headers) -> Response | None:
-        if scope["path"] in OPEN_PATHS or self._sessions.accepts(Request(scope)):
+        if self._sessions is None or scope["path"] in OPEN_PATHS or self._sessions.accepts(Request(scope)):
             return None
         if scope["path"] == "/" and "text/html" in headers.get("accept", ""):
             return RedirectResponse("/login", 303)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from html import escape
 from typing import Any
 
 from starlette.applications import Starlette
@@ -25,16 +23,11 @@ from agent.page.login import SessionStore
 from agent.page.page_texts import document, fill
 from agent.page.preview import Preview, Stream
 from agent.resources import data
-from agent.texts import Text
+from agent.texts import Text, best
 
 FRESH_S = 0.5
 STATIC = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css", "/login.js": "login.js"}
 _KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
-_DOCUMENT = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>facepay</title><link rel="stylesheet" href="/page.css">
-<main><pre class="document">{text}</pre></main></html>
-"""
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -113,10 +106,12 @@ class Handlers:
         return JSONResponse(self._sources.examination.document())
 
     async def documentation(self, request: Request) -> Response:
-        found = await asyncio.to_thread(section, **request.path_params)
+        accepted = re.split("[,;]", request.headers.get("accept-language", ""))[0]
+        wanted = request.query_params.get("lang") or accepted
+        found = section(**request.path_params, locale=best(wanted))
         if found is None:
             return text_response(404, Text("page.no_documentation"))
-        return Response(_DOCUMENT.format(text=escape(found)), media_type=_KINDS["html"])
+        return Response(found, media_type=_KINDS["html"])
 
     async def login(self, request: Request) -> Response:
         if request.method != "POST":

@@ -1,37 +1,78 @@
-"""Sections of the installed documentation as text: the targets of the links in findings and conditions.
+"""Sections of the documentation in one language: the targets of the links in findings and conditions.
 
-The page serves the sections itself, because a terminal may have no other network.
+A section is made of the message files, so each language of the page has each section, and no section mixes
+two. The page serves the sections itself, because a terminal may have no other network.
 """
 
 from __future__ import annotations
 
+import html
 import re
-from functools import lru_cache
+from collections.abc import Iterator
 
-from agent.resources import documents
+from agent.texts import Text, group, has, locales
 
-PAGES = ("doctor", "conditions")  # of docs/reference
-_CACHED = 128  # sections, more than both pages have; the request names the key, so the number must be bounded
-_HEADING = re.compile(r"^(#+) (.*)$", re.MULTILINE)
+_HTML = """<!doctype html>
+<html lang="{locale}"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>{title} · facepay</title><link rel="stylesheet" href="/page.css">
+<main class="document"><nav>{links}</nav>
+<section class="wide"><h1>{title}</h1><p class="quiet"><code>{name}</code></p>{body}</section></main></html>
+"""
 
 
-@lru_cache(maxsize=_CACHED)
-def section(page: str, anchor: str) -> str | None:
-    """The section of ``docs/reference/PAGE.md`` with its heading; None: not found or not installed."""
-    if page not in PAGES:
+def section(page: str, anchor: str, locale: str) -> str | None:
+    """One section as an HTML document; None for an unknown one.
+
+    Args:
+        page: ``doctor`` or ``conditions``, as the file in docs/reference.
+        anchor: the name of the section in that file.
+        locale: an installed language.
+    """
+    if page == "doctor":
+        known = {name.replace(".", ""): name for name in group("check")}
+        name = known.get(anchor, "")
+        parts = _check(name, locale) if name else None
+        title = Text(f"check.{name}")
+    else:
+        name = anchor if page == "conditions" and has(f"condition.{anchor}.title") else ""
+        parts = _condition(name, locale) if name else None
+        title = Text(f"condition.{name}.title")
+    if parts is None:
         return None
-    try:
-        text = (documents() / "docs" / "reference" / f"{page}.md").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    headings = list(_HEADING.finditer(text))
-    for number, heading in enumerate(headings):
-        if _anchor(heading[2]) == anchor:
-            later = (each.start() for each in headings[number + 1 :] if len(each[1]) <= len(heading[1]))
-            return text[heading.start() : next(later, len(text))].rstrip() + "\n"
-    return None
+    facts = {"title": html.escape(title.write(locale)), "name": html.escape(name), "body": "".join(parts)}
+    return _HTML.format(locale=locale, links=_links(locale), **facts)
 
 
-def _anchor(heading: str) -> str:
-    """The name that a heading has as a link target, as on GitHub."""
-    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+def _check(name: str, locale: str) -> Iterator[str]:
+    """The possible results. A value that only a run shows is written as an ellipsis."""
+    results = [text.template(locale) for key, text in group("why").items() if key.startswith(f"{name}.")]
+    if results:
+        yield _heading("doc_results", locale)
+        yield (
+            "<ul>" + "".join(f"<li>{_marked(re.sub(r'{.*?}', '…', each))}</li>" for each in results) + "</ul>"
+        )
+
+
+def _condition(name: str, locale: str) -> Iterator[str]:
+    for heading, part in (("doc_cause", "cause"), ("doc_fix", "fix")):
+        yield _heading(heading, locale)
+        yield f"<p>{_marked(Text(f'condition.{name}.{part}').write(locale))}</p>"
+
+
+def _heading(key: str, locale: str) -> str:
+    return f"<h2>{html.escape(Text(f'page.{key}').write(locale))}</h2>"
+
+
+def _links(locale: str) -> str:
+    """Back to the page, and this section in the other languages."""
+    others = (each for each in locales() if each != locale)
+    names = "".join(
+        f' <a href="?lang={each}" lang="{each}">{html.escape(Text("page.language").write(each))}</a>'
+        for each in others
+    )
+    return f'<a href="/">{html.escape(Text("page.doc_back").write(locale))}</a>{names}'
+
+
+def _marked(text: str) -> str:
+    """The text as HTML; `` `code` `` becomes an element."""
+    return re.sub("`(.+?)`", r"<code>\1</code>", html.escape(text))

@@ -16,7 +16,7 @@ import time
 from starlette.types import ASGIApp
 
 from agent.core.rate import Senders, TokenBucket
-from agent.errors import ConfigError
+from agent.errors import ConfigError, reason_of
 from agent.http_listener import HttpListener, ListenerLimits, bind
 from agent.texts import Text, every_line
 
@@ -38,10 +38,12 @@ _REFUSAL_HEAD = (
 class Listener(HttpListener):
     """Listens between ``open`` and ``close``."""
 
-    def __init__(self, app: ASGIApp, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, app: ASGIApp, tls: ssl.SSLContext | None = None, section: str = "page") -> None:
+        """``section``: of the config, for errors."""
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # access.py logs internal errors
         limits = ListenerLimits(HANDSHAKE_S, IDLE_S, IDLE_S, ACCEPTS_PER_S, _BACKLOG)
-        super().__init__(app, limits, tls=tls, log_prefix="page_")
+        super().__init__(app, limits, tls=tls, log_prefix=f"{section}_")
+        self._section = section
         body = every_line(Text("page.too_many_connections")).encode()
         self._refusal = _REFUSAL_HEAD % (len(body), body)
         self._welcomes = TokenBucket(WELCOMES_PER_S, WELCOMES_BURST, time.monotonic())
@@ -54,7 +56,7 @@ class Listener(HttpListener):
         return int(self._socket.getsockname()[1])
 
     async def open(self, host: str, port: int) -> None:
-        """Raises ``ConfigError`` (``page_unavailable``) when the address cannot be listened on."""
+        """Raises ``ConfigError`` (``page_unavailable``, ``display_unavailable``): the address is in use."""
         try:
             listener = bind(host, port)
             # every accepted connection inherits this size
@@ -62,8 +64,15 @@ class Listener(HttpListener):
             self.listen(listener)
         except OSError as error:
             await self.close()
-            why = f"page.port: {host}:{port} cannot be listened on: {error.strerror}"
-            raise ConfigError(why, code="page_unavailable", fix=Text("page.port_in_use")) from error
+            why = Text(
+                "detail.port_not_opened",
+                section=self._section,
+                host=host,
+                port=port,
+                reason=reason_of(error),
+            )
+            fix = Text("page.port_in_use", section=self._section)
+            raise ConfigError(why, code=f"{self._section}_unavailable", fix=fix) from error
 
     def refusal_for(self, peer: str) -> bytes | None:
         peers, now_s = self.peers, time.monotonic()

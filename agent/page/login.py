@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from agent.errors import ConfigError
+from agent.errors import ConfigError, WrongValueError, failure_at
 from agent.log import facts
 from agent.page.session_file import SavedSessions, SessionFile
 from agent.texts import Text
@@ -43,9 +43,9 @@ def read_token(path: Path) -> bytes:
     try:
         token = path.read_bytes()[: TOKEN_MAX + 2].strip()
         if not TOKEN_MIN <= len(token) <= TOKEN_MAX:
-            raise ValueError(f"needs {TOKEN_MIN} to {TOKEN_MAX} bytes")
+            raise WrongValueError(Text("detail.token_length", least=TOKEN_MIN, most=TOKEN_MAX))
     except (OSError, ValueError) as error:
-        why = f"page.token_file: {path}: {getattr(error, 'strerror', None) or error}"
+        why = failure_at(f"page.token_file: {path}", error)
         raise ConfigError(why, code="page_unavailable", fix=Text("fix.page_token_missing")) from error
     return token
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.texts import SOURCE, Text, group, locales
 
-KINDS = ("page", "frame", "guidance", "measure", "phase", "decision", "reason", "refusal")
+KINDS = ("page", "frame", "guidance", "measure", "phase", "decision", "outcome")
 
 
 def document() -> dict[str, Any]:

@@ -16,7 +16,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -43,34 +43,27 @@ class Picture:
     facts: Mapping[str, object]
 
 
+@dataclass(slots=True, eq=False)
 class Preview:
     """Produces pictures while viewers are connected.
 
     Attributes:
+        picture: returns the next picture; raises ``AgentError``.
+        notice: a JPEG with a text and without a person.
+        tell: publishes whether the preview is open; returns after the publication.
         paused: the code of the reason for a notice; empty while a picture is shown.
         facts: of the newest picture; None without one, e.g. during a verification.
     """
 
-    def __init__(
-        self,
-        picture: Callable[[], Awaitable[Picture]],
-        notice: Callable[[str], bytes],
-        tell: Callable[[bool], Awaitable[None]],
-    ) -> None:
-        """Start nothing.
-
-        Args:
-            picture: returns the next picture; raises ``AgentError``.
-            notice: a JPEG with a text and without a person.
-            tell: publishes whether the preview is open; returns after the publication.
-        """
-        self._picture, self._notice, self._tell = picture, notice, tell
-        self._maker: asyncio.Task[None] | None = None
-        self._newest: bytes | None = None
-        self._changed = asyncio.Event()
-        self.viewers = 0
-        self.paused = ""
-        self.facts: Mapping[str, object] | None = None
+    picture: Callable[[], Awaitable[Picture]]
+    notice: Callable[[str], bytes]
+    tell: Callable[[bool], Awaitable[None]]
+    viewers: int = 0
+    paused: str = ""
+    facts: Mapping[str, object] | None = None
+    _maker: asyncio.Task[None] | None = None
+    _newest: bytes | None = None
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def is_full(self) -> bool:
@@ -79,7 +72,7 @@ class Preview:
     @property
     def ended(self) -> bytes:
         """The notice that stays on a viewer's screen."""
-        return self._notice("the preview has ended")
+        return self.notice("the preview has ended")
 
     async def close(self) -> None:
         if self._maker is not None:
@@ -113,7 +106,7 @@ class Preview:
     async def _make(self) -> None:
         log.warning("preview_opened")
         try:
-            await self._tell(True)
+            await self.tell(True)
             while await self._is_watched():
                 began_s = asyncio.get_running_loop().time()
                 pause_s = await self._next()
@@ -125,7 +118,7 @@ class Preview:
             self._newest, self._maker, self.facts = None, None, None
             self._show(None)
             log.warning("preview_closed")
-            await self._tell(False)
+            await self.tell(False)
 
     async def _is_watched(self) -> bool:
         """True at once with a viewer; False if no viewer connects within ``LINGER_S``."""
@@ -137,7 +130,7 @@ class Preview:
     async def _next(self) -> float:
         """Show one picture, or a notice with the reason; return the pause before the next, in seconds."""
         try:
-            picture = await self._picture()
+            picture = await self.picture()
             self._show(picture.jpeg)
             self.facts = picture.facts if self.viewers else None
             self.paused = ""
@@ -153,7 +146,7 @@ class Preview:
 
     def _pause(self, code: str, text: str) -> None:
         self.paused, self.facts = code, None
-        self._show(self._notice(text))
+        self._show(self.notice(text))
 
     def _show(self, picture: bytes | None) -> None:
         self._newest = picture if self.viewers else None
@@ -193,7 +186,7 @@ class Stream(Response):
         """Send pictures until the viewer disconnects or is too slow, or the session or the time ends."""
         tasks = [
             asyncio.create_task(self._send(send), name="viewer"),
-            asyncio.create_task(_gone(receive), name="viewer gone"),
+            asyncio.create_task(gone(receive), name="viewer gone"),
             asyncio.create_task(self._over.wait(), name="viewer's session"),
         ]
         try:
@@ -224,6 +217,7 @@ def _part(picture: bytes) -> bytes:
     return _BOUNDARY + length + picture + b"\r\n"
 
 
-async def _gone(receive: Receive) -> None:
+async def gone(receive: Receive) -> None:
+    """Return when the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -15,7 +15,7 @@ from agent.core import strict_json
 from agent.core.frame_log import FrameEntry, FrameLog, StageEntry
 from agent.core.model import Result
 from agent.core.reasons import FrameReason
-from agent.errors import StorageError
+from agent.errors import StorageError, failure_at, reason_of
 from agent.safe_open import read_plain
 from agent.texts import Text
 
@@ -61,14 +61,13 @@ def read(directory: Path) -> LastVerification:
         tree = strict_json.loads(read_plain(path, MAX_BYTES))
     except FileNotFoundError as error:
         fix = Text("fix.no_verification_yet")
-        raise StorageError(f"{path}: no verification has ended yet", fix=fix) from error
+        raise StorageError(Text("detail.no_verification_yet", path=path), fix=fix) from error
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        raise StorageError(f"{path}: {why}", fix=Text("fix.verify_again_overwrites_file")) from error
+        raise StorageError(failure_at(path, error), fix=Text("fix.verify_again_overwrites_file")) from error
     try:
         return _last(tree)
     except (KeyError, TypeError, ValueError) as error:
-        message = f"{path}: not a file of this version: {error}"
+        message = Text("detail.other_version", path=path, reason=reason_of(error))
         raise StorageError(message, fix=Text("fix.verify_again")) from error
 
 

@@ -86,9 +86,9 @@ def from_line(line: bytes) -> Recorded:
 
 
 _HEAD: dict[str, Callable[[Any], Any]] = {
-    "request_id": str, "ended_unix_ms": int, "config_sha256": str, "decision": str, "reason": str,
-    "asks": int,
-}  # fmt: skip
+    **dict.fromkeys(("request_id", "config_sha256", "decision", "reason"), str),
+    **dict.fromkeys(("ended_unix_ms", "asks"), int),
+}
 
 
 def _number(value: float) -> float | str:

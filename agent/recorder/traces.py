@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import itertools
 import os
 from collections.abc import Iterator
@@ -10,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from agent.errors import StorageError
+from agent.errors import StorageError, failure_at, reason_of
 from agent.recorder.trace_json import Recorded, from_line, to_line
-from agent.safe_open import open_plain
+from agent.safe_open import open_plain, too_long
 from agent.texts import Text
 
 FOLDER = "traces"
@@ -82,10 +81,10 @@ def read(path: Path) -> Iterator[Recorded]:
         try:
             with open_plain(file, links=not folder) as lines:
                 if os.fstat(lines.fileno()).st_size > _MAX_FILE_BYTES:
-                    raise OSError(errno.EFBIG, f"longer than {_MAX_FILE_BYTES} bytes")
+                    raise too_long(file, _MAX_FILE_BYTES)
                 yield from _recordings(file, lines)
         except OSError as error:
-            raise StorageError(f"{file}: {error.strerror}", fix=Text("fix.trace_unreadable")) from error
+            raise StorageError(failure_at(file, error), fix=Text("fix.trace_unreadable")) from error
 
 
 def _recordings(file: Path, lines: BinaryIO) -> Iterator[Recorded]:
@@ -98,8 +97,10 @@ def _recordings(file: Path, lines: BinaryIO) -> Iterator[Recorded]:
                 return  # end of the file, or a power failure during the write
             yield from_line(line)
         except ValueError as error:
-            why = "not UTF-8" if isinstance(error, UnicodeError) else error
-            raise StorageError(f"{file}:{number}: {why}", fix=Text("fix.trace_line_unreadable")) from error
+            why = Text("detail.not_utf8") if isinstance(error, UnicodeError) else reason_of(error)
+            raise StorageError(
+                Text("detail.at", place=f"{file}:{number}", reason=why), fix=Text("fix.trace_line_unreadable")
+            ) from error
 
 
 def _drop_half_line(path: Path) -> None:

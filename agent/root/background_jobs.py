@@ -22,8 +22,7 @@ from agent.messages.signing import KEY_FILE
 from agent.recorder.traces import TraceFiles
 from agent.root.handle import AgentHandle
 from agent.root.reload import Source
-from agent.root.self_checks import watch_api, watch_board
-from agent.root.speed import adapt_pace
+from agent.root.self_checks import adapt_pace, watch_api, watch_board
 from agent.root.wiring import BootClock, make_trace_files
 from agent.tasks import Background
 from agent.terminal.terminal import Terminal

@@ -22,6 +22,7 @@ from agent.core.ports import Clock
 from agent.errors import ConfigError
 from agent.health.frame_meter import FrameMeter
 from agent.live_view.frame_tap import FrameTap
+from agent.texts import Text
 from agent.vision.luma import CODED_FROZEN_MS, LumaWatch
 
 
@@ -80,4 +81,4 @@ def _replay(config: CameraConfig, clock: Clock) -> CameraBackend:
         return StillsCamera(config, clock)
     if path.is_file():
         return VideoFileBackend(config, clock)
-    raise ConfigError(f"camera.source: {source}: no such file, directory or scene")
+    raise ConfigError(Text("detail.no_source", source=source))

@@ -14,7 +14,6 @@ import signal
 import threading
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 from agent.errors import ConfigError
 from agent.health.notify import is_supervised, notify
@@ -32,12 +31,8 @@ def pause(error: ConfigError, path: Path) -> None:
     if not is_supervised():
         return
     log.error("config_refused", extra=facts(code=error.code, why=error, fix=error.fix))
-    stop = threading.Event()
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    stop, numbers = threading.Event(), (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
     try:
         until_changed(path, stop, PAUSE_S, f"{error.code}: {error}")
     finally:

@@ -11,7 +11,7 @@ import logging
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from agent.core.ports import Camera
 from agent.errors import CameraError, ConfigError
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions import condition_of
-from agent.health.conditions_board import OUTBOX_RESET
+from agent.health.conditions_board import OUTBOX_RESET, PAGE_UNAVAILABLE
 from agent.health.conditions_camera import CAMERA_UNAVAILABLE
 from agent.health.frame_meter import FrameMeter
 from agent.health.notify import notify
@@ -41,6 +41,7 @@ from agent.root.background_jobs import attend
 from agent.root.cameras import make_camera, make_frame_check
 from agent.root.handle import AgentHandle
 from agent.root.judge import check_rules, located
+from agent.root.opener import Opener
 from agent.root.reload import Reload, Source
 from agent.root.wiring import BootClock
 from agent.tasks import Background
@@ -73,10 +74,18 @@ async def serve(
     overrides = overrides or Overrides()
     check_rules(config)
     clock, background, changed = BootClock(), Background(), asyncio.Event()
+    display = None
+    if config.display.listen != "off":
+        from agent.root.display import DisplayWiring  # loads a web server
+
+        display = DisplayWiring(config, clock)
+        overrides = replace(overrides, adapt=display.adapting(overrides.adapt))
     async with AsyncExitStack() as stack:
         stack.push_async_callback(background.close)  # also the tasks that a message adds during the stop
         handle = await _start_parts(config, clock, changed.set, overrides, stack)
-        await _open_status(stack, handle, clock)
+        await _open_status(stack, handle, clock, dict if display is None else display.facts)
+        if display is not None:
+            await display.open(stack, handle)
         name = f"{config.site}/{config.terminal}"
         notify("READY=1", f"STATUS=serving {name}")
         log.info("ready", extra=facts(terminal=name, profile=config.profile))
@@ -138,13 +147,18 @@ async def run_until_signal(config: Config, path: Path | None = None) -> None:
         raise (error if path is None else located(error, path)) from error
 
 
-async def _open_status(stack: AsyncExitStack, handle: AgentHandle, clock: BootClock) -> None:
-    """Open the local socket of `facepay status`, `doctor` and `camera`, and the page if it is configured."""
+async def _open_status(
+    stack: AsyncExitStack, handle: AgentHandle, clock: BootClock, more: Callable[[], dict[str, Any]]
+) -> None:
+    """Open the local socket of `facepay status`, `doctor` and `camera`, and the page if it is configured.
+
+    ``more``: further facts of the status document.
+    """
     terminal, first = handle.terminal, handle.reload.config
 
     def status() -> dict[str, Any]:
         facts = document(handle.reload.config, handle.now(clock))
-        return facts | {"preview_open": handle.finder.watched, "serving": terminal.slot.is_taken}
+        return facts | {"preview_open": handle.finder.watched, "serving": terminal.slot.is_taken} | more()
 
     def check_mounting(pixels: object) -> MountingReading:
         from agent.vision import detector_check  # for the doctor only
@@ -157,11 +171,14 @@ async def _open_status(stack: AsyncExitStack, handle: AgentHandle, clock: BootCl
     live_view = LiveView(handle.finder, handle.analyzer, terminal.worker, limits, check_mounting)
     issuer = PageLinkIssuer(first.page.listen)
     if first.page.listen != "off":
-        from agent.root.page import PageOpener  # loads a web server
+        from agent.root.page import open_page  # loads a web server
+
+        async def open_listener() -> None:
+            issuer.new_link = await open_page(stack, handle, live_view, status)
 
         background = Background()
         stack.push_async_callback(background.close)
-        page = PageOpener(stack, handle, live_view, status, issuer)
+        page = Opener("page", open_listener, terminal.conditions, PAGE_UNAVAILABLE)
         if not await page.open():
             background.add(page.retry())
     handlers = {**live_view.looks, PAGE: issuer.answer}

@@ -34,6 +34,7 @@ from agent.root.judge import check_parts, check_placeholders, located
 from agent.root.judge import judged as judged_config
 from agent.root.liveness import make_liveness_models
 from agent.root.wiring import BootClock, make_compare
+from agent.texts import Text
 from agent.vision.detector_check import check_models, check_mounting, scene_sharpness
 
 _CAMERA_S = 3.0  # longer than the detection of a frozen picture
@@ -124,7 +125,7 @@ async def _probe_camera(config: Config) -> CameraProbe:
     finally:
         camera.stop()
     if not frames:
-        raise CameraError("the camera opened, but delivered no frame")
+        raise CameraError(Text("detail.camera_no_frame"))
     measured = meter.facts(clock.now_ms())
     try:
         mounting = check_mounting(config.vision, newest.pixels)
@@ -156,7 +157,7 @@ async def _test_broker(config: Config) -> BrokerProbe:
 
 def _broker_trust(mqtt: MqttConfig) -> ssl.SSLContext:
     if not mqtt.tls:
-        raise ConfigError("mqtt.tls is off")
+        raise ConfigError(Text("detail.tls_off"))
     return tls_context(mqtt)
 
 

@@ -91,7 +91,9 @@ def check_secrets(config: Config) -> None:
         state, why = secret_state(file)
         if state is SecretState.UNUSABLE:
             fix = Text("fix.secret_file_missing", key_=key)
-            raise ConfigError(f"{key}: {file}: {why}", code="secret_missing", fix=fix)
+            raise ConfigError(
+                Text("detail.at", place=f"{key}: {file}", reason=why), code="secret_missing", fix=fix
+            )
 
 
 def located(error: ConfigError, path: Path) -> ConfigError:
@@ -101,12 +103,12 @@ def located(error: ConfigError, path: Path) -> ConfigError:
     if found is None or any(message.startswith(str(file)) for file in layers(path)):
         return error
     where = place_of(read_layers(path), tuple(found[0].split(".")))
-    return ConfigError(f"{where}: {message}", code=error.code, fix=error.fix)
+    return ConfigError(Text("detail.at", place=where, reason=error.detail), code=error.code, fix=error.fix)
 
 
 def check_placeholders(config: Config) -> None:
     """Refuse the ids of the shipped file in profile shop. Raises ``ConfigError``."""
     for key, placeholder in _PLACEHOLDERS.items():
         if config.profile == "shop" and getattr(config, key) == placeholder:
-            why = f"{key}: still the placeholder {placeholder!r} of the shipped file"
+            why = Text("detail.placeholder", key_=key, placeholder=placeholder)
             raise ConfigError(why, fix=Text("fix.set_site_and_terminal"))

@@ -14,11 +14,9 @@ from typing import Any
 
 from agent.config import PageConfig
 from agent.config.tls_files import load_pair, server_context
-from agent.control.page_link import PageLinkIssuer
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import run_checks
-from agent.errors import AgentError, ConfigError
-from agent.health.conditions_board import PAGE_UNAVAILABLE
+from agent.errors import ConfigError
 from agent.health.metrics import render
 from agent.live_view.annotate import notice
 from agent.live_view.live_view import LivePicture, LiveView
@@ -33,44 +31,11 @@ from agent.page.session_file import SessionFile, read_boot_id
 from agent.root.doctor import world_of
 from agent.root.handle import AgentHandle
 from agent.root.wiring import policy_limits
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
-AGAIN_S = 10.0
 _HOSTS = {"loopback": "127.0.0.1", "lan": "0.0.0.0"}  # noqa: S104 - configured by name, needs a token
-
-
-class PageOpener:
-    """Opens the page once. A failure is a condition, and no payment needs the page."""
-
-    def __init__(
-        self,
-        stack: AsyncExitStack,
-        handle: AgentHandle,
-        live_view: LiveView,
-        status: Callable[[], Mapping[str, Any]],
-        issuer: PageLinkIssuer,
-    ) -> None:
-        self._parts = (stack, handle, live_view, status)
-        self._conditions = handle.terminal.conditions
-        self._issuer = issuer
-
-    async def open(self) -> bool:
-        try:
-            self._issuer.new_link = await open_page(*self._parts)
-        except AgentError as error:
-            log.error("page_failed", extra=facts(code=error.code, why=error, fix=str(error.fix)))
-            self._conditions.raise_(PAGE_UNAVAILABLE, str(error))
-            return False
-        self._conditions.clear(PAGE_UNAVAILABLE)
-        return True
-
-    async def retry(self) -> None:
-        """Open the page again until it is open: another program may release the port."""
-        is_open = False
-        while not is_open:
-            await asyncio.sleep(AGAIN_S)
-            is_open = await self.open()
 
 
 async def open_page(
@@ -103,7 +68,7 @@ def entrance_of(config: PageConfig, port: int) -> str:
 async def _make_sessions(config: PageConfig, directory: Path) -> SessionStore:
     """``directory``: of the state. Raises ``ConfigError``."""
     if config.token_file is None and config.listen == "lan":
-        raise ConfigError("page.listen: lan needs token_file", code="page_unavailable")
+        raise ConfigError(Text("detail.page_lan_token"), code="page_unavailable")
     token = None if config.token_file is None else await asyncio.to_thread(read_token, config.token_file)
     file = SessionFile(directory, read_boot_id())
     secure = config.cert_file is not None

@@ -18,10 +18,11 @@ from agent.config.reload import changed, check_change
 from agent.control.status import fingerprint
 from agent.errors import ConfigError
 from agent.health.conditions_board import CONFIG_REFUSED
-from agent.log import facts, without_url_secrets
+from agent.log import facts
 from agent.root.judge import judged
 from agent.root.wiring import BootClock, make_recorder, make_settings, policy_limits
 from agent.terminal.terminal import Terminal
+from agent.texts import Text
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class Reload:
         self, config: Config, terminal: Terminal, analyzer: LocalFaceAnalyzer, clock: BootClock
     ) -> None:
         self.config = config
-        self.refused = ""
+        self.refused: Text | None = None
         self._terminal, self._analyzer, self._clock = terminal, analyzer, clock
 
     async def watch(self, source: Source) -> None:
@@ -59,11 +60,11 @@ class Reload:
             new = await asyncio.to_thread(judged, path)  # a disk can be slow
             check_change(self.config, new)
         except ConfigError as error:
-            self.refused = without_url_secrets(f"{error.code}: {error}")
+            self.refused = error.sentence
             log.error("config_refused", extra=facts(code=error.code, why=error, fix=str(error.fix)))
-            conditions.raise_(CONFIG_REFUSED)
+            conditions.raise_(CONFIG_REFUSED, error.sentence)
             return
-        keys, self.config, self.refused = changed(self.config, new), new, ""
+        keys, self.config, self.refused = changed(self.config, new), new, None
         logs.set_level(new.log.level)
         self._terminal.adopt(
             make_settings(new, self._terminal.epoch),

@@ -18,6 +18,7 @@ from agent.diagnostics.doctor import exit_code, named_ids, run_checks, select
 from agent.diagnostics.redact import ConfigRedactor
 from agent.errors import AgentError
 from agent.root.doctor import make_world
+from agent.texts import Text
 
 # api.auth signs an API call; mqtt.roundtrip opens a connection; the two others analyze a picture
 NOT_REMOTE = ("api.auth", "mqtt.roundtrip", "camera.focus", "camera.mounting")
@@ -58,4 +59,4 @@ def remote_checks(only: tuple[str, ...]) -> list[Check]:
 
 
 def _refuse() -> Any:
-    raise AgentError("not available in a remote diagnosis", code="not_remote")
+    raise AgentError(Text("detail.not_remote"), code="not_remote")

@@ -1,4 +1,4 @@
-"""Checks by the agent itself of the compare API, when no API call was answered for a while, and of the board.
+"""Checks by the agent itself: the compare API without an answered call for a while, the board, the speed.
 
 Part of the root. Without the checks of the API a captive portal, a wrong port or an old key is detected only
 by the first payer. A check is ``CompareClient.check``: signed, without a picture, free of charge. At most
@@ -8,24 +8,32 @@ four checks a minute.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from contextlib import suppress
 
 from agent.compare.base import CompareClient
+from agent.core.pace import Pace, choose
 from agent.core.reasons import Reason
-from agent.errors import CompareError, CompareSlow
+from agent.errors import CompareError, CompareSlow, ModelError
 from agent.health.board import EARLIEST_MS, HOT_C, hottest_c, shortage
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import DISK_LOW, TERMINAL_HOT
 from agent.health.conditions_compare import CLEARED_BY_ANSWER, CLOCK_OFFSET, COST_LIMIT
+from agent.log import facts
 from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
 from agent.terminal.results import api_condition, raise_api_condition
+from agent.texts import Text
+from agent.vision.detector import Detector
+
+log = logging.getLogger(__name__)
 
 FIRST_AFTER_S = 3.0
 EVERY_S = 60.0  # while all calls are answered
 AGAIN_S = 15.0  # while the API's fault lasts
 BOARD_EVERY_S = 10.0
+_MEASURED_AFTER_S = 1.0  # the start uses the processor for other work until then
 _OFFSET_MAX_MS = 60_000  # a signature lasts 60 s
 
 
@@ -55,7 +63,7 @@ async def check_once(compare: CompareClient, conditions: ConditionTracker, timeo
         condition = api_condition(error.code, error.api_code, of_check=True)
         if condition is not None:
             is_slow = isinstance(error, CompareSlow)
-            raise_api_condition(conditions, condition, is_slow=is_slow, detail=str(error))
+            raise_api_condition(conditions, condition, is_slow=is_slow, detail=error.detail)
         return False
     conditions.clear(*(each for each in CLEARED_BY_ANSWER if each != COST_LIMIT))
     return True
@@ -64,10 +72,10 @@ async def check_once(compare: CompareClient, conditions: ConditionTracker, timeo
 def _show_offset(conditions: ConditionTracker, offset_ms: int | None, unix_ms: int) -> None:
     """``offset_ms``: the API's clock minus this clock."""
     if unix_ms < EARLIEST_MS:
-        conditions.raise_(CLOCK_OFFSET, "the date is before 2026: the clock was never set")
+        conditions.raise_(CLOCK_OFFSET, Text("detail.clock_never_set"))
     elif offset_ms is not None and abs(offset_ms) >= _OFFSET_MAX_MS:
-        direction = "behind" if offset_ms > 0 else "ahead of"
-        conditions.raise_(CLOCK_OFFSET, f"{abs(offset_ms) // 1_000} s {direction} the compare API")
+        side = "detail.clock_behind" if offset_ms > 0 else "detail.clock_ahead"
+        conditions.raise_(CLOCK_OFFSET, Text(side, offset_s=abs(offset_ms) // 1_000))
     elif offset_ms is not None:
         conditions.clear(CLOCK_OFFSET)
 
@@ -82,3 +90,35 @@ async def watch_board(handle: AgentHandle) -> None:
         hottest = await asyncio.to_thread(hottest_c) or 0.0
         conditions.update(TERMINAL_HOT, hottest >= HOT_C, f"{hottest:.0f} °C")
         await asyncio.sleep(BOARD_EVERY_S)
+
+
+async def adapt_pace(handle: AgentHandle) -> None:
+    """Measure once and set the pace, unless ``vision.adapt`` is off: then only measure and report.
+
+    The measurement runs in the vision thread between two verifications, so no payer waits for it and no
+    analysis runs beside it. A failure changes nothing: the terminal then serves as configured.
+    """
+    config, terminal = handle.reload.config, handle.terminal
+    await asyncio.sleep(_MEASURED_AFTER_S)
+    while terminal.slot.is_taken:  # noqa: ASYNC110 - at most for the seconds of a verification
+        await asyncio.sleep(_MEASURED_AFTER_S)
+    width_px, fps = config.vision.detector_width_px, config.camera.fps
+
+    def measure() -> Pace:
+        detector = handle.analyzer.detector
+        if not isinstance(detector, Detector):
+            return Pace(width_px, fps)
+        look_ms = detector.look_ms(config.camera.width_px, config.camera.height_px)
+        pace = choose(look_ms, width_px, fps) if config.vision.adapt else Pace(width_px, fps, look_ms)
+        if pace.is_reduced:
+            detector.use_width(pace.width_px)
+        return pace
+
+    try:
+        pace = await asyncio.get_running_loop().run_in_executor(terminal.worker, measure)
+    except ModelError as error:
+        log.error("speed_not_measured", extra=facts(code=error.code, why=error))
+        return
+    terminal.use_pace(pace)
+    values = facts(look_ms=pace.look_ms, width_px=pace.width_px, fps=pace.fps, reduced=pace.is_reduced)
+    log.info("speed_measured", extra=values)

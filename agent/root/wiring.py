@@ -39,6 +39,7 @@ from agent.recorder.trace_json import recording
 from agent.recorder.traces import TraceFiles
 from agent.root.liveness import has_liveness, liveness_checks, make_liveness_models
 from agent.terminal.parts import Settings
+from agent.texts import Text
 from agent.till.adapter import MqttTill
 from agent.till.state_publisher import StateFacts
 from agent.vision.face_analyzer import LocalFaceAnalyzer
@@ -85,7 +86,7 @@ def make_outbox(
 def make_compare(config: Config, clock: BootClock) -> CompareClient:
     """The configured provider. Raises ``ConfigError``."""
     if config.compare.secret_key_file is None:
-        raise ConfigError("compare.secret_key_file: names the file that holds the API's secret key")
+        raise ConfigError(Text("detail.secret_key_file_unset"))
     kind: type[FaceCompare2018 | CompareFace2020]
     match config.compare.provider:
         case "face_compare_2018":
@@ -208,7 +209,7 @@ def make_state_facts(
             "conditions": [condition.code for condition in conditions.causes],
         }
 
-    def on_problem(problem: BrokerProblem, is_active: bool, detail: str) -> None:
+    def on_problem(problem: BrokerProblem, is_active: bool, detail: str | Text) -> None:
         conditions.update(CONDITIONS[problem], is_active, detail)
 
     return StateFacts(

@@ -30,6 +30,31 @@ def application(api: CompareApi, fronts: Mapping[str, Front]) -> ASGIApp:
         """Let a client open its connection in advance, without a paid call."""
         return Response(status_code=204, headers={"Allow": "POST, OPTIONS"})
 
+    app = Starlette(
+        routes=[
+            *(Route(path, comparison(front), methods=["POST"]) for path, front in fronts.items()),
+            *(Route(path, options, methods=["OPTIONS"]) for path in fronts),
+            *_observed(api),
+        ]
+    )
+    app.router.redirect_slashes = False  # a redirect would lose the body of a POST
+
+    async def any_target(scope: Scope, receive: Receive, send: Send) -> None:
+        """Accepts the absolute form of a request target (RFC 9112, 3.2.2) and a final slash."""
+        path = scope.get("path", "")
+        scheme, separator, rest = path.partition("://")
+        if separator and scheme.lower() in ("http", "https"):
+            path = "/" + rest.partition("/")[2]
+        if path == PATH + "/":
+            path = PATH
+        await app({**scope, "path": path}, receive, send)
+
+    return any_target
+
+
+def _observed(api: CompareApi) -> list[Route]:
+    """The routes for a supervisor, a load balancer and Prometheus."""
+
     async def healthz(_request: Request) -> Response:
         """Whether the process works; 503 means that only a restart helps."""
         alive = not api.pool.is_stuck()
@@ -43,30 +68,5 @@ def application(api: CompareApi, fronts: Mapping[str, Front]) -> ASGIApp:
     async def metrics(_request: Request) -> Response:
         return Response(api.stats.exposition(), media_type="text/plain; version=0.0.4")
 
-    app = Starlette(
-        routes=[
-            *(Route(path, comparison(front), methods=["POST"]) for path, front in fronts.items()),
-            *(Route(path, options, methods=["OPTIONS"]) for path in fronts),
-            Route("/healthz", healthz, methods=["GET"]),
-            Route("/readyz", readyz, methods=["GET"]),
-            Route("/metrics", metrics, methods=["GET"]),
-        ]
-    )
-    app.router.redirect_slashes = False  # a redirect would lose the body of a POST
-    return _AnyTarget(app)
-
-
-class _AnyTarget:
-    """ASGI middleware: accepts the absolute form of a request target (RFC 9112, 3.2.2) and a final slash."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope.get("path", "")
-        scheme, separator, rest = path.partition("://")
-        if separator and scheme.lower() in ("http", "https"):
-            path = "/" + rest.partition("/")[2]
-        if path == PATH + "/":
-            path = PATH
-        await self._app({**scope, "path": path}, receive, send)
+    pages = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
+    return [Route(path, page, methods=["GET"]) for path, page in pages.items()]

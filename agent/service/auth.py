@@ -79,11 +79,6 @@ class Authenticator:
         """Use one call of the account and a verified signature. Raises ``ApiFailure`` 13, 15."""
         await self._limits.take(account, digest, expires_s, self._unix_s())
 
-    def appid_of(self, signed: Signed) -> str:
-        """The appid of the account whose key signed. The header can name another appid."""
-        account = self._accounts.get(signed.secret_id)
-        return account.appid if account else ""
-
     def check_target(self, signed: Signed, appid: str, bucket: str | None) -> None:
         """Check the header against the body. Raises ``ApiFailure`` 6, 10, 12, 16, in this order."""
         if signed.appid != appid or (signed.bucket and bucket and signed.bucket != bucket):

@@ -10,7 +10,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
 
 from agent import log as logs
 from agent.compare import compareface_contract
@@ -33,9 +32,10 @@ from agent.service.memory_budget import DecodeBudget
 from agent.service.networks import load_networks
 from agent.service.recogniser import Recogniser
 from agent.service.service_listener import ServiceListener
-from agent.service.service_reload import ServiceReload
+from agent.service.service_reload import reload
 from agent.service.settings import ServiceConfig, check, server_tls
 from agent.service.stats import Stats
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class CompareService:
         async with asyncio.timeout(_START_TIMEOUT_S):
             while self._stopping is None:
                 if not thread.is_alive():
-                    raise AgentError("the compare service did not start", code="service_failed")
+                    raise AgentError(Text("detail.service_not_started"), code="service_failed")
                 await asyncio.sleep(_POLL_S)
         self._thread = thread
 
@@ -173,7 +173,7 @@ def serve(
     kept = sockets.inherited(config.host, config.port)
     listener = kept or sockets.bind(config.host, config.port)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _exit)  # until the event loop runs
+        signal.signal(number, lambda *_: sys.exit(0))  # until the event loop runs
     recognisers = load_recognisers(config)
     with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
         runner.run(_serve(config, recognisers, faults, listener, reread))
@@ -192,8 +192,7 @@ async def _serve(
     is_kept = sockets.keep(listener)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    reload = ServiceReload(config, running.api, running.listener, reread)
-    loop.add_signal_handler(signal.SIGHUP, reload.apply)
+    loop.add_signal_handler(signal.SIGHUP, reload, config, running.api, running.listener, reread)
     line = f"compare service ready on {_url(config, listener.getsockname()[1])}"
     print(line, file=sys.stderr, flush=True)
     notify("READY=1", f"STATUS={line}")
@@ -219,7 +218,3 @@ def load_recognisers(config: ServiceConfig) -> tuple[Recogniser, ...]:
 
 def _url(config: ServiceConfig, port: int) -> str:
     return f"{'https' if config.cert_file else 'http'}://{in_url(config.host)}:{port}{PATH}"
-
-
-def _exit(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(0)

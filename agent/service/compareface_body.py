@@ -23,10 +23,8 @@ _TEXT_MAX_BYTES = 64_000  # the body without its pictures: two urls, each charac
 _TEXT_COPIES = 4
 _PIECE_BYTES = 64 * 1024
 _ESCAPE_BYTES = 6
-_ESCAPES = (  # JSON writers escape these characters of base64
-    (rb"\/", b"/"), (rb"\u002b", b"+"), (rb"\u002B", b"+"), (rb"\u002f", b"/"), (rb"\u002F", b"/"),
-    (rb"\u003d", b"="), (rb"\u003D", b"="),
-)  # fmt: skip
+_ESCAPES = [(rb"\/", b"/")]  # JSON writers escape these characters of base64, with hex digits of either case
+_ESCAPES += [(form % ord(each), each) for each in (b"+", b"/", b"=") for form in (b"\\u%04x", b"\\u%04X")]
 _QUALITY_LEVELS = range(5)
 _PARAMETERS = frozenset(
     {"ImageA", "ImageB", "UrlA", "UrlB", "FaceModelVersion", "QualityControl", "NeedRotateDetection"}

@@ -8,11 +8,13 @@ docs/reference/compareface.md.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from agent.compare.compareface_contract import failure_body
 from agent.compare.contract import ApiFailure
 from agent.service.causes import Cause
 
+_Key = TypeVar("_Key", Cause, int)
 _DECODE, _FACE = "FailedOperation.ImageDecodeFailed", "FailedOperation.ImageFacedetectFailed"
 _RESOLUTION, _SIZE = "FailedOperation.ImageResolutionExceed", "FailedOperation.ImageSizeExceed"
 _NO_FACE, _SMALL = "InvalidParameterValue.NoFaceInPhoto", "FailedOperation.FaceSizeTooSmall"
@@ -25,11 +27,11 @@ _EXPIRED, _NO_KEY = "AuthFailure.SignatureExpire", "AuthFailure.SecretIdNotFound
 _PARAMETER, _VALUE, _REQUEST = "InvalidParameter", "InvalidParameterValue", "InvalidRequest"
 _FACE_MODEL = "InvalidParameterValue.FaceModelVersionIllegal"
 _QUALITY = "InvalidParameterValue.QualityControlIllegal"
-_AUTH_SERVICE, _ARREARS = "ResourceUnavailable.GetAuthInfoError", "ResourceUnavailable.InArrears"
+_ARREARS = "ResourceUnavailable.InArrears"
 
 
-def _each(rows: Mapping[str, Iterable[Cause]]) -> dict[Cause, str]:
-    return {cause: code for code, causes in rows.items() for cause in causes}
+def _each(rows: Mapping[str, Iterable[_Key]]) -> dict[_Key, str]:
+    return {key: code for code, keys in rows.items() for key in keys}
 
 
 BY_CAUSE = _each(
@@ -75,21 +77,36 @@ BY_CAUSE = _each(
         ),
     }
 )
-_LIBRARY = (-1302, -1303, -1305, -1306, -1307, -1309, -1310, -1311, -1312)  # no part of CompareFace
-_ATTRIBUTES = (-1104, -1105, -1106, -1107, -1108, -1109, -1110)
-BY_CODE: dict[int, str] = {
-    3: _ARREARS, 4: _HEADER, 5: _HEADER, 6: _HEADER, 7: "InternalError", 8: "InternalError", 9: _EXPIRED,
-    10: _NO_KEY, 11: _NO_KEY, 12: _NO_KEY, 13: _EXPIRED, 14: _FORGED, 15: _BUSY, 16: _VALUE, 17: _EMPTY,
-    18: _EMPTY, 19: _PARAMETER, 20: _SIZE, 21: _PARAMETER, 23: "RequestSizeLimitExceeded",
-    24: "UnauthorizedOperation", 25: "ResourceInsufficient", 107: _AUTH_SERVICE, 108: _AUTH_SERVICE,
-    200: "InternalError", 201: "InternalError", 202: "FailedOperation.RpcFail",
-    203: "FailedOperation.RequestTimeout", 213: "InternalError",
-    -1100: _COMPARE, -1101: _NO_FACE, -1102: _DECODE, -1103: _COMPARE,
-    **dict.fromkeys(_ATTRIBUTES, _SERVER), -1200: _SERVER, -1201: _SERVER, -1300: _EMPTY,
-    -1301: "MissingParameter.ErrorParameterEmpty", -1304: _URL, **dict.fromkeys(_LIBRARY, _VALUE),
-    -1308: _DOWNLOAD, -1313: _VALUE, -1400: _DECODE, -1401: _SERVER, -1403: _DOWNLOAD, -1404: _FACE,
-    -1408: _SIZE, -1409: _FACE, -1505: _URL, -1506: _DOWNLOAD, -1507: _DOWNLOAD, -5062: _DOWNLOAD,
-}  # fmt: skip
+BY_CODE = _each(
+    {
+        _ARREARS: (3,),
+        _HEADER: (4, 5, 6),
+        "InternalError": (7, 8, 200, 201, 213),
+        _EXPIRED: (9, 13),
+        _NO_KEY: (10, 11, 12),
+        _FORGED: (14,),
+        _BUSY: (15,),
+        # -1302 to -1312 are codes of face libraries, which are no part of CompareFace
+        _VALUE: (16, -1302, -1303, -1305, -1306, -1307, -1309, -1310, -1311, -1312, -1313),
+        _EMPTY: (17, 18, -1300),
+        _PARAMETER: (19, 21),
+        _SIZE: (20, -1408),
+        "RequestSizeLimitExceeded": (23,),
+        "UnauthorizedOperation": (24,),
+        "ResourceInsufficient": (25,),
+        "ResourceUnavailable.GetAuthInfoError": (107, 108),
+        "FailedOperation.RpcFail": (202,),
+        "FailedOperation.RequestTimeout": (203,),
+        _COMPARE: (-1100, -1103),
+        _NO_FACE: (-1101,),
+        _DECODE: (-1102, -1400),
+        _SERVER: (*range(-1110, -1103), -1200, -1201, -1401),  # -1104 to -1110: face attributes
+        "MissingParameter.ErrorParameterEmpty": (-1301,),
+        _URL: (-1304, -1505),
+        _DOWNLOAD: (-1308, -1403, -1506, -1507, -5062),
+        _FACE: (-1404, -1409),
+    }
+)
 
 
 def error_code(failure: ApiFailure) -> str:

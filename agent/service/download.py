@@ -79,7 +79,7 @@ class Downloader:
         raise ApiFailure(_REFUSED, "too many redirects", cause=Cause.REDIRECTS)
 
     async def _resolve(self, url: httpx.URL) -> list[Address]:
-        addresses = await self._resolver.resolve(url.host, _port(url))
+        addresses = await self._resolver.resolve(url.host, url.port or _DEFAULT_PORTS[url.scheme])
         if url.host.lower() not in self._private_hosts and not all(map(is_public, addresses)):
             raise ApiFailure(_REFUSED, "the address is not public", cause=Cause.NOT_PUBLIC)
         return addresses[:_ADDRESSES_MAX]
@@ -174,7 +174,3 @@ def _joined(url: httpx.URL, location: str) -> httpx.URL:
     except (httpx.InvalidURL, ValueError) as error:
         raise ApiFailure(_BAD_URL, "the redirect is malformed", cause=Cause.URL) from error
     return _parse(target)
-
-
-def _port(url: httpx.URL) -> int:
-    return url.port or _DEFAULT_PORTS[url.scheme]

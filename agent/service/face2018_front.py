@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 from agent.compare.contract import ApiFailure, failure_body, success_body
 from agent.compare.signature import Signed
 from agent.service import forms
 from agent.service.auth import Authenticator
-from agent.service.front import Call
+from agent.service.front import Call, Upload
 
 
 class Face2018Front:
@@ -20,12 +21,23 @@ class Face2018Front:
         self.body_max_bytes = body_max_bytes
         self._authenticator = authenticator
 
-    async def accept(self, call: Call) -> _Upload:
+    async def accept(self, call: Call) -> Upload:
         signed = self._authenticator.verify(call.header("authorization"))
-        call.appid = self._authenticator.appid_of(signed)
+        call.appid = self._authenticator.account_of(signed.secret_id).appid  # the header can name another
         await self._authenticator.permit(signed)
         call.is_permitted = True
-        return _Upload(self._authenticator, signed, call, self.body_max_bytes)
+        kind = call.header("content-type")
+        memory_bytes = forms.flight_bytes(kind, call.declared_bytes(), self.body_max_bytes)
+        return Upload(memory_bytes, partial(self._read, signed, kind))
+
+    async def _read(self, signed: Signed, kind: str, chunks: AsyncIterator[bytes]) -> forms.Form:
+        form = await forms.read_form(kind, chunks, self.body_max_bytes)
+        try:
+            self._authenticator.check_target(signed, form.appid, form.bucket)
+        except ApiFailure:
+            form.wipe()
+            raise
+        return form
 
     def check_picture(self, picture: bytearray) -> None:
         """The recogniser has the limits of this API."""
@@ -35,20 +47,3 @@ class Face2018Front:
 
     def failure(self, failure: ApiFailure, session: str) -> bytes:
         return failure_body(failure, session)
-
-
-class _Upload:
-    def __init__(self, authenticator: Authenticator, signed: Signed, call: Call, limit: int) -> None:
-        self._authenticator = authenticator
-        self._signed = signed
-        self._kind, self._limit = call.header("content-type"), limit
-        self.memory_bytes = forms.flight_bytes(self._kind, call.declared_bytes(), limit)
-
-    async def read(self, chunks: AsyncIterator[bytes]) -> forms.Form:
-        form = await forms.read_form(self._kind, chunks, self._limit)
-        try:
-            self._authenticator.check_target(self._signed, form.appid, form.bucket)
-        except ApiFailure:
-            form.wipe()
-            raise
-        return form

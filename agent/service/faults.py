@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, assert_never, get_args
 
@@ -53,7 +53,7 @@ def parse_fault(text: str) -> InjectedFault:
     """Parse one ``--fault``. Raises ``ConfigError``."""
     spec = _SPEC.fullmatch(text)
     if not spec or spec["kind"] not in _KINDS or (spec["value"] is not None) != (spec["kind"] in _WITH_VALUE):
-        raise ConfigError(f"--fault {text}: unknown", code="fault_unknown")
+        raise ConfigError(Text("detail.fault_unknown", text=text), code="fault_unknown")
     fault = InjectedFault(
         kind=_KINDS[spec["kind"]],
         value=int(spec["value"] or 0),
@@ -62,32 +62,24 @@ def parse_fault(text: str) -> InjectedFault:
     )
     if fault.kind == "code" and (fault.value == 0 or fault.value not in table()):
         fix = Text("fix.failure_code_unknown", failures=failures())
-        raise ConfigError(f"--fault {text}: no failure code", code="fault_unknown", fix=fix)
+        raise ConfigError(Text("detail.fault_no_code", text=text), code="fault_unknown", fix=fix)
     return fault
 
 
+@dataclass(frozen=True, slots=True)
 class Faulty:
     """ASGI middleware. Applies the first fault whose share includes the comparison; ``latency`` adds up."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        faults: tuple[InjectedFault, ...],
-        fronts: Mapping[str, Front],
-        *,
-        chance: Callable[[], float] = random.random,
-    ) -> None:
-        self._app = app
-        self._faults = faults
-        self._fronts = fronts
-        self._chance = chance
+    app: ASGIApp
+    faults: tuple[InjectedFault, ...]
+    fronts: Mapping[str, Front]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        front = self._fronts.get(scope["path"]) if scope["type"] == "http" else None
+        front = self.fronts.get(scope["path"]) if scope["type"] == "http" else None
         if front is None or scope["method"] != "POST":
-            return await self._app(scope, receive, send)
-        for fault in self._faults:
-            if self._chance() >= fault.rate:
+            return await self.app(scope, receive, send)
+        for fault in self.faults:
+            if random.random() >= fault.rate:  # noqa: S311 - no secret
                 continue
             if fault.kind != "latency":
                 await _drain(receive)
@@ -96,7 +88,7 @@ class Faulty:
                 await asyncio.sleep(fault.value / 1e3)
             except asyncio.CancelledError:  # the service stops
                 return await _answer(send, front.failure(ApiFailure(15, cause=Cause.STOPPING), "fault"))
-        return await self._app(scope, receive, send)
+        return await self.app(scope, receive, send)
 
 
 async def _drain(receive: Receive) -> None:

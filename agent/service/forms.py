@@ -9,9 +9,9 @@ module is part of a reference cycle: a cycle would keep the picture of a payer u
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from python_multipart.multipart import parse_options_header
 
@@ -84,14 +84,17 @@ async def read_form(content_type: str, chunks: AsyncIterator[bytes], limit: int)
             is False.
     """
     kind, options = parse_options_header(content_type)
-    body: _Json | Multipart | _Ignored = _Ignored()
+    body: _Json | Multipart
     if kind == b"application/json":
         body, limit = _Json(), min(limit, _JSON_MAX_BYTES)
     elif kind == b"multipart/form-data" and options.get(b"boundary"):
         body = Multipart(options[b"boundary"], _FIELDS)
+    else:
+        await drain(chunks, limit)
+        raise ApiFailure(_INVALID, "neither JSON nor multipart", cause=Cause.MEDIA_TYPE)
     fields: dict[str, bytearray] = {}
     try:
-        await feed(body, chunks, limit)
+        await feed(body.write, chunks, limit)
         fields = body.fields()
         return _form(fields)
     except BaseException:
@@ -104,20 +107,16 @@ async def read_form(content_type: str, chunks: AsyncIterator[bytes], limit: int)
 
 async def drain(chunks: AsyncIterator[bytes], limit: int) -> None:
     """Read and discard a body, so that the client can read the answer. Raises ``BodyTooLarge``."""
-    await feed(_Ignored(), chunks, limit)
+    await feed(lambda _: None, chunks, limit)
 
 
-class BodySink(Protocol):
-    def write(self, chunk: bytes) -> None: ...
-
-
-async def feed(body: BodySink, chunks: AsyncIterator[bytes], limit: int) -> None:
-    """Write a body of at most ``limit`` bytes into ``body``. Raises ``BodyTooLarge``."""
+async def feed(write: Callable[[bytes], object], chunks: AsyncIterator[bytes], limit: int) -> None:
+    """Pass a body of at most ``limit`` bytes to ``write``. Raises ``BodyTooLarge``."""
     size = 0
     async for chunk in chunks:
         size += len(chunk)
         if size <= limit:
-            body.write(chunk)
+            write(chunk)
         elif size > limit * _DRAIN_FACTOR:
             raise BodyTooLarge(drained=False)
     if size > limit:
@@ -164,19 +163,6 @@ def json_object(body: bytearray) -> dict[str, Any]:
 def url_text(name: str, value: object) -> str:
     """A url of a JSON body. Raises ``ApiFailure`` 21 (no text), -1304 (too long)."""
     return _text(name, _json_text(name, value), URL_MAX_CHARS)
-
-
-class _Ignored:
-    """A body with an unknown media type."""
-
-    def write(self, chunk: bytes) -> None:
-        pass
-
-    def fields(self) -> dict[str, bytearray]:
-        raise ApiFailure(_INVALID, "neither JSON nor multipart", cause=Cause.MEDIA_TYPE)
-
-    def close(self) -> None:
-        pass
 
 
 class _Json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -53,18 +53,15 @@ class Call:
         return int(length) if length.isascii() and length.isdigit() else None
 
 
-class Upload(Protocol):
+@dataclass(frozen=True, slots=True)
+class Upload:
     """A request whose header is accepted and whose body is not read yet.
 
-    Attributes:
-        memory_bytes: the memory that ``read`` needs.
+    ``memory_bytes``: what ``read`` needs. ``read``: reads, checks and parses the body; raises ``ApiFailure``.
     """
 
     memory_bytes: int
-
-    async def read(self, chunks: AsyncIterator[bytes]) -> Form:
-        """Read, check and parse the body. Raises ``ApiFailure``."""
-        ...
+    read: Callable[[AsyncIterator[bytes]], Awaitable[Form]]
 
 
 class Front(Protocol):

@@ -59,6 +59,8 @@ def inspect(data: bytes | bytearray) -> Image:
             image = _jpeg(data)
         case None:
             raise ApiFailure(_BAD_FORMAT, "not JPEG, PNG or BMP", cause=Cause.FORMAT)
+    if image.cost_bytes > _COST_MAX_BYTES:
+        raise _too_large(image.wide, image.high)
     return image
 
 
@@ -67,12 +69,6 @@ def _sized(wide: int, high: int, side_max_px: int) -> None:
         raise _broken("no size in the header", Cause.HEADER)
     if max(wide, high) > side_max_px:
         raise _too_large(wide, high)
-
-
-def _affordable(image: Image) -> Image:
-    if image.cost_bytes > _COST_MAX_BYTES:
-        raise _too_large(image.wide, image.high)
-    return image
 
 
 def _broken(why: str, cause: Cause) -> ApiFailure:
@@ -97,7 +93,7 @@ def _png(data: bytes | bytearray) -> Image:
     row_bytes = (wide * samples * depth + 7) // 8
     # the result, a copy with an alpha channel, and the whole of an interlaced picture
     cost = wide * high * (_PIXEL_BYTES + 4) + row_bytes * (high if interlaced else 4)
-    return _affordable(Image(_png_chunks(data), wide, high, cost))
+    return Image(_png_chunks(data), wide, high, cost)
 
 
 def _png_chunks(data: bytes | bytearray) -> bytes | bytearray:
@@ -146,7 +142,7 @@ def _bmp(data: bytes | bytearray) -> Image:
         not is_packed and offset + row_bytes * high > len(data)
     ):
         raise _broken("the BMP pixels are longer than the data", Cause.LENGTH)
-    return _affordable(Image(data, wide, high, wide * high * (_PIXEL_BYTES + 4)))
+    return Image(data, wide, high, wide * high * (_PIXEL_BYTES + 4))
 
 
 # --- JPEG ------------------------------------------------------------------------------------------
@@ -155,10 +151,7 @@ def _bmp(data: bytes | bytearray) -> Image:
 def _jpeg(data: bytes | bytearray) -> Image:
     """Walk the segments to the last marker. Every step moves forward, so the walk ends."""
     at, scans, frame, interval, restarts, selected = 2, 0, None, 0, 0, 0
-    while True:
-        found = _marker(data, at)
-        if found is None:
-            break
+    while (found := _marker(data, at)) is not None:
         marker, at = found
         if marker == _EOI:
             break
@@ -190,7 +183,7 @@ def _jpeg(data: bytes | bytearray) -> Image:
         at -= 1
     if not is_ended and interval and (scans > 1 or restarts < _restarts(*frame, interval)):
         raise _broken("rows of the picture are missing", Cause.UNFINISHED)
-    is_buffered = _is_buffered(*frame, scans, selected)
+    is_buffered = frame[0] not in _SEQUENTIAL or scans > 1 or selected < frame[1][7]
     return _framed(memoryview(data)[:at], frame[1], is_buffered=is_buffered, needs_end=not is_ended)
 
 
@@ -203,11 +196,6 @@ def _marker(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
             return data[at + 1], at + 2
         at += 1
     return None
-
-
-def _is_buffered(marker: int, frame: bytes, scans: int, selected: int) -> bool:
-    """Whether the decoder holds all coefficients. ``selected``: number of components in the first scan."""
-    return marker not in _SEQUENTIAL or scans > 1 or selected < frame[7]
 
 
 def _restarts(marker: int, frame: bytes, interval: int) -> int:
@@ -235,10 +223,11 @@ def _framed(data: memoryview, frame: bytes, *, is_buffered: bool, needs_end: boo
     scale = next(n for n in (1, 2, 4, 8) if max(wide, high) <= IMAGE_MAX_PX * n)
     result_bytes = (wide // scale + 1) * (high // scale + 1) * _PIXEL_BYTES
     cost = 2 * result_bytes  # with a copy when the picture is rotated
-    if is_buffered:  # progressive, or a scan for each colour: all coefficients at full size, 16 bits each
+    # the decoder holds all coefficients at full size, 16 bits each: progressive, or a scan for each colour
+    if is_buffered:
         across, down = max(s >> 4 for s in sampling), max(s & 15 for s in sampling)
         share = sum((s >> 4) * (s & 15) for s in sampling) / (across * down)
         cost += round(wide * high * share * 2)
     if needs_end:  # decoded twice, one after the other: both results are compared
         cost += result_bytes
-    return _affordable(Image(data, wide, high, cost, scale, needs_end))
+    return Image(data, wide, high, cost, scale, needs_end)

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from agent.compare.contract import ApiFailure
+from agent.errors import WrongValueError
 from agent.service.causes import Cause
+from agent.texts import Text
 
 _BUSY = 15
 _MB = 1_000_000
@@ -44,9 +46,8 @@ def plan(memory_max_mb: int, workers: int, connections_max: int) -> MemoryPlan:
     left = memory_max_mb * _MB - fixed
     if left < DECODE_MAX_BYTES + _FLIGHT_MIN_BYTES:
         needed = -(-(fixed + DECODE_MAX_BYTES + _FLIGHT_MIN_BYTES) // _MB)
-        raise ValueError(
-            f"{workers} workers and {connections_max} connections need at least memory_max_mb = {needed}"
-        )
+        facts = {"workers": workers, "connections": connections_max, "needed_mb": needed}
+        raise WrongValueError(Text("detail.memory_short", **facts))
     flight = min(_FLIGHT_MAX_BYTES, left - DECODE_MAX_BYTES)
     return MemoryPlan(flight, min(left - flight, workers * DECODE_MAX_BYTES))
 

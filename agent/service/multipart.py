@@ -10,6 +10,7 @@ from agent.service.causes import Cause
 
 _INVALID = 21
 _PARTS_MAX = 32
+_BROKEN = ("broken multipart", Cause.MULTIPART_BROKEN)
 
 
 class Multipart:
@@ -42,7 +43,7 @@ class Multipart:
                 },
             )
         except FormParserError:
-            self._broken = ("broken multipart", Cause.MULTIPART_BROKEN)
+            self._broken = _BROKEN
 
     def write(self, chunk: bytes) -> None:
         """Parse more of the body. After a fault, skip the rest, so that the client can read the answer."""
@@ -50,10 +51,9 @@ class Multipart:
             return
         try:
             self._parser.write(chunk)
-        except ApiFailure as failure:
-            self._fail(str(failure), Cause(failure.cause))
-        except FormParserError:
-            self._fail("broken multipart", Cause.MULTIPART_BROKEN)
+        except (ApiFailure, FormParserError) as error:
+            self.close()
+            self._broken = (str(error), Cause(error.cause)) if isinstance(error, ApiFailure) else _BROKEN
 
     def fields(self) -> dict[str, bytearray]:
         """The parts by name. Raises ``ApiFailure`` 21 for a broken body or a body without its end."""
@@ -71,10 +71,6 @@ class Multipart:
             if value:
                 value[:] = bytes(len(value))
         self._fields, self._part = {}, None
-
-    def _fail(self, why: str, cause: Cause) -> None:
-        self.close()
-        self._broken = (why, cause)
 
     def _begin(self) -> None:
         self._parts += 1

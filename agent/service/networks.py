@@ -12,6 +12,7 @@ from agent.errors import ModelError
 from agent.log import facts
 from agent.resources import data
 from agent.service.openvino_networks import OpenVino, OpenVinoDetector, OpenVinoEmbedder
+from agent.texts import Text
 from agent.vision.detector import Detector
 from agent.vision.embedding import Embedder, EmbeddingModel, Vector, align
 from agent.vision.face_turn import SEARCH_PX
@@ -47,7 +48,7 @@ def load_networks(*, threads: int = 1, workers: int = 1) -> tuple[Networks, ...]
         fast = _fast(threads, workers)
         agreement = float(np.dot(_known_vector(fast[0]), _known_vector(plain)))
         if agreement < _AGREEMENT_MIN:
-            raise ModelError(f"cosine {agreement:.6f} with the embedding of OpenCV")
+            raise ModelError(Text("detail.embedding_differs", cosine=f"{agreement:.6f}"))
     except ImportError as error:
         log.debug("openvino_absent", extra=facts(why=error))
     except (RuntimeError, ModelError) as error:
@@ -81,5 +82,5 @@ def _known_vector(networks: Networks) -> Vector:
     face = next(iter(networks.detector.detect(photo, SEARCH_PX)), None)
     vector = None if face is None else networks.embedder.describe(align(photo, face))
     if vector is None:
-        raise ModelError(f"{networks.library}: no embedding of the known photo")
+        raise ModelError(Text("detail.no_embedding", library=networks.library))
     return vector

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import ModelError
+from agent.texts import Text
 from agent.vision.detector import MAX_FACES, NMS_OVERLAP, Detector
 from agent.vision.embedding import SIDE_PX, Pixels, Vector, unit_vector
 from agent.vision.models import SFACE, YUNET, locate
@@ -181,7 +182,7 @@ def _sface(ov: Any) -> Any:
     try:
         net = cv2.dnn.readNetFromONNX(str(path))
     except cv2.error as error:
-        raise ModelError(f"{path}: OpenCV cannot load it: {error.err}") from error
+        raise ModelError(Text("detail.opencv_cannot_load", path=path, err=error.err)) from error
     op = ov.opset13
     picture = op.parameter([1, SIDE_PX, SIDE_PX, 3], np.uint8)
     scaled = op.multiply(op.subtract(op.convert(picture, "f32"), _MEAN), _SCALE)
@@ -222,4 +223,4 @@ def _added(ov: Any, node: Any, name: str, kind: str, blobs: Sequence[Any]) -> An
             return op.add(product, constant(blobs[1], 1, -1))
         case "Const" | "NaryEltwise" | "Dropout" | "Flatten" | "Identity":
             return node  # the scale of the input, and layers without an effect
-    raise ModelError(f"SFace: OpenCV made a layer of the type {kind}")
+    raise ModelError(Text("detail.unknown_layer", kind=kind))

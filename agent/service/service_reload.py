@@ -13,46 +13,34 @@ from agent.service.settings import ServiceConfig, check, server_tls
 
 log = logging.getLogger(__name__)
 
-_LIVE = frozenset({"accounts", "cert_file", "key_file"})
+_LIVE = {"accounts", "cert_file", "key_file"}
 
 
-class ServiceReload:
-    """Applies a changed config to a running service. An unusable config changes nothing.
+def reload(
+    config: ServiceConfig,
+    api: CompareApi,
+    listener: ServiceListener,
+    reread: Callable[[], ServiceConfig] | None,
+) -> None:
+    """Apply a changed config. Log the keys whose change needs a restart. An unusable config changes nothing.
 
     Args:
+        config: of the start.
         reread: reads the config; None: a service without a config file re-reads only its certificate.
     """
-
-    def __init__(
-        self,
-        config: ServiceConfig,
-        api: CompareApi,
-        listener: ServiceListener,
-        reread: Callable[[], ServiceConfig] | None,
-    ) -> None:
-        self._config = config
-        self._api = api
-        self._listener = listener
-        self._reread = reread
-
-    def apply(self) -> None:
-        """Read and apply. Log the keys whose change needs a restart."""
-        try:
-            changed = self._reread() if self._reread else self._config
-            # the address that is in use decides about the example key
-            check(changed.model_copy(update={"host": self._config.host}))
-            tls = server_tls(changed)
-        except ConfigError as error:
-            log.error("reload_refused", extra=facts(code=error.code, why=error, fix=error.fix))
-            return
-        if (tls is None) == (self._listener.tls is None):  # http or https: clients must change, too
-            self._listener.tls = tls
-        self._api.authenticator.replace(changed.accounts)
-        restart = [
-            name
-            for name in ServiceConfig.model_fields
-            if name not in _LIVE and getattr(changed, name) != getattr(self._config, name)
-        ]
-        if (tls is None) != (self._listener.tls is None):
-            restart.append("cert_file")
-        log.info("reloaded", extra=facts(accounts=len(changed.accounts), restart_for=", ".join(restart)))
+    try:
+        changed = reread() if reread else config
+        # the address that is in use decides about the example key
+        check(changed.model_copy(update={"host": config.host}))
+        tls = server_tls(changed)
+    except ConfigError as error:
+        log.error("reload_refused", extra=facts(code=error.code, why=error, fix=error.fix))
+        return
+    if (tls is None) == (listener.tls is None):  # http or https: clients must change, too
+        listener.tls = tls
+    api.authenticator.replace(changed.accounts)
+    before, after = (each.model_dump(exclude=_LIVE) for each in (config, changed))
+    restart = [name for name in before if before[name] != after[name]]
+    if (tls is None) != (listener.tls is None):
+        restart.append("cert_file")
+    log.info("reloaded", extra=facts(accounts=len(changed.accounts), restart_for=", ".join(restart)))

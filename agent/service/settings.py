@@ -10,12 +10,13 @@ from urllib.parse import urlsplit
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from agent.compare.contract import BODY_MAX_BYTES
-from agent.config.file import Ms, Section, load
+from agent.config.file import Ms, Section, fault_of, load
 from agent.config.tls_files import client_context, load_pair, server_context
 from agent.core.hosts import is_loopback
-from agent.errors import ConfigError
+from agent.errors import ConfigError, WrongValueError, reason_of
 from agent.safe_open import read_plain
 from agent.service.memory_budget import MemoryPlan, plan
+from agent.texts import Text
 
 AppId = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
 
@@ -40,7 +41,7 @@ class AccountConfig(Section):
     @model_validator(mode="after")
     def _one_key(self) -> Self:
         if self.example == (self.secret_key_file is not None):
-            raise ValueError("needs either secret_key_file or example = true")
+            raise WrongValueError(Text("detail.account_key"))
         return self
 
     def secret_key(self) -> bytes:
@@ -62,14 +63,17 @@ class SharedConfig(Section):
     @classmethod
     def _no_password(cls, url: str) -> str:
         if "@" in url or "?" in url:
-            raise ValueError("no user, password or option in the url: use password_file")
-        _ = urlsplit(url).port  # ValueError: no number, out of range, or an open bracket
+            raise WrongValueError(Text("detail.url_with_password"))
+        try:
+            _ = urlsplit(url).port
+        except ValueError:  # no number, out of range, or an open bracket
+            raise WrongValueError(Text("detail.url_wrong")) from None
         return url
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.ca_file is not None and not self.url.startswith("rediss:"):
-            raise ValueError("ca_file is for rediss:// only: no other connection has a certificate")
+            raise WrongValueError(Text("detail.ca_without_tls"))
         return self
 
     def password(self) -> str | None:
@@ -81,9 +85,9 @@ def _secret(file: Path) -> bytes:
     try:
         secret = read_plain(file, _SECRET_MAX_BYTES, links=True).strip()
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+        raise ConfigError(Text("detail.unreadable", path=file, reason=reason_of(error))) from error
     if not secret:
-        raise ConfigError(f"{file}: contains no secret")
+        raise ConfigError(Text("detail.no_secret", path=file))
     return secret
 
 
@@ -113,12 +117,12 @@ class ServiceConfig(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if (self.cert_file is None) != (self.key_file is None):
-            raise ValueError("cert_file and key_file go together")
+            raise WrongValueError(Text("detail.pair_belongs"))
         if len({account.secret_id for account in self.accounts}) != len(self.accounts):
-            raise ValueError("two accounts have the same secret_id")
+            raise WrongValueError(Text("detail.accounts_same_id"))
         rates = {(account.appid, account.rate_per_s, account.burst) for account in self.accounts}
         if len(rates) != len({account.appid for account in self.accounts}):
-            raise ValueError("accounts of one appid share one rate: rate_per_s and burst must be the same")
+            raise WrongValueError(Text("detail.accounts_rates"))
         self.memory_plan()
         return self
 
@@ -137,7 +141,8 @@ def load_service(path: Path, **changes: str | int | None) -> ServiceConfig:
     try:
         return ServiceConfig.model_validate({**load(path, ServiceConfig).model_dump(), **given})
     except ValidationError as error:
-        raise ConfigError(f"{', '.join(given)}: {error.errors()[0]['msg']}") from error
+        why = Text("detail.at", place=", ".join(given), reason=fault_of(error.errors()[0]))
+        raise ConfigError(why) from error
 
 
 def check(config: ServiceConfig) -> None:
@@ -148,16 +153,16 @@ def check(config: ServiceConfig) -> None:
     """
     try:
         config.memory_plan()
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
+    except WrongValueError as error:
+        raise ConfigError(error.text) from error
     if not config.accounts:
-        raise ConfigError("accounts: the list is empty; add at least one [[accounts]]")
+        raise ConfigError(Text("detail.no_accounts"))
     config.shared.password()
     if config.shared.ca_file is not None:
         client_context("shared.ca_file", config.shared.ca_file)
     keys = [account.secret_key() for account in config.accounts]
     if EXAMPLE_SECRET in keys and not is_loopback(config.host):
-        why = f"host {config.host}: the published example key is for loopback only"
+        why = Text("detail.example_key", host=config.host)
         raise ConfigError(why, code="example_account_exposed")
     server_tls(config)
 

@@ -92,9 +92,8 @@ class SharedLimits:
                 outcome = Outcome(await self._script(keys=keys, args=values))
         except (RedisError, OSError, ValueError) as error:
             self._note(is_reached=False, why=type(error).__name__)
-            raise ApiFailure(
-                TOO_OFTEN, "the shared store does not answer", cause=Cause.SHARED_STORE
-            ) from error
+            why = "the shared store does not answer"
+            raise ApiFailure(TOO_OFTEN, why, cause=Cause.SHARED_STORE) from error
         self._note(is_reached=True)
         match outcome:
             case Outcome.TAKEN:
@@ -114,8 +113,5 @@ class SharedLimits:
         """Log each change once."""
         if is_reached != self._is_reached:
             self._is_reached = is_reached
-            log.log(
-                logging.INFO if is_reached else logging.ERROR,
-                "shared_store",
-                extra=facts(reached=is_reached, why=why),
-            )
+            level = logging.INFO if is_reached else logging.ERROR
+            log.log(level, "shared_store", extra=facts(reached=is_reached, why=why))

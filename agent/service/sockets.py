@@ -11,8 +11,9 @@ import os
 import socket
 
 from agent import http_listener
-from agent.errors import ConfigError
+from agent.errors import ConfigError, reason_of
 from agent.health.notify import notify
+from agent.texts import Text
 
 _FIRST_FD = 3  # sd_listen_fds(3)
 _FDS_MAX = 16
@@ -27,7 +28,7 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         return http_listener.bind(host, port)
     except OSError as error:
-        why = f"{host}:{port} cannot be listened on: {error.strerror}"
+        why = Text("detail.not_listening", host=host, port=port, reason=reason_of(error))
         raise ConfigError(why, code="address_unusable") from error
 
 

@@ -22,8 +22,7 @@ from agent.compare.codes import REFERENCE_FLAG, SHOT_FLAG
 from agent.compare.contract import ApiFailure
 from agent.service.causes import Cause
 from agent.service.forms import wipe
-from agent.service.recogniser import Embedding, Recogniser, cosine
-from agent.service.similarity import similarity
+from agent.service.recogniser import Embedding, Recogniser, cosine, similarity
 
 _BUSY, _NO_FEATURE = 15, -1103
 _FIRST_MEAN_S = 0.1  # before anything was measured

@@ -26,6 +26,7 @@ from agent.health.counters import Counters
 from agent.log import facts
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.verification_runner import VerificationOutcome
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def api_condition(code: str, api_code: int | None, *, of_check: bool = False) ->
 
 
 def raise_api_condition(
-    conditions: ConditionTracker, condition: Condition, *, is_slow: bool = False, detail: str = ""
+    conditions: ConditionTracker, condition: Condition, *, is_slow: bool = False, detail: str | Text = ""
 ) -> None:
     """Raise the condition and clear those that it disproves: the newest answer of the API counts."""
     group: tuple[Condition, ...] = CLEARED_BY_ANSWER if condition in REPORTED_BY_API else ()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from agent.core.model import Box, Crop, Detection
 from agent.errors import ImageError
+from agent.texts import Text
 
 Pixels = NDArray[np.uint8]
 Rect = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom excluded
@@ -43,7 +44,7 @@ def crop_face(
     """
     area = _inside(_grown(face.box, margin), bgr)
     if area is None:
-        raise ImageError("the face lies outside the frame")
+        raise ImageError(Text("detail.face_outside"))
     picture = _blanked(bgr, area, face.box, others)
     shortest = min(face.box.width_px, face.box.height_px)
     smallest = min(1.0, (_MIN_FACE_PX + 1.0) / shortest)  # one spare pixel: sizes are rounded
@@ -54,7 +55,7 @@ def crop_face(
         if crop is not None:
             return crop
         if last:
-            raise ImageError(f"the crop does not fit into {max_bytes} bytes", code="image_too_large")
+            raise ImageError(Text("detail.crop_too_large", max_bytes=max_bytes), code="image_too_large")
         scale = max(smallest, scale * _SHRINK)
 
 

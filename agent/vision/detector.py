@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from agent.core.model import Box, Detection, Landmarks, Point
 from agent.core.policy import is_sane
 from agent.errors import ModelError
+from agent.texts import Text
 from agent.vision.models import YUNET, locate
 from agent.vision.scaler import Scaler
 
@@ -56,7 +57,9 @@ class Detector:
                 str(model), "", (width_px, width_px), confidence, NMS_OVERLAP, MAX_FACES
             )
         except cv2.error as error:
-            raise ModelError(f"{model}: OpenCV cannot load it: {error.err}", code="model_unusable") from error
+            raise ModelError(
+                Text("detail.opencv_cannot_load", path=model, err=error.err), code="model_unusable"
+            ) from error
 
     @classmethod
     def load(
@@ -92,7 +95,7 @@ class Detector:
         try:
             rows = self._run(bgr, size)
         except cv2.error as error:
-            raise ModelError(f"YuNet failed on a {wide}×{high} picture: {error.err}") from error
+            raise ModelError(Text("detail.yunet_failed", wide=wide, high=high, err=error.err)) from error
         found = (_detection(row, wide / size[0], high / size[1]) for row in rows)
         return tuple(face for face in found if is_sane(face))
 

@@ -12,6 +12,7 @@ from agent.config import VisionConfig
 from agent.errors import ModelError
 from agent.health.probe_results import ModelProbe, MountingReading
 from agent.resources import data
+from agent.texts import Text
 from agent.vision.detector import Detector
 from agent.vision.embedding import Embedder, align
 from agent.vision.quality import face_gray, sharpness
@@ -35,14 +36,14 @@ def check_models(config: VisionConfig) -> ModelProbe:
     detector = Detector.load(config.detector_model, width_px=config.detector_width_px)
     picture = cv2.imread(str(data(_PORTRAIT)))
     if picture is None:
-        raise ModelError(f"{_PORTRAIT}: the shipped picture cannot be decoded")
+        raise ModelError(Text("detail.portrait_undecodable", path=_PORTRAIT))
     began_s = time.monotonic()
     pixels = np.asarray(picture, np.uint8)
     faces = detector.detect(pixels)
     spent_ms = round((time.monotonic() - began_s) * 1e3)
     embedder = Embedder()
     if faces and embedder.describe(align(pixels, faces[0])) is None:
-        raise ModelError("the face recogniser gives no vector for the shipped portrait")
+        raise ModelError(Text("detail.no_vector"))
     return ModelProbe(len(faces), spent_ms, detector.look_ms(*_FRAME_PX))
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from agent.core.model import Detection
 from agent.core.policy import coordinates
 from agent.errors import ModelError
+from agent.texts import Text
 from agent.vision.models import SFACE, locate
 
 Pixels = NDArray[np.uint8]
@@ -42,7 +43,7 @@ class Embedder:
         try:
             self._net = cv2.FaceRecognizerSF.create(str(path), "")
         except cv2.error as error:
-            raise ModelError(f"{path}: OpenCV cannot load it: {error.err}") from error
+            raise ModelError(Text("detail.opencv_cannot_load", path=path, err=error.err)) from error
 
     def describe(self, aligned: Pixels) -> Vector | None:
         """The (128,) float32 unit vector of a face from ``align``; None if the network returns no vector."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from agent.config import VetoConfig
 from agent.core.model import Detection
-from agent.errors import ModelError
+from agent.errors import ModelError, reason_of
 from agent.texts import Text
 from agent.vision.crop import square_around
 
@@ -42,13 +42,13 @@ class ExternalLiveness:
             raw = config.model.read_bytes()
         except OSError as error:
             raise ModelError(
-                f"external liveness model: {config.model}: {error.strerror}",
+                Text("detail.veto_unreadable", path=config.model, reason=reason_of(error)),
                 code="model_missing",
                 fix=_FIX,
             ) from error
         if hashlib.sha256(raw).hexdigest() != config.sha256:
             raise ModelError(
-                f"external liveness model: {config.model} does not have the sha256 of the config",
+                Text("detail.veto_checksum", path=config.model),
                 code="model_checksum",
                 fix=_FIX,
             )
@@ -58,12 +58,12 @@ class ExternalLiveness:
             scores = self._scores(grey)
         except cv2.error as error:
             raise ModelError(
-                f"external liveness model: {config.model}: OpenCV cannot run it: {error.err}",
+                Text("detail.veto_unusable", path=config.model, err=error.err),
                 fix=_FIX,
             ) from error
         if scores.size <= config.live_class:
             raise ModelError(
-                f"external liveness model: {config.model} has only {scores.size} classes",
+                Text("detail.veto_classes", path=config.model, size=scores.size),
                 fix=_FIX,
             )
 
@@ -84,7 +84,7 @@ class ExternalLiveness:
             scores = self._scores(shrunk)
         except cv2.error as error:
             raise ModelError(
-                f"the external liveness model failed: {error.err}",
+                Text("detail.veto_failed", err=error.err),
                 fix=_FIX,
             ) from error
         if not np.isfinite(scores).all():

@@ -25,8 +25,10 @@ from agent.config import VisionConfig
 from agent.core.judgement import Judgement, judge
 from agent.core.model import Analysis, Crop, Detection, Frame, Quality, Shot
 from agent.core.policy import PolicyLimits
-from agent.core.reasons import FrameReason
+from agent.core.reasons import FrameReason, Guidance
 from agent.errors import ImageError
+from agent.texts import Text
+from agent.vision.cover import judge_cover
 from agent.vision.crop import crop_face
 from agent.vision.detection_schedule import DetectionSchedule
 from agent.vision.detector import Detector
@@ -34,7 +36,7 @@ from agent.vision.embedding import align
 from agent.vision.face_identity import FaceIdentity, Placed
 from agent.vision.follower import FaceDetector, Follower
 from agent.vision.low_resolution import detect_all
-from agent.vision.luma import sample
+from agent.vision.luma import Sample, is_washed_out, sample
 from agent.vision.quality import measure
 from agent.vision.shot_checks import LivenessModel, check_shot
 from agent.vision.stillness import Stillness
@@ -101,7 +103,7 @@ class LocalFaceAnalyzer:
             return no_face
         self._identity.tracker.frame(frame.captured_ms)
         if not self._schedule.is_due(luma, frame.captured_ms):
-            return replace(no_face, reason=FrameReason.NO_PRESENCE)
+            return replace(no_face, reason=FrameReason.NO_PRESENCE, hint=_light_hint(luma))
         followed = self._follow(frame, frame.pixels)
         if followed is not None:
             self._schedule.face_found(frame.captured_ms)
@@ -111,7 +113,7 @@ class LocalFaceAnalyzer:
         detections = detect_all(self.detector, frame.pixels, frame.small, self._config.detector_width_px)
         if not detections:
             self._schedule.no_face_found(luma)
-            return no_face
+            return replace(no_face, hint=_light_hint(luma))
         self._schedule.face_found(frame.captured_ms)
         return self._analyze_whole(frame, frame.pixels, detections)
 
@@ -122,7 +124,7 @@ class LocalFaceAnalyzer:
         """
         pixels = shot.frame.pixels
         if not isinstance(pixels, np.ndarray):
-            raise ImageError("the frame of the shot has no pixels")
+            raise ImageError(Text("detail.shot_without_pixels"))
         check_shot(shot, pixels, self._identity, self._liveness_models)
         return crop_face(
             pixels,
@@ -174,15 +176,17 @@ class LocalFaceAnalyzer:
     ) -> Analysis:
         """The analysis of the whole frame with all its detections, at least one."""
         judgement = self._judge(detections, bgr)
-        face, quality, is_shot = judgement.face, judgement.quality, judgement.reason is FrameReason.SHOT
+        face, quality = judgement.face, judgement.quality
         if face is None or quality is None:
             return _analysis(frame, bgr, judgement)
         if self._challenge and self._stillness.is_still(bgr, face.box, frame.captured_ms):
             return Analysis(frame.seq, frame.captured_ms, FrameReason.NO_FACE)
+        aligned = align(bgr, face) if judgement.reason is FrameReason.SHOT or self._challenge else None
+        judgement = judgement if aligned is None else judge_cover(judgement, aligned, self._limits)
+        is_shot = judgement.reason is FrameReason.SHOT
         self._follower.start(face, judgement.others, bgr)
         self._whole_reason = judgement.reason
         self._shot_score = quality.score if is_shot and frame.captured_ms >= self._begun_ms else None
-        aligned = align(bgr, face) if is_shot or self._challenge else None
         placed = self._identity.place(face, frame.captured_ms, aligned if is_shot else None)
         return replace(_analysis(frame, bgr, judgement, placed), appearance=aligned)
 
@@ -218,6 +222,11 @@ def _analysis(
         continuity=placed.continuity,
         similarity=placed.similarity,
     )
+
+
+def _light_hint(luma: Sample) -> Guidance | None:
+    """``too_bright`` for a frame in which the light can hide a face."""
+    return Guidance.TOO_BRIGHT if is_washed_out(luma) else None
 
 
 def _loaded(config: VisionConfig) -> Detector:

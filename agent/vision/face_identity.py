@@ -21,6 +21,7 @@ from agent.core.policy import continuity_of
 from agent.core.reasons import Continuity
 from agent.errors import ModelError
 from agent.log import facts
+from agent.texts import Text
 from agent.vision.embedding import Embedder, EmbeddingModel, Pixels, Vector
 from agent.vision.face_tracker import FaceTracker
 
@@ -111,7 +112,7 @@ class FaceIdentity:
         """
         model = self._loaded()
         if model is None:
-            raise ModelError("the embedding model, which the challenge needs", code="model_missing")
+            raise ModelError(Text("detail.embedding_missing"), code="model_missing")
         shot = model.describe(usable)
         vectors = [model.describe(each) if isinstance(each, np.ndarray) else None for each in evidence]
         scores = [None if shot is None or each is None else float(np.dot(shot, each)) for each in vectors]

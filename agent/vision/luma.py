@@ -19,6 +19,8 @@ _CHANGED_SHARE = 0.005  # of the sample: a far face is about twice that
 _COVERED_LUMA = 12.0  # 0–255
 _COVERED_MS = 2_000
 _BRIGHT_LUMA = 215.0  # as the doctor's limit
+_CLIPPED_LUMA = 250  # a pixel without detail
+_CLIPPED_SHARE = 0.4  # as the share of a face that scores 0 (``light.over_exposure_prevention``)
 # A picture that is sent twice, also after an encoder. The noise of a sensor alone differs by more: of 14 400
 # values with a deviation of 0.5 levels, one differs by about 2.8 levels.
 _REPEATED_LEVELS = 2.0
@@ -34,6 +36,11 @@ def sample(pixels: object) -> Sample | None:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
         return None
     return np.ascontiguousarray(pixels[::_STRIDE, ::_STRIDE, 1])
+
+
+def is_washed_out(luma: Sample) -> bool:
+    """Whether so many pixels are clipped that a face can be invisible."""
+    return float(np.count_nonzero(luma >= _CLIPPED_LUMA)) > _CLIPPED_SHARE * luma.size
 
 
 class LumaWatch:

@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.errors import ModelError
+from agent.errors import ModelError, reason_of
 from agent.resources import package_file
 from agent.texts import Text
 
@@ -48,7 +48,7 @@ def locate(model: ModelFile, configured: Path | None = None) -> Path:
     path = configured or package_file(model.package, model.relative)
     if path is None:
         raise ModelError(
-            f"{model.name}: {model.relative} is not installed",
+            Text("detail.model_not_installed", name=model.name, path=model.relative),
             code="model_missing",
             fix=Text("fix.install_model_package", package=model.package),
         )
@@ -56,13 +56,13 @@ def locate(model: ModelFile, configured: Path | None = None) -> Path:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise ModelError(
-            f"{model.name}: {path} cannot be read: {error.strerror}",
+            Text("detail.model_unreadable", name=model.name, path=path, reason=reason_of(error)),
             code="model_missing",
             fix=Text("fix.model_path_wrong"),
         ) from error
     if found != model.sha256:
         raise ModelError(
-            f"{model.name}: {path} has sha256 {found}, expected {model.sha256}",
+            Text("detail.model_checksum", name=model.name, path=path, found=found, expected=model.sha256),
             code="model_checksum",
             fix=_restore(model, configured),
         )

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.core.geometry import pitch_ratio, roll, yaw_ratio
+from agent.core.geometry import LEVEL_PITCH, pitch_ratio, roll, yaw_ratio
 from agent.core.model import Box, Detection, Landmarks, Quality
 from agent.vision.light import (
     dynamic_range,
@@ -43,7 +43,7 @@ _WAYS = np.stack(
     [(1.0 + np.cos(_DIRECTIONS)) / 2, (1.0 - np.cos(_DIRECTIONS)) / 2, np.sin(_DIRECTIONS) / 4], axis=1
 )
 _MAX_YAW = 0.6  # nose offset over eye distance that scores 0, about 40 degrees
-_LEVEL_PITCH, _FREE_PITCH, _MAX_PITCH = 0.56, 0.05, 0.35  # nose between eyes and mouth: usual, spread, 0
+_FREE_PITCH, _MAX_PITCH = 0.05, 0.35  # nose between eyes and mouth: spread of people, difference of 0
 _FULL_MARGIN, _NO_MARGIN = 0.4, -0.1  # of the side of the box: the margin of a crop, a tenth is cut off
 _AROUND = 0.5  # of the side of the box, on each side: the background
 _STRIDE = 8
@@ -60,7 +60,7 @@ def measure(bgr: Pixels, face: Detection) -> Quality:
     """
     gray = face_gray(bgr, face.box)
     if gray.size == 0:
-        return Quality(*[0.0] * 13)
+        return Quality(*[0.0] * 15)
     levels = luma_levels(gray)
     parts = Quality(
         inter_eye_distance(face.landmarks),
@@ -122,7 +122,7 @@ def head_pose_pitch(landmarks: Landmarks) -> float:
     The usual position is 0.56 of the way from the eyes to the mouth. People differ by 0.05; a difference of
     0.35 scores 0.
     """
-    off = abs(pitch_ratio(landmarks) - _LEVEL_PITCH)
+    off = abs(pitch_ratio(landmarks) - LEVEL_PITCH)
     return percent((_MAX_PITCH - off) / (_MAX_PITCH - _FREE_PITCH))
 
 

@@ -12,7 +12,9 @@ from agent.core.judgement import judge
 from agent.core.model import Detection, Quality
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
+from agent.vision.cover import judge_cover
 from agent.vision.detector import Detector
+from agent.vision.embedding import align
 from agent.vision.face_turn import turn_of
 from agent.vision.quality import measure
 
@@ -58,6 +60,8 @@ def check_reference(bgr: NDArray[np.uint8], detector: Detector, limits: PolicyLi
         if faces:
             break
     judgement = judge(faces, wide, high, anywhere, lambda face: measure(bgr, face))
+    if judgement.face is not None and judgement.reason is FrameReason.SHOT:
+        judgement = judge_cover(judgement, align(bgr, judgement.face), limits)
     face, quality = judgement.face, judgement.quality
     if face is not None and quality is None:  # off centre: the measures are for the operator only
         quality = measure(bgr, face)

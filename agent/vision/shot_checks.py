@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from agent.core.model import Detection, Shot
 from agent.core.reasons import Continuity
 from agent.errors import LivenessError, Retry
+from agent.texts import Text
 from agent.vision.embedding import align
 from agent.vision.face_identity import FaceIdentity
 from agent.vision.turn_relief import has_relief
@@ -40,10 +41,10 @@ def check_shot(
     if shot.evidence:
         check_one_person(identity.compare_challenge(shot.evidence, align(pixels, shot.face)))
     if not all(has_relief(path) for path in shot.paths):
-        raise _not_completed("the nose stayed in its column of the picture, or could not be followed")
+        raise _not_completed(Text("detail.no_relief"))
     for model in models:
         if not model.is_live(pixels, shot.face):
-            raise LivenessError(f"the {model.name} refused the face")
+            raise LivenessError(Text("detail.model_refused", name=model.name))
 
 
 def check_one_person(found: Continuity) -> None:
@@ -52,12 +53,12 @@ def check_one_person(found: Continuity) -> None:
         case Continuity.SAME:
             return
         case Continuity.OTHER:
-            raise LivenessError("another person turned the head", code="face_swapped")
+            raise LivenessError(Text("detail.other_turned"), code="face_swapped")
         case Continuity.UNKNOWN:
-            raise _not_completed("the turned faces cannot be compared with the shot")
+            raise _not_completed(Text("detail.turned_incomparable"))
         case never:
             assert_never(never)
 
 
-def _not_completed(why: str) -> LivenessError:
+def _not_completed(why: Text) -> LivenessError:
     return LivenessError(why, code="liveness_not_completed", retry=Retry.NEW_SHOT)

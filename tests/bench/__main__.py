@@ -43,6 +43,7 @@ SECTIONS = (
     "visits",
     "tools",
     "preview",
+    "display",
     "package",
 )
 

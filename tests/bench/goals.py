@@ -129,6 +129,14 @@ GOALS: Mapping[str, Goal] = {
         "pictures per second",
         at_least=True,
     ),
+    "display": Goal(
+        "display",
+        "payer's screen per picture",
+        4,
+        "the analysis of a followed face",
+        "ms",
+    ),
+    "display_hint": Goal("display", "cause -> hint on the screen, p99", 2, "one frame period", "ms"),
     "package": Goal("package", "size of the Debian package (MB)", 70),
 }
 _SPEED_UNITS = ("ms", "times", "% of a core")

@@ -14,12 +14,14 @@ import pytest
 
 from agent.core.ports import RefusedEvent
 from agent.core.reasons import Refusal
+from agent.errors import TillError
 from agent.messages.encode import TerminalIdentity, event, state
 from agent.messages.signing import Signer
 from agent.messages.topics import Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
 from agent.mqtt.reason_codes import BrokerProblem
+from agent.texts import Text
 from tests import commands
 from tests.broker_example.pki import Pair
 from tests.broker_example.test_rights import Shop, running
@@ -52,7 +54,7 @@ class Terminal:
         self.ups += 1
         self.up.set()
 
-    def _note_problem(self, problem: BrokerProblem, active: bool, _detail: str) -> None:
+    def _note_problem(self, problem: BrokerProblem, active: bool, _detail: str | Text) -> None:
         self.problems |= {problem} if active else set()
 
     def _received(self, message: Message) -> None:
@@ -71,7 +73,7 @@ async def running_terminal(shop: Shop, pair: Pair) -> AsyncIterator[Terminal]:
     try:
         await asyncio.wait_for(terminal.up.wait(), 15)
         limits = {"request_max_bytes": 98_304, "budget_max_ms": 8_000, "inline_reference": True}
-        online = state("online", IDENTITY, {"limits": limits})
+        online = state("online", IDENTITY, {"limits": limits}, Signer.generate())
         await terminal.link.publish(Message(TOPICS.state, online, retained=True))
         yield terminal
     finally:
@@ -150,3 +152,29 @@ async def test_a_tool_with_a_till_certificate_works(shop: Shop, tmp_path: Path) 
         assert acknowledged.returncode == 0, acknowledged.stderr
         assert (terminal.ups, terminal.problems) == (1, set())
         assert [topic.rsplit("/", 1)[1] for topic in terminal.topics] == ["request", "ack"]
+
+
+@pytest.mark.forged  # rights do not depend on the payload
+async def test_monitor_of_the_fleet_reads_every_terminal_and_may_publish_nothing(shop: Shop) -> None:
+    pair = shop.tills_ca.issue("fleet")
+    async with running_terminal(shop, shop.ca.issue("terminal-1", "monitored")):
+        options = ["--port", shop.tills_port, "--ca-file", shop.ca.path]
+        options += ["--cert-file", pair.cert, "--key-file", pair.key]
+        words = ("fleet", "watch", "--once", "--json", *map(str, options))
+        done = await asyncio.to_thread(commands.facepay, *words)
+        assert done.returncode == 0, done.stderr
+        (row,) = json.loads(done.stdout)["terminals"]
+        assert (row["site"], row["terminal"], row["need"]) == ("shop-1", "terminal-1", "nothing")
+        up = asyncio.Event()
+        link = Connection(
+            shop.config(pair, shop.tills_port), ClientOptions("fleet", [], lambda _message: None, up.set)
+        )
+        await link.start()
+        try:
+            await asyncio.wait_for(up.wait(), 15)
+            for topic in (TOPICS.state, TOPICS.health, TOPICS.verify("fleet", "result"), "other"):
+                with pytest.raises(TillError) as refused:
+                    await link.publish(Message(topic, b"forged"))
+                assert refused.value.code == "publish_refused", topic
+        finally:
+            await link.stop()

@@ -104,12 +104,16 @@ async def browser() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def desk(
-    token_file: Path | None = None, budget_ms: int = 8_000
+    token_file: Path | None = None, budget_ms: int = 8_000, ask_timeout_ms: int = 2_500
 ) -> AsyncIterator[tuple[DemoStage, Desk]]:
-    """The demo's agent with the page switched on, and a browser. ``budget_ms``: longest verification."""
+    """The demo's agent with the page switched on, and a browser.
+
+    ``budget_ms``: longest verification. ``ask_timeout_ms``: longest API call.
+    """
     page = PageConfig(listen="loopback", preview=True, token_file=token_file)
     page = page.model_copy(update={"port": 0})  # the kernel selects a free port: no other run has it
-    config = Config(profile="demo", page=page, verification=VerificationConfig(budget_ms=budget_ms))
+    limits = VerificationConfig(budget_ms=budget_ms, ask_timeout_ms=ask_timeout_ms)
+    config = Config(profile="demo", page=page, verification=limits)
     async with staged(config) as stage, browser() as made:
         socket = path_for(stage.state_directory)
         link = await asyncio.to_thread(request_link, socket)

@@ -14,7 +14,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator
 
-from agent.demo.stage import VISITS
+from agent.demo.stage import VISITS, DemoStage
 from agent.diagnostics.checks.table import CHECKS
 from agent.health.conditions_board import OUTBOX_RESET
 from agent.page import preview
@@ -48,24 +48,37 @@ async def becomes(tab: Tab, notice: bool) -> None:
             await asyncio.sleep(0.1)
 
 
+async def played_to_a_match(stage: DemoStage) -> None:
+    """A verification that a busy machine can finish; three tries, because each limit is one of time."""
+    visit = replace(VISIT["service back"], ttl_ms=40_000)
+    for _ in range(3):
+        if (await stage.play(visit)).verdict.decision == "match":
+            return
+    raise AssertionError(stage.agent.terminal.counters.recent)
+
+
 async def test_page_shows_the_status_and_runs_the_doctor() -> None:
-    async with desk() as (stage, browser):
-        await stage.play(VISIT["the holder walks up"])
+    async with desk(budget_ms=40_000, ask_timeout_ms=20_000) as (stage, browser):
+        await played_to_a_match(stage)
         tab = await browser.tab()
         await tab.shows("#who", "demo / terminal-1")
         await tab.shows("#state", "ONLINE")
-        await tab.shows("#rows .run", "The customer is the holder of the enrolled photo.")
-        (result,) = stage.agent.terminal.counters.recent
+        await tab.shows("#rows .run", "the customer is the holder of the enrolled photo")
+        result = stage.agent.terminal.counters.recent[-1]
         await tab.shows("#rows .run", f"till {result.request.till}, request {result.request.request_id}")
         time_of_day = await tab.page.locator("#rows h3 span").nth(1).inner_text()
         assert re.fullmatch(r"\d{1,2}:\d\d:\d\d [AP]M", time_of_day.replace("\u202f", " ")), time_of_day
         assert await tab.page.locator("#rows .fall i").count() >= 3, "a waterfall has its parts"
-        assert await tab.page.locator("#made").inner_text() == "1"
+        assert await tab.page.locator("#made").inner_text() == str(stage.agent.terminal.counters.calls)
         await tab.page.click("#examine")
         await tab.shows("#summary", "Faults: ")
+        rows = (await (await tab.page.request.get(f"{browser.url}/doctor.json")).json())["rows"]
         await tab.page.locator("#findings details").last.locator("summary").click()
         await tab.shows("#findings .finding", "model.integrity")
-        assert await tab.page.locator("#findings .finding").count() == len(CHECKS)
+        assert len(rows) == len(CHECKS)
+        # a check that failed on a busy machine has consequences: one line for all of them
+        shown = [row["id"] for row in rows if not row["because"]] + [*{row["because"] for row in rows} - {""}]
+        assert await tab.page.locator("#findings .finding").count() == len(shown)
         await tab.page.click("#language")
         await tab.shows("#rows .run", "一致")
         await tab.page.locator("#findings details").last.locator("summary").click()

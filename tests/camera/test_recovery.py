@@ -93,7 +93,7 @@ def test_next_step_unrecoverable_camera_has_its_reason(
     for now_ms in times_ms:
         assert not state.unrecoverable
         state, _ = next_step(state, status, RULES, now_ms)
-    assert state.unrecoverable.startswith(why)
+    assert str(state.unrecoverable).startswith(why)
     assert bounded_until_ms(state, status, RULES) == 0
 
 

@@ -20,6 +20,14 @@ from tests.contract import golden
 from tests.mqtt.scripted import NOT_AUTHORISED, scripted_broker
 
 ENDS_S = 60  # far beyond the longest wait of any command here
+# facepay with shorter waits, for an endpoint that never becomes a broker: each wait ends by its time-out
+IMPATIENT = """
+import agent.cli.till, agent.kits.till.client, agent.kits.till.watcher
+from agent.cli import main
+agent.kits.till.watcher.STATE_TIMEOUT_S = agent.cli.till._STATE_S = 1.0
+agent.kits.till.client.TillClient.online.__defaults__ = (1.0,)
+main()
+"""
 
 
 @contextmanager
@@ -83,8 +91,10 @@ def empty(folder: Path) -> Iterator[int]:
     made.stop()
 
 
-def run_all(folder: Path, port: int, *commands: str) -> dict[str, subprocess.CompletedProcess[str]]:
-    """Run all commands at once: each command waits separately."""
+def run_all(
+    folder: Path, port: int, *commands: str, code: str = ""
+) -> dict[str, subprocess.CompletedProcess[str]]:
+    """Run all commands at once: each command waits separately. ``code``: as of ``facepay``."""
     (folder / "photo.jpg").write_bytes(golden.PHOTO)
     signer = Signer.load_or_create(folder)
     (folder / "key.pem").write_bytes(signer.public.pem())
@@ -97,7 +107,7 @@ def run_all(folder: Path, port: int, *commands: str) -> dict[str, subprocess.Com
     }
 
     def run(name: str) -> subprocess.CompletedProcess[str]:
-        return facepay(*words[name].split(), "--port", str(port), cwd=folder, timeout_s=ENDS_S)
+        return facepay(*words[name].split(), "--port", str(port), cwd=folder, timeout_s=ENDS_S, code=code)
 
     with ThreadPoolExecutor() as threads:
         return dict(zip(commands, threads.map(run, commands), strict=True))
@@ -130,7 +140,7 @@ def test_each_command_ends_with_a_sentence_and_a_fix(
 ) -> None:
     assert callable(broker)
     with broker(tmp_path) as port:
-        done = run_all(tmp_path, port, *commands)
+        done = run_all(tmp_path, port, *commands, code=IMPATIENT if code == "mqtt_unreachable" else "")
     for name, each in done.items():
         assert each.returncode == 1, (name, each)
         assert f"{code}: " in each.stderr and words in each.stderr, (name, each.stderr)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from agent.cli import app
+from agent.cli.command_table import application
 from agent.errors import CameraError
 
 runner = CliRunner()
@@ -28,7 +28,7 @@ def config(tmp_path: Path) -> str:
 
 def test_camera_shot_writes_one_private_file_and_describes_it(tmp_path: Path, config: str) -> None:
     out = tmp_path / "look.jpg"
-    done = runner.invoke(app, ["camera", "shot", str(out), "--config", config])
+    done = runner.invoke(application(), ["camera", "shot", str(out), "--config", config])
     assert done.exit_code == 0, done.output
     assert out.read_bytes().startswith(b"\xff\xd8") and stat.S_IMODE(out.stat().st_mode) == 0o600
     assert "picture of the people in front of the camera" in done.output and "请删除" in done.output
@@ -38,19 +38,19 @@ def test_camera_shot_writes_one_private_file_and_describes_it(tmp_path: Path, co
 
 
 def test_piped_meters_are_lines_without_control_codes(config: str) -> None:
-    done = runner.invoke(app, ["camera", "focus", "--seconds", "0.1", "--config", config])
+    done = runner.invoke(application(), ["camera", "focus", "--seconds", "0.1", "--config", config])
     assert done.exit_code == 0 and "sharpness" in done.output and "peak" in done.output
     assert "\x1b" not in done.output and "\r" not in done.output
-    done = runner.invoke(app, ["camera", "light", "--config", config])
+    done = runner.invoke(application(), ["camera", "light", "--config", config])
     assert "mean" in done.output and "Good." in done.output and "良好" in done.output
 
 
 def test_camera_meters_with_json_print_the_readings(config: str) -> None:
-    done = runner.invoke(app, ["camera", "light", "--json", "--config", config])
+    done = runner.invoke(application(), ["camera", "light", "--json", "--config", config])
     reading = json.loads(done.output)
     assert set(reading) == {"sharpness", "mean_luma", "dark_share", "bright_share", "levels", "told"}
     assert reading["told"] == {}, "a replayed picture has no camera facts"
-    done = runner.invoke(app, ["camera", "focus", "--json", "--seconds", "0", "--config", config])
+    done = runner.invoke(application(), ["camera", "focus", "--json", "--seconds", "0", "--config", config])
     assert json.loads(done.output.splitlines()[0])["sharpness"] > 0
 
 
@@ -65,7 +65,9 @@ def test_camera_meter_strobed_camera_reads_the_lit_frames_only(tmp_path: Path) -
         f'profile = "demo"\n[camera]\nsource = "{tmp_path}/film.avi"\nloop = true\nfps = 30\n'
         f'[storage]\ndirectory = "{tmp_path}"\n'
     )
-    done = runner.invoke(app, ["camera", "focus", "--json", "--seconds", "1.2", "--config", str(path)])
+    done = runner.invoke(
+        application(), ["camera", "focus", "--json", "--seconds", "1.2", "--config", str(path)]
+    )
     readings = [json.loads(line) for line in done.output.splitlines()]
     assert readings and all(reading["mean_luma"] > 80 for reading in readings)
 
@@ -75,6 +77,6 @@ def test_no_camera_is_an_error_with_a_fix(tmp_path: Path) -> None:
     path.write_text(
         f'[camera]\nkind = "stream"\nsource = "http://127.0.0.1:9/x"\n[storage]\ndirectory = "{tmp_path}"\n'
     )
-    done = runner.invoke(app, ["camera", "shot", str(tmp_path / "x.jpg"), "--config", str(path)])
+    done = runner.invoke(application(), ["camera", "shot", str(tmp_path / "x.jpg"), "--config", str(path)])
     assert isinstance(done.exception, CameraError) and done.exception.fix
     assert not (tmp_path / "x.jpg").exists()

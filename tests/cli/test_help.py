@@ -12,10 +12,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from agent.cli import DEVELOPERS, ENGINEERS, OPERATORS, TRY, app
+from agent.cli.command_table import DEVELOPERS, ENGINEERS, OPERATORS, TRY, application
 
 PLAIN = {"NO_COLOR": "1", "COLUMNS": "200", "TERMINAL_WIDTH": "200"}
-ROOT: Any = typer.main.get_command(app)
+ROOT: Any = typer.main.get_command(application())
 
 
 def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -30,7 +30,7 @@ TREE = list(walk(ROOT))
 
 @pytest.mark.parametrize("words", [words for words, _ in TREE], ids=" ".join)
 def test_every_command_explains_itself_with_an_example_of_itself(words: tuple[str, ...]) -> None:
-    shown = CliRunner().invoke(app, [*words, "--help"], env=PLAIN)
+    shown = CliRunner().invoke(application(), [*words, "--help"], env=PLAIN)
     assert shown.exit_code == 0, shown.output
     text = " ".join(re.sub("[│╭╮╰╯─]", " ", shown.output).split())
     _, marker, example = text.rpartition("Example: ")
@@ -69,7 +69,7 @@ def test_the_front_page_of_the_command_line_fits_a_screen() -> None:
 
 @pytest.mark.parametrize(("words", "command"), TREE, ids=[" ".join(words) for words, _ in TREE])
 def test_help_keeps_texts_in_brackets(words: tuple[str, ...], command: Any) -> None:
-    shown = CliRunner().invoke(app, [*words, "--help"], env=PLAIN).output
+    shown = CliRunner().invoke(application(), [*words, "--help"], env=PLAIN).output
     texts = [
         command.help or "",
         command.epilog or "",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from agent.cli import app
+from agent.cli.command_table import application
 from agent.vision.passive import importer, passive_liveness
 from agent.vision.passive.official import FOLDER
 from tests.cli.test_cli import PHOTOS
@@ -35,13 +35,13 @@ def test_import_of_both_files_and_evaluate(tmp_path: Path, monkeypatch: pytest.M
     for number, (raw, row) in enumerate(files):
         weights = tmp_path / row.file
         weights.write_bytes(raw)
-        done = run(app, ["liveness", "import", str(weights), "--config", where, "--json"])
+        done = run(application(), ["liveness", "import", str(weights), "--config", where, "--json"])
         assert done.exit_code == 0, done.output
         facts = json.loads(done.output)
         assert facts["sha256"] == row.sha256 and facts["licence"] == "Apache-2.0" and facts["origin"]
         assert facts["missing"] == [row.file for row in rows[number + 1 :]]
         assert (tmp_path / FOLDER / row.onnx_file).stat().st_mode & 0o777 == 0o600
-    done = run(app, ["liveness", "import", str(tmp_path / rows[0].file), "--config", where])
+    done = run(application(), ["liveness", "import", str(tmp_path / rows[0].file), "--config", where])
     assert 'passive = "minifasnet"' in done.output
     pictures = tmp_path / "pictures"
     for place, names in {
@@ -52,11 +52,11 @@ def test_import_of_both_files_and_evaluate(tmp_path: Path, monkeypatch: pytest.M
         for name in names:
             (pictures / place / f"{name}.jpg").write_bytes((PHOTOS / f"{name}.jpg").read_bytes())
     (pictures / "attack/print/broken.jpg").write_bytes(b"no picture")
-    done = run(app, ["liveness", "evaluate", str(pictures), "--config", where, "--json"])
+    done = run(application(), ["liveness", "evaluate", str(pictures), "--config", where, "--json"])
     people, print_ = json.loads(done.output)
     assert (people["presentations"], people["answers"], people["no_answers"]) == ("bona-fide", 2, 0)
     assert (print_["presentations"], print_["answers"], print_["no_answers"]) == ("print", 1, 1)
-    done = run(app, ["liveness", "evaluate", str(pictures), "--config", where])
+    done = run(application(), ["liveness", "evaluate", str(pictures), "--config", where])
     assert done.output.startswith("BPCER") and "APCER" in done.output
     assert "No conformance is claimed" in done.output
 

@@ -59,10 +59,10 @@ def test_own_sequences_go_around_the_escaping() -> None:
 def test_the_command_line_escapes_what_any_command_prints() -> None:
     """Run the entry point with arguments that a usage error repeats."""
     script = (
-        "import sys\nfrom agent.cli import app, main\n"
+        "import sys\nfrom agent.cli import main, run\n"
         f"say = lambda: (print({HOSTILE!r}), print({HOSTILE!r}, file=sys.stderr))\n"
-        "app.registered_commands[0].callback = say\n"
-        "sys.argv = ['facepay', app.registered_commands[0].name]; main()\n"
+        "run.run = say\n"
+        "sys.argv = ['facepay', 'run']; main()\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=120

@@ -65,6 +65,13 @@ def test_pipe_gets_text_without_control_codes() -> None:
     assert (done.stdout, done.stderr) == (b"one sheep\nasleep\n", b"")
 
 
+def test_announcement_appears_on_a_terminal_only() -> None:
+    code = "from agent.cli.waiting import announce; announce('loading')"
+    assert on_a_terminal("-c", code) == "loading\r\n"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+    assert (done.stdout, done.stderr) == (b"", b"")
+
+
 # A section of the benchmark that takes its time.
 BENCH = """
 import time

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.compare.clock_offset import EARLIEST_S, LATEST_S, ClockOffset
+from agent.compare.http_channel import EARLIEST_S, LATEST_S, ClockOffset
 from agent.core.reasons import Reason
 from agent.errors import CompareError
 from tests.texts import en

@@ -8,7 +8,7 @@ import gc
 import pytest
 
 from agent.compare.circuit_breaker import CircuitBreaker
-from agent.compare.clock_offset import ClockOffset
+from agent.compare.http_channel import ClockOffset
 from agent.compare.reference_loader import ReferenceLoader
 from agent.config import CompareConfig
 from agent.core.model import Reference

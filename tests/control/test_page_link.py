@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from agent.cli import app
+from agent.cli.command_table import application
 from agent.control.page_link import PAGE, PageLinkIssuer, request_link
 from agent.control.server import StatusServer
 from agent.errors import AgentAway, StatusError
@@ -87,9 +87,9 @@ async def test_command_prints_the_link_on_stdout_and_the_rest_on_stderr(tmp_path
     config = tmp_path / "agent.toml"
     config.write_text(f'[storage]\ndirectory = "{tmp_path}"\n')
     async with answering(tmp_path / "status.sock", issuer().answer):
-        plain = await asyncio.to_thread(CliRunner().invoke, app, ["page", "--config", str(config)])
+        plain = await asyncio.to_thread(CliRunner().invoke, application(), ["page", "--config", str(config)])
         as_json = await asyncio.to_thread(
-            CliRunner().invoke, app, ["page", "--json", "--config", str(config)]
+            CliRunner().invoke, application(), ["page", "--json", "--config", str(config)]
         )
     assert plain.exit_code == 0 and plain.stdout == URL + "\n"
     assert "ssh -L 8090:127.0.0.1:8090" in plain.stderr and "两分钟" in plain.stderr

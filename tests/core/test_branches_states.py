@@ -13,9 +13,10 @@ from agent.core.challenge import ChallengeOutcome, Move, Phase, Plan, Progress, 
 from agent.core.frame_log import MOST_FRAMES, FrameLog
 from agent.core.geometry import Pose, pitch_ratio, roll
 from agent.core.guidance import prompt_of
+from agent.core.hints import hint_for
 from agent.core.model import Box, Landmarks, Point
 from agent.core.motion import Motion
-from agent.core.policy import PolicyLimits, continuity_of, gate, hint_for
+from agent.core.policy import PolicyLimits, continuity_of, gate
 from agent.core.rate import Senders
 from agent.core.reason_mapping import reason_at_deadline
 from agent.core.reasons import Continuity, Decision, FrameReason, Guidance, Reason
@@ -83,8 +84,8 @@ def test_prompt_of_each_kind_of_state() -> None:
 )
 def test_hint_leads_the_payer_into_the_zone(left_px: float, hint: Guidance | None) -> None:
     face = replace(FACE, box=Box(left_px, 200.0, 200.0, 260.0))
-    assert hint_for(FrameReason.OFF_CENTRE, face, 1_280, PolicyLimits()) is hint
-    assert hint_for(FrameReason.TOO_SMALL, face, 1_280, PolicyLimits()) is None
+    assert hint_for(FrameReason.OFF_CENTRE, face, None, 1_280, PolicyLimits()) is hint
+    assert hint_for(FrameReason.TOO_SMALL, face, None, 1_280, PolicyLimits()) is None
 
 
 def test_landmark_outside_the_frame_is_off_centre() -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.challenge import ATTEMPTS, TURN_MS, WAIT_MS, Plan, Turn, TurnSide, draw
+from agent.core.challenge import ATTEMPTS, NEXT_WAIT_MS, TURN_MS, WAIT_MS, Plan, Turn, TurnSide, draw
 from agent.core.model import Analysis, Landmarks
 from agent.core.reasons import Continuity, Decision, FrameReason, Reason
 from agent.core.steps import (
@@ -289,8 +289,9 @@ def test_every_series_of_steps_makes_a_call_only_after_the_prompted_turn(side: T
 def test_draw_keeps_all_values_within_their_bounds(turns: int, dice: random.Random) -> None:
     plans = draw(turns, dice.randrange)
     assert len(plans) == ATTEMPTS
-    for turn in itertools.chain.from_iterable(plans):
-        assert WAIT_MS[0] <= turn.wait_ms < WAIT_MS[1]
+    for first, *later in plans:
+        assert WAIT_MS[0] <= first.wait_ms < WAIT_MS[1]
+        assert all(NEXT_WAIT_MS[0] <= turn.wait_ms < NEXT_WAIT_MS[1] for turn in later)
     assert all(len(plan) == turns for plan in plans)
     assert draw(0, lambda n: 0) == ()
     assert TURN_MS > 0

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.config import PolicyConfig
+from agent.core.hints import hint_for
 from agent.core.judgement import judge
 from agent.core.model import Analysis, Box, Detection, FaceLight, Landmarks, Point, Quality
 from agent.core.policy import (
@@ -17,7 +18,6 @@ from agent.core.policy import (
     choose_face,
     coordinates,
     gate,
-    hint_for,
     is_sane,
     light_on,
 )
@@ -116,10 +116,15 @@ def test_choose_face_returns_all_other_faces_as_bystanders() -> None:
         pytest.param(
             face(),
             replace(GOOD, illumination_uniformity=29, face_luma=30),
-            FrameReason.TOO_DARK,
-            id="half in the dark",
+            FrameReason.SIDE_LIT,
+            id="light from one side",
         ),
         pytest.param(face(), replace(GOOD, sharpness=29), FrameReason.BLURRED, id="blurred"),
+        pytest.param(face(), replace(GOOD, eyes_visible=49), FrameReason.COVERED, id="dark glasses"),
+        pytest.param(face(), replace(GOOD, mouth_occlusion_prevention=49), FrameReason.COVERED, id="a mask"),
+        pytest.param(
+            face(), replace(GOOD, eyes_visible=math.nan), FrameReason.NO_FACE, id="nan eyes pass nothing"
+        ),
         pytest.param(
             face(wide=99),
             replace(GOOD, head_pose_yaw=0, sharpness=0),
@@ -145,12 +150,30 @@ def test_gate(found: Detection, quality: Quality, reason: FrameReason) -> None:
     ids=["at the picture's left", "at its right", "above or below the zone"],
 )
 def test_hint_uses_the_left_and_right_of_the_payer(x: float, hint: Guidance | None) -> None:
-    assert hint_for(FrameReason.OFF_CENTRE, face(x=x), WIDE, LIMITS) is hint
+    assert hint_for(FrameReason.OFF_CENTRE, face(x=x), GOOD, WIDE, LIMITS) is hint
 
 
 def test_hint_for_other_reasons_is_none() -> None:
-    assert hint_for(FrameReason.TOO_SMALL, face(x=60), WIDE, LIMITS) is None
-    assert hint_for(FrameReason.OFF_CENTRE, None, WIDE, LIMITS) is None
+    assert hint_for(FrameReason.TOO_SMALL, face(x=60), GOOD, WIDE, LIMITS) is None
+    assert hint_for(FrameReason.OFF_CENTRE, None, None, WIDE, LIMITS) is None
+
+
+@pytest.mark.parametrize(
+    ("nose_y_px", "quality", "hint"),
+    [
+        (395.0, replace(GOOD, head_pose_pitch=29), Guidance.RAISE_HEAD),
+        (335.0, replace(GOOD, head_pose_pitch=29), Guidance.LOWER_HEAD),
+        (395.0, replace(GOOD, head_pose_yaw=49, head_pose_pitch=29), None),
+        (395.0, replace(GOOD, head_pose_roll=49), None),
+    ],
+    ids=["nose at the mouth", "nose at the eyes", "turned to a side, too", "level"],
+)
+def test_hint_for_a_raised_or_lowered_head(nose_y_px: float, quality: Quality, hint: Guidance | None) -> None:
+    marks = Landmarks(
+        *(Point(*at) for at in ((600, 320), (680, 320), (640, nose_y_px), (610, 400), (670, 400)))
+    )
+    found = replace(face(), landmarks=marks)
+    assert hint_for(FrameReason.TURNED, found, quality, WIDE, LIMITS) is hint
 
 
 def test_every_measure_has_a_limit() -> None:
@@ -302,4 +325,4 @@ def test_judge_measures_the_payer_only_and_agrees_with_choice_and_gate(
     elif choice.face is not None:
         assert measured == [choice.face] and judgement.quality is quality
         assert judgement.reason is gate(choice.face, quality, WIDE, HIGH, LIMITS)
-    assert judgement.hint is hint_for(judgement.reason, choice.face, WIDE, LIMITS)
+    assert judgement.hint is hint_for(judgement.reason, choice.face, judgement.quality, WIDE, LIMITS)

@@ -259,7 +259,7 @@ def test_look_separates_damaged_from_unreadable_outbox(tmp_path: Path) -> None:
     path = tmp_path / FILE
     path.write_bytes(b"\x00" * 100 + path.read_bytes()[100:])
     found = inspect_outbox(tmp_path)
-    assert found is not None and "not a database" in found.damage
+    assert found is not None and "not a database" in str(found.damage)
     path.unlink()
     path.mkdir()
     with pytest.raises(StorageError):

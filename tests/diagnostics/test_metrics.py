@@ -23,7 +23,7 @@ from tests.control.test_status import now
 from tests.docs import metrics_page
 
 ROOT = Path(__file__).parent.parent.parent
-DASHBOARD = ROOT / "config" / "grafana" / "facepay.json"
+DASHBOARD = ROOT / "config" / "grafana" / "terminal.json"
 TILL = {"unacknowledged": 2, "expired_unacknowledged": 3, "withheld": 4, "inbound_dropped": 5}
 
 

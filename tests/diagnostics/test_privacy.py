@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from agent.cli import app
+from agent.cli.command_table import application
 from agent.config import Config
 from agent.diagnostics import at_rest, privacy
 from agent.diagnostics.at_rest import KINDS, Item, Level, kind_of
@@ -286,9 +286,11 @@ def test_doctor_check_reports_the_audit(place: Place) -> None:
 
 def test_the_command_lists_it_and_its_exit_code_counts(place: Place) -> None:
     path = put(place, "crop.bin", PORTRAIT)
-    done = CliRunner().invoke(app, ["privacy-audit", "--config", str(place.folder / "agent.toml")])
+    done = CliRunner().invoke(application(), ["privacy-audit", "--config", str(place.folder / "agent.toml")])
     assert done.exit_code == 2 and f"✗ {path}" in done.output and "contains a picture" in done.output
-    done = CliRunner().invoke(app, ["privacy-audit", "--json", "--config", str(place.folder / "agent.toml")])
+    done = CliRunner().invoke(
+        application(), ["privacy-audit", "--json", "--config", str(place.folder / "agent.toml")]
+    )
     rows = json.loads(done.stdout)["items"]
     assert [row["level"] for row in rows if row["path"] == str(path)] == ["fail"]
 
@@ -296,7 +298,7 @@ def test_the_command_lists_it_and_its_exit_code_counts(place: Place) -> None:
 def test_a_config_that_its_profile_forbids_can_be_audited(tmp_path: Path) -> None:
     config = tmp_path / "agent.toml"
     config.write_text(f'profile = "shop"\n[storage]\ndirectory = "{tmp_path / "state"}"\n')
-    done = CliRunner().invoke(app, ["privacy-audit", "--json", "--config", str(config)])
+    done = CliRunner().invoke(application(), ["privacy-audit", "--json", "--config", str(config)])
     assert str(config) in {row["path"] for row in json.loads(done.stdout)["items"]}
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from agent.cli import app
+from agent.cli.command_table import application
 from agent.diagnostics import endpoint_probe
 from agent.diagnostics.checks import network
 from agent.diagnostics.world import World
@@ -142,7 +142,9 @@ def test_one_run_names_the_cause(
     with ExitStack() as stack:
         world = fault(place, stack)
         monkeypatch.setattr(doctor, "make_world", lambda _path: world)
-        done = CliRunner().invoke(app, ["doctor", "--config", str(place.folder / "agent.toml"), "--json"])
+        done = CliRunner().invoke(
+            application(), ["doctor", "--config", str(place.folder / "agent.toml"), "--json"]
+        )
     assert done.exit_code == 2, done.output
     rows = {row["id"]: row for row in json.loads(done.stdout)["checks"]}
     assert [name for name, row in rows.items() if row["verdict"] == "fail"] == [cause]

@@ -73,7 +73,7 @@ Fields of a check:
 | `title_zh` | the name in Chinese |
 | `verdict` | `pass`, `warn`, `fail` or `skip` |
 | `why` | the reason in English; for a person, not stable |
-| `why_zh` | the reason in Chinese; the English sentence where it quotes an error |
+| `why_zh` | the reason in Chinese; a message of a library is quoted in English |
 | `because` | the id of the failed check that caused the skip; otherwise empty |
 | `fix` | the action of the operator, in English; empty for `pass` and `skip` |
 | `fix_zh` | the action in Chinese |
@@ -92,6 +92,7 @@ GUIDES = {
     "service": "reference/systemd.md",
     "model": "how-to/install.md",
     "camera": "how-to/cameras.md",
+    "display": "how-to/payer-display.md",
     "sys": "reference/long-life.md",
     "net": "how-to/five-minutes.md",
     "api": "reference/compare-contract.md",

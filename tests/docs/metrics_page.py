@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from agent.fleet.fleet_exposition import MONITOR_METRICS
+from agent.fleet.fleet_metrics import (
+    HEALTH_AGE,
+    SERIES_MAX,
+    TERMINAL_LABELS,
+    TERMINAL_METRICS,
+)
 from agent.health.counters import BOUNDS_MS
+from agent.health.exposition import Metric
 from agent.health.metrics import METRICS
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "metrics.md"
@@ -30,9 +40,9 @@ Sources:
 One scrape takes 0.7 ms of the agent and returns 15 kB (status document and text; median of 200 scrapes on 2
 cores of an x86 server; not measured on a Raspberry Pi).
 
-Dashboards for Grafana: [terminals](../../config/grafana/facepay.json),
-[compare services](../../config/grafana/compare.json). The metrics of the compare service:
-[compare contract](compare-contract.md).
+Dashboards for Grafana: [terminals](../../config/grafana/terminal.json),
+[the fleet](../../config/grafana/fleet.json), [compare services](../../config/grafana/compare.json). The
+metrics of the compare service: [compare contract](compare-contract.md).
 
 | metric | type | labels | what |
 |---|---|---|---|
@@ -49,15 +59,33 @@ Alert rules for Prometheus, with the fix in each alert:
 `increase(facepay_api_calls_total[1d])` above its number of sales.
 """
 
+FLEET = """
+## The fleet exporter
+
+`facepay fleet exporter` serves these metrics of all terminals of one broker
+([how to](../how-to/fleet.md)). The source is the retained `state` and the message `health`. Every metric of a
+terminal has the labels `site` and `terminal`. All other labels are codes of closed lists; an unknown code is
+counted and is never a label. One terminal has at most {series} series.
+
+| metric | type | labels | what |
+|---|---|---|---|
+"""
+
 
 def page() -> str:
     """The complete page."""
-    rows = (
-        f"| `{each.name}` | {each.kind} | {', '.join(f'`{label}`' for label in each.labels)} | {each.help} |"
-        for each in METRICS
-    )
     bounds = ", ".join(f"{bound / 1e3:g}" for bound in BOUNDS_MS)
-    return INTRO + "\n".join(rows) + "\n" + OUTRO.format(bounds=bounds)
+    head = INTRO + _rows(METRICS) + OUTRO.format(bounds=bounds)
+    terminal = _rows([*TERMINAL_METRICS, HEALTH_AGE], TERMINAL_LABELS)
+    return head + FLEET.format(series=SERIES_MAX) + terminal + _rows(MONITOR_METRICS)
+
+
+def _rows(metrics: Iterable[Metric[Any]], common: tuple[str, ...] = ()) -> str:
+    return "".join(
+        f"| `{each.name}` | {each.kind} | {', '.join(f'`{label}`' for label in common + each.labels)} "
+        f"| {each.help} |\n"
+        for each in metrics
+    )
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ def page() -> str:
     days = f"{trace.keep_days} days, at most {trace.max_bytes // 1_000_000} MB"
     shot = f"at most {agent.vision.crop_max_bytes // 1024} KiB each, {agent.verification.max_asks} API calls"
     preview = f"{_on(agent.page.preview)} by default, listening: {agent.page.listen}"
+    display = f"listening: {agent.display.listen} by default"
     kept = (
         ("camera pictures 画面", BYSTANDER, "memory", "until the next frame; never written", "the code"),
         (
@@ -122,6 +123,13 @@ def page() -> str:
             "memory and one browser",
             f"while the preview is open; {preview}",
             "`page.preview`, `page.listen`",
+        ),
+        (
+            "the screen for the payer 付款人屏幕",
+            "the payer; other persons only inside the oval",
+            "memory and one browser of the terminal",
+            f"while a request is open; {display}",
+            "`display.listen`",
         ),
     )
     return INTRO + "".join(f"| {' | '.join(row)} |\n" for row in kept) + OUTRO

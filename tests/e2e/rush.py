@@ -10,6 +10,7 @@ import contextlib
 import sys
 
 CLIENTS = 60
+LONGEST_S = 300.0
 REQUESTS = b"GET /preview.mjpg HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 20
 
 
@@ -25,7 +26,10 @@ async def client(port: int) -> None:
 
 
 async def rush(port: int) -> None:
-    await asyncio.gather(*(client(port) for _ in range(CLIENTS)))
+    """Until the test ends this process; a test that was killed cannot."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LONGEST_S):
+            await asyncio.gather(*(client(port) for _ in range(CLIENTS)))
 
 
 if __name__ == "__main__":

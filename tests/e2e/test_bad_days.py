@@ -7,9 +7,9 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,17 +30,11 @@ def open_place(place: Place) -> Iterator[Place]:
         yield Place(Path(name), place.broker, place.service)
 
 
-def as_nobody(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command as a user without rights. The modules are imported as root, because they must be readable."""
-    code = (
-        "import os; from agent.cli import main;"
-        "import agent.root.daemon, agent.root.doctor, agent.cli.camera_view;"
-        "import encodings.idna;"
-        "import agent.diagnostics.checks.table, agent.control.camera;"
-        "import agent.health.metrics, agent.recorder.last;"
-        "os.setgroups([]); os.setgid(65534); os.setuid(65534); main()"
-    )
-    return commands.facepay(*arguments, code=code)
+MODULES = (
+    "agent.root.daemon, agent.root.doctor, agent.cli.camera_view, encodings.idna, agent.control.camera, "
+    "agent.diagnostics.checks.table, agent.health.metrics, agent.recorder.last"
+)
+as_nobody = partial(commands.as_nobody, modules=MODULES)
 
 
 def doctor(config: Path) -> dict[str, dict[str, str]]:

@@ -55,13 +55,8 @@ def start(config: Path) -> subprocess.CompletedProcess[str]:
     return facepay("run", "--config", config)
 
 
-def as_nobody(config: Path) -> subprocess.CompletedProcess[str]:
-    """`facepay run` as a user without rights. The modules are imported as root, as they must be readable."""
-    code = (
-        "import os; from agent.cli import main; import agent.root.daemon;"
-        "os.setgroups([]); os.setgid(65534); os.setuid(65534); main()"
-    )
-    return commands.facepay("run", "--config", config, code=code)
+def run_as_nobody(config: Path) -> subprocess.CompletedProcess[str]:
+    return commands.as_nobody("run", "--config", config, modules="agent.root.daemon")
 
 
 @pytest.fixture
@@ -143,7 +138,7 @@ def test_a_credential_it_may_not_read_is_named(open_place: Place) -> None:
     hidden.chmod(0o600)
     rewrite(config, "[mqtt]\n", f'[mqtt]\nusername = "t"\npassword_file = "{hidden}"\n')
     own(open_place.folder / "state", config)
-    done = as_nobody(config)
+    done = run_as_nobody(config)
     assert done.returncode == 78 and f"mqtt.password_file {hidden}: cannot be read" in done.stderr, (
         done.stderr
     )
@@ -166,7 +161,7 @@ def test_a_state_directory_that_cannot_be_written_is_named(open_place: Place) ->
     state = open_place.folder / "state"
     state.mkdir(mode=0o755)
     own(config)
-    done = as_nobody(config)
+    done = run_as_nobody(config)
     assert done.returncode == 1 and str(state) in done.stderr, done.stderr
     assert "fix: " in done.stderr and "Traceback" not in done.stderr
 

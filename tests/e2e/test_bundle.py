@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from agent.cli import app
 from agent.cli.bundle import CONFIRMATION
+from agent.cli.command_table import application
 from agent.diagnostics.pictures import holds_picture
 from agent.diagnostics.redact import forms
 from agent.messages.keyring import Keyring
@@ -75,7 +75,9 @@ def worst_log(place: Place, crop: bytes) -> bytes:
 
 
 def bundled(config: Path, file: Path, *more: str, typed: str = "") -> Result:
-    return CliRunner().invoke(app, ["bundle", "-c", str(config), "-o", str(file), *more], input=typed)
+    return CliRunner().invoke(
+        application(), ["bundle", "-c", str(config), "-o", str(file), *more], input=typed
+    )
 
 
 def opened(file: Path) -> dict[str, bytes]:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from agent.cli import app, only
+from agent.cli.command_table import COMMANDS, application
 from agent.errors import ConfigError
 from agent.health.process import loading
 from agent.messages.keyring import OPERATORS, Keyring
@@ -97,11 +97,23 @@ print(report["schema"], sorted(Watch.threads))
     assert done.stdout.strip() == "facepay.doctor/1 ['remote-doctor']", done.stderr
 
 
-def test_only_builds_the_named_command() -> None:
-    assert [each.name for each in only("run").registered_commands] == ["run"]
-    assert only("run").registered_groups == []
-    assert [each.name for each in only("till").registered_groups] == ["till"]
-    assert only("") is app and only("--help") is app and only("no-such") is app, "complete, for the help text"
+def test_application_builds_the_named_command() -> None:
+    assert [each.name for each in application("run").registered_commands] == ["run"]
+    assert application("run").registered_groups == []
+    assert [each.name for each in application("till").registered_groups] == ["till"]
+    for name in ("", "--help", "no-such"):
+        whole = application(name)
+        assert len(whole.registered_commands) + len(whole.registered_groups) == len(COMMANDS)
+
+
+def test_command_imports_no_module_of_another_command() -> None:
+    code = (
+        "import sys; from agent.cli.command_table import application; application('run');"
+        "print(*(name for name in sys.modules if name.startswith('agent.cli.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = {name.removeprefix("agent.cli.") for name in done.stdout.split()}
+    assert loaded == {"command_table", "run", "config", "options"}
 
 
 def test_loading_disables_garbage_collection_only_during_imports() -> None:

@@ -117,6 +117,11 @@ class FaultBox:
     def do(self, command: str, ok: tuple[int, ...] = (0,)) -> str:
         return self.box.run("sh", "-ec", command, ok=ok).strip()
 
+    def start(self, unit: str) -> None:
+        """Start a unit, or start it again. An error has the unit's log: the box is deleted afterwards."""
+        log = f"journalctl --quiet --no-pager --lines=40 --unit={unit}"
+        self.do(f"systemctl restart {unit} || {{ {log}; exit 1; }}")
+
     def write(self, place: str, content: str | bytes, mode: int = 0o644) -> None:
         path = self.box.file(place)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +160,7 @@ class FaultBox:
         self.client_certificate(self.terminal)
         self.configure()
         self.do(f"systemctl --quiet enable {AGENT} && systemctl reset-failed {AGENT} || true")
-        self.do(f"systemctl start {AGENT}")
+        self.start(AGENT)
         shown = ("systemctl", "show", AGENT, "--property", "StatusText", "--value")  # cheaper than the status
         self.box.wait_for(*shown, answer="serving shop-1/terminal-1", timeout_s=120)
         self.box.wait_for("sh", "-c", "facepay status >/dev/null 2>&1; echo $?", answer="0", timeout_s=120)
@@ -173,7 +178,7 @@ class FaultBox:
         config = (folder / "mosquitto.conf").read_text()
         self.write("/etc/mosquitto/mosquitto.conf", lines or config)
         self.do("chown -R mosquitto /etc/mosquitto/facepay && systemctl reset-failed mosquitto || true")
-        self.do("systemctl restart mosquitto")
+        self.start("mosquitto")
         if not lines:
             self.wait_for_port(8883)
 
@@ -190,7 +195,7 @@ class FaultBox:
         lines += ["[[accounts]]", 'buckets = ["terminals"]', "example = true"]
         lines += [f"{name} = {json.dumps(value)}" for name, value in names.items()]
         self.write(SERVICE, "\n".join(lines) + "\n")
-        self.do(f"systemctl restart {COMPARE}")
+        self.start(COMPARE)
         self.wait_for_port(port)
 
     def wait_for_port(self, port: int) -> None:

@@ -14,7 +14,8 @@ from tests.faults.table import FAULTS
 
 pytestmark = pytest.mark.long
 
-STATUS_WITHIN_S = 90.0  # the agent checks a healthy API each minute
+STATUS_WITHIN_S = 240.0  # the agent checks a healthy API each minute; more for a busy machine
+DOCTOR_RUNS = 3  # a finding of a busy machine, e.g. a check without a result in time, ends; a fault's stays
 # of the machine that runs the tests, not of the terminal in the box
 OF_THE_HOST = {"sys.clock", "sys.power", "sys.thermal", "sys.memory", "sys.disk"}
 
@@ -79,12 +80,15 @@ def test_doctor_without_sudo_reports_what_the_user_may_read(installed: FaultBox)
 @pytest.mark.parametrize("fault", FAULTS, ids=[each.name for each in FAULTS])
 def test_doctor_and_status_name_the_fault(box: FaultBox, fault: Fault) -> None:
     fault.make(box)
-    code, rows = box.doctor()
-    read = found(rows)
+    for _ in range(DOCTOR_RUNS):
+        code, rows = box.doctor()
+        read = found(rows)
+        others = {name for name in read if read[name]["verdict"] == "fail"} - OF_THE_HOST
+        if fault.check in read and others <= {fault.check, *fault.also}:
+            break
     assert code > 0 and fault.check in read, f"exit {code}: {read}"
     row = read[fault.check]
     assert fault.why in row["why"] and fault.fix in row["fix"] and row["fix_zh"], row
-    others = {name for name in read if read[name]["verdict"] == "fail"} - OF_THE_HOST
     assert others <= {fault.check, *fault.also}, {name: read[name]["why"] for name in others}
     status = box.status_with(fault.status, STATUS_WITHIN_S)
     assert fault.status in status, status

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,9 @@ import pytest
 from agent.cli import init_try
 from agent.config import Config
 from agent.config.file import load
+from agent.demo.stage import Visit, VisitRow
 from agent.fleet.places import TerminalPaths
+from agent.kits.till.acceptance import Acceptance
 from agent.resources import config_file
 from agent.service.settings import EXAMPLE_SECRET
 from tests.e2e.test_keys import facepay
@@ -33,6 +38,54 @@ def test_a_try_without_root_ends_in_a_match_and_writes_nothing(places: TerminalP
     assert "wrote nothing" in done.stdout and "facepay init " in done.stdout
     after = {path: path.read_bytes() for path in places.config.parent.rglob("*") if path.is_file()}
     assert after == before
+
+
+@pytest.mark.parametrize(
+    ("reasons", "result"),
+    [
+        (["same_person"], "same_person"),
+        (["face_lost", "same_person"], "same_person"),
+        (["compare_unreachable", "timed_out"], "timed_out"),
+        (["different_person"], "different_person"),
+        (["compare_credentials"], "compare_credentials"),
+    ],
+)
+async def test_a_try_asks_a_second_time_only_where_the_machine_was_too_slow(
+    reasons: list[str], result: str
+) -> None:
+    asked = iter(reasons)
+
+    async def ask() -> Acceptance:
+        reason = next(asked)
+        return Acceptance("match" if reason == "same_person" else "undecided", reason, "r")
+
+    assert (await init_try.asked(ask)).reason == result
+    assert list(asked) == [], "each expected request was sent"
+
+
+def test_a_try_gives_a_slow_machine_the_time_of_the_packaged_try(places: TerminalPaths) -> None:
+    """Both ways show a person who stays, with the same deadlines."""
+    storage = places.config.parent / "state" / "try"
+    storage.parent.mkdir()
+    init_try.write_keys(places, storage)
+    packaged = load(places.config, Config)
+    seen = list[Config]()
+
+    class Stage:
+        async def play(self, visit: Visit) -> VisitRow:
+            assert visit.scene == packaged.camera.source and visit.ttl_ms == packaged.verification.budget_ms
+            return VisitRow(visit, Acceptance("match", "same_person", "r"), 1)
+
+    @asynccontextmanager
+    async def staged(config: Config) -> AsyncIterator[Stage]:
+        assert config.verification == packaged.verification
+        seen.append(config)
+        yield Stage()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("agent.demo.stage.staged", staged)
+        assert asyncio.run(init_try._in_this_process()).decision == "match"
+    assert seen
 
 
 def test_the_keys_of_a_try_may_run_and_undo_restores_the_installation(places: TerminalPaths) -> None:

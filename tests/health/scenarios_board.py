@@ -14,7 +14,7 @@ import pytest
 from agent.errors import TillError
 from agent.fleet import machine
 from agent.outbox.database import FILE
-from agent.root import page, self_checks
+from agent.root import opener, self_checks
 from agent.terminal.parts import Ports
 from tests.health.stage import Scenario, Stage
 
@@ -123,17 +123,20 @@ def board_reports(name: str, sick: object, healthy: object) -> Scenario:
     return scenario
 
 
-@asynccontextmanager
-async def another_program_has_the_port_of_the_page(stage: Stage) -> AsyncIterator[None]:
-    with socket.socket() as other, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(page, "AGAIN_S", 0.1)
-        other.bind(("127.0.0.1", 0))
-        other.listen()
-        stage.config["page"] = {"listen": "loopback", "port": other.getsockname()[1]}
-        await stage.start()
-        yield
-        other.close()
-        await stage.until(lambda: not stage.causes())
+def another_program_has_the_port(section: str) -> Scenario:
+    @asynccontextmanager
+    async def scenario(stage: Stage) -> AsyncIterator[None]:
+        with socket.socket() as other, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(opener, "AGAIN_S", 0.1)
+            other.bind(("127.0.0.1", 0))
+            other.listen()
+            stage.config[section] = {"listen": "loopback", "port": other.getsockname()[1]}
+            await stage.start()
+            yield
+            other.close()
+            await stage.until(lambda: not stage.causes())
+
+    return scenario
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -144,5 +147,6 @@ SCENARIOS: dict[str, Scenario] = {
     "outbox_reset": outbox_is_damaged_by_a_power_cut,
     "terminal_hot": board_reports("hottest_c", 91.0, 40.0),
     "disk_low": board_reports("shortage", "0 MB free", ""),
-    "page_unavailable": another_program_has_the_port_of_the_page,
+    "page_unavailable": another_program_has_the_port("page"),
+    "display_unavailable": another_program_has_the_port("display"),
 }

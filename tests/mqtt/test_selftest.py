@@ -40,8 +40,8 @@ async def test_selftest_missing_right_is_reported_with_its_topic(tmp_path: Path,
         broker.stop()
     assert probe.connected
     if missing:
-        assert (
-            probe.publish_error.startswith(f"{missing}: ") and "Not authorized (0x87)" in probe.publish_error
+        assert str(probe.publish_error).startswith(f"{missing}: ") and "Not authorized (0x87)" in str(
+            probe.publish_error
         )
     else:
         assert not probe.publish_error and probe.roundtrip_ms is not None and probe.will_received
@@ -52,7 +52,7 @@ async def test_selftest_refused_connect_reports_condition_and_reason(reason: int
     async with scripted(Script(connack(reason))) as port:
         probe = await BrokerSelfTest(MqttConfig(port=port), TOPICS, no_agent).look()
     assert (probe.connected, probe.refused) == (False, code)
-    assert f"0x{reason:02X}" in probe.reason
+    assert f"0x{reason:02X}" in str(probe.reason)
 
 
 async def test_selftest_with_a_running_agent_connects_nothing() -> None:

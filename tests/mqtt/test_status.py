@@ -21,6 +21,7 @@ from agent.mqtt import status
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message, make_client
 from agent.mqtt.reason_codes import BrokerProblem
+from agent.texts import Text
 from tests.broker_example.pki import Authority
 from tests.brokers import Mosquitto, free_port
 from tests.mqtt.proxy import PausingProxy
@@ -53,8 +54,8 @@ class Watched:
         )
         self.connection = Connection(MqttConfig(port=port, **config), wiring)
 
-    def _on_problem(self, problem: BrokerProblem, active: bool, detail: str) -> None:
-        self.details[problem] = detail
+    def _on_problem(self, problem: BrokerProblem, active: bool, detail: str | Text) -> None:
+        self.details[problem] = str(detail)
         if (problem in self.active) != active:
             (self.active.add if active else self.active.discard)(problem)
             self.changes.put_nowait((problem, active))

@@ -76,19 +76,20 @@ def write_config(path: Path, accounts: str = "", **changes: Any) -> Path:
     return path
 
 
-def start(config: Path, log: Path, *, fresh: bool = True, **environment: str) -> Program:
+def start(config: Path, log: Path, *, fresh: bool = True, setup: str = "", **environment: str) -> Program:
     """Start; returns before the service is ready. Without ``LISTEN_FDS`` no descriptor is passed.
 
     ``fresh``: a new interpreter, for tests of descriptors and of memory. Otherwise the server of commands
-    has imported its modules.
+    has imported its modules. ``setup``: Python code that runs first.
     """
+    script = setup + _SCRIPT
     process: subprocess.Popen[bytes] | Command
     with log.open("wb") as stderr:
         if not fresh:
-            process = Command([str(config)], stderr=stderr.fileno(), env=environment, code=_SCRIPT)
+            process = Command([str(config)], stderr=stderr.fileno(), env=environment, code=script)
             return Program(process, config, log)
         process = subprocess.Popen(
-            [sys.executable, "-c", _SCRIPT, str(config)],
+            [sys.executable, "-c", script, str(config)],
             stderr=stderr,
             env={**os.environ, **environment},
             close_fds="LISTEN_FDS" not in environment,
@@ -106,10 +107,12 @@ def until_ready(program: Program) -> Program:
 
 
 @contextlib.contextmanager
-def program(folder: Path, accounts: str = "", *, fresh: bool = False, **changes: Any) -> Iterator[Program]:
-    """A service that is ready, and its end. ``fresh``: as of ``start``."""
+def program(
+    folder: Path, accounts: str = "", *, fresh: bool = False, setup: str = "", **changes: Any
+) -> Iterator[Program]:
+    """A service that is ready, and its end. ``fresh``, ``setup``: as of ``start``."""
     config = write_config(folder / "service.toml", accounts, **changes)
-    made = start(config, folder / "log", fresh=fresh)
+    made = start(config, folder / "log", fresh=fresh, setup=setup)
     try:
         yield until_ready(made)
     finally:

@@ -134,11 +134,16 @@ def without_reading(service: Program) -> Iterator[None]:
 
 def test_connection_whose_answers_are_not_read_gives_way_to_a_client(tmp_path: Path) -> None:
     with program(tmp_path, connections_max=2) as service, without_reading(service):
+        until, metrics = time.monotonic() + 60, service.url.replace("/face/compare", "/metrics")
+        while not httpx.get(metrics, trust_env=False).text.startswith("# HELP"):
+            assert time.monotonic() < until  # a busy service still reads the requests of that connection
+            time.sleep(0.2)
         assert answer(service, **files(PODIUM, OBAMA))["data"]["similarity"] > 85
 
 
 def test_connection_whose_answers_are_not_read_is_closed(tmp_path: Path) -> None:
-    with program(tmp_path) as service, without_reading(service):
+    setup = "from agent import http_connection; http_connection.UNREAD_S = 2.0"
+    with program(tmp_path, setup=setup) as service, without_reading(service):
         until, url = time.monotonic() + 60, service.url.replace("/face/compare", "/metrics")
         while "facepay_service_connections 1.0" not in httpx.get(url, trust_env=False, verify=False).text:
             assert time.monotonic() < until

@@ -20,7 +20,7 @@ from agent.service.compare_service import CompareService
 from agent.service.compareface_body import parse
 from agent.service.compareface_front import score
 from agent.service.front import Call
-from agent.service.similarity import KNOTS
+from agent.service.recogniser import KNOTS
 from tests.service.compareface_kit import base_url, call, error, fields, signed_headers
 from tests.service.kit import APPID, SECRET_ID, account, files, post, running, shipped
 from tests.service.pictures import photo, plain

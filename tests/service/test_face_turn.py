@@ -9,8 +9,7 @@ import pytest
 from agent.compare.contract import ApiFailure
 from agent.service.causes import Cause
 from agent.service.image_decoder import Pixels, decode
-from agent.service.recogniser import Recogniser, cosine
-from agent.service.similarity import similarity
+from agent.service.recogniser import Recogniser, cosine, similarity
 from tests.service.pictures import photo
 
 NAMES = ("biden_portrait", "collins_portrait", "obama_podium", "obama_portrait")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.service.similarity import similarity
+from agent.service.recogniser import similarity
 
 cosines = st.floats(-1, 1)
 

@@ -25,6 +25,8 @@ from tests.systemd.transcript import AGENT, Transcript
 pytestmark = pytest.mark.long
 
 COMPARE = "facepay-compare.service"
+FLEET = "facepay-fleet-exporter.service"
+METRICS = "python3 -c \"import urllib.request as u; print(u.urlopen('http://127.0.0.1:9817/metrics').read().decode())\""
 CONFIG_FILE = "/etc/facepay-agent/agent.toml"
 CONFIG = """
 site = "shop-1"
@@ -58,6 +60,7 @@ def test_a_terminal_from_installation_to_purge(
         compare_is_ready_as_shipped(transcript)
         agent_is_ready_once_configured(transcript)
         runs_with_few_rights(transcript)
+        exporter_shows_the_terminal(transcript)
         transcript.ask()
         reload_applies_a_safe_change(transcript)
         reload_refuses_other_changes(transcript)
@@ -75,12 +78,13 @@ def test_a_terminal_from_installation_to_purge(
 
 def installed_but_not_started(transcript: Transcript) -> None:
     transcript.do("apt-get install -qq --no-install-recommends /root/facepay-agent.deb")
-    assert [transcript.show(unit, "ActiveState") for unit in (AGENT, COMPARE)] == ["inactive", "inactive"]
+    assert {transcript.show(unit, "ActiveState") for unit in (AGENT, COMPARE, FLEET)} == {"inactive"}
+    assert transcript.show(FLEET, "UnitFileState") == "disabled"
 
 
 def exposure_is_within_its_limit(transcript: Transcript) -> None:
     """The installed units, checked by the systemd that runs them; ``verify`` finds the program, too."""
-    for unit, worst in ((AGENT, 1.5), (COMPARE, 1.2)):
+    for unit, worst in ((AGENT, 1.5), (COMPARE, 1.2), (FLEET, 1.2)):
         reported = transcript.do(f"systemd-analyze security --offline=true --no-pager {unit} | tail -n 1")
         found = re.search(r"exposure level for \S+: ([\d.]+)", reported)
         assert found and float(found[1]) <= worst, reported
@@ -127,6 +131,17 @@ def runs_with_few_rights(transcript: Transcript) -> None:
     assert "till-1.key" not in visible, "home folders are hidden"
     refused = transcript.do(f"nsenter -t {pid} -m -- touch /etc/x /var/x 2>&1 || true")
     assert refused.count("Read-only file system") == 2, "not writable, even for root"
+
+
+def exporter_shows_the_terminal(transcript: Transcript) -> None:
+    """The unit as shipped, with the default options: broker and metrics on loopback."""
+    transcript.do(f"systemctl enable --now {FLEET}")
+    assert transcript.show(FLEET, "StatusText") == "fleet exporter ready on http://127.0.0.1:9817/metrics"
+    deadline, wanted = time.monotonic() + 60, 'site="shop-1",terminal="terminal-1",need="nothing"} 1'
+    while wanted not in (text := transcript.box.run("sh", "-ec", METRICS)):
+        assert time.monotonic() < deadline, text
+        time.sleep(0.5)
+    transcript.note(f"facepay_fleet_terminal_need{{{wanted}")
 
 
 def reload_applies_a_safe_change(transcript: Transcript) -> None:
@@ -215,7 +230,8 @@ def stops_in_order(transcript: Transcript) -> None:
 
 def purge_stops_what_runs(transcript: Transcript) -> None:
     transcript.do("apt-get purge -qq facepay-agent")
-    assert transcript.show(COMPARE, "ActiveState") == "inactive"
+    assert {transcript.show(unit, "ActiveState") for unit in (COMPARE, FLEET)} == {"inactive"}
+    assert not transcript.box.has("/etc/default/facepay-fleet-exporter")
     assert not transcript.box.has("/etc/facepay-agent") and not transcript.box.has("/var/lib/facepay-agent")
     assert transcript.do("systemctl --failed --no-legend") == ""
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from agent.page.display_key import FILE
+
 SYSTEMD = Path(__file__).parent.parent.parent / "systemd"
 ANALYZE = shutil.which("systemd-analyze")
 
@@ -22,7 +24,13 @@ def analyze(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("unit", "worst"), [("facepay-agent.service", 1.5), ("facepay-compare.service", 1.2)]
+    ("unit", "worst"),
+    [
+        ("facepay-agent.service", 1.5),
+        ("facepay-compare.service", 1.2),
+        ("facepay-display.service", 2.3),
+        ("facepay-fleet-exporter.service", 1.2),
+    ],
 )
 def test_unit_exposure_is_within_its_limit(
     unit: str, worst: float, record_property: Callable[[str, object], None]
@@ -34,7 +42,7 @@ def test_unit_exposure_is_within_its_limit(
     assert float(found[1]) <= worst
 
 
-@pytest.mark.parametrize("unit", ["facepay-agent.service", "facepay-compare.service"])
+@pytest.mark.parametrize("unit", sorted(path.name for path in SYSTEMD.glob("*.service")))
 def test_systemd_analyze_verify_accepts_the_unit(unit: str, tmp_path: Path) -> None:
     # The program is not installed here: verify needs an existing program.
     text = (SYSTEMD / unit).read_text().replace("/opt/facepay-agent/bin/facepay", "/bin/true")
@@ -42,6 +50,20 @@ def test_systemd_analyze_verify_accepts_the_unit(unit: str, tmp_path: Path) -> N
     copy.write_text(re.sub(r"file:/\S+|man:facepay\S+", "", text))
     done = analyze("verify", copy)
     assert done.returncode == 0 and done.stderr == "", done.stderr
+
+
+def test_display_unit_opens_no_camera_no_network_and_no_file_of_the_agent() -> None:
+    text = (SYSTEMD / "facepay-display.service").read_text()
+    lines = text.splitlines()
+    assert [line for line in lines if line.startswith("DeviceAllow=")] == ["DeviceAllow=char-drm rw"]
+    assert {"DevicePolicy=closed", "IPAddressDeny=any", "IPAddressAllow=localhost"} <= set(lines)
+    (hidden,) = (line for line in lines if line.startswith("InaccessiblePaths="))
+    for folder in ("/var/lib/facepay-agent", "/etc/facepay-agent", "/run/facepay-agent"):
+        assert f"-{folder}" in hidden.split("=")[1].split()
+    assert "User=facepay-display" in lines and "PAMName=" not in re.sub("#.*", "", text)
+    assert "--no-sandbox" not in text
+    assert f"LoadCredential=start.html:/var/lib/facepay-agent/{FILE}" in lines
+    assert "u facepay-display " in (SYSTEMD / "facepay.sysusers").read_text()
 
 
 def test_units_have_no_core_dump_and_no_secret() -> None:

@@ -15,7 +15,7 @@ from agent.core.model import Analysis, CameraHealth, Frame
 from agent.core.pace import Pace
 from agent.core.ports import RequestReceived
 from agent.core.reasons import FrameReason
-from agent.root import speed
+from agent.root import self_checks
 from agent.root.handle import AgentHandle
 from agent.vision.detector import Detector
 from tests.fakes import check_frame, request
@@ -46,13 +46,13 @@ class Parts:
 
 async def adapt(world: World, detector: object, config: Config | None = None) -> Pace | None:
     async with asyncio.timeout(20):
-        await speed.adapt_pace(cast(AgentHandle, cast(Any, Parts(world, detector, config or Config()))))
+        await self_checks.adapt_pace(cast(AgentHandle, cast(Any, Parts(world, detector, config or Config()))))
     return world.terminal.pace
 
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "_AFTER_S", 0.0)
+    monkeypatch.setattr(self_checks, "_MEASURED_AFTER_S", 0.0)
 
 
 async def test_a_slow_machine_gets_a_smaller_width() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from agent.cli import app
+from agent.cli.command_table import application
 from agent.core.frame_log import MOST_FRAMES, FrameLog
 from agent.core.model import Analysis, Assurance, Result, Timings
 from agent.core.ports import RequestReceived
@@ -133,13 +133,13 @@ def test_invalid_file_is_an_error_with_a_fix(junk: bytes, tmp_path: Path) -> Non
 def test_the_command_shows_the_funnel_and_draws_it(tmp_path: Path) -> None:
     config, picture = tmp_path / "agent.toml", tmp_path / "why.svg"
     config.write_text(f'[storage]\ndirectory = "{tmp_path}"\n')
-    none_yet = CliRunner().invoke(app, ["why", "--config", str(config)])
+    none_yet = CliRunner().invoke(application(), ["why", "--config", str(config)])
     assert isinstance(none_yet.exception, StorageError)
     ended(log_of([FrameReason.NO_FACE] * 3 + [FrameReason.TOO_SMALL]), tmp_path)
-    shown = CliRunner().invoke(app, ["why", "--config", str(config), "--plot", str(picture)])
+    shown = CliRunner().invoke(application(), ["why", "--config", str(config), "--plot", str(picture)])
     assert shown.exit_code == 0
     assert "undecided / no_face" in shown.output
     assert "     4  frames in total" in shown.output
     assert picture.read_text().startswith("<svg")
-    as_json = CliRunner().invoke(app, ["why", "--config", str(config), "--json"])
+    as_json = CliRunner().invoke(application(), ["why", "--config", str(config), "--json"])
     assert json.loads(as_json.output)["frames"] == {"no_face": 3, "too_small": 1}

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from agent.cli import app
+from agent.cli.command_table import application
 from agent.config import Config, TraceConfig
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
@@ -155,7 +155,7 @@ def test_trace_file_contains_no_pixels(tmp_path: Path) -> None:
 
 
 def run(*arguments: str) -> str:
-    done = CliRunner().invoke(app, ["trace", *arguments], catch_exceptions=False)
+    done = CliRunner().invoke(application(), ["trace", *arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.output
 
@@ -182,13 +182,13 @@ def test_the_commands(tmp_path: Path) -> None:
 
 def test_replay_with_another_end_is_reported_and_exits_1(tmp_path: Path) -> None:
     files(tmp_path).append(replace(recorded(), decision="no_match", reason="different_person"))
-    done = CliRunner().invoke(app, ["trace", "replay", str(tmp_path / FOLDER)])
+    done = CliRunner().invoke(application(), ["trace", "replay", str(tmp_path / FOLDER)])
     assert done.exit_code == 1
     assert "0 of 1 verifications end as recorded" in done.output
 
 
 def test_show_without_recordings_is_an_error_with_a_fix(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["trace", "show", str(tmp_path)])
+    done = CliRunner().invoke(application(), ["trace", "show", str(tmp_path)])
     assert isinstance(done.exception, StorageError)
     assert "[trace]" in en(done.exception.fix)
 

@@ -235,3 +235,16 @@ def test_crop_of_a_shot_without_pixels_raises() -> None:
     assert shot is not None
     with pytest.raises(ImageError, match="has no pixels"):
         analyzer.crop(replace(shot, frame=frame(None)))
+
+
+def test_frame_full_of_light_without_a_face_asks_for_less_light() -> None:
+    """Also while nothing moves: a hint that alternates with ``look_here`` cannot be read."""
+    analyzer = make_analyzer(StagedDetector())
+    white = np.full((720, 1280, 3), 255, np.uint8)
+    found = [analyzer.analyze(frame(white, at_ms)) for at_ms in range(0, 1_000, 100)]
+    assert {each.reason for each in found} == {FrameReason.NO_FACE, FrameReason.NO_PRESENCE}
+    assert {each.hint for each in found} == {Guidance.TOO_BRIGHT}
+
+
+def test_empty_shop_has_no_hint_about_light() -> None:
+    assert make_analyzer().analyze(frame(empty_shop())).hint is None

@@ -73,6 +73,17 @@ def test_backlit_face_differs_from_a_face_at_night(name: str) -> None:
     assert gate(found, quality.measure(bright, found), 1280, 720, LIMITS) is FrameReason.BACKLIT
 
 
+@pytest.mark.parametrize("is_left", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_light_from_one_side_has_its_own_reason(name: str, is_left: bool) -> None:
+    frame = standing(name)
+    (found,) = detector().detect(frame)
+    middle_px = round(found.box.centre.x_px)
+    half = slice(0, middle_px) if is_left else slice(middle_px, 1280)
+    frame[:, half] = (frame[:, half] * 0.15).astype(np.uint8)
+    assert gate(found, quality.measure(frame, found), 1280, 720, LIMITS) is FrameReason.SIDE_LIT
+
+
 def test_turned_head_is_turned() -> None:
     assert judged(standing("obama_portrait", turn=55)) is FrameReason.TURNED
 

@@ -59,7 +59,7 @@ class PicameraBackend:
         """Raises ``CameraError``: library missing, no camera, busy, or an earlier close still hangs."""
         if not self._is_closed_in_time():
             fix = Text("fix.restart_agent_then_terminal")
-            raise camera_error(CAMERA_STALLED, "the camera driver hangs", fix=fix)
+            raise camera_error(CAMERA_STALLED, Text("detail.camera_driver_hangs"), fix=fix)
         with errors.translated("opening"):
             self._device = PicameraDevice(self._library(), self._config, SensorClock(self._clock))
         self._pacer.open()
@@ -72,7 +72,7 @@ class PicameraBackend:
         while True:
             device = self._device
             if device is None:
-                raise CameraError("the camera was closed", retry=Retry.BACKOFF)
+                raise CameraError(Text("detail.camera_closed"), retry=Retry.BACKOFF)
             if not device.keeps_pace:
                 self._pacer.wait()
             with errors.translated("waiting for a frame"):

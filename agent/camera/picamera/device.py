@@ -39,6 +39,7 @@ from agent.camera.picamera.library import Library, constructed, drop
 from agent.camera.picamera.sensor_clock import SensorClock
 from agent.config import CameraConfig
 from agent.core.model import FaceLight
+from agent.texts import Text
 
 BUFFERS = 4
 _SMALL_WIDTH_PX = 320  # the detector's own default
@@ -91,7 +92,7 @@ class PicameraDevice:
             return None
         if not self._in_use.acquire(timeout=_WAIT_S):
             self._stranded = request  # a release to a stopped stream is not allowed
-            raise errors.stalled("the restart of the stream does not return")
+            raise errors.stalled(Text("detail.stream_restart_hangs"))
         try:
             try:
                 return self._copied(request) if run == self._run else None

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agent.camera.errors import camera_error
-from agent.errors import CameraError, Retry
+from agent.errors import CameraError, Retry, reason_of
 from agent.health import conditions_camera as conditions
 from agent.texts import Text
 
@@ -41,7 +41,7 @@ def translated(doing: str) -> Iterator[None]:
 def from_foreign(error: Exception, doing: str) -> CameraError:
     """The error with code and fix for an exception of picamera2. Retry: each of these faults can pass."""
     chain = " < ".join(f"{type(each).__name__}: {each}"[:200] for each in _chain(error))
-    message, low = f"the camera, while {doing}: {chain}", chain.lower()
+    message, low = Text("detail.camera_doing", doing=doing, chain=chain), chain.lower()
     if isinstance(error, TimeoutError):
         return stalled(message)
     if any(isinstance(each, PermissionError) for each in _chain(error)) or "permission denied" in low:
@@ -58,20 +58,20 @@ def from_foreign(error: Exception, doing: str) -> CameraError:
 def not_installed(error: ImportError) -> CameraError:
     """The error for a missing library. No retry: only an installation helps."""
     fix = _INSTALL.get((error.name or "").split(".")[0], Text("fix.install_picamera2_library"))
-    why = f"camera.kind = 'picamera2': {error}"
+    why = Text("detail.picamera_import", reason=reason_of(error))
     return camera_error(conditions.CAMERA_ABSENT, why, fix=fix, retry=Retry.NEVER)
 
 
-def absent(message: str, fix: Text = _CABLE, devices: Path = Path("/dev")) -> CameraError:
+def absent(message: Text, fix: Text = _CABLE, devices: Path = Path("/dev")) -> CameraError:
     """The error for an empty camera list. libcamera lists no camera either when access is denied."""
     nodes = sorted(devices.glob("media*"))
     if nodes and not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
-        why = f"{message}; this user may not open {nodes[0]}"
+        why = Text("detail.node_denied", reason=message, node=nodes[0])
         return camera_error(conditions.CAMERA_DENIED, why, fix=_GROUP)
     return camera_error(conditions.CAMERA_ABSENT, message, fix=fix)
 
 
-def stalled(message: str) -> CameraError:
+def stalled(message: Text) -> CameraError:
     return camera_error(conditions.CAMERA_STALLED, message, fix=Text("fix.camera_restarts"))
 
 

@@ -42,14 +42,14 @@ def checked(layout: Layout) -> Layout:
     """
     per_pixel = 1 if layout.format in _YUV else 4 if layout.format.startswith("X") else 3
     if layout.format not in FORMATS:
-        why = f"the camera delivers {layout.format}, which is not one of {', '.join(FORMATS)}"
+        why = Text("detail.camera_format", format=layout.format, known=", ".join(FORMATS))
         raise CameraError(why, fix=Text("fix.use_v4l2_for_usb"))
     wide, high, stride = layout.width_px, layout.height_px, layout.stride_bytes
     halves = layout.format in _YUV and (wide % 2 or high % 2 or stride % 2)
     if halves or min(wide, high) < 2:
-        raise CameraError(f"the camera delivers {layout.format} of {wide}×{high} pixels")
+        raise CameraError(Text("detail.camera_size", format=layout.format, wide=wide, high=high))
     if stride < wide * per_pixel:
-        raise CameraError(f"rows of {wide} pixels in {stride} bytes overlap")
+        raise CameraError(Text("detail.camera_rows", wide=wide, stride=stride))
     return layout
 
 
@@ -66,7 +66,9 @@ def bgr(buffer: Pixels, layout: Layout) -> Pixels:
     """
     wide, high, stride = layout.width_px, layout.height_px, layout.stride_bytes
     if buffer.size < layout.frame_bytes:
-        raise CameraError(f"a buffer of {buffer.size} bytes holds no {layout.format} of {wide}×{high} pixels")
+        raise CameraError(
+            Text("detail.camera_buffer", size=buffer.size, format=layout.format, wide=wide, high=high)
+        )
     rows = buffer[: layout.frame_bytes].reshape(-1, stride)
     if layout.format in _YUV:
         # The conversion includes the padding: chroma rows are as long as luma rows or half as long, so the

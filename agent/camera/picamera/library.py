@@ -60,12 +60,12 @@ def number_of(listed: Sequence[Mapping[str, Any]], source: str) -> int:
     Raises ``CameraError``: an empty list, or no such camera.
     """
     if not listed:
-        raise errors.absent("libcamera lists no camera")
+        raise errors.absent(Text("detail.libcamera_empty"))
     for number, camera in enumerate(listed):
         if source in ("", str(number), camera.get("Model"), camera.get("Id")):
             return number
     names = ", ".join(f"{number} ({camera.get('Model')})" for number, camera in enumerate(listed))
-    why = f"libcamera lists no camera {source!r}, but {names}"
+    why = Text("detail.libcamera_other", source=source, names=names)
     raise errors.absent(why, Text("fix.camera_source_unknown"))
 
 

@@ -13,7 +13,7 @@ from agent.camera.simulated.renderer import Props, SceneRenderer, SensorNoise
 from agent.camera.simulated.scene import Scene, load_scene
 from agent.config import CameraConfig
 from agent.core.ports import Clock
-from agent.errors import CameraError
+from agent.errors import CameraError, failure_at
 from agent.texts import Text
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
@@ -56,7 +56,7 @@ class SceneCamera(PacedBackend):
             self._first = first
         at_ms = round((number - first) * 1000 / self._config.fps)
         if at_ms >= renderer.scene.length_ms and not self._config.loop:
-            raise CameraError("the scene is over", fix=Text("fix.set_camera_loop"))
+            raise CameraError(Text("detail.scene_over"), fix=Text("fix.set_camera_loop"))
         return renderer.picture(at_ms % renderer.scene.length_ms)
 
 
@@ -75,24 +75,31 @@ class StillsCamera(PacedBackend):
         try:
             entries = sorted(self._folder.iterdir())
         except OSError as error:
-            why, fix = f"{self._folder}: {error.strerror}", Text("fix.correct_camera_source")
+            why, fix = (
+                failure_at(self._folder, error),
+                Text("fix.correct_camera_source"),
+            )
             raise CameraError(why, fix=fix) from error
         self._files = [path for path in entries if path.suffix.lower() in PICTURES]
         if not self._files:
             fix = Text("fix.no_picture_in_directory", pictures=", ".join(PICTURES))
-            raise CameraError(f"{self._folder}: no picture in this directory", fix=fix)
+            raise CameraError(Text("detail.folder_without_picture", folder=self._folder), fix=fix)
         super().open()
 
     def _picture(self, number: int) -> Pixels:
         """Raises ``CameraError``, naming the file, when a picture cannot be used."""
         turn = int(number * 1000 / self._config.fps) // _SHOWN_MS
         if turn >= len(self._files) and not self._config.loop:
-            raise CameraError(f"{self._folder}: all pictures were shown", fix=Text("fix.set_camera_loop"))
+            raise CameraError(
+                Text("detail.pictures_shown", folder=self._folder), fix=Text("fix.set_camera_loop")
+            )
         path = self._files[turn % len(self._files)]
         if path != self._shown:
             picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if picture is None:
-                raise CameraError(f"{path}: not a readable picture", fix=Text("fix.remove_replace_file"))
+                raise CameraError(
+                    Text("detail.not_a_picture", path=path), fix=Text("fix.remove_replace_file")
+                )
             self._still = fitted(picture, self._config.width_px, self._config.height_px, str(path))
             self._shown = path
         pixels = self._still.copy()

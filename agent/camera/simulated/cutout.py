@@ -41,7 +41,7 @@ class Cutout:
         path = resources.data("photos") / photo.file
         whole = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if whole is None:
-            raise CameraError(f"{path}: not a readable picture", fix=Text("fix.reinstall_package"))
+            raise CameraError(Text("detail.not_a_picture", path=path), fix=Text("fix.reinstall_package"))
         x, y, wide, high = photo.face
         centre_x = x + wide / 2
         left, top = max(0, round(centre_x - 1.5 * high)), max(0, round(y - 0.6 * high))

@@ -22,7 +22,8 @@ from pydantic import Field, model_validator
 
 from agent import resources
 from agent.config.file import Ms, Section, load
-from agent.errors import ConfigError
+from agent.errors import ConfigError, WrongValueError
+from agent.texts import Text
 
 Length = Annotated[int, Field(ge=100, le=3_600_000)]
 
@@ -46,7 +47,7 @@ class Person(Section):
     def _times_increase(self) -> Self:
         times = [step.at_ms for step in self.path]
         if any(later <= earlier for earlier, later in pairwise(times)):
-            raise ValueError("at_ms must increase from step to step")
+            raise WrongValueError(Text("detail.scene_times"))
         return self
 
     def at(self, at_ms: int) -> SceneStep | None:
@@ -102,7 +103,7 @@ def load_scene(source: str) -> Scene:
     for person in scene.people:
         if person.photo not in known:
             names = ", ".join(known)
-            raise ConfigError(f"{path}: people.photo: no photograph {person.photo!r}; there are {names}")
+            raise ConfigError(Text("detail.no_photograph", path=path, photo=person.photo, names=names))
     return scene
 
 

@@ -56,7 +56,9 @@ class V4l2Backend:
         device = self._devices.examine(self._name)
         self._is_monotonic, self._unplaced = False, 0
         if not self._reader.open(self._name, cv2.CAP_V4L2):
-            raise camera_error(CAMERA_UNAVAILABLE, f"{self._name}: {device.card} offers no known format")
+            raise camera_error(
+                CAMERA_UNAVAILABLE, Text("detail.no_known_format", name=self._name, card=device.card)
+            )
         self._reader.use(self._set_up)
         log.info("camera_opened", extra=facts(device=self._name, card=device.card))
 
@@ -64,7 +66,7 @@ class V4l2Backend:
         """Raises ``CameraError`` for an unplugged camera, and without a frame within ``camera.stall_ms``."""
         newest = self._reader.use(self._newest)
         if newest is None:
-            raise camera_error(CAMERA_UNAVAILABLE, f"{self._name} was closed")
+            raise camera_error(CAMERA_UNAVAILABLE, Text("detail.device_closed", name=self._name))
         picture, captured_ms = newest
         size = (self._config.width_px, self._config.height_px)
         self._seq += 1
@@ -86,7 +88,14 @@ class V4l2Backend:
         if (width_px, height_px) != (wanted.width_px, wanted.height_px):
             raise camera_error(
                 CAMERA_UNAVAILABLE,
-                f"{self._name} delivers {width_px}×{height_px}, not {wanted.width_px}×{wanted.height_px}",
+                Text(
+                    "detail.other_size",
+                    name=self._name,
+                    width_px=width_px,
+                    height_px=height_px,
+                    wanted_width_px=wanted.width_px,
+                    wanted_height_px=wanted.height_px,
+                ),
                 fix=Text("fix.resolution_unavailable", width_px=width_px, height_px=height_px),
             )
         fps = capture.get(cv2.CAP_PROP_FPS)
@@ -106,11 +115,13 @@ class V4l2Backend:
             if not done:
                 broken += 1
                 if broken == _BROKEN_MAX:
-                    why = f"{self._name}: {broken} broken pictures in a row"
+                    why = Text("detail.broken_pictures", name=self._name, broken=broken)
                     raise camera_error(CAMERA_UNAVAILABLE, why)
             elif age_ms <= _OLD_MS or waiting > _BUFFERS:
                 if age_ms >= self._config.stall_ms:  # a driver without frames for a decision about a payer
-                    raise camera_error(CAMERA_STALLED, f"{self._name}: its frames are {age_ms} ms old")
+                    raise camera_error(
+                        CAMERA_STALLED, Text("detail.old_frames", name=self._name, age_ms=age_ms)
+                    )
                 return picture, now_ms - age_ms
             else:
                 waiting += 1
@@ -128,10 +139,14 @@ class V4l2Backend:
             try:
                 ready, _ = cv2.VideoCapture.waitAny([capture], _WAIT_SLICE_MS * 1_000_000)
             except cv2.error as error:
-                raise camera_error(CAMERA_UNAVAILABLE, f"{self._name}: the stream ended") from error
+                raise camera_error(
+                    CAMERA_UNAVAILABLE, Text("detail.stream_ended", name=self._name)
+                ) from error
             if ready:
                 return True
-        raise camera_error(CAMERA_STALLED, f"{self._name}: no picture for {self._config.stall_ms} ms")
+        raise camera_error(
+            CAMERA_STALLED, Text("detail.no_picture_for", name=self._name, stall_ms=self._config.stall_ms)
+        )
 
     def _age_ms(self, capture: cv2.VideoCapture) -> int:
         """Age of the frame; 0 when the driver does not stamp on the monotonic clock.

@@ -54,7 +54,7 @@ class Devices:
         found = self.cameras()
         if len(found) > 1:
             names = ", ".join(f"{device.name} ({device.card})" for device in found)
-            why, fix = f"several cameras: {names}", Text("fix.several_cameras")
+            why, fix = Text("detail.several_cameras", names=names), Text("fix.several_cameras")
             raise camera_error(CAMERA_UNAVAILABLE, why, fix=fix)
         return found[0].name
 
@@ -71,7 +71,7 @@ class Devices:
             except CameraError as error:
                 denied = error if error.code == CAMERA_DENIED.code else denied
         if not found:
-            raise denied or camera_error(CAMERA_ABSENT, f"no camera under {self._dev}")
+            raise denied or camera_error(CAMERA_ABSENT, Text("detail.no_camera_under", folder=self._dev))
         return [device for device in found if device.usb] or found
 
 
@@ -82,7 +82,10 @@ def _examine(name: str, *, must_be_free: bool = False) -> VideoDevice:
             answer = fcntl.ioctl(descriptor, _QUERYCAP, bytes(_CAPABILITY.size))
             _driver, card, bus, _version, _all, can = _CAPABILITY.unpack(answer)
             if not can & _CAPTURES or not can & _STREAMS:
-                why, fix = f"{name}: not a camera ({_text(card)})", Text("fix.source_not_a_camera")
+                why, fix = (
+                    Text("detail.not_a_camera", name=name, card=_text(card)),
+                    Text("fix.source_not_a_camera"),
+                )
                 raise camera_error(CAMERA_UNAVAILABLE, why, fix=fix)
             if must_be_free:  # the driver returns EBUSY while another program streams
                 fcntl.ioctl(descriptor, _REQBUFS, _NO_BUFFERS)

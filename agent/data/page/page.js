@@ -95,7 +95,7 @@ function condition(each) {
   lasted.id = `lasted-${each.code}`;
   lasted.setAttribute("aria-live", "off");
   box.append(head, make("p", t("cause", { cause: local(each, "cause") }), "wide"));
-  if (each.detail) box.append(make("p", t("reported", each), "wide"));
+  if (each.detail) box.append(make("p", t("reported", { detail: local(each, "detail") }), "wide"));
   box.append(make("p", t("fix", { fix: local(each, "fix") }), "fix wide"), documentation(each), lasted);
   return box;
 }
@@ -105,7 +105,7 @@ function documented(row, name) {
   const place = /^docs\/reference\/(\w+)\.md#([\w-]+)$/.exec(row.docs || ""), code = make("code", name);
   if (!place) return code;
   const link = make("a");
-  link.href = `/docs/reference/${place[1]}/${place[2]}`;
+  link.href = `/docs/reference/${place[1]}/${place[2]}?lang=${texts.locales[locale]}`;
   link.append(code);
   return link;
 }
@@ -153,7 +153,7 @@ function verification(each, most) {
     parts.append(part);
   });
   const calls = t(each.api_code ? "api_calls_code" : "api_calls", { count: each.asks, code: each.api_code });
-  row.append(head, fall, parts, make("p", t("reason_calls", { code: each.reason, reason: named("reason", each.reason), calls }), "why"),
+  row.append(head, fall, parts, make("p", t("reason_calls", { code: each.reason, reason: named("outcome", each.reason), calls }), "why"),
     make("p", t("origin", each), "origin quiet"));
   return row;
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 
 from agent.control.status import fingerprint
@@ -11,7 +12,7 @@ from agent.diagnostics.check import Finding, consequence, failed, passed, skippe
 from agent.diagnostics.world import World
 from agent.errors import AgentAway, AgentError
 from agent.health.conditions import condition_of
-from agent.texts import Text
+from agent.texts import Text, from_fields
 
 UNIT = "facepay-agent.service"
 _FACTS = (
@@ -33,7 +34,7 @@ def status(world: World) -> Finding:
     try:
         document = world.status()
     except AgentAway as error:
-        return warning(f"{error.code}: {error}", error.fix)
+        return warning(error.sentence, error.fix)
     if document["config_sha256"] != fingerprint(world.config()):
         return warning(Text("why.agent.status.config_differs"), Text("fix.restart_for_changed_config"))
     facts = {name: document[name] for name in ("version", "uptime_s", "status")}
@@ -48,11 +49,21 @@ def conditions(world: World) -> Finding:
     if not document["conditions"]:
         return passed(Text("why.agent.conditions.none"))
     first = document["conditions"][0]
-    details = ((each["code"], each.get("detail", "")) for each in document["conditions"])
-    summary = ", ".join(f"{code} ({detail})" if detail else code for code, detail in details)
+    summary = reduce(_listed, map(reported, document["conditions"]))
     consequences = ", ".join(each["code"] for each in document["consequences"])
     both = Text("why.agent.conditions.active", codes=summary, consequences=consequences)
     return warning(both if consequences else summary, condition_fix(first["code"]))
+
+
+def reported(condition: Mapping[str, object]) -> Text:
+    """A condition of the status document: its code, and its detail if it has one."""
+    if not condition.get("detail"):
+        return Text("detail.condition", code=condition["code"])
+    return Text("detail.condition_detail", code=condition["code"], detail=from_fields("detail", condition))
+
+
+def _listed(first: Text, others: Text) -> Text:
+    return Text("detail.listed", first=first, others=others)
 
 
 def condition_fix(code: str) -> Text:
@@ -130,7 +141,7 @@ def _waiting(world: World, status: str) -> Finding:
     file = world.config_file or "agent.toml"
     denied = "Permission denied" in status
     fix = Text("fix.config_for_service", path=file) if denied else Text("fix.config_waits")
-    return failed(f"{UNIT}: {status}", fix)
+    return failed(Text("detail.at", place=UNIT, reason=status), fix)
 
 
 def _journal(world: World) -> list[str]:

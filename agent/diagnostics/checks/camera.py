@@ -146,7 +146,7 @@ def focus(world: World) -> Finding:
     try:
         reading = _mounting(world)
     except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
-        return skipped(Text("why.camera.no_frame", error=error))
+        return skipped(Text("why.camera.no_frame", error=error.detail))
     sharpness, least = reading.sharpness, _BLURRED
     result = Text("why.camera.focus.scene", sharpness=f"{sharpness:.0f}")
     if reading.face_sharpness is not None:
@@ -160,7 +160,7 @@ def mounting(world: World) -> Finding:
     try:
         reading = _mounting(world)
     except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
-        return skipped(Text("why.camera.no_frame", error=error))
+        return skipped(Text("why.camera.no_frame", error=error.detail))
     if reading.rotation is None:
         return skipped(Text("why.camera.mounting.no_face"))
     camera, least_px = world.config().camera, world.config().policy.min_face_px

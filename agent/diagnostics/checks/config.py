@@ -22,7 +22,7 @@ def lint(world: World) -> Finding:
     except ConfigError as error:
         if not isinstance(error.__cause__, PermissionError):
             raise
-        return failed(f"{error.code}: {error}", Text("fix.run_with_sudo", command="sudo facepay doctor"))
+        return failed(error.sentence, Text("fix.run_with_sudo", command="sudo facepay doctor"))
     world.judge()
     risks = ", ".join(config.accepted_risks)
     if risks:
@@ -40,7 +40,9 @@ def files(world: World) -> Finding:
     for key, path in secret_files(config).items():
         state, why = secret_state(path)
         if state is SecretState.UNUSABLE:
-            return failed(f"{key}: {path}: {why}", Text("fix.secret_not_set", key_=key))
+            return failed(
+                Text("detail.at", place=f"{key}: {path}", reason=why), Text("fix.secret_not_set", key_=key)
+            )
         if state is SecretState.SERVICE_ONLY:
             unreadable.append(key)
     if unreadable:

@@ -12,7 +12,7 @@ from typing import Any
 from agent.config.tls_files import unverified_context
 from agent.core.hosts import is_address
 from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
-from agent.diagnostics.checks.agent import condition_fix
+from agent.diagnostics.checks.agent import condition_fix, reported
 from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.network import endpoint as api_endpoint
 from agent.diagnostics.checks.network import unconnected, unresolved
@@ -133,7 +133,7 @@ def _has_no_name_server(world: World) -> bool:
     return False
 
 
-def _broker_fault(status: Mapping[str, Any]) -> tuple[str, str] | None:
+def _broker_fault(status: Mapping[str, Any]) -> tuple[str, Text] | None:
     """The first broker condition of a running agent: its code, and the code with details.
 
     Without the conditions before an answer of the broker: the checks examine that part themselves.
@@ -141,5 +141,5 @@ def _broker_fault(status: Mapping[str, Any]) -> tuple[str, str] | None:
     for each in status["conditions"]:
         code = str(each["code"])
         if code.startswith("mqtt_") and code not in _WITHOUT_ANSWER:
-            return code, " ".join(filter(None, (code, each.get("detail", ""))))
+            return code, reported(each)
     return None

@@ -16,7 +16,7 @@ from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.tls import URL, Keys, handshake
 from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, exchange
 from agent.diagnostics.world import World
-from agent.errors import CompareError, ConfigError
+from agent.errors import CompareError, ConfigError, failure_at, reason_of
 from agent.health.conditions import fix_for
 from agent.texts import Text
 
@@ -35,7 +35,7 @@ def endpoint(world: World) -> Endpoint:
     try:
         return Endpoint.of(world.config().compare.url)
     except ValueError as error:
-        raise ConfigError(f"compare.url: {error}") from error
+        raise ConfigError(failure_at("compare.url", error)) from error
 
 
 def dns(world: World) -> Finding:
@@ -54,7 +54,7 @@ def unresolved(host: str, error: OSError) -> Finding:
         socket.EAI_NONAME: Text("why.net.dns.no_such_name"),
         socket.EAI_AGAIN: Text("why.net.dns.no_answer"),
     }
-    reason = reasons.get(error.errno or 0, error.strerror or str(error))
+    reason = reasons.get(error.errno or 0, reason_of(error))
     if isinstance(error, TimeoutError):
         reason = Text("why.net.dns.never")
     return failed(Text("why.net.dns.failed", host=host, reason=reason), Text("fix.name_not_resolved"))
@@ -73,7 +73,7 @@ def unconnected(where: Endpoint, error: OSError, key: str) -> Finding:
     """No TCP connection is possible. ``key``: the config key of the address."""
     if isinstance(error, ConnectionRefusedError):  # then cable, name and route are correct
         return failed(Text("why.net.tcp.refused", where=where), Text("fix.port_refuses", key_=key))
-    reason: object = error.strerror or error
+    reason: object = reason_of(error)
     if isinstance(error, TimeoutError):
         reason = Text("why.net.tcp.no_answer")
     why = Text("why.net.tcp.failed", where=where, reason=reason)
@@ -111,7 +111,7 @@ def latency(world: World) -> Finding:
     try:
         took = exchange(world, where)
     except OSError as error:
-        return failed(Text("why.api.latency.no_answer", where=where, error=error.strerror or error), _NET)
+        return failed(Text("why.api.latency.no_answer", where=where, error=reason_of(error)), _NET)
     # without a comparison: api.auth measures a signed request
     names = ("dns_ms", "tcp_ms", "tls_ms", "first_byte_ms")
     phases = Text("why.api.latency.phases", **{name: getattr(took, name) for name in names})
@@ -132,7 +132,7 @@ def auth(world: World) -> Finding:
     while (error := _answer(world)) is not None and error.code == Reason.COMPARE_BUSY:
         busy += 1
         if busy == _CALLS_MAX:
-            return failed(Text("why.api.auth.busy", busy=busy, error=error), _BUSY)
+            return failed(Text("why.api.auth.busy", busy=busy, error=error.detail), _BUSY)
         time.sleep(_PAUSE_S)
         began_s = time.monotonic()
     finding, took_ms = _interpret(error), round((time.monotonic() - began_s) * 1e3)
@@ -159,10 +159,10 @@ def _interpret(error: CompareError | None) -> Finding:
         case Reason.FACE_UNUSABLE | Reason.REFERENCE_UNUSABLE:
             return passed(Text("why.api.auth.accepted"))
         case Reason.CLOCK:
-            return failed(Text("why.api.auth.clock_wrong", error=error), _TIME)
+            return failed(Text("why.api.auth.clock_wrong", error=error.detail), _TIME)
         case Reason.COMPARE_CREDENTIALS:
-            return failed(Text("why.api.auth.key_wrong", error=error), Text("fix.api_key_wrong"))
+            return failed(Text("why.api.auth.key_wrong", error=error.detail), Text("fix.api_key_wrong"))
         case Reason.COMPARE_FAILED | Reason.COMPARE_MALFORMED if error.api_code is None:
-            return failed(Text("why.api.auth.not_the_api", error=error), _NOT_THE_API)
+            return failed(Text("why.api.auth.not_the_api", error=error.detail), _NOT_THE_API)
         case _:
-            return failed(f"{error.code}: {error}", fix_for(error))
+            return failed(error.sentence, fix_for(error))

@@ -68,8 +68,8 @@ def thermal(world: World) -> Finding:
     if hottest >= HOT_C:
         return failed(Text("why.sys.thermal.hot", degrees=f"{hottest:.0f}"), _COOL)
     if hottest >= _WARM_C:
-        return warning(f"{hottest:.0f} °C", _COOL)
-    return passed(f"{hottest:.0f} °C")
+        return warning(Text("detail.degrees", degrees=f"{hottest:.0f}"), _COOL)
+    return passed(Text("detail.degrees", degrees=f"{hottest:.0f}"))
 
 
 def disk(world: World) -> Finding:

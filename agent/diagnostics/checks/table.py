@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.diagnostics.check import Check
-from agent.diagnostics.checks import agent, camera, config, mqtt, network, stored, system, tls
+from agent.diagnostics.checks import agent, camera, config, display, mqtt, network, stored, system, tls
 
 LINT, STATUS = ("config.lint",), ("agent.status",)
 
@@ -21,6 +21,7 @@ CHECKS: tuple[Check, ...] = (
     Check("camera.light", camera.light, ("camera.frame",), timeout_s=15.0),
     Check("camera.focus", camera.focus, ("camera.frame",), timeout_s=15.0),
     Check("camera.mounting", camera.mounting, ("camera.frame", "model.integrity"), timeout_s=15.0),
+    Check("display.browser", display.connected, STATUS),
     Check("sys.power", system.power),
     Check("sys.thermal", system.thermal),
     Check("sys.disk", system.disk, LINT),

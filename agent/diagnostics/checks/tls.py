@@ -16,7 +16,7 @@ from agent.config.tls_files import unverified_context
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect
 from agent.diagnostics.world import World
-from agent.errors import TillError
+from agent.errors import TillError, reason_of
 from agent.health.conditions_mqtt import CERTIFICATE_ENDED
 from agent.health.expiry import ExpiryLevel, days_left, expiry_level
 from agent.log import printable
@@ -86,9 +86,9 @@ def handshake(world: World, where: Endpoint, context: ssl.SSLContext, keys: Keys
     except ssl.SSLCertVerificationError as error:
         return _untrusted(world, where, error, context, keys)
     except ssl.SSLError as error:
-        return failed(Text("why.tls.none", where=where, error=error.reason or error), no_tls)
+        return failed(Text("why.tls.none", where=where, error=reason_of(error)), no_tls)
     except OSError as error:
-        why = Text("why.tls.handshake", where=where, error=error.strerror or type(error).__name__)
+        why = Text("why.tls.handshake", where=where, error=reason_of(error))
         return failed(why, no_tls)
     return _trusted(min(chain, key=lambda each: each.ends_unix_s), world.unix_ms(), keys.ca_file)
 
@@ -136,10 +136,10 @@ def _untrusted(
         return failed(why, Text("fix.certificate_other_name", key_=keys.address, host=where.host))
     if code in _UNKNOWN_ISSUER:
         remedy = Text("fix.issuer_unknown", ca_key=ca_key)
-        first, fault = _first(_sent(world, where)), error.verify_message
+        first, fault = _first(_sent(world, where)), reason_of(error)
         return failed(Text("why.tls.unknown_issuer", where=where, certificate=first, error=fault), remedy)
     remedy = Text("fix.certificate_breaks_standard") if code in _STRICT else URL
-    return failed(f"{where}: {error.verify_message}", remedy)
+    return failed(Text("detail.at", place=where, reason=reason_of(error)), remedy)
 
 
 def _sent(world: World, where: Endpoint) -> Sequence[Certificate]:

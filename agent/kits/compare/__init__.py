@@ -9,12 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from agent.errors import CompareError
-from agent.kits.compare import check_answers, check_errors, check_requests, check_signatures
-from agent.kits.compare.compareface_checks import CHECKS as COMPAREFACE_CHECKS
-from agent.kits.compare.compareface_checks import NOT_CHECKED as COMPAREFACE_NOT_CHECKED
+from agent.kits.compare import check_refusals, check_requests, compareface_checks
 from agent.kits.compare.compareface_probe import CompareFaceProbe, Signing
 from agent.kits.compare.probe import (
-    Account,
     CheckOutcome,
     CheckRow,
     ContractCheck,
@@ -25,21 +22,7 @@ from agent.kits.compare.probe import (
     json_body,
 )
 
-__all__ = [
-    "CHECKS",
-    "COMPAREFACE_CHECKS",
-    "COMPAREFACE_NOT_CHECKED",
-    "NOT_CHECKED",
-    "Account",
-    "CheckOutcome",
-    "CheckRow",
-    "CompareFaceProbe",
-    "Probe",
-    "run",
-    "run_compareface",
-]
-
-CHECKS = check_answers.CHECKS + check_requests.CHECKS + check_signatures.CHECKS + check_errors.CHECKS
+CHECKS = check_requests.CHECKS + check_refusals.CHECKS
 NOT_CHECKED = "3, 12, 13, 15, 107, 108, 213, -1103, -1200: an account's or a server's state, not a request's"
 
 
@@ -57,7 +40,7 @@ async def run_compareface(
 ) -> tuple[CheckRow, ...]:
     """As ``run``, for CompareFace of 2020-03-03."""
     await probe.ask({}, Signing(headers={"Authorization": ""}))
-    return await _run(COMPAREFACE_CHECKS, probe, progress)
+    return await _run(compareface_checks.CHECKS, probe, progress)
 
 
 async def _run(

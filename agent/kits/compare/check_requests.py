@@ -1,4 +1,8 @@
-"""Checks of every form of request: the forms of the API page, and the forms that real clients send."""
+"""Checks of accepted requests: the answer, and every form of request.
+
+An answer has its JSON structure, and its similarity separates persons. The forms are those of the API page
+and those that real clients send.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,16 @@ from agent.kits.compare.probe import (
     NotOffered,
     Part,
     Probe,
+    ProbeAnswer,
     RequestBody,
     json_body,
     multipart,
     part,
 )
 
-SAME_PERSON = 75.0  # "usually the same person" on the scale of the API page
+_SAME_PERSON = 75.0  # "usually the same person" on the scale of the API page
+_STRANGER_MAX = 70.0  # on this scale one stranger in a thousand reaches 70
+_SESSION_MAX_CHARS = 256
 _NO_TYPE = '; filename="photo.jpg"'
 _OCTETS = "\r\nContent-Type: application/octet-stream"
 _QUOTED = f'multipart/form-data; charset=utf-8; boundary="{BOUNDARY}"'
@@ -93,7 +100,7 @@ async def _same_person(probe: Probe, form: Form) -> str:
     if answer.code in DOWNLOAD_CODES:
         raise NotOffered(f"{answer}: the endpoint does not download from the given address")
     similarity = answer.similarity()
-    if similarity < SAME_PERSON:
+    if similarity < _SAME_PERSON:
         raise Differs(f"similarity {similarity:.1f} for one person")
     return f"similarity {similarity:.1f}"
 
@@ -111,6 +118,68 @@ async def _other_host(probe: Probe, host: str) -> str:
     if answer.code is None:
         raise NotOffered(f"{answer}: the endpoint serves its own host name only")
     return f"similarity {answer.similarity():.1f}"
+
+
+def _check_shape(answer: ProbeAnswer) -> None:
+    if answer.status != 200:
+        raise Differs(f"HTTP {answer.status}")
+    if answer.content_type.partition(";")[0].strip().lower() != "application/json":
+        raise Differs(f"Content-Type {answer.content_type or 'missing'}")
+    if answer.code is None or answer.tree is None or not isinstance(answer.tree.get("message"), str):
+        raise Differs("code is not an integer, or message is not a string")
+    if not isinstance(answer.tree.get("data"), dict):
+        raise Differs("data is not an object")
+
+
+async def _success(probe: Probe) -> str:
+    answer = await probe.send(pair(probe))
+    _check_shape(answer)
+    similarity = answer.similarity()
+    session = answer.data.get("session_id")
+    if not isinstance(session, str) or len(session) > _SESSION_MAX_CHARS:
+        raise Differs("data.session_id is not a string")
+    if answer.tree is None or answer.tree.get("message") != "OK":
+        raise Differs("message is not OK")
+    return f"HTTP 200, JSON, similarity {similarity:.1f}"
+
+
+async def _failure(probe: Probe) -> str:
+    answer = await probe.send(files(probe, probe.pictures.no_face, probe.pictures.reference))
+    _check_shape(answer)
+    if answer.code == 0 or "similarity" in answer.data:
+        raise Differs(f"{answer}, with a similarity: {'similarity' in answer.data}")
+    return f"HTTP 200, JSON, {answer}"
+
+
+async def _keep_alive(probe: Probe) -> str:
+    await probe.send(pair(probe))
+    answer = await probe.send(pair(probe))
+    answer.similarity()
+    if answer.connected:
+        raise NotOffered("each request needs a new connection")
+    return "two requests, one connection"
+
+
+async def _scale(probe: Probe) -> str:
+    images = probe.pictures
+    answers = [
+        await probe.send(files(probe, image, images.reference))
+        for image in (images.reference, images.shot, images.stranger, images.third)
+    ]
+    same, person, *strangers = [answer.similarity() for answer in answers]
+    summary = f"same picture {same:.1f}, same person {person:.1f}, others {max(strangers):.1f} at most"
+    if not same >= person >= _SAME_PERSON > _STRANGER_MAX > max(strangers):
+        raise Differs(summary)
+    return summary
+
+
+async def _symmetry(probe: Probe) -> str:
+    images = probe.pictures
+    one = (await probe.send(files(probe, images.shot, images.reference))).similarity()
+    other = (await probe.send(files(probe, images.reference, images.shot))).similarity()
+    if abs(one - other) > 1.0:
+        raise Differs(f"{one:.1f} and {other:.1f} with the sides exchanged")
+    return f"{one:.1f} and {other:.1f} with the sides exchanged"
 
 
 _FORMS: tuple[tuple[str, Form], ...] = (
@@ -138,6 +207,11 @@ _FORMS: tuple[tuple[str, Form], ...] = (
 )
 
 CHECKS = (
+    ContractCheck("answer", "shape of a success", _success),
+    ContractCheck("answer", "shape of a failure", _failure),
+    ContractCheck("answer", "the connection is kept", _keep_alive),
+    ContractCheck("answer", "similarity falls from same picture to same person to strangers", _scale),
+    ContractCheck("answer", "similarity does not depend on the sides", _symmetry),
     *(ContractCheck("form", name, partial(_same_person, form=form)) for name, form in _FORMS),
     ContractCheck("form", "a dead url wins over a good image", _dead_url_beats_image),
     *(

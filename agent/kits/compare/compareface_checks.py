@@ -158,7 +158,7 @@ _FORGERIES: tuple[tuple[str, tuple[str, ...], Signing], ...] = (
     ("another day in the scope", (_AUTH,), Signing(day="2020-01-01")),
     ("another service in the scope", (_AUTH,), Signing(service="cvm")),
     ("no timestamp", (_AUTH, "MissingParameter"), Signing(headers={"X-TC-Timestamp": ""})),
-)  # fmt: skip
+)
 _HEADERS: tuple[tuple[str, tuple[str, ...], Signing], ...] = (
     ("no action", ("MissingParameter", "InvalidAction"), Signing(headers={"X-TC-Action": ""})),
     ("another action", ("InvalidAction",), Signing(headers={"X-TC-Action": "NoSuchAction"})),
@@ -205,7 +205,7 @@ _MISTAKES: tuple[tuple[str, tuple[str, ...], Fields], ...] = (
     ("a text that is not a url", _DEAD, lambda p: pair(p, UrlA="photo.jpg")),
     ("a dead url wins over a good image", _DEAD, lambda p: pair(p, UrlB="http://127.0.0.1:1/photo.jpg")),
     ("a url to the metadata address", _DEAD, lambda p: pair(p, UrlA="http://169.254.169.254/latest/")),
-)  # fmt: skip
+)
 
 CHECKS: tuple[Check, ...] = (
     ContractCheck("answer", "shape of a success", _success),

@@ -24,12 +24,12 @@ class Reachability:
     def __init__(self, config: MqttConfig) -> None:
         self._where = f"{config.host}:{config.port}"
         self._up = False
-        self._problems = dict[BrokerProblem, str]()
+        self._problems = dict[BrokerProblem, str | Text]()
 
     def up(self) -> None:
         self._up = True
 
-    def note_problem(self, problem: BrokerProblem, active: bool, detail: str = "") -> None:
+    def note_problem(self, problem: BrokerProblem, active: bool, detail: str | Text = "") -> None:
         if active:
             self._problems[problem] = detail
         else:

@@ -14,7 +14,6 @@ import contextlib
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from agent.core.model import Request
@@ -26,19 +25,14 @@ from agent.kits.simulator.simulator import Simulator
 from agent.kits.simulator.terminal import SimulatorSetup
 from agent.kits.till.watcher import Watcher
 from agent.kits.till_conformance import rules
+from agent.kits.till_conformance.before_request import BeforeRequest, WaitTimes
+from agent.kits.till_conformance.observation import ScenarioRow, TillObservation, judge
 from agent.messages import topics
 from agent.mqtt.paho_client import Message
 
 REPEAT_S = 0.5
-ASKED_S = 5.0  # from the connection of the till to its get_state
 RESTARTED_S = 3.0  # a result that was sent before the till subscribed is sent again after 1 and 2 s
 Instruct = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class WaitTimes:
-    request_s: float = 60.0  # for the till's request; a person may have to press a button
-    settle_s: float = 0.5  # for payments and acknowledgements after the last message
 
 
 class Kit:
@@ -49,18 +43,15 @@ class Kit:
     ) -> None:
         """``instruct`` receives each action for a person at the till: "ask", "cancel" or "restart"."""
         self._topics, self._till = setup.topics, topics.checked(till)
-        self._patience = patience
-        self._instruct = instruct
-        self._steps: deque[ScriptStep] = deque()
+        self._patience, self._instruct, self._steps = patience, instruct, deque[ScriptStep]()
+        self._used = dict[str, bytes]()  # request_id or nonce → the request that used it
         self._simulator = Simulator(setup, self._next_step, self._before_answer)
         observer = setup.observer or setup.mqtt
         self._watcher = Watcher(observer, setup.topics, self._record)
         self._proxy = TcpProxy(observer.host, observer.port)
-        self._observation = rules.TillObservation()
+        self._before = BeforeRequest(self._simulator.terminal, self._proxy, self._till)
+        self._observation, self._connections = TillObservation(), 0
         self._request_received = asyncio.Event()  # accepted or refused
-        self._state_sent = asyncio.Event()  # a copy, to the till
-        self._used: dict[str, bytes] = {}  # request_id or nonce → the request that used it
-        self._connections = 0
         self._pays = True  # false after a scenario without the required payment
         self._restarts = False  # the answer waits for a connection of the restarted till
 
@@ -88,20 +79,20 @@ class Kit:
 
     async def run(
         self, scenarios: Sequence[rules.Scenario] = rules.SCENARIOS, progress: Instruct = lambda _: None
-    ) -> list[rules.ScenarioRow]:
+    ) -> list[ScenarioRow]:
         """One row per scenario, in order. No request in the first scenario: the others are not played."""
-        rows: list[rules.ScenarioRow] = []
+        rows: list[ScenarioRow] = []
         for number, scenario in enumerate(scenarios, start=1):
             progress(f"{number} of {len(scenarios)}: {scenario.words}")
             if rows and rows[0].detail == rules.NOT_ASKED:
-                rows.append(rules.judge(scenario, rules.TillObservation()))
+                rows.append(judge(scenario, TillObservation()))
             else:
                 rows.append(await self.play(scenario))
         return rows
 
-    async def play(self, scenario: rules.Scenario) -> rules.ScenarioRow:
-        observation = self._observation = rules.TillObservation(earlier=set(self._used), pays=self._pays)
-        await self._prepare(scenario)
+    async def play(self, scenario: rules.Scenario) -> ScenarioRow:
+        observation = self._observation = TillObservation(earlier=set(self._used), pays=self._pays)
+        observation.asked_for_state = await self._before.play(scenario.before, self._patience)
         self._steps.extend(scenario.steps)
         self._restarts = scenario.command == rules.RESTART
         for step in scenario.steps:
@@ -118,34 +109,10 @@ class Kit:
                 observation.reached = self._proxy.connections > self._connections
         await asyncio.sleep(self._patience.settle_s + self._restarts * RESTARTED_S)
         self._steps.clear()
-        if scenario.before:
-            await self._simulator.terminal.restore_state()
-        row = rules.judge(scenario, observation)
+        await self._before.undo(scenario.before)
+        row = judge(scenario, observation)
         self._pays = self._pays and rules.Rule.PAYS not in row.broken
         return row
-
-    async def _prepare(self, scenario: rules.Scenario) -> None:
-        """Play the action before the request."""
-        terminal = self._simulator.terminal
-        match scenario.before:
-            case rules.FORGED_STATE:
-                await terminal.send_forged_states(self._till)
-            case rules.NO_RETAINED:
-                self._proxy.refuse_connections = True
-                self._proxy.cut()
-                await terminal.restart_unretained()
-                before = self._proxy.connections
-                self._state_sent.clear()
-                self._proxy.refuse_connections = False
-                self._observation.asked_for_state = await self._asked_for_state(before)
-
-    async def _asked_for_state(self, connections: int) -> bool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._patience.request_s):
-                await self._proxy.wait_for_connection(connections)
-            async with asyncio.timeout(ASKED_S + self._patience.settle_s):
-                await self._state_sent.wait()
-        return self._state_sent.is_set()
 
     async def _await_request(self) -> bool:
         """Command a request; False: none arrived in time. Repeated only while no subscriber received it."""
@@ -192,13 +159,15 @@ class Kit:
             return
         match place[1]:
             case topics.REQUEST:
-                self._record_request(tree, message.payload)
+                for name in ("request_id", "nonce"):
+                    if self._used.setdefault(str(tree.get(name)), message.payload) != message.payload:
+                        self._observation.reused = True
             case topics.CANCEL:
                 self._observation.cancels += 1
             case topics.ACK:
                 self._observation.note_ack(str(tree.get("result_id")))
             case topics.STATE_COPY:
-                self._state_sent.set()
+                self._before.state_sent.set()
             case topics.RESULT:
                 trusted = self._simulator.terminal.has_signed(message.payload)
                 self._record_result(str(tree.get("result_id")), trusted=trusted)
@@ -207,11 +176,6 @@ class Kit:
                 self._record_refusal(tree)
             case topics.EVENT if "result_id" in tree:
                 self._record_result(str(tree["result_id"]), trusted=False)
-
-    def _record_request(self, tree: dict[str, Any], payload: bytes) -> None:
-        for name in ("request_id", "nonce"):
-            if self._used.setdefault(str(tree.get(name)), payload) != payload:
-                self._observation.reused = True
 
     def _record_result(self, result_id: str, *, trusted: bool = True) -> None:
         request_id = self._simulator.terminal.settled.get(result_id)

@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from agent.errors import ModelError
+from agent.errors import ModelError, failure_at
 from agent.safe_open import read_plain
 from agent.texts import Text
 from agent.vision.passive.minifasnet import to_onnx
@@ -27,11 +27,13 @@ def read_weights(path: Path, official: tuple[Weights, ...] = OFFICIAL) -> tuple[
     try:
         raw = read_plain(path, MAX_BYTES, links=True)
     except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}", code="model_missing", fix=_FIX) from error
+        raise ModelError(failure_at(path, error), code="model_missing", fix=_FIX) from error
     found = hashlib.sha256(raw).hexdigest()
     weights = next((each for each in official if each.sha256 == found), None)
     if weights is None:
-        why = f"{path} has sha256 {found} and is none of: {', '.join(each.file for each in official)}"
+        why = Text(
+            "detail.weights_unknown", path=path, found=found, known=", ".join(each.file for each in official)
+        )
         raise ModelError(why, code="model_checksum", fix=_FIX)
     onnx = to_onnx(read_tensors(raw))
     Network(onnx, weights)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.model import Detection
-from agent.errors import ModelError
+from agent.errors import ModelError, reason_of
 from agent.safe_open import read_plain
 from agent.texts import Text
 from agent.vision.crop import square_around
@@ -39,14 +39,18 @@ class Network:
         """
         self.scale = weights.scale
         if hashlib.sha256(onnx).hexdigest() != weights.onnx_sha256:
-            raise ModelError(f"{weights.onnx_file} is not the imported file", code="model_checksum", fix=_FIX)
+            raise ModelError(
+                Text("detail.weights_other", name=weights.onnx_file), code="model_checksum", fix=_FIX
+            )
         try:
             self._net = cv2.dnn.readNetFromONNX(np.frombuffer(onnx, np.uint8))
             found = self._run(pattern())
         except cv2.error as error:
-            raise ModelError(f"{weights.onnx_file}: OpenCV cannot run it: {error.err}", fix=_FIX) from error
+            raise ModelError(
+                Text("detail.weights_not_run", name=weights.onnx_file, err=error.err), fix=_FIX
+            ) from error
         if found.shape != (3,) or not np.abs(found - weights.scores).max() <= _TOLERANCE:
-            raise ModelError(f"{weights.onnx_file}: the scores differ from the recorded scores", fix=_FIX)
+            raise ModelError(Text("detail.weights_scores", name=weights.onnx_file), fix=_FIX)
 
     def softmax(self, bgr: Pixels, face: Detection) -> Scores | None:
         """(3,) probabilities, or None for a face outside the frame or scores that are not finite.
@@ -61,7 +65,7 @@ class Network:
         try:
             scores = self._run(np.asarray(shrunk, np.uint8))
         except cv2.error as error:
-            raise ModelError(f"the passive liveness model failed: {error.err}", fix=_FIX) from error
+            raise ModelError(Text("detail.passive_failed", err=error.err), fix=_FIX) from error
         if scores.shape != (3,) or not np.isfinite(scores).all():
             return None
         weights = np.exp(scores - scores.max())
@@ -115,5 +119,5 @@ def _read(path: Path) -> bytes:
     try:
         return read_plain(path, MAX_BYTES)
     except OSError as error:
-        why = f"passive liveness model: {path}: {error.strerror}"
+        why = Text("detail.passive_unreadable", path=path, reason=reason_of(error))
         raise ModelError(why, code="model_missing", fix=_FIX) from error

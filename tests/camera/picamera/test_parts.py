@@ -20,6 +20,7 @@ from agent.camera.picamera.sensor_clock import SensorClock
 from agent.config import CameraConfig
 from agent.errors import CameraError, Retry
 from agent.root.cameras import make_camera
+from agent.texts import Text
 from tests.camera.clock import HandClock
 from tests.camera.picamera.fake_picamera2 import AUTOFOCUS, PI_CONTROLS
 from tests.texts import en, zh
@@ -208,11 +209,11 @@ def test_translated_bugs_and_agent_errors_pass_unchanged(error: Exception) -> No
 def test_absent_denied_devices_differ_from_a_missing_camera(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert absent("none", devices=tmp_path).code == "camera_absent"
+    assert absent(Text("detail.libcamera_empty"), devices=tmp_path).code == "camera_absent"
     (tmp_path / "media0").touch()
-    assert "cable" in en(absent("none", devices=tmp_path).fix)
+    assert "cable" in en(absent(Text("detail.libcamera_empty"), devices=tmp_path).fix)
     monkeypatch.setattr("os.access", lambda *_: False)
-    denied = absent("none", devices=tmp_path)
+    denied = absent(Text("detail.libcamera_empty"), devices=tmp_path)
     assert "group video" in en(denied.fix) and denied.code == "camera_denied"
 
 

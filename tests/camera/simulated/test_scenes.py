@@ -51,7 +51,7 @@ def test_there_is_a_scene_for_each_photograph_and_a_photograph_for_each_entry() 
 
 BROKEN = [
     pytest.param("lenght_ms = 10", "1: lenght_ms: unknown key", id="unknown key"),
-    pytest.param("\nlength_ms = 10", "2: length_ms: Input should be greater", id="too short"),
+    pytest.param("\nlength_ms = 10", "2: length_ms: must be greater", id="too short"),
     pytest.param("length_ms = ", "not TOML", id="not toml"),
     pytest.param('[[people]]\nphoto = "x"\npath = []', "3: people.path", id="nowhere"),
     pytest.param(

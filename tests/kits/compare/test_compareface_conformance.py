@@ -8,15 +8,11 @@ from pathlib import Path
 import pytest
 
 from agent.errors import CompareUnreachable
-from agent.kits.compare import (
-    COMPAREFACE_CHECKS,
-    Account,
-    CheckOutcome,
-    CheckRow,
-    CompareFaceProbe,
-    run_compareface,
-)
+from agent.kits.compare import run_compareface
+from agent.kits.compare.compareface_checks import CHECKS as COMPAREFACE_CHECKS
+from agent.kits.compare.compareface_probe import CompareFaceProbe
 from agent.kits.compare.images import Pictures, served
+from agent.kits.compare.probe import Account, CheckOutcome, CheckRow
 from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_SECRET
 from tests.compare.servers import Play, endpoint, http, replies

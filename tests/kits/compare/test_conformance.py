@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from agent.errors import CompareUnreachable, ConfigError
-from agent.kits.compare import CHECKS, Account, CheckOutcome, CheckRow, Probe, run
+from agent.kits.compare import CHECKS, run
 from agent.kits.compare.images import Pictures, padded, served
-from agent.kits.compare.probe import RequestBody
+from agent.kits.compare.probe import Account, CheckOutcome, CheckRow, Probe, RequestBody
 from agent.service.compare_service import CompareService
 from agent.service.image_decoder import decode
 from agent.service.settings import EXAMPLE_SECRET

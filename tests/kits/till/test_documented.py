@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from agent.cli import app
+from agent.cli.command_table import application
 
 ROOT = Path(__file__).parent.parent.parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -25,7 +25,7 @@ def documented_commands() -> list[str]:
 
 @pytest.mark.parametrize("line", documented_commands())
 def test_a_documented_command_is_valid(line: str) -> None:
-    command: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(application())
     arguments = shlex.split(line)[1:]
     while hasattr(command, "commands"):
         command, arguments = command.commands[arguments[0]], arguments[1:]

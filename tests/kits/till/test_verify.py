@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.errors import TillError
-from agent.kits.till.verify import check
+from agent.kits.till.acceptance import check
 from agent.messages.encode import envelope
 from agent.messages.signing import PublicKey
 from tests.contract import golden

@@ -1,6 +1,7 @@
 """The kit against a correct till and against tills that each break one rule, on a real mosquitto.
 
-All tills run at the same time, each with a separate simulated terminal, because the time is mostly timers.
+All tills run at the same time, each with a separate simulated terminal, because the time is mostly timers. A
+correct till runs three times, with a part of the scenarios each.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from agent.config import MqttConfig
 from agent.kits.simulator.terminal import SimulatorSetup
-from agent.kits.till_conformance.kit import Kit, WaitTimes
-from agent.kits.till_conformance.rules import SCENARIOS, Rule, ScenarioRow
+from agent.kits.till_conformance.before_request import WaitTimes
+from agent.kits.till_conformance.kit import Kit
+from agent.kits.till_conformance.observation import ScenarioRow
+from agent.kits.till_conformance.rules import SCENARIOS, Rule, Scenario
 from agent.messages.topics import Topics
 from tests.brokers import Mosquitto
 from tests.fakes import RealClock
@@ -31,22 +34,34 @@ class OldTill(ReferenceTill):
     protocol = MQTTProtocolVersion.MQTTv311
 
 
-async def examine(kind: type[ReferenceTill], broker: Mosquitto, folder: Path) -> list[ScenarioRow]:
-    topics = Topics("site", kind.__name__)
+async def examine(
+    kind: type[ReferenceTill], broker: Mosquitto, folder: Path, scenarios: tuple[Scenario, ...] = SCENARIOS
+) -> list[ScenarioRow]:
+    topics = Topics("site", f"{kind.__name__}-{scenarios[0].name}")
     kit = Kit(SimulatorSetup(MqttConfig(port=broker.port), topics, folder, RealClock()), "till-1", WAIT_TIMES)
     await kit.start()
     till = kind(kit.port, kit.public_key_pem, (topics.site, topics.terminal, "till-1"))
     try:
         await asyncio.to_thread(till.start)
-        return await kit.run()
+        return await kit.run(scenarios)
     finally:
         await asyncio.to_thread(till.stop)
         await kit.stop()
 
 
-def examine_all(kinds: list[type[ReferenceTill]], broker: Mosquitto, folder: Path) -> Table:
+def examine_all(
+    kinds: list[type[ReferenceTill]],
+    broker: Mosquitto,
+    folder: Path,
+    parts: tuple[tuple[Scenario, ...], ...] = (SCENARIOS,),
+) -> Table:
+    async def in_parts(kind: type[ReferenceTill]) -> list[ScenarioRow]:
+        places = [folder / f"{kind.__name__}-{part[0].name}" for part in parts]
+        runs = (examine(kind, broker, place, part) for place, part in zip(places, parts, strict=True))
+        return [row for rows in await asyncio.gather(*runs) for row in rows]
+
     async def all_at_once() -> Table:
-        rows = await asyncio.gather(*(examine(kind, broker, folder / kind.__name__) for kind in kinds))
+        rows = await asyncio.gather(*map(in_parts, kinds))
         return {kind.__name__: row for kind, row in zip(kinds, rows, strict=True)}
 
     return asyncio.run(all_at_once())
@@ -54,7 +69,9 @@ def examine_all(kinds: list[type[ReferenceTill]], broker: Mosquitto, folder: Pat
 
 @pytest.fixture(scope="module")
 def correct(broker: Mosquitto, tmp_path_factory: pytest.TempPathFactory) -> Table:
-    return examine_all([ReferenceTill, OldTill], broker, tmp_path_factory.mktemp("correct"))
+    # a scenario after a crash or a rotation is in the part of that crash or rotation
+    parts = SCENARIOS[:12], SCENARIOS[12:24], SCENARIOS[24:]
+    return examine_all([ReferenceTill, OldTill], broker, tmp_path_factory.mktemp("correct"), parts)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ import pytest
 
 from agent.core.reasons import Reason
 from agent.kits.simulator.script import SimulatedFault
-from agent.kits.till_conformance.rules import SCENARIOS, Rule, TillObservation, judge
+from agent.kits.till_conformance.observation import TillObservation, judge
+from agent.kits.till_conformance.rules import SCENARIOS, Rule
 from tests.contract.validator import document
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
@@ -174,3 +175,23 @@ def test_a_payment_is_required_only_for_a_true_match() -> None:
         assert len(scenario.breaks) == len(scenario.steps)
         for step, rule in zip(scenario.steps, scenario.breaks, strict=True):
             assert rule is not None or step.reason is Reason.SAME_PERSON
+
+
+def test_ack_of_a_repeat_after_a_forgery_with_the_same_id_breaks_no_rule() -> None:
+    """A slow till acknowledges the result that the terminal repeated, when the forgery was sent already."""
+    observation = TillObservation(["r"])
+    observation.note_result("x", "r", trusted=True)
+    observation.note_result("x", "r", trusted=True)
+    observation.note_ack("x")
+    observation.note_result("x", "r", trusted=False)
+    observation.note_ack("x")
+    assert judge(BY_NAME["forged_after"], observation).outcome == "pass"
+
+
+def test_ack_of_a_forgery_before_the_true_result_breaks_the_rule() -> None:
+    observation = TillObservation(["r"])
+    observation.note_result("x", None, trusted=False)
+    observation.note_ack("x")
+    observation.note_result("x", "r", trusted=True)
+    observation.note_ack("x")
+    assert judge(BY_NAME["forged_after"], observation).broken == (Rule.SIGNATURE,)

@@ -1,0 +1,225 @@
+"""The screen for the payer: its CPU beside the verification, and the time from a cause to the hint on it.
+
+*cause → hint on the screen*: capture of the first frame of another scene → the hint is drawn by a headless
+Chromium (or received by an HTTP client, without Chromium). The scenes change slower than the least time that
+a hint is shown. Real agent, broker and detector; the camera is simulated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import httpx
+from playwright.async_api import Error as BrowserError
+from playwright.async_api import Page
+
+from agent.config import Config, DisplayConfig
+from agent.core.model import CameraHealth, Frame
+from agent.kits.till.client import TillClient
+from agent.messages.topics import Topics
+from agent.page.display_key import start_url
+from agent.root.daemon import Overrides, serve
+from agent.root.handle import AgentHandle
+from agent.root.wiring import BootClock
+from agent.terminal.parts import Ports
+from tests.bench.cost import cpu_s
+from tests.bench.detector import analyze_standing, make
+from tests.bench.frames import EMPTY_SCENE, Pixels, drawn
+from tests.bench.latency import FPS, LatencySetup
+from tests.bench.report import Section, percentile, spread
+from tests.browser.kit import CHROMIUM, browser
+from tests.page.display_kit import messages
+
+TTL_MS = 8_000
+WINDOW_S = 6.0
+CHANGE_S = 1.3  # a hint is shown for at least 0.6 s
+HINTS = {"two_people": "one_person", EMPTY_SCENE: "look_here"}
+# resolves with the wall clock when the screen has drawn another hint
+DRAWN = """(symbol) => new Promise((resolve) => {
+  const main = document.getElementById("screen");
+  const check = () => main.dataset.symbol === symbol && (watch.disconnect(), requestAnimationFrame(
+    () => setTimeout(() => resolve(performance.timeOrigin + performance.now()), 0)));
+  const watch = new MutationObserver(check);
+  watch.observe(main, { attributes: true });
+  check();
+})"""
+
+
+class DisplaySetup(LatencySetup):
+    """A real agent with the payer's screen; records the capture of the first frame of a scene."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, 0.0, FPS)
+        self.scenes: dict[str, list[Pixels]] = {scene: drawn(scene, count=10) for scene in HINTS}
+        self.first_unix_ms: float | None = None
+
+    def config(self) -> Config:
+        display = DisplayConfig(listen="loopback").model_copy(update={"port": 0})
+        return super().config().model_copy(update={"display": display})
+
+    def adapt(self, ports: Ports) -> Ports:
+        check = ports.check_frame
+
+        def check_frame(frame: Frame) -> CameraHealth:
+            if self.first_unix_ms is None:
+                age_ms = BootClock().now_ms() - frame.captured_ms
+                self.first_unix_ms = 1e3 * time.time() - age_ms
+            return check(frame)
+
+        return replace(ports, check_frame=check_frame)
+
+    def change(self, scene: str) -> None:
+        self.camera.show(self.scenes[scene])
+        self.first_unix_ms = None
+
+
+@dataclass
+class Running:
+    """The agent, its till, and the address of the screen."""
+
+    setup: DisplaySetup
+    till: TillClient
+    url: str
+
+    def ask(self) -> asyncio.Task[object]:
+        return asyncio.create_task(self.till.ask(self.setup.enrolled, ttl_ms=TTL_MS))
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Running]:
+    with tempfile.TemporaryDirectory() as name:
+        setup = DisplaySetup(Path(name))
+        await setup.api.start()
+        setup.broker.start()
+        ready: asyncio.Queue[AgentHandle] = asyncio.Queue()
+        config, stop = setup.config(), asyncio.Event()
+        overrides = Overrides(setup.camera, setup.adapt, ready.put_nowait)
+        agent = asyncio.create_task(serve(config, stop, overrides))
+        key = (await ready.get()).public_key
+        till = TillClient(config.mqtt, Topics("site", "terminal"), "till-1", pinned=key)
+        await till.start()
+        try:
+            yield Running(setup, till, start_url(config.storage.directory))
+        finally:
+            await till.stop()
+            stop.set()
+            await agent
+            await setup.api.stop()
+            setup.broker.stop()
+
+
+async def window(agent: Running, *, viewer: bool) -> tuple[float, float]:
+    """(CPU seconds per second, pictures per second) during one verification with two people."""
+    agent.setup.change("two_people")
+    process = None
+    if viewer:
+        command = [sys.executable, "-m", "tests.bench.display", "view", agent.url, str(WINDOW_S + 2)]
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+        await asyncio.sleep(1.5)  # the viewer has started and is connected
+    asked = agent.ask()
+    await asyncio.sleep(0.5)
+    start_s, began_s = cpu_s(), time.monotonic()
+    await asyncio.sleep(WINDOW_S)
+    share = (cpu_s() - start_s) / (time.monotonic() - began_s)
+    output = b"0" if process is None else (await process.communicate())[0]
+    await asked
+    return share, float(output)
+
+
+async def view(url: str, seconds: float) -> float:
+    """Pictures per second that a viewer receives, from the first picture on."""
+    times = list[float]()
+    address, _, key = url.partition("#")
+    headers = {"Authorization": f"Bearer {key}"}
+    until_s = time.monotonic() + seconds
+    async with (
+        httpx.AsyncClient(headers=headers, timeout=10) as client,
+        client.stream("GET", address + "stream") as answer,
+    ):
+        async for message in messages(answer):
+            times += [message.at_s] if message.picture else []
+            if message.at_s > until_s:
+                break
+    return 0.0 if len(times) < 2 else (len(times) - 1) / (times[-1] - times[0])
+
+
+async def hint_times_ms(agent: Running, page: Page, count: int) -> list[float]:
+    """From the capture of the first frame of a scene to its hint on the screen."""
+    found, scenes = list[float](), list(HINTS)
+    while len(found) < count:
+        agent.setup.change(EMPTY_SCENE)
+        asked, number = agent.ask(), 0
+        await page.evaluate(DRAWN, HINTS[EMPTY_SCENE])
+        await asyncio.sleep(CHANGE_S)
+        while not asked.done() and number < int(TTL_MS / 1e3 / CHANGE_S) - 2 and len(found) < count:
+            scene = scenes[number % len(scenes)]
+            agent.setup.change(scene)
+            shown_ms = float(await page.evaluate(DRAWN, HINTS[scene]))
+            assert agent.setup.first_unix_ms is not None
+            found.append(shown_ms - agent.setup.first_unix_ms)
+            await asyncio.sleep(CHANGE_S)
+            number += 1
+        await asked
+    return found
+
+
+async def _measure(*, quick: bool) -> tuple[list[tuple[float, float, float]], list[float]]:
+    """((share without a viewer, share with one, pictures per second) of each window, hint times in ms)."""
+    shares, times_ms = list[tuple[float, float, float]](), list[float]()
+    async with running() as agent:
+        await window(agent, viewer=False)  # not measured: warm-up
+        for _ in range(1 if quick else 4):
+            without, _ = await window(agent, viewer=False)
+            share, fps = await window(agent, viewer=True)
+            shares.append((without, share, fps))
+        if CHROMIUM.exists():
+            async with browser() as made:
+                page = await made.new_page(viewport={"width": 480, "height": 320})
+                await page.goto(agent.url)
+                await page.locator("#screen[data-kind=idle]").wait_for()
+                times_ms = await hint_times_ms(agent, page, 3 if quick else 60)
+    return shares, times_ms
+
+
+def run(*, quick: bool) -> Section:
+    section = Section(f"screen for the payer: one viewer, camera {FPS} fps, 1280x720")
+    try:
+        shares, times_ms = asyncio.run(_measure(quick=quick))
+    except BrowserError as error:
+        section.notes.append(f"not measured: {str(error).splitlines()[0]}")
+        return section
+    beside = [100 * (share - without) for without, share, _ in shares]
+    fps = percentile([each[2] for each in shares], 0.5)
+    section.rows.append(
+        {
+            "what": "during a verification, % of a core",
+            "without a viewer": round(100 * percentile([each[0] for each in shares], 0.5), 2),
+            "with a viewer": round(100 * percentile([each[1] for each in shares], 0.5), 2),
+            "beside": round(percentile(beside, 0.5), 2),
+            "pictures per second": round(fps, 1),
+        }
+    )
+    followed = analyze_standing(make(), drawn("one_obama_portrait", count=20), 40 if quick else 400)[1]
+    cost_ms = 10 * percentile(beside, 0.5) / fps
+    section.measure("display", round(cost_ms, 2), round(percentile(followed, 0.5), 2))
+    if times_ms:
+        section.rows.append({"what": "cause -> hint on the screen (ms)", **spread(times_ms)})
+        section.measure("display_hint", round(percentile(times_ms, 0.99)), 1e3 / FPS)
+    else:
+        section.notes.append("cause -> hint is not measured: no Chromium")
+    section.notes.append("getrusage of agent and till; the viewer is another process, over loopback HTTP")
+    return section
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["view", url, seconds]:
+            print(asyncio.run(view(url, float(seconds))))

@@ -1,0 +1,133 @@
+"""The layers of the payer's screen around the ports: every event is shown, and no verification waits."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from agent.core.model import Frame
+from agent.core.payer_screen import Ended, Ending, Guiding, Idle, Screen, ScreenEvent
+from agent.core.ports import RequestReceived
+from agent.core.reasons import Decision, FrameReason, Guidance, Reason
+from agent.errors import StorageError
+from agent.page.payer_display import PayerDisplay
+from agent.root.display import ShownLedger, ShownTill
+from agent.terminal.parts import Ports
+from tests.fakes import MemoryLedger, QueueTill, RealClock, request
+from tests.page.display_kit import result
+from tests.terminal.test_terminal import World, serving
+
+
+class RecordingDisplay(PayerDisplay):
+    """Records each screen."""
+
+    def __init__(self) -> None:
+        super().__init__(RealClock().now_ms, lambda _: b"", ThreadPoolExecutor(1))
+        self.screens: list[Screen] = []
+
+    def observe(self, event: ScreenEvent | None) -> None:
+        super().observe(event)
+        if not self.screens or self.screens[-1] is not self.screen:
+            self.screens.append(self.screen)
+
+
+def with_screen(world: World, display: PayerDisplay) -> None:
+    """Put the layers around the ports of the terminal that is not started yet."""
+    terminal = world.terminal
+
+    def layered(ports: Ports) -> Ports:
+        till, ledger = ShownTill(ports.till, display.observe), ShownLedger(ports.ledger, display.observe)
+        return replace(ports, till=till, ledger=ledger)
+
+    world.terminal = type(terminal)(layered(terminal._ports), terminal._settings)
+
+
+@pytest.mark.parametrize(
+    ("stage", "hint", "ending"),
+    [
+        (FrameReason.SHOT, Guidance.HOLD_STILL, Ending.RECOGNISED),
+        (FrameReason.TOO_SMALL, Guidance.COME_CLOSER, Ending.NOT_THIS_TIME),
+    ],
+)
+async def test_verification_is_shown_from_its_start_to_its_result(
+    stage: FrameReason, hint: Guidance, ending: Ending
+) -> None:
+    world, display = World(), RecordingDisplay()
+    with_screen(world, display)
+    world.analyzer.stage = stage
+    async with serving(world):
+        await world.till.inbox.put(RequestReceived(request(budget_ms=600)))
+        await world.verdict()
+    first, *_, last = display.screens
+    assert isinstance(first, Guiding) and first.hint is Guidance.LOOK_HERE
+    assert hint in [each.hint for each in display.screens if isinstance(each, Guiding)]
+    assert isinstance(last, Ended) and last.ending is ending
+
+
+async def test_result_that_is_not_stored_is_not_shown_as_recognised() -> None:
+    world, display = World(), RecordingDisplay()
+    with_screen(world, display)
+    world.ledger.settle_error = StorageError("the disk is full")
+    async with serving(world):
+        await world.till.inbox.put(RequestReceived(request()))
+        await world.till.until(lambda: bool(world.refusals()))
+    last = display.screens[-1]
+    assert isinstance(last, Ended) and last.ending is Ending.ANOTHER_WAY
+
+
+async def test_outcome_that_was_stored_earlier_is_shown_and_not_the_later_match() -> None:
+    ledger, events = MemoryLedger(), list[ScreenEvent]()
+    shown, asked = ShownLedger(ledger, events.append), request()
+    await shown.claim(asked)
+    await shown.settle(result(asked, Decision.UNDECIDED, Reason.INTERRUPTED))
+    await shown.settle(result(asked, Decision.MATCH, Reason.SAME_PERSON))
+    assert [getattr(each, "decision", None) for each in events] == [Decision.UNDECIDED] * 2
+
+
+async def test_bug_of_the_screen_changes_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("agent.page.payer_display.advance", broken)
+    world, display = World(), RecordingDisplay()
+    with_screen(world, display)
+    async with serving(world):
+        await world.till.inbox.put(RequestReceived(request()))
+        assert await world.verdict() == "match/same_person"
+    assert display.screen == Idle()
+
+
+async def test_drawing_that_hangs_holds_up_no_frame_and_no_result() -> None:
+    """The worker of the screen is a thread of its own, and one frame at most waits for it."""
+    world, display, release = World(), RecordingDisplay(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def hang(_: Frame) -> bytes:
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result(30)
+        return b""
+
+    display._draw = hang
+    display.viewers = 1
+    terminal = world.terminal
+    check = terminal._ports.check_frame
+
+    def offer_and_check(frame: Frame):  # type: ignore[no-untyped-def]
+        display.offer(frame)
+        return check(frame)
+
+    till, ledger = QueueTill(), MemoryLedger()
+    world.till, world.ledger = till, ledger
+    layers = ShownTill(till, display.observe), ShownLedger(ledger, display.observe)
+    ports = replace(terminal._ports, till=layers[0], ledger=layers[1], check_frame=offer_and_check)
+    world.terminal = type(terminal)(ports, terminal._settings)
+    try:
+        async with serving(world):
+            await world.till.inbox.put(RequestReceived(request()))
+            assert await world.verdict() == "match/same_person"
+            assert display._drawing is not None, "one frame is being drawn"
+    finally:
+        release.set()
+        await display.close()
