@@ -93,7 +93,7 @@ async def acl_refuses_each_publication(stage: Stage) -> AsyncIterator[None]:
 async def broker_accepts_small_packets_only(stage: Stage) -> AsyncIterator[None]:
     """Large enough for CONNECT, too small for ``state`` with its key and limits."""
     stage.broker.stop()
-    stage.broker.allow("max_packet_size 460")
+    stage.broker.allow("max_packet_size 900")
     await stage.start()
     yield
     stage.broker.stop()
