@@ -22,8 +22,6 @@
 A class exists only where a caller handles it differently; a new *code* needs no new class.
 """
 
-from __future__ import annotations
-
 import errno
 from enum import StrEnum
 from typing import ClassVar

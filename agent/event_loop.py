@@ -6,8 +6,6 @@ work, and the end of the loop waits for each lookup. Here each lookup has its ow
 wait.
 """
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from concurrent.futures import Future

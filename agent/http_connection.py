@@ -1,7 +1,5 @@
 """One HTTP connection: since when it waits for a request, and whether its client is too slow."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 

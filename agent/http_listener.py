@@ -11,8 +11,6 @@ continue to answer while it stops. Here:
    read its answers.  A connection between two requests is closed after ``keepalive_s``.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

@@ -4,8 +4,6 @@
 Bytes, and facts with the name of a secret or a picture, are never written.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import os

@@ -5,8 +5,6 @@ file: a key written through a link, or a ``chown`` through a link, gives the att
 folder's owner, a link gives access only to files that the service can open anyway.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

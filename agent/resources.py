@@ -1,7 +1,5 @@
 """Paths of the files that ship with the package, in an installed wheel and in a source tree."""
 
-from __future__ import annotations
-
 from importlib.util import find_spec
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Root reads the service's folder: support archive, doctor, privacy audit, traces.
 service can place a pipe without a writer there, a device, a link, or an endless file.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import stat

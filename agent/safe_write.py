@@ -1,7 +1,5 @@
 """Atomic file writes that survive a power cut: write a temporary file, sync, rename."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

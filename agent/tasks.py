@@ -4,8 +4,6 @@
 ``in_thread`` runs a blocking call that has no time limit (a driver, DNS) in a thread that may be abandoned.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import threading

@@ -5,8 +5,6 @@ bidirectional mark reverses a line, U+009B moves the cursor. ``main`` replaces s
 ``SafeText``. The agent's own sequences go through ``control``, colours through a closed list.
 """
 
-from __future__ import annotations
-
 import re
 import sys
 import unicodedata

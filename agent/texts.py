@@ -7,8 +7,6 @@ is one new file and no code.
 A file is read when the first text of its language is needed, because most processes need few texts.
 """
 
-from __future__ import annotations
-
 import string
 import tomllib
 from collections.abc import Iterator, Mapping

@@ -4,8 +4,6 @@ The package ships ``agent.toml`` with every default. The keys of one terminal ar
 it, so that an upgrade replaces ``agent.toml`` without a prompt.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Iterable

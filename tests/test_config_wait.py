@@ -68,4 +68,4 @@ def test_run_without_systemd_with_invalid_config_ends_at_once(wrong: Path) -> No
     environment = {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
     command = [sys.executable, "-m", "agent.cli", "run", "--config", str(wrong)]
     done = subprocess.run(command, env=environment, check=False, capture_output=True, timeout=TIMEOUT_S)
-    assert done.returncode == 78 and done.stderr.count(b"mqtt.hots") == 1
+    assert done.returncode == 78 and done.stderr.count(b"mqtt.hots: unknown key") == 1

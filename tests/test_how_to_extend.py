@@ -91,7 +91,7 @@ def test_a_provider_without_a_client_is_a_type_error(copy: Path) -> None:
 
 
 def test_a_frame_reason_without_a_reason_is_a_type_error(copy: Path) -> None:
-    before = '    BLURRED = "blurred"\n    FOLLOWED'
+    before = '    BLURRED = "blurred"\n    COVERED'
     change(copy, "agent/core/reasons.py", before, '    GLASSES = "glasses"\n' + before)
     assert "agent/core/reason_mapping.py" in type_errors(copy, "agent/core/reason_mapping.py")
 

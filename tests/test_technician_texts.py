@@ -18,8 +18,8 @@ from agent.texts import locales, read
 from tests.texts import en, zh
 
 AGENT = Path(agent.__file__).parent
-# What a till shows. All other texts are of doctor, status, why, the page and the commands.
-FOR_TILLS = {"reason", "refusal", "guidance", "api_code", "compareface"}
+# What a till or the payer's screen shows. All other texts are of doctor, status, why, page and commands.
+FOR_TILLS = {"reason", "refusal", "guidance", "api_code", "compareface", "display"}
 ADVICE = re.compile(
     r"\b(take|pay(ing)? (with|by)|use) (a )?(card|cash)\b|\bcash\b|another (way to pay|payment)"
     r"|other way to pay|please try again|ask the customer"

@@ -1,7 +1,5 @@
 """The interface between a kind of camera and the capture thread, and its base for sources without a rate."""
 
-from __future__ import annotations
-
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """One run of the capture thread: open, grab until an error, close, rest, open again. One slot, no queue."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import threading

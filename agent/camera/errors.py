@@ -1,7 +1,5 @@
 """Camera errors with the codes of the health conditions: one code and one fix in logs, state and doctor."""
 
-from __future__ import annotations
-
 import errno
 
 from agent.errors import CameraError, Retry, failure_at

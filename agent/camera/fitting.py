@@ -1,7 +1,5 @@
 """Conversion of a picture of any size to a frame of the configured size: scaled to fit, the rest black."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

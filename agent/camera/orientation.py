@@ -4,8 +4,6 @@ The capture thread applies the orientation to every frame of every camera kind. 
 the direction of a challenge are all based on the upright picture.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 

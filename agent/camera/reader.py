@@ -4,8 +4,6 @@ OpenCV and its FFmpeg write messages to stderr, with a stream's address and its 
 these messages off; the agent's own errors report failures.
 """
 
-from __future__ import annotations
-
 import os
 import threading
 from collections.abc import Callable, Mapping

@@ -6,8 +6,6 @@ threads, and a third stall without a stable run between. Each step has a time li
 arrive or the next step is due.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from enum import StrEnum
 

@@ -5,8 +5,6 @@ agent. The caller of ``next_frame`` drives the recovery (recovery.py); ``CameraH
 camera.
 """
 
-from __future__ import annotations
-
 import logging
 
 from agent.camera import recovery

@@ -1,7 +1,5 @@
 """Backends for video files (paced on the injected clock) and streams (paced by the sender), with OpenCV."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

@@ -6,8 +6,6 @@ languages, and the exit code of its class. Any other exception is a defect and k
 A command imports heavy libraries in its function: an import here delays each command.
 """
 
-from __future__ import annotations
-
 import codecs
 import contextlib
 import errno

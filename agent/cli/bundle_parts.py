@@ -1,7 +1,5 @@
 """The parts of a support archive: collected, redacted, each with a reason."""
 
-from __future__ import annotations
-
 import platform
 from collections import deque
 from collections.abc import Callable, Iterator

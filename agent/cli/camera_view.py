@@ -1,7 +1,5 @@
 """The picture source of `facepay camera`: the running agent, or the camera where no agent runs."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

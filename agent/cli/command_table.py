@@ -3,8 +3,6 @@
 Only the modules of the wanted command are imported: a module that another command needs delays each start.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from importlib import import_module
 from typing import Annotated, NamedTuple

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.config import path_of
-from agent.cli.options import AsJson, ConfigFile, grouped, pem, read_file
+from agent.cli.options import AsJson, ConfigFile, File, file, grouped, pem, read_file
 from agent.cli.till_options import IdentityOptions, Place, TerminalOptions, broker_of, topics_of
 from agent.cli.waiting import Spinner, paint
 from agent.log import printable
@@ -21,7 +21,7 @@ from agent.resources import documents
 from agent.texts import Text, beside, fields, labelled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from agent.diagnostics.check import Check, CheckReport
 
@@ -37,25 +37,59 @@ Only = Annotated[
         "--only", metavar="ID[,ID]", help="Only these checks or groups, e.g. api, and the checks they need."
     ),
 ]
+AfterUpgrade = Annotated[
+    bool, typer.Option("--after-upgrade", help="Only wait until the agent is healthy with this version.")
+]
+Before = Annotated[
+    File, file(help="With --after-upgrade: `facepay status --json` before it; its faults do not count.")
+]
+Within = Annotated[float, typer.Option(min=2, max=600, help="With --after-upgrade: wait so long.")]
 
 
-def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) -> None:
+def doctor(
+    config: ConfigFile = None,
+    only: Only = "",
+    after_upgrade: AfterUpgrade = False,
+    before: Before = None,
+    within_s: Within = 120,
+    as_json: AsJson = False,
+) -> None:
     """Check this terminal: one line per check, and a fix for each fault. Faults are the last lines.
 
     Works with and without a running agent. Reads a running agent's status; never takes its camera or broker
     connection. Makes no paid call. Exit 0: healthy, 1: a warning, 2: a fault.
     """
+    if after_upgrade:
+        from agent.cli.after_upgrade import check
+
+        raise typer.Exit(check(config, before, within_s, as_json=as_json))
     from agent.diagnostics.checks.table import CHECKS
-    from agent.diagnostics.doctor import exit_code, named_ids, run_checks, select
-    from agent.root.doctor import make_world
+    from agent.diagnostics.doctor import exit_code, named_ids, select
 
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     wanted = named_ids(CHECKS, listed(only))
-    began_s, path, reports = time.monotonic(), path_of(config), list["CheckReport"]()
-    checks = select(CHECKS, wanted)
+    began_s, path = time.monotonic(), path_of(config)
     if not as_json:
         print(f"facepay doctor, {path}\n", flush=True)
+    reports = _checked(select(CHECKS, wanted), path, wanted, as_json=as_json)
+    code, rows = exit_code(reports), [report.facts() for report in reports]
+    if as_json:
+        print(json.dumps({"schema": "facepay.doctor/1", "exit": code, "checks": rows}, ensure_ascii=False))
+    else:
+        show_faults(rows)
+        print(f"\n{_totals(reports)} in {time.monotonic() - began_s:.1f} s")
+    raise typer.Exit(code)
+
+
+def _checked(
+    checks: Sequence[Check], path: Path, wanted: Collection[str], *, as_json: bool
+) -> list[CheckReport]:
+    """Run the checks and print those that passed. A needed check that is not wanted appears if it failed."""
+    from agent.diagnostics.doctor import run_checks
+    from agent.root.doctor import make_world
+
+    reports = list["CheckReport"]()
     with Spinner("starting the checks") as spinner:
         for report in run_checks(checks, make_world(path)):
             spinner.update(_next(checks, report.check))
@@ -64,16 +98,13 @@ def doctor(config: ConfigFile = None, only: Only = "", as_json: AsJson = False) 
             reports.append(report)
             if not as_json:
                 show_first(report.facts(), spinner.print_out)
-    code, rows = exit_code(reports), [report.facts() for report in reports]
-    if as_json:
-        print(json.dumps({"schema": "facepay.doctor/1", "exit": code, "checks": rows}, ensure_ascii=False))
-    else:
-        show_faults(rows)
-        counts = Counter[str](report.finding.verdict for report in reports)
-        names = {"pass": "passed", "warn": "warned", "fail": "failed", "skip": "skipped"}
-        totals = ", ".join(f"{counts[verdict]} {name}" for verdict, name in names.items())
-        print(f"\n{totals} in {time.monotonic() - began_s:.1f} s")
-    raise typer.Exit(code)
+    return reports
+
+
+def _totals(reports: Sequence[CheckReport]) -> str:
+    counts = Counter[str](report.finding.verdict for report in reports)
+    names = {"pass": "passed", "warn": "warned", "fail": "failed", "skip": "skipped"}
+    return ", ".join(f"{counts[verdict]} {name}" for verdict, name in names.items())
 
 
 def listed(only: str) -> list[str]:

@@ -1,7 +1,5 @@
 """`facepay fleet watch | exporter`: all terminals of one broker, on a screen and as Prometheus text."""
 
-from __future__ import annotations
-
 import sys
 from typing import Annotated
 
@@ -86,6 +84,6 @@ def _address(text: str) -> tuple[str, int]:
         from agent.errors import AgentError
         from agent.texts import Text
 
-        why = f"--listen: {text!r} is not ADDRESS:PORT"
+        why = Text("detail.not_address_port", text=repr(text))
         raise AgentError(why, code="listen_failed", fix=Text("fix.fleet_listen"))
     return host, int(port)

@@ -1,7 +1,5 @@
 """The screen of `facepay fleet watch`: the terminals that need a person first, then what to do."""
 
-from __future__ import annotations
-
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """`facepay fleet watch`: connect, then print once or follow every change."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import signal
@@ -67,10 +65,10 @@ async def _settle(subscriber: FleetSubscriber, wait_s: float) -> None:
 
 def _empty(reachability: Reachability) -> TillError:
     """The reason why the broker delivered nothing."""
-    error = reachability.error("the broker delivers no state of any terminal")
+    error = reachability.error("")
     if error.code != "terminal_offline":
         return error
-    return TillError(str(error), code="fleet_empty", fix=Text("fix.fleet_empty"))
+    return TillError(Text("detail.fleet_empty"), code="fleet_empty", fix=Text("fix.fleet_empty"))
 
 
 def _print_once(subscriber: FleetSubscriber, broker: str, *, as_json: bool) -> int:

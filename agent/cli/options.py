@@ -1,7 +1,5 @@
 """Options that several commands share, with the same name and help everywhere, and files named by options."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 import os

@@ -55,7 +55,7 @@ def check(
         with Spinner("checking the photo"):
             found = _examined(loaded, asyncio.run(_resolved(loaded, _reference(photo, sha256))))
     except CompareError as error:
-        found = _verdict(error.code, str(error), fix_for(error))
+        found = _verdict(error.code, error.detail, fix_for(error))
     print(json.dumps(found) if as_json else _shown(found))
     if found["verdict"] != "usable":
         raise typer.Exit(_UNUSABLE if found["verdict"] == "reference_unusable" else _NOT_FETCHED)
@@ -131,20 +131,23 @@ def _judged(result: CheckedReference, facts: dict[str, Any]) -> dict[str, Any]:
     if result.turn_deg:
         facts["turn_clockwise_deg"] = degrees = round(result.turn_deg)
         return unusable("not_upright", Text("enrolled_photo.not_upright", degrees=degrees), **facts)
-    why = f"face {facts['face_px'][0]}×{facts['face_px'][1]} px"
+    wide_px, high_px = facts["face_px"]
+    why = Text("detail.photo_face", wide_px=wide_px, high_px=high_px)
     if "second_face_percent" not in facts:
         return _verdict("usable", why, Text("enrolled_photo.shot"), **facts)
     percent = facts["second_face_percent"]
     hint = Text("enrolled_photo.second_face", percent=percent)
-    return _verdict("usable", f"{why}, second face of {percent} % of this size", hint, **facts)
+    both = Text("detail.photo_two_faces", first=why, percent=percent)
+    return _verdict("usable", both, hint, **facts)
 
 
-def _verdict(verdict: str, why: str, hint: Text | None, **facts: Any) -> dict[str, Any]:
-    return {"verdict": verdict, "why": why, **named("hint", hint), **facts}
+def _verdict(verdict: str, why: str | Text, hint: Text | None, **facts: Any) -> dict[str, Any]:
+    return {"verdict": verdict, **named("why", why), **named("hint", hint), **facts}
 
 
 def _shown(found: dict[str, Any]) -> str:
     """The verdict, then the hint in every language; as a fix where the photo is not usable."""
     hints = {name: found[field] for name, field in zip(fields("fix"), fields("hint"), strict=True)}
     below = hints.values() if found["verdict"] == "usable" else labelled("fix", hints)
-    return "\n".join([f"{found['verdict']}: {found['why']}", *below])
+    whys = " ".join(dict.fromkeys(found[field] for field in fields("why")))
+    return "\n".join([f"{found['verdict']}: {whys}", *below])

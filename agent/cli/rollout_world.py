@@ -1,7 +1,5 @@
 """The terminal of `facepay config apply`: the doctor's checks before, the running agent's status after."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from agent.config import Config

@@ -1,7 +1,5 @@
 """`facepay run`: the agent in the foreground, as started by systemd."""
 
-from __future__ import annotations
-
 from agent import log
 from agent.cli.config import path_of
 from agent.cli.options import AsJson, ConfigFile

@@ -1,7 +1,5 @@
 """`facepay service | demo`: the embedded compare service, alone and with all other parts of a shop."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer
@@ -49,8 +47,7 @@ def service(
     def read() -> ServiceConfig:
         return load_service(config or config_file("service.toml"), host=host, port=port, workers=workers)
 
-    faults = tuple(parse_fault(text) for text in fault or ())
-    settings = read()
+    faults, settings = tuple(parse_fault(text) for text in fault or ()), read()
     announce("loading the face models …")
     serve(settings, faults=faults, json_lines=as_json, reread=read)
 

@@ -1,7 +1,5 @@
 """`facepay status | metrics | page`: requests to the running agent over its local socket."""
 
-from __future__ import annotations
-
 import json
 import sys
 import time

@@ -26,8 +26,8 @@ from agent.cli.waiting import Spinner
 if TYPE_CHECKING:
     from agent.config import MqttConfig
     from agent.kits.till_conformance.before_request import WaitTimes
-    from agent.kits.till_conformance.observation import ScenarioRow
-    from agent.kits.till_conformance.rules import Scenario
+    from agent.kits.till_conformance.rules import ScenarioRow
+    from agent.kits.till_conformance.scenarios import Scenario
     from agent.messages.topics import Topics
 
 EXAMPLE = "Example:  facepay till conformance --key terminal.pem --listen 18830 --till till-1"
@@ -63,7 +63,7 @@ def conformance(
     import asyncio
 
     from agent.kits.till_conformance.before_request import WaitTimes
-    from agent.kits.till_conformance.rules import pick
+    from agent.kits.till_conformance.scenarios import pick
 
     log.setup("error")
     scenarios, patience = pick(only), WaitTimes(wait_s, settle_ms / 1e3)

@@ -72,8 +72,8 @@ def simulate(
             print(f"{message.topic}{flag} {text[:600]}", flush=True)
 
     mqtt = broker_of(at, client)
-    announce(f"connecting to the broker {mqtt.host}:{mqtt.port} …")
     where = (mqtt, observer_of(mqtt, observer), topics_of(at))
+    announce(f"connecting to the broker {mqtt.host}:{mqtt.port} …")
     asyncio.run(_run(where, answers, key, requests, show))
 
 

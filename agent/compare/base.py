@@ -4,8 +4,6 @@ The client does not retry and keeps no picture. The code table of the provider m
 the core decides about another call.
 """
 
-from __future__ import annotations
-
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable

@@ -6,8 +6,6 @@ of each verification, so that a recovered API serves the next payer. Every answe
 breaker.
 """
 
-from __future__ import annotations
-
 from agent.core.rate import TokenBucket
 from agent.core.reasons import Reason
 from agent.errors import CompareError, Retry

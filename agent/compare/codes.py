@@ -5,8 +5,6 @@ an unusable *enrolled* photo (``fail_flag`` 2) never requests another pose; a fa
 does not request a new enrolment; an unknown code is never retried.
 """
 
-from __future__ import annotations
-
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -32,7 +30,7 @@ class ApiCode:
 
     number: int
     name: str
-    meaning: str
+    meaning: Text
     category: str
     retry: Retry | None
     fix: Text
@@ -68,7 +66,8 @@ def table() -> dict[int, ApiCode]:
 
 def _row(number: int, row: dict[str, str]) -> ApiCode:
     retry = None if row["retry"] == "none" else Retry(row["retry"])
-    return ApiCode(number, row["name"], row["meaning"], row["category"], retry, Text(f"api_code.{number}"))
+    meaning = Text(f"api_meaning.{number}")
+    return ApiCode(number, row["name"], meaning, row["category"], retry, Text(f"api_code.{number}"))
 
 
 def meaning_of(number: int, fail_flag: int | None = None) -> CodeMeaning:

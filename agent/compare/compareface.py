@@ -8,8 +8,6 @@ size, resolution, decoding or download to the enrolled photo, because the termin
 the shot and encoded the shot. Every other image error requests a new shot, and its text names both images.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import re
@@ -42,7 +40,7 @@ _CODE = re.compile(r"[A-Za-z0-9.]{1,80}")
 class CompareFaceCode:
     """One error code. ``fix`` is for the cashier."""
 
-    meaning: str | Text
+    meaning: Text
     reason: Reason
     retry: Retry
     fix: Text
@@ -54,7 +52,10 @@ def table() -> dict[str, CompareFaceCode]:
     rows = tomllib.loads(resources.data("compareface_codes.toml").read_text(encoding="utf-8"))
     return {
         name: CompareFaceCode(
-            row["meaning"], Reason(row["reason"]), Retry(row["retry"]), Text(f"compareface.{row['words']}")
+            Text(f"api_meaning.{name}"),
+            Reason(row["reason"]),
+            Retry(row["retry"]),
+            Text(f"compareface.{row['words']}"),
         )
         for name, row in rows.items()
     }

@@ -4,8 +4,6 @@ Source: the provider's page of the API and the models of its SDK. ImageA is the 
 photo.
 """
 
-from __future__ import annotations
-
 import json
 
 ACTION, VERSION, SERVICE = "CompareFace", "2020-03-03", "iai"

@@ -146,7 +146,7 @@ def _failure(code: int, fields: dict[str, object]) -> CompareError:
     meaning = meaning_of(code, flag if isinstance(flag, int) and not isinstance(flag, bool) else None)
     row = table().get(code)
     # never the message of the API: foreign text, which may quote the request
-    text = f"{row.name}: {row.meaning}" if row else Text("detail.unknown_here")
+    text = Text("detail.at", place=row.name, reason=row.meaning) if row else Text("detail.unknown_here")
     return CompareError(
         Text("detail.api_code", code=code, meaning=text),
         code=meaning.reason,

@@ -10,8 +10,6 @@ that shield. A cancel that arrives while a connection is being closed leaves the
 handshake leaves its TCP socket open. Therefore exchanges share no pool, and this module closes each socket.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import ssl

@@ -1,7 +1,5 @@
 """The client of the 2018 API ``/face/compare``, behind the ``Compare`` port."""
 
-from __future__ import annotations
-
 import re
 import secrets
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """HTTP requests to one endpoint: one total timeout, a size limit, and an estimate of the endpoint's clock."""
 
-from __future__ import annotations
-
 import logging
 from collections import deque
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Urls of photos, as a till or a client gives them: one parser for the terminal and for the service. Pure."""
 
-from __future__ import annotations
-
 import httpx
 
 from agent.errors import WrongValueError

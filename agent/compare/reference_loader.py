@@ -1,7 +1,5 @@
 """Loader of the enrolled photo: fetches its bytes and checks them against the request of the till."""
 
-from __future__ import annotations
-
 import hashlib
 from functools import partial
 from typing import Literal

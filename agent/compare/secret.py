@@ -1,7 +1,5 @@
 """Reader of the API secret. Each signature reads the file again, so a rotated key needs no restart."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -4,8 +4,6 @@ Real clients differ in the order and the set of fields. A verifier therefore che
 plaintext *as received*, before it uses a field.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hashlib

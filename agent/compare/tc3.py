@@ -4,8 +4,6 @@ The signature covers the content type, the host and the body; the date is that o
 Source: the provider's page "Signature algorithm v3". The tests compare with the provider's SDK.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Translation of exceptions of the HTTP stack into ``CompareError``. No other module does this."""
 
-from __future__ import annotations
-
 import ssl
 
 import httpx

@@ -1,7 +1,5 @@
 """httpx as the compare client uses it: trusted certificates, size limits, connect times."""
 
-from __future__ import annotations
-
 import ssl
 from collections.abc import Callable
 from pathlib import Path

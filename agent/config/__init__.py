@@ -4,8 +4,6 @@ An import reads no file. A component receives only its own section. Units are in
 A secret is never a value: a section names the *file* that holds the secret.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self

@@ -3,8 +3,6 @@
 Earlier versions accept such a CA, so a private CA that works on Debian 12 may be refused on Debian 13.
 """
 
-from __future__ import annotations
-
 import re
 
 from cryptography import x509

@@ -3,8 +3,6 @@
 A config is one file and the files beside it (``toml_layers.layers``); a later file wins.
 """
 
-from __future__ import annotations
-
 import codecs
 import re
 import tomllib

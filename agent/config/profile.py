@@ -3,8 +3,6 @@
 Source of the list of risks: the till contract, "Transport and identity".
 """
 
-from __future__ import annotations
-
 from agent.config import CameraConfig, Config
 from agent.config.file import unsupported
 from agent.config.stream_url import Authentication

@@ -1,7 +1,5 @@
 """Differences between two configs, and which of them a serving agent may apply."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

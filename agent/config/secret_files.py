@@ -3,8 +3,6 @@
 The agent checks them at its start, before it reads a secret.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pwd

@@ -5,8 +5,6 @@ DNS name. With an IP address as host it accepts every certificate of the given C
 inside opencv-python-headless 4.14; tested by tests/camera/test_stream_tls.py).
 """
 
-from __future__ import annotations
-
 import re
 import socket
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """TLS contexts from the files that a config names. An error names key, file and the fault of the file."""
 
-from __future__ import annotations
-
 import ssl
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The config sections of camera, vision, policy and verification. Rules: ``config/__init__.py``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Literal, Self
 

@@ -5,8 +5,6 @@ detection. ``shot``: one annotated JPEG with face detection. The technician requ
 All are refused during a verification. No picture is stored.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import json

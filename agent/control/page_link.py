@@ -4,8 +4,6 @@ The permissions of the socket (owner and group) are the permissions of the page:
 the socket gets a link, although every user of the machine can connect to the page's port.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Callable

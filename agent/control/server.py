@@ -8,8 +8,6 @@ Path: ``status.sock`` beside the outbox. For a storage directory of systemd, ``/
 runtime directory ``/run/NAME``, which the service's group can enter. Mode 0660: owner and group.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

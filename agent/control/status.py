@@ -1,7 +1,5 @@
 """The status document of a running agent: numbers and texts, no pixels, no secrets."""
 
-from __future__ import annotations
-
 import hashlib
 import math
 import os

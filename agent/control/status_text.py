@@ -1,7 +1,5 @@
 """The status document as one screen of text. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any

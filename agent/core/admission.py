@@ -11,8 +11,6 @@
 6. Only one verification runs at a time. Then the rate limit of the till applies.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from agent.core.model import Request

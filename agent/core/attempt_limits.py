@@ -4,8 +4,6 @@ Pure: the caller passes the time (boot clock, ms). The counts are in memory only
 of the last day to the constructor, because otherwise repeated restarts would reset the daily limit.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict, deque
 from dataclasses import dataclass
 

@@ -12,8 +12,6 @@ the nose is in front of the face in each turn (``Shot.paths``).
 docs/explanation/seeing.md lists the simulated attacks. A video whose turns agree with the prompts passes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """Frame log of one verification: time, reason and score of each frame; no pixels, landmarks or names."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 

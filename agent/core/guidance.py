@@ -4,8 +4,6 @@ A hint is displayed for at least ``HOLD_MS``, because faster changes cannot be r
 published once.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from agent.core.model import Analysis

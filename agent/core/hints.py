@@ -1,7 +1,5 @@
 """Hints that only the geometry of a frame can give: where to move, how to hold the head. Pure."""
 
-from __future__ import annotations
-
 from agent.core.geometry import LEVEL_PITCH, pitch_ratio
 from agent.core.model import Detection, Quality
 from agent.core.policy import PolicyLimits

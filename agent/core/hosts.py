@@ -1,7 +1,5 @@
 """Host names and IP addresses as text."""
 
-from __future__ import annotations
-
 from ipaddress import ip_address
 
 

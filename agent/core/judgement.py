@@ -4,8 +4,6 @@ The analyzer, the check of an enrolled photo and the replay of a trace use the s
 agree.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

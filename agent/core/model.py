@@ -4,8 +4,6 @@ Units: ``_px`` are pixels of the full-size frame, ``_ms`` integer milliseconds. 
 boot clock (``ports.Clock.now_ms``), never wall time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal

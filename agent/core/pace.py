@@ -21,8 +21,6 @@ person must not stay undetected for longer. At 3 frames a second and below, each
 one, and the period is the longest time without a search.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -10,8 +10,6 @@ waits until ``wake_at(screen)`` and then calls ``advance`` without an event. The
 5. Only events of the shown request change the screen. A repeated ``accepted`` changes nothing.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never

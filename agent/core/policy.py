@@ -3,8 +3,6 @@
 Every comparison is written so that NaN fails: a face with an undefined number never passes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

@@ -6,8 +6,6 @@ the reason. The prompts of the liveness challenge stay as recorded. An answer af
 treated as if no frame had arrived until then.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, replace
 
 from agent.core import steps

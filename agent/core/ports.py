@@ -4,8 +4,6 @@ Adapters are in the rooms camera, vision, compare, till and outbox; only composi
 A method raises ``AgentError`` subclasses only. Any other exception is a bug.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol

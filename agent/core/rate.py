@@ -1,7 +1,5 @@
 """Token buckets: a burst at once, then a constant rate. Pure: the caller passes the time."""
 
-from __future__ import annotations
-
 
 class Senders:
     """One token bucket per sender, for at most ``most`` senders.

@@ -1,7 +1,5 @@
 """Mapping of frame reasons and states to the reasons of the till contract."""
 
-from __future__ import annotations
-
 from agent.core.reasons import FrameReason, Reason
 from agent.core.steps import CallAnswered, Challenging, Comparing, Holding, OpenState, Seeking, Waiting
 

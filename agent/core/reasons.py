@@ -4,8 +4,6 @@ Each value is the code on the wire, in logs, counters and documents. A new decis
 new version of the till contract. A till treats an unknown code as ``undecided``.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 

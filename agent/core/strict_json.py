@@ -1,7 +1,5 @@
 """Strict parser for JSON from outside: ambiguous JSON is refused, so all readers get the same values."""
 
-from __future__ import annotations
-
 import json
 import math
 from typing import Any

@@ -6,8 +6,6 @@ frames and on their period: a strobed camera is a camera of half the rate. A cam
 example a covered camera, does not alternate, so its frames are not left out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 WINDOW = 4  # frames: lit, dark, lit, dark

@@ -4,8 +4,6 @@ The core receives facts as events only. So the decision is a function of the ini
 ordered events, and ``replay`` ends exactly as the recorded verification.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 from agent.core.judgement import UNMEASURED, judge

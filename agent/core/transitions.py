@@ -1,7 +1,5 @@
 """Transitions between the states of a verification. ``verification`` decides which transition applies."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from agent.core.challenge import evidence_count

@@ -1,7 +1,5 @@
 """The faces of one turn of a challenge, as evidence for the analyzer. Pure."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 

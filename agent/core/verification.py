@@ -33,8 +33,6 @@ The rules, safety first:
     any open state ── Cancelled, deadline, unusable reference ▶ Finished(UNDECIDED, reason)
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from agent.core import challenge

@@ -3,8 +3,6 @@
 The Debian package contains no broker: a shop's broker runs on another machine.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import shutil

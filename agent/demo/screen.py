@@ -1,7 +1,5 @@
 """The output of the demo: a live table, a summary, or JSON."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import shutil

@@ -1,7 +1,5 @@
 """The seven visits of the demo, and all parts, started on free loopback ports."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import tempfile

@@ -1,7 +1,5 @@
 """Values of the doctor: checks, findings and reports."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum

@@ -4,8 +4,6 @@ A check starts when all its dependencies have ended. It is skipped when a depend
 because of a failure. So one fault gives one failure.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 from collections.abc import Iterator, Sequence

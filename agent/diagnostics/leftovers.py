@@ -1,7 +1,5 @@
 """Places outside the product's folders that can contain a face: logs, temporary files, core dumps, swap."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Text displays of focus and light, for the adjustment of lens and lamps. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from agent.health.probe_results import LensReading

@@ -1,7 +1,5 @@
 """Search for a JPEG or PNG in bytes: raw, base64 or hex. Pure."""
 
-from __future__ import annotations
-
 import base64
 import re
 from typing import IO

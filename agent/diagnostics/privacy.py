@@ -1,7 +1,5 @@
 """The privacy audit: purpose, owner, age and mode of each stored file. Changes nothing."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import stat

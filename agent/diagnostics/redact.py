@@ -6,8 +6,6 @@ ids of requests, results, sales, consents and tills, nonces, epochs, session ids
 photos, names of home folders.
 """
 
-from __future__ import annotations
-
 import base64
 import re
 from collections.abc import Iterable, Iterator, Mapping

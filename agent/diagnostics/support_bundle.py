@@ -3,8 +3,6 @@
 Pure: bytes in, bytes out. ``cli/bundle_parts.py`` selects the parts.
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

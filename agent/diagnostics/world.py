@@ -1,7 +1,5 @@
 """The interface of the checks to the system. The composition root fills it; tests inject faults."""
 
-from __future__ import annotations
-
 import os
 import socket
 import ssl

@@ -12,8 +12,6 @@ The order of unpacking:
 A config is named by ``site/terminal``, or ``*`` for all other terminals. No name in a bundle becomes a path.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

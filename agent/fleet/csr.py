@@ -1,7 +1,5 @@
 """The terminal's TLS key and certificate: the signing request, and the check of an issued certificate."""
 
-from __future__ import annotations
-
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization

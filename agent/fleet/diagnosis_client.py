@@ -1,7 +1,5 @@
 """The client of a remote diagnosis: requests a report from one terminal, accepts only a signed report."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import secrets

@@ -5,8 +5,6 @@
 public keys leave the terminal. The server's certificate is verified; redirects and proxies are not used.
 """
 
-from __future__ import annotations
-
 import asyncio
 import ssl
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ History, dashboards and alerts belong to Prometheus, Grafana and Alertmanager (c
 nothing and publishes nothing.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import signal

@@ -1,7 +1,5 @@
 """The rows of a fleet, and the numbers of the monitor itself, as Prometheus text. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial

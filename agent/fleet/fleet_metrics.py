@@ -5,8 +5,6 @@ terminals, and codes of closed lists. A text of a terminal is never a label: a v
 unknown code is counted. One terminal has at most ``SERIES_MAX`` series.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import partial
 

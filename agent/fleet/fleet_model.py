@@ -8,8 +8,6 @@ Of one terminal the newest ``state`` and the newest ``health`` count. A terminal
 its newest messages undecoded until the next ``rows``, so that a flood ends with the true state.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -90,9 +88,8 @@ class TerminalRow:
 class _Member:
     row: TerminalRow
     bucket: TokenBucket
-    waiting: dict[str, tuple[bytes, bool, float]] = field(
-        default_factory=dict
-    )  # kind: payload, retained, time
+    # by kind: payload, retain flag, time of arrival
+    waiting: dict[str, tuple[bytes, bool, float]] = field(default_factory=dict)
     problems: dict[str, MessageProblem] = field(default_factory=dict)  # by kind
     state: StateReport | None = None
     state_s: float | None = None  # arrival of the newest state, usable or not
@@ -116,8 +113,10 @@ class Fleet:
         self.messages = 0
         self._terminals_max = terminals_max
         self._members: dict[tuple[str, str], _Member] = {}
-        # an id that is added, removed and added again would give a new time series each time
+        # ids that are added and removed again would give new time series without end
         self._new_ids = TokenBucket(terminals_max / _DAY_S, terminals_max, now_s)
+        # a terminal that clears its state and returns keeps its rate, and is no new id
+        self._rates = dict[tuple[str, str], TokenBucket]()
         self._listening_since_s: float | None = None
 
     def __len__(self) -> int:
@@ -140,7 +139,9 @@ class Fleet:
             return
         site, terminal, kind = place
         if kind == STATE and not payload:  # an operator cleared the retained state of a removed terminal
-            self._members.pop((site, terminal), None)
+            member = self._members.pop((site, terminal), None)
+            if member is not None:
+                member.bucket.take(now_s)
             return
         member = self._members.get((site, terminal)) or self._admit(site, terminal, now_s)
         if member is None:
@@ -160,11 +161,17 @@ class Fleet:
         return sorted(found, key=lambda row: (URGENCY[row.need], row.since_s, row.site, row.terminal))
 
     def _admit(self, site: str, terminal: str, now_s: float) -> _Member | None:
-        if len(self._members) >= self._terminals_max or not self._new_ids.take(now_s):
+        place = site, terminal
+        if len(self._members) >= self._terminals_max:
             return None
+        if place not in self._rates:
+            if not self._new_ids.take(now_s):
+                return None
+            self._rates[place] = TokenBucket(FLOOD_PER_S, FLOOD_BURST, now_s)
+            if len(self._rates) > 2 * self._terminals_max:  # forget the oldest id without a row
+                del self._rates[next(each for each in self._rates if each not in self._members)]
         row = TerminalRow(site, terminal, Need.NOTHING, now_s)
-        member = _Member(row, TokenBucket(FLOOD_PER_S, FLOOD_BURST, now_s))
-        self._members[site, terminal] = member
+        member = self._members[place] = _Member(row, self._rates[place])
         return member
 
     def _leave_out(self, reason: LeftOut, topic: str) -> None:

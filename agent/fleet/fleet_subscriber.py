@@ -1,7 +1,5 @@
 """A client that fills a ``Fleet`` from a broker, and the document of the fleet. It publishes nothing."""
 
-from __future__ import annotations
-
 import secrets
 import time
 from collections import Counter

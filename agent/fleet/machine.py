@@ -4,8 +4,6 @@ A copied SD card has the keys of the first terminal. The state directory stores 
 machine. On another machine the agent reports a condition and still serves: a repaired terminal must work.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import re

@@ -3,8 +3,6 @@
 The packaged service cannot read ``credentials``: systemd passes the files to the service.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass

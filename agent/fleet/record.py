@@ -5,8 +5,6 @@ apply an old or forged config. Files: ``operator/<key id>.pem``, ``record.json``
 ``lock``.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

@@ -1,7 +1,5 @@
 """The codes of a refused config bundle or enrolment: a closed set; each code has a text ``fix.<code>``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 

@@ -5,8 +5,6 @@ then the config. Each file is on disk before the next write. The number is used 
 a failed bundle is never retried automatically, and an older bundle is never accepted.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

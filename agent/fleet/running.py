@@ -4,8 +4,6 @@ The kernel reports the pid of the listening process. The pid in the status docum
 may run as root, and the agent does not, so the agent must not choose the process that receives a signal.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import time

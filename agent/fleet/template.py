@@ -1,7 +1,5 @@
 """Sets values in the text of a config file and keeps the comments. Refuses text that cannot be set safely."""
 
-from __future__ import annotations
-
 import json
 import re
 import tomllib

@@ -5,8 +5,6 @@ numbers in a range, and one short version. A code that is in no list is counted 
 are ignored, because v1 of the contract may gain fields.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass

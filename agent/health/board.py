@@ -3,8 +3,6 @@
 The disk is checked without a write, because writes wear a memory card.
 """
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import os

@@ -4,8 +4,6 @@
 than its ``visible_after_ms`` is hidden. A condition whose cause is active is shown as a consequence.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 

@@ -9,8 +9,6 @@ page docs/reference/conditions.md. A new row goes into the file of its part; tes
 needs a scenario that raises and clears the condition.
 """
 
-from __future__ import annotations
-
 from types import ModuleType
 
 from agent.errors import AgentError

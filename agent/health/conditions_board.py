@@ -1,7 +1,5 @@
 """Conditions of the terminal itself: models, disk, config, machine."""
 
-from __future__ import annotations
-
 from agent.health.condition import Condition, Severity
 
 MODEL_UNUSABLE = Condition(code="model_unusable")

@@ -1,7 +1,5 @@
 """Conditions of the camera. Without fresh frames of a moving scene no verification is possible."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from agent.health.condition import Condition, Severity

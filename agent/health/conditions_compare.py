@@ -1,7 +1,5 @@
 """Conditions of the compare API, of its account, and of the cost of calls."""
 
-from __future__ import annotations
-
 from agent.health.condition import Condition, Severity
 
 COMPARE_UNREACHABLE = Condition(code="compare_unreachable")

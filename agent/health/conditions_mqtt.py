@@ -1,7 +1,5 @@
 """Conditions of the broker connection. While the terminal is offline, only local commands show these."""
 
-from __future__ import annotations
-
 from agent.health.condition import Condition, Severity
 
 MQTT_REFUSED = Condition(code="mqtt_refused")

@@ -1,7 +1,5 @@
 """Counters of one process, incremented by the terminal and read by status, demo and metrics."""
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections import Counter, deque
 from dataclasses import asdict, dataclass, field, fields

@@ -1,7 +1,5 @@
 """Expiry level of a certificate. Pure: the times and the clock are arguments."""
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import assert_never
 

@@ -3,8 +3,6 @@
 No library: the format takes a dozen lines. The tests parse the output with prometheus_client and promtool.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar

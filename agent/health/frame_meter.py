@@ -1,7 +1,5 @@
 """Meters of the handled frames: rate, age and brightness; faults of the view. Pure: no clock."""
 
-from __future__ import annotations
-
 from collections import Counter, deque
 from typing import Any
 

@@ -4,8 +4,6 @@ Names follow the rules of Prometheus: base units (seconds, bytes), ``_total`` fo
 docs/reference/metrics.md is generated from ``METRICS``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any

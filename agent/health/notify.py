@@ -1,7 +1,5 @@
 """Notification of systemd (sd_notify(3)): one datagram, or nothing outside systemd."""
 
-from __future__ import annotations
-
 import os
 import socket
 from collections.abc import Sequence

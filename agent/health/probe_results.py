@@ -1,7 +1,5 @@
 """Results of single probes of a terminal's parts, for doctor and status: plain values."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field

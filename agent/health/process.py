@@ -1,7 +1,5 @@
 """Resource use of this process, from the kernel: memory, processor, files, threads."""
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import os

@@ -5,8 +5,6 @@ number. All cameras of a cheap model may have one serial number: then udev makes
 the link may lead to another camera after the next start. ``/dev/v4l/by-path`` contains the USB port instead.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 

@@ -4,8 +4,6 @@ A picture for a file has texts: the stable codes, because OpenCV's fonts contain
 none: the page shows ``analysis_facts`` as text of its own, in the reader's language and size.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

@@ -4,8 +4,6 @@ No frame is given during a verification, nor for some seconds after it, until th
 stored: without a waiting request a frame is ignored.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 

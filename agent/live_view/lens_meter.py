@@ -1,7 +1,5 @@
 """The meter for adjusting lens and lamps: sharpness and light of one frame, without face detection."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import cv2

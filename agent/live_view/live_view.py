@@ -5,8 +5,6 @@ detection explicitly. Each single picture is logged, and ``state`` reports an op
 ends with the live view, and a verification has priority.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping

@@ -5,8 +5,6 @@ leaves the process. A payer who stands beside the oval still sees a shape that m
 mean of a coarse cell, darkened.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import cv2
@@ -17,6 +15,7 @@ from agent.core.model import Frame
 from agent.core.policy import PolicyLimits
 from agent.errors import ImageError
 from agent.live_view.annotate import jpeg_of
+from agent.texts import Text
 
 Pixels = NDArray[np.uint8]
 
@@ -40,9 +39,9 @@ def payer_picture(frame: Frame, limits: PolicyLimits) -> bytes:
     """
     pixels = frame.pixels
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3:
-        raise ImageError("the frame contains no picture")
+        raise ImageError(Text("detail.frame_without_picture"))
     if pixels.shape[2] != 3 or min(pixels.shape[:2]) < _SMALLEST_PX:
-        raise ImageError("the frame's picture is too small for the payer's screen")
+        raise ImageError(Text("detail.frame_too_small_payer"))
     return jpeg_of(masked(_square(pixels, limits)), _JPEG_QUALITY)
 
 

@@ -5,8 +5,6 @@ are ignored, unless the sender named them in ``crit``. Every failure is a ``Reje
 and a detail.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Callable

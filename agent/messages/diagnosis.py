@@ -9,8 +9,6 @@ operator to the next. So a repeated request is rejected without a list of old re
 clock of the terminal.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from typing import Any, Literal

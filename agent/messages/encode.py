@@ -1,7 +1,5 @@
 """Encoder of the messages of the terminal. Pure, except for the signer, which holds the private key."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime

@@ -3,8 +3,6 @@
 Every function raises ``Rejected`` with ``request_malformed`` and the name of the field.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import hashlib

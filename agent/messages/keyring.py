@@ -7,8 +7,6 @@ valid there.
 same time, so that a till can change its key without a gap. A changed folder is read again without a restart.
 """
 
-from __future__ import annotations
-
 import logging
 from pathlib import Path
 

@@ -5,8 +5,6 @@
 character into a topic.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Reads dates only. ``load_pair`` checks whether certificate and key match when a 
 decides whether the issuer is trusted.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from cryptography import x509

@@ -3,8 +3,6 @@
 The descriptions contain no host and no port, because ``state`` publishes them.
 """
 
-from __future__ import annotations
-
 import socket
 import ssl
 from dataclasses import dataclass

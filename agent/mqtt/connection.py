@@ -15,8 +15,6 @@ Properties of paho 2 that determine the design (each measured, or read in the so
   starts the subscription, and ``on_ready`` is called after the SUBACK.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from concurrent.futures import Future

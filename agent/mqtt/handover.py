@@ -5,8 +5,6 @@ waits behind it. Here the loop is woken once for all queued messages, and handle
 them before it runs its other work.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import threading

@@ -3,8 +3,6 @@
 Source: MQTT 5.0, 2.4 "Reason Code" and the tables of 3.2.2.2, 3.4.2.1 and 3.14.2.1.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from paho.mqtt.properties import Properties

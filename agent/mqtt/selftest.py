@@ -9,8 +9,6 @@ disconnects the other client (mosquitto: ``use_username_as_clientid``, set in ``
 connections at the same time each replaced the other on such a broker, and the will was never received.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import secrets

@@ -4,8 +4,6 @@ A message that breaks a limit is refused here, because the broker would end the 
 and cut all other messages with it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterable

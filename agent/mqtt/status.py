@@ -1,7 +1,5 @@
 """The faults of one broker connection: each is reported once when it begins and once when it ends."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

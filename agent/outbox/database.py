@@ -1,7 +1,5 @@
 """The database file of the outbox: schema, migration, opening, identity, moving a damaged file aside."""
 
-from __future__ import annotations
-
 import logging
 import sqlite3
 from pathlib import Path

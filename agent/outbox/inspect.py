@@ -3,8 +3,6 @@
 Changes nothing on the disk.
 """
 
-from __future__ import annotations
-
 import sqlite3
 from pathlib import Path
 

@@ -6,8 +6,6 @@ connection, so the asyncio loop never waits for a disk. A crash leaves a claim w
 to the outbox.
 """
 
-from __future__ import annotations
-
 import asyncio
 import sqlite3
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """SQL statements of the outbox, one transaction per method. For the writer thread only."""
 
-from __future__ import annotations
-
 import json
 import logging
 import sqlite3

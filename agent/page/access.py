@@ -12,8 +12,6 @@ The checks run in this order:
 Every response has the headers against caches, frames and other sites.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import socket

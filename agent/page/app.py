@@ -1,7 +1,5 @@
 """The page's routes. The composition root supplies the data as plain values."""
 
-from __future__ import annotations
-
 import json
 import re
 import time

@@ -5,8 +5,6 @@ then JSON, then a JPEG or no byte. All texts are in the JSON, in one language: t
 screen and its picture change together, and a message without a picture state removes the picture.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -5,14 +5,12 @@ needs a key. The start page is a file of the agent's state directory, mode 0600:
 the unit of the browser as a credential. The key follows the ``#``: a browser sends it in no request line.
 """
 
-from __future__ import annotations
-
 import hmac
 import re
 import secrets
 from pathlib import Path
 
-from agent.errors import StorageError
+from agent.errors import StorageError, failure_at
 from agent.safe_open import read_plain
 from agent.safe_write import write_whole
 
@@ -40,7 +38,7 @@ class DisplayKey:
         try:
             write_whole(self._path, page)
         except OSError as error:
-            raise StorageError(f"{self._path}: {error.strerror}") from error
+            raise StorageError(failure_at(self._path, error)) from error
 
     def opens(self, authorization: str) -> bool:
         """Whether an ``Authorization`` header has the key; compared in constant time."""

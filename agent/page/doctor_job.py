@@ -1,7 +1,5 @@
 """The doctor as a background job of the page: on request, one at a time, with a pause between two runs."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Callable

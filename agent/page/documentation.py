@@ -4,8 +4,6 @@ A section is made of the message files, so each language of the page has each se
 two. The page serves the sections itself, because a terminal may have no other network.
 """
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Iterator

@@ -6,8 +6,6 @@
 3. The send buffer is small: a viewer that stops reading is detected within some pictures, not minutes.
 """
 
-from __future__ import annotations
-
 import logging
 import socket
 import ssl

@@ -4,8 +4,6 @@ Token and link never appear in a request's address, a cookie, a log or a respons
 number; the agent keeps only its digest, see ``session_file``. The end of a session also ends its preview.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import hmac

@@ -5,8 +5,6 @@ text by ``data-text`` (English), ``data-texts`` (all languages) or ``data-label`
 The script replaces the English texts when a user chooses another language.
 """
 
-from __future__ import annotations
-
 import html
 import re
 from typing import Any

@@ -8,8 +8,6 @@ Rules:
 4. There is one viewer. Without a viewer nothing is drawn and nothing waits.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging
@@ -95,13 +93,13 @@ class PayerDisplay:
         """The screen now, after each change, and every ``HEARTBEAT_S``; always the newest."""
         sent: bytes | None = None
         while True:
-            picture = None if self._picture is sent else self._picture
-            sent = self._picture
+            changed, newest = self._changed, self._picture  # a change while the caller sends is not missed
+            picture, sent = (None if newest is sent else newest), newest
             yield Shown(self.screen, picture)
-            if self._picture is sent:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(HEARTBEAT_S):
-                        await self._changed.wait()
+            del picture, newest
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_S):
+                    await changed.wait()
 
     async def close(self) -> None:
         """Drop the picture and stop drawing. Safe to call twice."""
@@ -111,19 +109,22 @@ class PayerDisplay:
             await asyncio.gather(self._drawing, return_exceptions=True)
 
     def _show(self, screen: Screen) -> None:
-        if screen is self.screen:
-            return
-        if not _is_same_verification(self.screen, screen):
-            self._next = self._picture = None
-        self.screen = screen
+        if screen is not self.screen:
+            if not _is_same_verification(self.screen, screen):
+                self._next = self._picture = None
+            self.screen = screen
+            self._notify()
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """Also after a call without a change: a timer can end a moment before its time on the boot clock."""
         if self._timer is not None:
             self._timer.cancel()
-        due_ms = wake_at(screen)
-        self._timer = None
+            self._timer = None
+        due_ms = wake_at(self.screen)
         if due_ms is not None:
-            left_s = max(0, due_ms - self._now_ms()) / 1e3
+            left_s = max(1, due_ms - self._now_ms()) / 1e3
             self._timer = asyncio.get_running_loop().call_later(left_s, self.observe, None)
-        self._notify()
 
     async def _draw_newest(self) -> None:
         loop = asyncio.get_running_loop()

@@ -10,8 +10,6 @@ Rules:
 5. The facts of a picture (codes and numbers) have the same rules as the picture.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

@@ -5,8 +5,6 @@ number of 256 bits, and its end. The key is derived from the token, so another t
 end is a time of the boot clock, which no change of the wall clock moves; a boot ends all sessions.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 from collections.abc import Mapping

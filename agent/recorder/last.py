@@ -3,8 +3,6 @@
 Each verification replaces the file.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from dataclasses import dataclass

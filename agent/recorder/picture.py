@@ -1,7 +1,5 @@
 """The last verification as one picture (SVG): time, score and reason of every frame."""
 
-from __future__ import annotations
-
 from html import escape
 
 from agent.core.reasons import FrameReason

@@ -4,8 +4,6 @@ Contains boxes, landmarks, measures, answers and times; never a pixel. A number 
 written as a string, because NaN is a possible answer of an API.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Callable

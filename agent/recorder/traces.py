@@ -1,7 +1,5 @@
 """Trace files in the state directory: one file per day (UTC), limited in age and total size."""
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The jobs that run while the agent serves: disk, certificate, watchdog, health messages, old traces …"""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from contextlib import suppress

@@ -4,8 +4,6 @@ The kinds are a closed set: ``CameraConfig.kind`` declares a kind and ``_backend
 kind that is declared and not constructed does not type-check, and raises ``ConfigError`` at run time.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from agent.camera.backend import CameraBackend

@@ -7,8 +7,6 @@ core on a Pi. A start limit or ``RestartPreventExitStatus=78`` would leave a sho
 temporary cause, such as a partition that is mounted late. systemd of Debian 12 has no ``RestartSteps``.
 """
 
-from __future__ import annotations
-
 import logging
 import signal
 import threading

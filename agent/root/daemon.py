@@ -4,8 +4,6 @@ Start: storage → models and camera → MQTT → READY. Stop, within five secon
 open verification, end the background jobs, publish `offline`, close camera, connections and storage.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import signal

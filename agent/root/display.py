@@ -4,8 +4,6 @@ Two ports get a layer that passes each call on and shows its event; the check of
 So the terminal has no code for the screen, and a terminal without a screen has no layer.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Callable

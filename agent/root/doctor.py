@@ -1,7 +1,5 @@
 """The ``World`` of `facepay doctor`: the adapters behind the checks."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

@@ -1,7 +1,5 @@
 """The parts of a serving agent, for other modules of the same process."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from agent.compare.base import CompareClient

@@ -4,8 +4,6 @@
 as ``serve`` with the same functions and discards them, so both accept the same configs. Part of the root.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from pathlib import Path

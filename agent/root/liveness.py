@@ -1,7 +1,5 @@
 """The liveness checks of a config. For composition roots only."""
 
-from __future__ import annotations
-
 from typing import assert_never
 
 from agent.config import Config

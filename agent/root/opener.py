@@ -1,7 +1,5 @@
 """Opens a listener that no payment needs: a failure is a condition, and the opening is repeated."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable

@@ -1,7 +1,5 @@
 """Wiring of the diagnostics page. Part of the root; loaded only when the page is configured."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import socket

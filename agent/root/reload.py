@@ -5,8 +5,6 @@ file with a change that needs a restart, is refused: the last good config stays 
 ``config_refused`` is active until a file is applied.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from dataclasses import dataclass, field

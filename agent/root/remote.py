@@ -3,8 +3,6 @@
 The thread also loads the doctor's modules: on a Pi the import is too long for the event loop.
 """
 
-from __future__ import annotations
-
 import asyncio
 from functools import partial
 from pathlib import Path

@@ -4,8 +4,6 @@ A remote diagnosis opens neither camera nor broker, sends no signed API call, an
 request. The report has no value of the config: each is replaced by its key before the report is signed.
 """
 
-from __future__ import annotations
-
 import os
 from dataclasses import replace
 from pathlib import Path

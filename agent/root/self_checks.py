@@ -5,8 +5,6 @@ by the first payer. A check is ``CompareClient.check``: signed, without a pictur
 four checks a minute.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

@@ -1,7 +1,5 @@
 """Factories of the parts: each makes one part of a config and starts nothing. For composition roots only."""
 
-from __future__ import annotations
-
 import hashlib
 import secrets
 import time

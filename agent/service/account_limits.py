@@ -4,8 +4,6 @@
 all machines of a cluster.
 """
 
-from __future__ import annotations
-
 import heapq
 import time
 from typing import Protocol

@@ -1,7 +1,5 @@
 """The ASGI application: the endpoints of the APIs, and the endpoints of the operator."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.applications import Starlette

@@ -3,8 +3,6 @@
 The header is checked first, alone: no part of a body is parsed before the signature is verified.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

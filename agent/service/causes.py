@@ -4,8 +4,6 @@ One API code has several causes. The code gives the client its next step; the ca
 check that failed.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum, unique
 
 

@@ -1,7 +1,5 @@
 """Composition root of the compare service: a program, or a thread of another program (demo, tests)."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

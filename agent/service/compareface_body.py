@@ -4,8 +4,6 @@ The base64 text of a picture is never a text object: the parser cuts it out of t
 pictures is small, and each picture is decoded in pieces. So a body needs less than twice its own memory.
 """
 
-from __future__ import annotations
-
 import binascii
 import re
 from collections.abc import Iterator

@@ -5,8 +5,6 @@ code. Both tables are complete, so every failure has a code that the provider do
 docs/reference/compareface.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 

@@ -4,8 +4,6 @@ A name is resolved once, every address is checked, and the connection goes to a 
 different answer of the name server (DNS rebinding) has no effect. Each redirect is checked in the same way.
 """
 
-from __future__ import annotations
-
 import asyncio
 import ipaddress
 import ssl

@@ -5,8 +5,6 @@ against the body (``Upload.read``), 4. both images present and downloaded, 5. th
 first. The first failure is the answer. Every answer is HTTP 200, also a failure.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

@@ -1,7 +1,5 @@
 """The API of 2018: ``POST /face/compare``, multipart or JSON, signed in the header alone."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from functools import partial
 

@@ -9,8 +9,6 @@
 A suffix ``@0.1`` limits a fault to that share of the requests.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 import re

@@ -6,8 +6,6 @@ A picture is one ``bytearray``, without a copy, and ``Form.wipe`` overwrites the
 module is part of a reference cycle: a cycle would keep the picture of a payer until a garbage collection.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ A freed buffer keeps its bytes until the next use of that memory. Copies of a pi
 the socket, of the HTTP parser and of the decoder, and no code of this package owns these buffers.
 """
 
-from __future__ import annotations
-
 import ctypes
 
 _M_MMAP_THRESHOLD, _M_PERTURB = -3, -6  # malloc.h of glibc

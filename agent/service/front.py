@@ -1,7 +1,5 @@
 """What differs between the APIs of the service: one ``Front`` for each, and one ``Call`` for each request."""
 
-from __future__ import annotations
-
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable

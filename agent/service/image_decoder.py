@@ -1,7 +1,5 @@
 """Decoder of images. Format, lengths, size and cost are checked in the header, before decoding."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

@@ -5,8 +5,6 @@ Every declared length is compared with the bytes at hand, because a decoder allo
 reach the decoder: data after the end, which phones append, and PNG chunks that hold packed text or profiles.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Multipart bodies: collects the parts with known names and skips the other parts."""
 
-from __future__ import annotations
-
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 

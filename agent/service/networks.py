@@ -1,7 +1,5 @@
 """Choice of the library that runs the networks: OpenVINO where it is installed and correct, else OpenCV."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 

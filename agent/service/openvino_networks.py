@@ -12,8 +12,6 @@ OpenVINO determines four things here:
    first ``_SIZES_MAX`` sizes. The others run on OpenCV.
 """
 
-from __future__ import annotations
-
 import sys
 import threading
 from collections.abc import Sequence

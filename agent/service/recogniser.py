@@ -1,7 +1,5 @@
 """Face embedding of an image: YuNet detects faces, SFace embeds the largest. Blocking, not thread-safe."""
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from collections.abc import Callable

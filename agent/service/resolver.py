@@ -5,8 +5,6 @@ lookup serves all requests for a name, and the names of one domain use only a pa
 of one unreachable server must not stop the downloads of all other accounts.
 """
 
-from __future__ import annotations
-
 import asyncio
 import ipaddress
 import socket

@@ -5,8 +5,6 @@
 2. While the service stops, each answer closes its connection, and ``drain`` waits for open requests.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import logging

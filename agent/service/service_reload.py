@@ -1,7 +1,5 @@
 """SIGHUP: reads the config again and applies accounts and certificate without a restart."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The config file of the compare service. As in the agent: frozen sections, an unknown key is an error."""
 
-from __future__ import annotations
-
 import ssl
 from pathlib import Path
 from typing import Annotated, Self

@@ -6,8 +6,6 @@ be a repeated one. The store holds a digest per single-use signature until its e
 appid; no picture, key or name.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from enum import StrEnum

@@ -4,8 +4,6 @@ systemd keeps a copy of the socket while the service restarts (``FileDescriptorS
 in its backlog, and the next process accepts them. A socket unit is served in the same way.
 """
 
-from __future__ import annotations
-
 import array
 import os
 import socket

@@ -3,8 +3,6 @@
 The number of time series is bounded: labels are codes, causes (a closed set) and the appids of the config.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest

@@ -5,8 +5,6 @@ sent to the API: a call that may have been sent counts as sent. An unused reserv
 connections, unknown hosts, an open circuit breaker, a reference photo that could not be fetched.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 

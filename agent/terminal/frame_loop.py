@@ -6,8 +6,6 @@ is not counted. A failed camera is retried until it raises ``CameraHung``, becau
 process helps. The core decides the effect of a failure on the verification.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import math

@@ -3,8 +3,6 @@
 Each request gets an answer: a verification, the stored result again, or one refusal.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable

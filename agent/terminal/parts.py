@@ -1,7 +1,5 @@
 """The ports and the settings of a terminal. Composition roots fill them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 

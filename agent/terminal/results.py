@@ -1,7 +1,5 @@
 """The answers of a terminal: results, which are stored before they are published, and refusals."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import replace
 

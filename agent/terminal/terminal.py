@@ -4,8 +4,6 @@ Three tasks on one event loop: messages, frames, and the open verification. ``co
 request, ``core.verification`` about the outcome of a verification.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

@@ -5,8 +5,6 @@ events into the inbox. Each API call is a separate task, so that a deadline, a c
 it at once.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import random

@@ -5,8 +5,6 @@ best effort. ``ResultSender`` publishes results until they are acknowledged. Onl
 last will is a ``state`` with the status ``offline``.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import logging

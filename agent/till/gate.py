@@ -11,8 +11,6 @@ can therefore block a till without a trusted key before its first accepted reque
 till id to the certificate prevents that flood.
 """
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 

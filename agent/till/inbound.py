@@ -5,8 +5,6 @@ writes. An unreadable message is not queued. Its till gets a ``refused`` event a
 have a separate lane, so that no request waits behind a flood of unreadable messages.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections import Counter, OrderedDict, deque

@@ -6,8 +6,6 @@ be work for an untrusted sender. A trusted operator gets a signed report with th
 not run.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any

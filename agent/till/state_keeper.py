@@ -6,8 +6,6 @@ Within that time the deliveries of several publishes in a row arrive; the newest
 repairs is limited, because two terminals with one key would otherwise overwrite each other without end.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Callable, Collection

@@ -2,11 +2,9 @@
 
 A mouth has edges across the face: the line between the lips, the lips, teeth or a beard. A mask, a hand or a
 telephone in front of the mouth has weaker ones. Eyes have a bright part; dark lenses have none. The names
-follow ISO/IEC 29794-5, the formulas do not. The limits were set on 55 uncovered faces of 30 people and on
-covers that were drawn on them; real masks and glasses were not measured (docs/explanation/seeing.md).
+follow ISO/IEC 29794-5, the formulas do not. The limits were set on the photographs and films of the benchmark
+and on covers that were drawn on them; real masks and glasses were not measured (docs/explanation/seeing.md).
 """
-
-from __future__ import annotations
 
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Crop of the payer's face with a margin, with bystanders blanked: the only pixels that leave the process."""
 
-from __future__ import annotations
-
 import math
 
 import cv2

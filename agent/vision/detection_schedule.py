@@ -1,7 +1,5 @@
 """Schedule of face detections: which frames need a detection, and which of them in the whole frame."""
 
-from __future__ import annotations
-
 from agent.vision.luma import PresenceGate, Sample
 
 # Longest time between two detections in the whole frame. It limits three delays: until a second person beside

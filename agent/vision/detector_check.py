@@ -1,7 +1,5 @@
 """Checks of the models and of the camera's focus, for `facepay doctor`. No payer's face is analyzed."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 

@@ -4,8 +4,6 @@ The weights need 20 ms to check, 180 ms to load and about 90 MB of memory (docs/
 terminal loads the weights only when a track breaks.
 """
 
-from __future__ import annotations
-
 from typing import Protocol
 
 import cv2

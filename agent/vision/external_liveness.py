@@ -6,8 +6,6 @@ class. This module computes the softmax. Every answer that is not clearly the cl
 an invalid answer, a number that is not finite, a face without pixels.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 import cv2

@@ -13,8 +13,6 @@ the cost. Four rules keep that safe:
    embedding is detected in the whole frame, because only a shot can be compared.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 

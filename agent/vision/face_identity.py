@@ -6,8 +6,6 @@ embedding. The model is loaded at the first break. Only shots are compared: a tu
 reliable embedding. Without the model every break is UNKNOWN.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass

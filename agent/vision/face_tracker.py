@@ -1,7 +1,5 @@
 """Track numbers by geometry: a number stays while the face moves little and no frame is missing."""
 
-from __future__ import annotations
-
 import math
 from collections import deque
 from statistics import median

@@ -6,8 +6,6 @@ upright was 0.2–0.3 at 45° and about 0 at 180°. The *confidence* of YuNet sh
 four shipped photographs: 0.92 to 0.94 for the upright face, at most 0.88 at 45°, at most 0.83 at 180°.
 """
 
-from __future__ import annotations
-
 import math
 from functools import cache
 

@@ -4,8 +4,6 @@ The result is one plausible face or None. A person outside the region is not det
 a face that was found here.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import Protocol

@@ -3,8 +3,6 @@
 Measures that depend only on the frequency of each luma share one histogram per face.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

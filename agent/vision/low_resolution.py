@@ -4,8 +4,6 @@ The detector scales its input down, which costs a fifth of a detection. A low-re
 moment and view avoids that cost. Faces are returned in pixels of the frame in both cases.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

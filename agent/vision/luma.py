@@ -3,8 +3,6 @@
 The checks use one sample of the green channel: every 8th pixel of every 8th row, about 10 µs at 1280×720.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray

@@ -3,8 +3,6 @@
 Licences: YuNet is MIT, SFace is Apache-2.0; both files are those of OpenCV's model zoo.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ The names follow ISO/IEC 29794-5. The formulas follow the standard only where a 
 conformance is claimed. The scales were set on the shipped photos, see tests/vision/test_quality.py.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

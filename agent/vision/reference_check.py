@@ -1,7 +1,5 @@
 """Check of an enrolled photo: the same detection and quality limits as for a shot, without a payer zone."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 

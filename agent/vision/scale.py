@@ -1,7 +1,5 @@
 """The scale of all quality measures."""
 
-from __future__ import annotations
-
 import math
 
 

@@ -6,8 +6,6 @@ missed; below a factor of two the four sampled pixels touch each other. OpenCV h
 million for two halvings of a 1280 × 720 frame; 1.3 million for 480 × 480 to 96 × 96, as one area 3.7 million.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +57,6 @@ def steps_of(size: Size, target: Size) -> tuple[Size, ...]:
         wide, high = wide // 2, high // 2
         if wide * high <= _STEP_MAX_PX:  # otherwise the next step is an area
             steps.append((wide, high))
-    if (wide, high) != target:
+    if [size, *steps][-1] != target:
         steps.append(target)
     return tuple(steps)

@@ -1,7 +1,5 @@
 """The checks of a shot immediately before it is sent: each check can refuse the shot, none can accept it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Protocol, assert_never
 

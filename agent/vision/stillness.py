@@ -9,8 +9,6 @@ within ten frames, and by at most 0.0010 up to 8 levels. In films, no head shift
 3 s. A print that is held in a hand moves.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

@@ -1,19 +1,21 @@
-"""Relief of a turning face: whether the nose leaves its column of the picture.
+"""Relief of a turning face: whether the nose leaves its column and its row of the picture.
 
 Paper that is bent around an upright line keeps each column a column: all points of a vertical line of the
 print turn by the same angle and stand at the same distance. So one function of the column explains how a
 print around a tube moves between two frames, for every shape of the bend. The nose of a head is in front of
-the forehead and the lips in the same column, and moves farther when the head turns. Paper that is bent around
-a level line has the same relief as a head: this rule does not stop it.
+the forehead and the lips in the same column, and moves farther when the head turns.
+
+Paper that is bent around a level line keeps each row a straight line: the nose of a print moves as far as the
+middle of its cheeks. The nose of a head is in front of its cheeks, too, and moves farther.
 
 Points of the aligned face are followed from frame to frame by optical flow. A cubic function of the column,
-with terms for a roll and a tilt, is fitted to the points above and below the nose. The result is the distance
-of the points of the nose from that function, in eye distances. Measurements: docs/explanation/seeing.md.
+with terms for a roll and a tilt, is fitted to the points above and below the nose; a linear function is
+fitted to the cheeks beside the nose. The results are the distances of the points of the nose from these
+functions, in eye distances. Measurements: docs/explanation/seeing.md.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import cv2
@@ -25,52 +27,83 @@ from agent.core.turn_path import TurnPath
 Gray = NDArray[np.uint8]
 Points = NDArray[np.float32]
 Mask = NDArray[np.bool_]
+Terms = NDArray[np.float64]
+Shifts = NDArray[np.float64]
 
-MIN_SHIFT = 0.045  # eye distances; prints around a tube had at most 0.036, filmed heads at least 0.095
+# From the column, eye distances: prints around a tube had at most 0.036, filmed heads at least 0.090.
+MIN_SHIFT = 0.045
+# Row over column: 48 prints around a level tube had at most 0.22, turns of filmed heads at least 0.36.
+MIN_ROW_SHARE = 0.3
 _MIDDLE_PX, _EYES_PX = (56.0, 72.0), 35.0  # nose and eye distance in an aligned face (``embedding.align``)
 _STEP_PX = 3  # between two followed points
 _WINDOW_PX = 9  # a larger window mixes the nose with the cheeks
 _BLUR_PX = 0.7
 _MAX_RETURN_PX = 1.0  # a point that is followed there and back may miss its origin by this distance
-_LEAST_SHARE = 0.5  # of the points of each group that must be followed to the end
+_LEAST_SHARE = 0.5  # of the points of nose and bands that must be followed to the end
+_LEAST_CHEEK = 0.25  # the same for each cheek: a turning head hides one of them
 _FLOOR = 0.01  # eye distances: scale of the errors in the robust fit
 _ROUNDS = 4
 _FLOW = {"winSize": (_WINDOW_PX, _WINDOW_PX), "maxLevel": 2, "criteria": (3, 15, 0.02)}
 
 
-def _layout() -> tuple[Points, Mask, NDArray[np.float64]]:
-    """(points in pixels, which of them are on the nose, the terms of the function at each point)."""
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """One function that explains how paper moves."""
+
+    around: Mask  # the points of the fit
+    terms: Terms  # of the function at each point
+    sides: tuple[Mask, ...]  # groups of these points
+    share: float  # of each group that must be followed
+
+
+def _layout() -> tuple[Points, Mask, _Rule, _Rule]:
+    """(points in pixels, which of them are on the nose, the rule of columns, the rule of rows)."""
     columns, rows = np.meshgrid(np.arange(30, 83, _STEP_PX), np.arange(36, 101, _STEP_PX))
     points = np.stack([columns.ravel(), rows.ravel()], 1).astype(np.float32)
     x, y = ((points - _MIDDLE_PX) / _EYES_PX).astype(np.float64).T
     nose = (np.abs(x) < 0.17) & (np.abs(y) < 0.15)
-    around = (np.abs(y) > 0.55) & (np.abs(x) < 0.66)
-    used = nose | around
-    terms = np.stack([np.ones_like(x), x, x**2, x**3, y, x * y], 1)
-    return points[used], nose[used], terms[used]
+    bands = (np.abs(y) > 0.55) & (np.abs(x) < 0.66)
+    cheeks = (np.abs(y) < 0.22) & (np.abs(x) > 0.3) & (np.abs(x) < 0.7)
+    used = nose | bands | cheeks
+    x, y, bands, cheeks = x[used], y[used], bands[used], cheeks[used]
+    of_column = np.stack([np.ones_like(x), x, x**2, x**3, y, x * y], 1)
+    of_row = np.stack([np.ones_like(x), x, y, x * y], 1)
+    sides = cheeks & (x < 0), cheeks & (x > 0)
+    return (
+        points[used],
+        nose[used],
+        _Rule(bands, of_column, (bands,), _LEAST_SHARE),
+        _Rule(cheeks, of_row, sides, _LEAST_CHEEK),
+    )
 
 
-_POINTS, _NOSE, _TERMS = _layout()
+_POINTS, _NOSE, _COLUMNS, _ROWS = _layout()
 
 
 def has_relief(path: TurnPath) -> bool:
-    """Whether the nose leaves its column to the prompted side in two consecutive frames of a turn.
+    """Whether the nose leaves its column and its row to the prompted side, in two consecutive frames.
 
     False also for a path with fewer than three faces, and where too few points can be followed.
     """
     sign = 1.0 if path.is_left else -1.0
-    shifts = [sign * shift for shift in _shifts(path.faces)]
-    return any(one >= MIN_SHIFT and other >= MIN_SHIFT for one, other in pairwise(shifts))
+    return any(one and other for one, other in pairwise(_leaves(sign, *move) for move in _moves(path.faces)))
 
 
-def _shifts(faces: Sequence[object]) -> Iterator[float]:
-    """The shift of the nose in each face after the first; positive: to the right of the picture. Or NaN."""
+def _leaves(sign: float, moved: Shifts, followed: Mask) -> bool:
+    """One frame. False for a shift that cannot be measured: NaN fails each comparison."""
+    from_column = sign * _nose_shift(_COLUMNS, moved, followed)
+    from_row = sign * _nose_shift(_ROWS, moved, followed)
+    return from_column >= MIN_SHIFT and from_row >= MIN_ROW_SHARE * from_column
+
+
+def _moves(faces: Sequence[object]) -> Iterator[tuple[Shifts, Mask]]:
+    """Of each face after the first: (the way of each point to the right, which of them were followed)."""
     grays = [_gray(face) for face in faces if isinstance(face, np.ndarray)]
     points, followed = _POINTS, np.ones(len(_POINTS), np.bool_)
     for one, other in pairwise(grays):
         points, found = _follow(one, other, points)
         followed = followed & found
-        yield _nose_shift(points, followed)
+        yield (points[:, 0] - _POINTS[:, 0]).astype(np.float64) / _EYES_PX, followed
 
 
 def _gray(face: Gray) -> Gray:
@@ -85,18 +118,19 @@ def _follow(one: Gray, other: Gray, points: Points) -> tuple[Points, Mask]:
     return there, (found.ravel() == 1) & (found_back.ravel() == 1) & near
 
 
-def _nose_shift(points: Points, followed: Mask) -> float:
+def _nose_shift(rule: _Rule, moved: Shifts, followed: Mask) -> float:
     """Median distance of the nose from the function of the other points, in eye distances; or NaN."""
-    around, nose = followed & ~_NOSE, followed & _NOSE
-    if around.sum() < _LEAST_SHARE * (~_NOSE).sum() or nose.sum() < _LEAST_SHARE * _NOSE.sum():
+    around, nose = followed & rule.around, followed & _NOSE
+    if nose.sum() < _LEAST_SHARE * _NOSE.sum():
         return float("nan")
-    moved = (points[:, 0] - _POINTS[:, 0]).astype(np.float64) / _EYES_PX
+    if any((followed & side).sum() < rule.share * side.sum() for side in rule.sides):
+        return float("nan")
     weights = np.ones(int(around.sum()))
-    factors = np.zeros(_TERMS.shape[1], np.float64)
+    factors = np.zeros(rule.terms.shape[1], np.float64)
     for _ in range(_ROUNDS):  # least squares with less weight for points that do not fit
-        weighted = _TERMS[around] * weights[:, None]
+        weighted = rule.terms[around] * weights[:, None]
         factors = np.asarray(np.linalg.lstsq(weighted, moved[around] * weights, rcond=None)[0], np.float64)
-        errors = np.abs(moved[around] - _TERMS[around] @ factors)
+        errors = np.abs(moved[around] - rule.terms[around] @ factors)
         scale = max(1.48 * float(np.median(errors)), _FLOOR)
         weights = np.sqrt(1.0 / (1.0 + (errors / (2.0 * scale)) ** 2))
-    return float(np.median(moved[nose] - _TERMS[nose] @ factors))
+    return float(np.median(moved[nose] - rule.terms[nose] @ factors))

@@ -11,7 +11,7 @@ from string import Template
 from typing import Any
 
 from agent.kits.simulator.script import SimulatedFault
-from agent.kits.till_conformance.rules import SCENARIOS
+from agent.kits.till_conformance.scenarios import SCENARIOS
 from agent.texts import group
 from tests.contract.validator import document
 

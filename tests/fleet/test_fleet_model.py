@@ -263,6 +263,41 @@ def test_ids_that_are_added_and_removed_are_limited_for_a_day() -> None:
     assert len(ids) == 5
 
 
+def test_terminal_that_clears_its_state_again_and_again_takes_no_place_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from agent.fleet import fleet_model
+
+    decoded = list[str]()
+
+    def read(payload: bytes, site: str, terminal: str) -> StateReport:
+        decoded.append(terminal)
+        return read_state(payload, site, terminal)
+
+    monkeypatch.setattr(fleet_model, "read_state", read)
+    monitored = Monitored(terminals_max=5)
+    topic, payload = state_of("hostile")
+    for _ in range(1_000):
+        monitored.get((topic, payload))
+        monitored.get((topic, b""))
+    assert len(decoded) <= FLOOD_BURST, "its rate holds across the removals"
+    monitored.get((topic, payload))
+    for number in range(4):
+        monitored.get(state_of(f"new-{number}"))
+    assert len(monitored.rows()) == 5 and monitored.fleet.left_out == {}
+    assert {row.need for row in monitored.rows() if row.terminal == "hostile"} == {Need.FLOODING}
+
+
+def test_forgotten_ids_are_bounded() -> None:
+    monitored = Monitored(terminals_max=5)
+    for number in range(200):
+        topic, payload = state_of(f"t-{number}")
+        monitored.get((topic, payload))
+        monitored.get((topic, b""))
+        monitored.now_s += 86_400
+    assert len(monitored.fleet._rates) == 10
+
+
 @pytest.mark.parametrize(
     "topic",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -9,23 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from apt_repo import KEYRING, RINGS, RepositoryError, add, create, distribution, listed, promote, withdraw
+from apt_repo import RINGS, RepositoryError, add, create, distribution, listed, promote, withdraw
 
 from agent.resources import config_file
+from tests.package.apt_terminal import MISSING, AptTerminal, package, run
 
-NEEDED = ("reprepro", "gpg", "dpkg-deb", "apt-get", "dpkg")
-MISSING = [name for name in NEEDED if shutil.which(name) is None]
 pytestmark = [
     pytest.mark.long,  # needs the program of a Debian package
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}: make reprepro, as root"),
 ]
-OLD, NEW = "0.2.0+deb12", "0.3.0+deb12"
-
-
-def run(*command: str | Path, ok: bool = True) -> str:
-    done = subprocess.run([*map(str, command)], check=False, capture_output=True, text=True, timeout=120)
-    assert (done.returncode == 0) == ok, done.stdout + done.stderr
-    return done.stdout + done.stderr
+OLD, NEW, BAD = "0.2.0+deb12", "0.3.0+deb12", "0.4.0+deb12"
 
 
 @pytest.fixture(scope="module")
@@ -43,30 +37,6 @@ def key() -> Iterator[str]:
         run("gpgconf", "--kill", "gpg-agent")
 
 
-def package(folder: Path, version: str, name: str = "facepay-agent", arch: str = "all") -> Path:
-    """A package with one file that contains the version."""
-    tree = folder / f"{name}-{version}"
-    (tree / "DEBIAN").mkdir(parents=True)
-    (tree / "opt").mkdir()
-    (tree / "opt" / name).write_text(version)
-    fields = {
-        "Package": name,
-        "Version": version,
-        "Architecture": arch,
-        "Section": "misc",
-        "Priority": "optional",
-    }
-    fields |= {"Maintainer": "test <root@localhost>", "Description": "for a test"}
-    (tree / "DEBIAN" / "control").write_text("".join(f"{field}: {text}\n" for field, text in fields.items()))
-    file = folder / f"{name}_{version}_{arch}.deb"
-    run("dpkg-deb", "--root-owner-group", "--build", tree, file)
-    return file
-
-
-def amd64(folder: Path, version: str) -> Path:
-    return package(folder, version, arch=run("dpkg", "--print-architecture").strip())
-
-
 @pytest.fixture
 def repo(tmp_path: Path, key: str) -> Path:
     made = tmp_path / "repo"
@@ -74,72 +44,13 @@ def repo(tmp_path: Path, key: str) -> Path:
     return made
 
 
-class Terminal:
-    """A root folder with its own apt and dpkg state, and the shipped files of config/apt for one ring."""
-
-    def __init__(self, root: Path, repo: Path, ring: str) -> None:
-        self.root = root
-        for place in (
-            "var/lib/dpkg/info",
-            "var/lib/dpkg/updates",
-            "var/lib/apt/lists/partial",
-            "var/log/apt",
-            "etc/apt",
-        ):
-            (root / place).mkdir(parents=True)
-        for place in ("sources.list.d", "preferences.d", "apt.conf.d", "trusted.gpg.d"):
-            (root / "etc/apt" / place).mkdir()
-        (root / "var/cache/apt/archives/partial").mkdir(parents=True)
-        (root / "var/lib/dpkg/status").write_text("")
-        (root / "keyring.gpg").write_bytes((repo / KEYRING).read_bytes())
-        replaced = {
-            "https://apt.example/facepay": f"copy:{repo}",
-            "bookworm-all": distribution("bookworm", ring),
-            "/usr/share/keyrings/facepay.gpg": str(root / "keyring.gpg"),
-        }
-        folders = {
-            "facepay.sources": "sources.list.d",
-            "facepay.pref": "preferences.d",
-            "52facepay": "apt.conf.d",
-        }
-        for name, folder in folders.items():
-            text = config_file(f"apt/{name}").read_text()
-            for old, new in replaced.items():
-                text = text.replace(old, new)
-            (root / "etc/apt" / folder / name).write_text(text)
-        self._options = root / "apt.conf"
-        self._options.write_text(
-            f'Dir "{root}"; Dir::State::status "{root}/var/lib/dpkg/status"; APT::Sandbox::User "root";\n'
-            f'Dir::Bin::methods "/usr/lib/apt/methods"; Dir::Bin::dpkg "{shutil.which("dpkg")}";\n'
-            f'DPkg::Options {{ "--root={root}"; "--force-not-root"; "--force-script-chrootless"; }};\n'
-            'DPkg::Run-Directory "/"; Debug::NoLocking "true";\n'
-        )
-
-    def apt(self, *words: str | Path, ok: bool = True) -> str:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("APT_CONFIG", str(self._options))
-            patch.setenv("DEBIAN_FRONTEND", "noninteractive")
-            return run(*words, ok=ok)
-
-    def upgrade(self) -> str | None:
-        """Update and install; the version that is installed then."""
-        self.apt("apt-get", "update", "-qq")
-        self.apt("apt-get", "install", "-y", "-qq", "facepay-agent")
-        return self.installed
-
-    @property
-    def installed(self) -> str | None:
-        file = self.root / "opt" / "facepay-agent"
-        return file.read_text() if file.exists() else None
-
-
 def test_a_version_reaches_each_ring_when_it_is_promoted(tmp_path: Path, repo: Path) -> None:
-    add(repo, [amd64(tmp_path, OLD)])
+    add(repo, [package(tmp_path, OLD)])
     promote(repo, "canary", "early")
     promote(repo, "early", "all")
-    terminals = {ring: Terminal(tmp_path / ring, repo, ring) for ring in RINGS}
+    terminals = {ring: AptTerminal(tmp_path / ring, repo, ring) for ring in RINGS}
     assert {ring: each.upgrade() for ring, each in terminals.items()} == dict.fromkeys(RINGS, OLD)
-    add(repo, [amd64(tmp_path, NEW)])
+    add(repo, [package(tmp_path, NEW)])
     assert {ring: each.upgrade() for ring, each in terminals.items()} == dict.fromkeys(RINGS, OLD) | {
         "canary": NEW
     }
@@ -150,10 +61,10 @@ def test_a_version_reaches_each_ring_when_it_is_promoted(tmp_path: Path, repo: P
 def test_a_terminal_returns_to_the_version_that_it_kept_without_the_repository(
     tmp_path: Path, repo: Path
 ) -> None:
-    add(repo, [amd64(tmp_path, OLD)])
-    terminal = Terminal(tmp_path / "terminal", repo, "canary")
+    add(repo, [package(tmp_path, OLD)])
+    terminal = AptTerminal(tmp_path / "terminal", repo, "canary")
     terminal.upgrade()
-    add(repo, [amd64(tmp_path, NEW)])
+    add(repo, [package(tmp_path, NEW)])
     assert terminal.upgrade() == NEW
     shutil.rmtree(repo)
     (kept,) = (terminal.root / "var/cache/apt/archives").glob(f"facepay-agent_{OLD.replace('+', '*')}_*.deb")
@@ -162,8 +73,8 @@ def test_a_terminal_returns_to_the_version_that_it_kept_without_the_repository(
 
 
 def test_a_changed_repository_and_another_key_are_refused(tmp_path: Path, repo: Path) -> None:
-    add(repo, [amd64(tmp_path, OLD)])
-    terminal = Terminal(tmp_path / "terminal", repo, "canary")
+    add(repo, [package(tmp_path, OLD)])
+    terminal = AptTerminal(tmp_path / "terminal", repo, "canary")
     release = repo / "dists" / distribution("bookworm", "canary")
     index = next(release.rglob("Packages"))
     signed = index.read_bytes()
@@ -171,26 +82,26 @@ def test_a_changed_repository_and_another_key_are_refused(tmp_path: Path, repo: 
         path.unlink()
     index.write_bytes(signed.replace(OLD.encode(), NEW.encode()))
     terminal.apt("apt-get", "update", "-qq", ok=False)
-    other = Terminal(tmp_path / "other", repo, "early")
+    other = AptTerminal(tmp_path / "other", repo, "early")
     (other.root / "keyring.gpg").write_bytes(b"")
     assert "is not signed" in other.apt("apt-get", "update", ok=False)
 
 
 def test_nothing_else_of_the_repository_is_installed(tmp_path: Path, repo: Path) -> None:
     """The pin of the shipped file, against a repository whose key was stolen."""
-    other = package(tmp_path, "9.0+deb12", "sudo", run("dpkg", "--print-architecture").strip())
+    other = package(tmp_path, "9.0+deb12", "sudo")
     with pytest.raises(RepositoryError, match="no release of facepay-agent"):
         add(repo, [other])
     run("reprepro", "--silent", "--basedir", repo, "includedeb", distribution("bookworm", "canary"), other)
-    terminal = Terminal(tmp_path / "terminal", repo, "canary")
+    terminal = AptTerminal(tmp_path / "terminal", repo, "canary")
     terminal.apt("apt-get", "update", "-qq")
     assert "no installation candidate" in terminal.apt("apt-get", "install", "-y", "sudo", ok=False)
 
 
 def test_a_lower_version_an_unknown_key_and_a_wrong_order_are_errors(tmp_path: Path, repo: Path) -> None:
-    add(repo, [amd64(tmp_path, NEW)])
+    add(repo, [package(tmp_path, NEW)])
     with pytest.raises(RepositoryError, match="is not higher"):
-        add(repo, [amd64(tmp_path, OLD)])
+        add(repo, [package(tmp_path, OLD)])
     with pytest.raises(RepositoryError, match="does not follow"):
         promote(repo, "all", "canary")
     with pytest.raises(RepositoryError, match="no package is in early"):
@@ -199,3 +110,109 @@ def test_a_lower_version_an_unknown_key_and_a_wrong_order_are_errors(tmp_path: P
         create(tmp_path / "second", "0" * 40)
     withdraw(repo, "canary")
     assert listed(repo, distribution("bookworm", "canary")) == []
+
+
+class Upgrades:
+    """A terminal with the shipped facepay-after-upgrade; `facepay` is healthy except with ``BAD``."""
+
+    def __init__(self, folder: Path, repo: Path) -> None:
+        self.terminal = AptTerminal(folder / "terminal", repo, "canary")
+        self.programs, self.kept = folder / "programs", folder / "kept"
+        self.programs.mkdir()
+        root = self.terminal.root
+        stubs = {
+            "facepay": f'[ "$1 $2" = "doctor --after-upgrade" ] && ! grep -q {BAD} {root}/opt/facepay-agent',
+            "systemctl": f'test "$*" = "--quiet is-enabled facepay-agent" -a ! -e {root}/disabled',
+            "dpkg": f'exec {shutil.which("dpkg")} --root={root} --force-not-root "$@"',
+            "dpkg-query": f'exec {shutil.which("dpkg-query")} --admindir={root}/var/lib/dpkg "$@"',
+        }
+        for name, line in stubs.items():
+            (self.programs / name).write_text(f"#!/bin/sh\n{line}\n")
+            (self.programs / name).chmod(0o755)
+
+    def check(self, ok: bool = True) -> str:
+        """Run the script as systemd does."""
+        path = f"{self.programs}:{os.environ['PATH']}"
+        archives = self.terminal.root / "var/cache/apt/archives"
+        own = {"PATH": path, "KEPT": str(self.kept), "ARCHIVES": str(archives)}
+        return self.terminal.apt("sh", config_file("apt/facepay-after-upgrade"), ok=ok, **own)
+
+    @property
+    def good(self) -> str:
+        return (self.kept / "version").read_text().strip()
+
+
+@pytest.fixture
+def upgrades(tmp_path: Path, repo: Path) -> Upgrades:
+    """The first version is installed and was healthy."""
+    add(repo, [package(tmp_path, OLD)])
+    made = Upgrades(tmp_path, repo)
+    made.terminal.upgrade()
+    made.check()
+    assert made.good == OLD
+    return made
+
+
+def test_a_good_upgrade_is_kept(tmp_path: Path, repo: Path, upgrades: Upgrades) -> None:
+    add(repo, [package(tmp_path, NEW)])
+    assert upgrades.terminal.upgrade() == NEW
+    upgrades.check()
+    assert upgrades.good == NEW
+    assert NEW in run("dpkg-deb", "--field", upgrades.kept / "facepay-agent.deb", "Version")
+    assert upgrades.check() == "", "nothing to do at the next boot"
+
+
+def test_a_bad_upgrade_returns_to_the_good_version_and_stays_there(
+    tmp_path: Path, repo: Path, upgrades: Upgrades
+) -> None:
+    add(repo, [package(tmp_path, BAD)])
+    assert upgrades.terminal.upgrade() == BAD
+    shutil.rmtree(upgrades.terminal.root / "var/cache/apt/archives")  # apt-get clean
+    (upgrades.terminal.root / "var/cache/apt/archives/partial").mkdir(parents=True)
+    assert f"{OLD} is installed again and held" in upgrades.check(ok=False)
+    assert (upgrades.terminal.installed, upgrades.good) == (OLD, OLD)
+    assert upgrades.terminal.upgrade() == OLD, "held: the next run does not install it again"
+    assert upgrades.check() == ""
+
+
+def test_a_power_cut_during_an_upgrade_ends_with_a_checked_version(
+    tmp_path: Path, repo: Path, upgrades: Upgrades
+) -> None:
+    """The files of the new version are unpacked, and nothing is configured."""
+    for version, wanted in ((NEW, NEW), (BAD, NEW)):
+        made = package(tmp_path, version)
+        add(repo, [made])
+        shutil.copy(made, upgrades.terminal.root / "var/cache/apt/archives")
+        run(upgrades.programs / "dpkg", "--unpack", made)
+        assert upgrades.terminal.installed == version
+        upgrades.check(ok=version == wanted)
+        assert (upgrades.terminal.installed, upgrades.good) == (wanted, wanted)
+
+
+def test_a_bad_first_version_is_reported(tmp_path: Path, repo: Path) -> None:
+    add(repo, [package(tmp_path, BAD)])
+    upgrades = Upgrades(tmp_path, repo)
+    upgrades.terminal.upgrade()
+    assert "no version is kept" in upgrades.check(ok=False)
+    assert upgrades.terminal.installed == BAD
+
+
+def test_a_machine_without_an_agent_keeps_each_version(
+    tmp_path: Path, repo: Path, upgrades: Upgrades
+) -> None:
+    add(repo, [package(tmp_path, BAD)])
+    assert upgrades.terminal.upgrade() == BAD
+    (upgrades.terminal.root / "disabled").touch()
+    assert upgrades.check() == "" and upgrades.terminal.installed == BAD
+
+
+def test_the_unit_is_valid_and_the_script_is_plain_sh(tmp_path: Path) -> None:
+    text = config_file("apt/facepay-after-upgrade.service").read_text()
+    unit = tmp_path / "facepay-after-upgrade.service"
+    unit.write_text(text.replace("/usr/local/sbin/facepay-after-upgrade", "/bin/true"))
+    if shutil.which("systemd-analyze") is not None:
+        done = subprocess.run(
+            ["systemd-analyze", "verify", unit], check=False, capture_output=True, text=True
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+    run("dash", "-n", config_file("apt/facepay-after-upgrade"))

@@ -9,21 +9,25 @@ import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from agent.core.model import Frame
-from agent.core.payer_screen import ENDING_MS, Idle
+from agent.core.payer_screen import ENDING_MS, Guiding, Idle
+from agent.core.ports import Accepted
 from agent.core.reasons import Decision, Guidance, Reason
 from agent.errors import ImageError
 from agent.page import display_app
 from agent.page.access import HEADERS
 from agent.page.display_app import hint_words
 from agent.page.display_key import FILE, DisplayKey, start_url
+from agent.page.payer_display import PayerDisplay
 from agent.resources import data
 from agent.texts import locales
+from tests.fakes import request
 from tests.page.display_kit import (
     A_FACE,
     OPTIONS,
@@ -301,6 +305,38 @@ def test_page_has_no_text_no_inline_script_and_a_symbol_for_each_hint_and_ending
         "other",
     ):
         assert f'<symbol id="{code}"' in html
+
+
+async def test_change_while_a_message_is_sent_is_in_the_next_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agent.page.payer_display.HEARTBEAT_S", 3_600.0)
+    async with opened_display() as page:
+        sending = page.display.messages()
+        assert isinstance((await anext(sending)).screen, Idle)
+        begun = page.begin()
+        async with asyncio.timeout(20):
+            shown = (await anext(sending)).screen
+            assert isinstance(shown, Guiding) and shown.hint is Guidance.LOOK_HERE
+            page.hint(begun, Guidance.STEP_BACK)
+            shown = (await anext(sending)).screen
+        assert isinstance(shown, Guiding) and shown.hint is Guidance.STEP_BACK
+        await sending.aclose()
+
+
+async def test_timer_that_ends_early_on_the_boot_clock_is_set_again() -> None:
+    """Two clocks: the event loop's timer can end while the boot clock is a millisecond behind."""
+    now_ms = 1_000
+    with ThreadPoolExecutor(1) as worker:
+        display = PayerDisplay(lambda: now_ms, lambda _: A_FACE, worker)
+        asked = replace(request("sale-1"), received_ms=now_ms, budget_ms=20)
+        display.observe(Accepted(asked, 20))
+        now_ms = 1_019
+        await asyncio.sleep(0.1)
+        assert isinstance(display.screen, Guiding)
+        now_ms = 1_020
+        await until(lambda: isinstance(display.screen, Idle))
+        await display.close()
 
 
 async def test_bug_in_the_screen_reaches_no_caller(

@@ -17,8 +17,8 @@ from agent.config import MqttConfig
 from agent.kits.simulator.terminal import SimulatorSetup
 from agent.kits.till_conformance.before_request import WaitTimes
 from agent.kits.till_conformance.kit import Kit
-from agent.kits.till_conformance.observation import ScenarioRow
-from agent.kits.till_conformance.rules import SCENARIOS, Scenario
+from agent.kits.till_conformance.rules import ScenarioRow
+from agent.kits.till_conformance.scenarios import SCENARIOS, Scenario
 from agent.messages import encode
 from agent.messages.encode import TerminalIdentity
 from agent.messages.signing import Signer

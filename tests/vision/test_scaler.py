@@ -31,6 +31,7 @@ def test_the_steps_end_at_the_target_and_only_shrink(wide: int, high: int, scale
         ((1920, 1080), (320, 180), ((960, 540), (480, 270), (320, 180))),
         ((480, 480), (96, 96), ((240, 240), (120, 120), (96, 96))),
         ((320, 180), (320, 180), ()),
+        ((2560, 2560), (1280, 1280), ((1280, 1280),)),  # one halving, to more than the limit of a step
     ],
 )
 def test_the_steps_of_usual_frames(size: Size, target: Size, steps: tuple[Size, ...]) -> None:

@@ -1,4 +1,4 @@
-"""The nose of a head leaves its column of the picture in a turn; the nose on bent paper stays in it."""
+"""The nose of a head leaves its column and row of the picture in a turn; on bent paper it stays in one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from agent.core.turn_path import TurnPath
 from agent.vision import turn_relief
 from agent.vision.embedding import align
 from agent.vision.turn_relief import has_relief
+from tests.vision.attacks import lying
 from tests.vision.people import Pixels, detector
 from tests.vision.surfaces import Pose, bent, noisy, printed, solid
 
@@ -44,6 +45,15 @@ def test_print_around_a_tube_has_no_relief(name: str, degrees: float, radius_mm:
     assert not has_relief(turn)
 
 
+@pytest.mark.parametrize("radius_mm", [35.0, 50.0, 70.0])
+@pytest.mark.parametrize(("name", "degrees"), [("obama_portrait", 50.0), ("collins_portrait", -48.0)])
+def test_print_around_a_level_tube_has_no_relief(name: str, degrees: float, radius_mm: float) -> None:
+    def draw(pose: Pose) -> Pixels:
+        return bent(lying(name), Pose(pitch=pose.yaw, roll=90.0, distance_mm=pose.distance_mm), radius_mm)
+
+    assert not has_relief(path(draw, degrees))
+
+
 def test_path_that_cannot_be_measured_has_no_relief() -> None:
     turn = path(partial(solid, printed("biden_portrait")), 34.0)
     black = np.zeros((112, 112, 3), np.uint8)
@@ -58,10 +68,17 @@ def test_path_with_a_jump_has_no_relief() -> None:
     assert not has_relief(TurnPath(True, (turn.faces[0], other.faces[-1], other.faces[-1], other.faces[-1])))
 
 
+NAN = float("nan")
+
+
 @pytest.mark.parametrize(
-    "shifts", [(0.1, float("nan")), (float("nan"), 0.1), (0.1, 0.01), (float("nan"),) * 2]
+    ("shifts", "expected"),
+    [((0.1, 0.1), True), ((0.1, NAN), False), ((NAN, 0.1), False), ((0.1, 0.01), False), ((NAN, NAN), False)],
 )
-def test_one_measured_frame_is_no_relief(shifts: tuple[float, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_measured_frames_are_relief(
+    shifts: tuple[float, ...], expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A frame that cannot be measured gives NaN, which compares as neither smaller nor larger."""
-    monkeypatch.setattr(turn_relief, "_shifts", lambda _: iter(shifts))
-    assert not has_relief(TurnPath(is_left=False, faces=()))
+    monkeypatch.setattr(turn_relief, "_moves", lambda _: ((shift, None) for shift in shifts))
+    monkeypatch.setattr(turn_relief, "_nose_shift", lambda _rule, shift, _followed: shift)
+    assert has_relief(TurnPath(is_left=True, faces=())) is expected

@@ -1,7 +1,5 @@
 """The backend for the Raspberry Pi's camera module. The traps of picamera2 are handled in device.py."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections import deque

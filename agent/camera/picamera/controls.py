@@ -11,8 +11,6 @@ ExposureValue shifts the target brightness of the automatic exposure. This contr
 5. The end of the verification resets the value: the next payer starts from the camera's own exposure.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

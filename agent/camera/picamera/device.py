@@ -20,8 +20,6 @@ Traps of picamera2 and their handling (the fake in the tests reproduces those ma
 10. Opening again fragments the memory for pictures (CMA): the camera is configured once and restarted as is.
 """
 
-from __future__ import annotations
-
 import atexit
 import math
 import threading

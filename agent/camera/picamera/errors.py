@@ -1,7 +1,5 @@
 """Translation of picamera2's and libcamera's exceptions to ``CameraError``. No other module does this."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 Formats have libcamera's names, which name the bytes of a little-endian word: "RGB888" is B,G,R in memory.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import cv2

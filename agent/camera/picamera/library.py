@@ -1,7 +1,5 @@
 """Import of picamera2, and construction of its camera object so that a failure leaves nothing open."""
 
-from __future__ import annotations
-
 import logging
 import os
 import sys

@@ -1,7 +1,5 @@
 """Conversion of the sensor's time stamp to the agent's clock."""
 
-from __future__ import annotations
-
 import logging
 import time
 

@@ -1,7 +1,5 @@
 """Backends that show a scene or the pictures of a directory."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 

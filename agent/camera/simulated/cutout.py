@@ -1,7 +1,5 @@
 """Cut-outs of people from photographs: head and shoulders with a soft edge, at any size and head angle."""
 
-from __future__ import annotations
-
 import math
 import threading
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The renderer of a scene at one time. Equal scene, size, seed and time give equal bits."""
 
-from __future__ import annotations
-
 import math
 from functools import cache, lru_cache
 

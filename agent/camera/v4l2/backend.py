@@ -5,8 +5,6 @@ bounded. ``grab`` returns the newest frame: the driver keeps filled buffers for 
 stamp of a buffer gives the age.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 

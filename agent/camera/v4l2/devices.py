@@ -1,7 +1,5 @@
 """V4L2 devices as the kernel reports them: names, cameras, and whether a camera is free. Sets nothing."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import struct

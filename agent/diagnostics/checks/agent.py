@@ -1,7 +1,5 @@
 """Checks of the running agent: whether it answers, its config, its active conditions, its systemd unit."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from functools import reduce

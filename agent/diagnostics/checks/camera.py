@@ -4,8 +4,6 @@ While an agent is running, its status is read and the camera is not opened. Focu
 one frame of the agent, which refuses during a verification.
 """
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

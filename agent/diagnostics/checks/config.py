@@ -1,7 +1,5 @@
 """Checks of the config file and of the secret files that it names."""
 
-from __future__ import annotations
-
 import os
 import stat
 from pathlib import Path

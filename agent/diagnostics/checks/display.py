@@ -1,7 +1,5 @@
 """Check of the screen for the payer: a browser shows it."""
 
-from __future__ import annotations
-
 from agent.diagnostics.check import Finding, passed, skipped, warning
 from agent.diagnostics.world import World
 from agent.texts import Text

@@ -4,8 +4,6 @@ A second connection with the terminal's certificate can end the agent's connecti
 an agent is connected.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

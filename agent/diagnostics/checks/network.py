@@ -1,7 +1,5 @@
 """Checks of the compare API: name, port, certificate, clock difference, speed, signature."""
 
-from __future__ import annotations
-
 import socket
 import time
 from pathlib import Path

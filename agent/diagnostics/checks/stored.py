@@ -1,7 +1,5 @@
 """Checks of stored files: checksum of the face detector's model, outbox, privacy audit."""
 
-from __future__ import annotations
-
 from agent.diagnostics.at_rest import Level
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.privacy import audit, worst

@@ -1,7 +1,5 @@
 """Checks of the board: power, temperature, disk, memory, clock. From /sys, /proc and the Pi's firmware."""
 
-from __future__ import annotations
-
 import os
 from functools import reduce
 from pathlib import Path

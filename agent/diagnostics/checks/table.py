@@ -1,7 +1,5 @@
 """All checks of `facepay doctor`. The ids are stable; the order is the order of the output."""
 
-from __future__ import annotations
-
 from agent.diagnostics.check import Check
 from agent.diagnostics.checks import agent, camera, config, display, mqtt, network, stored, system, tls
 

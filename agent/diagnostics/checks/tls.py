@@ -3,8 +3,6 @@
 One TLS handshake without application data: a broker gets no CONNECT, so no client is disconnected.
 """
 
-from __future__ import annotations
-
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

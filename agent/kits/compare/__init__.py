@@ -4,8 +4,6 @@ Source: the documentation pages of the APIs and the bytes of real clients, not `
 not use the code of ``agent.compare`` that builds requests or decodes answers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from agent.errors import CompareError

@@ -4,8 +4,6 @@ The multi-use signature: every field order of a real client, and signatures to r
 the expected code, and ``fail_flag`` for a fault of one image.
 """
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Callable, Collection
 from functools import partial

@@ -4,8 +4,6 @@ An answer has its JSON structure, and its similarity separates persons. The form
 and those that real clients send.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 

@@ -4,8 +4,6 @@ Sources: the provider's pages of the API, of the common parameters and of the si
 error codes of the provider's SDK.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping
 from functools import partial

@@ -1,7 +1,5 @@
 """The HTTP client of the conformance kit for CompareFace (2020-03-03): signs, sends and decodes."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import hashlib

@@ -1,7 +1,5 @@
 """The HTTP client of the conformance kit: request bodies as real clients send them, and decoded answers."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import hashlib

@@ -4,8 +4,6 @@ Latency: from the till's publish to the receipt of the signed result, which the 
 without a result within ``LOST_AFTER_S`` is lost. The key is created here; no key of a terminal is loaded.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import secrets

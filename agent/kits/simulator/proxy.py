@@ -3,8 +3,6 @@
 An aborted connection looks to the broker like a power cut, a pulled cable or a killed process: no DISCONNECT.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 

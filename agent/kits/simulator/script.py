@@ -8,8 +8,6 @@ As TOML, one table per request; after the last table the script starts again::
     fault = "duplicate"        # see SimulatedFault; absent: a correct answer
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 
 from agent.config.file import Ms, Percent, Section

@@ -3,8 +3,6 @@
 Decoding and admission are the agent's code; the answer to a request is a ``ScriptStep``.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable

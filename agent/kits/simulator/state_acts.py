@@ -1,7 +1,5 @@
 """What a simulated terminal does with its ``state`` to test a till: forgeries, and no retained message."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from agent.kits.simulator.state_forgeries import forged_states

@@ -5,8 +5,6 @@ terminal is valid for a real terminal. The connection runs through a ``TcpProxy`
 the TCP connection, as a real crash does.
 """
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 import uuid

@@ -1,7 +1,5 @@
 """A till as a library: sends requests to a terminal, applies the acceptance rules, acknowledges results."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import secrets

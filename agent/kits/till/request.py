@@ -1,7 +1,5 @@
 """A till's new request as a JSON object, and the size limits that the till checks before sending."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import secrets

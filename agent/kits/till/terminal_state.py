@@ -1,7 +1,5 @@
 """The newest ``state`` of a terminal, as far as a till may use it."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from typing import Any

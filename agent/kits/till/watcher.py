@@ -1,7 +1,5 @@
 """A subscriber to every message of one terminal and its tills, and the cause of a missing message."""
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 from collections.abc import Callable

@@ -1,15 +1,14 @@
 """The actions of the kit before a request: forged states, and a broker that retains no ``state``."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from dataclasses import dataclass
+from typing import assert_never
 
 from agent.kits.simulator.proxy import TcpProxy
 from agent.kits.simulator.state_acts import restart_unretained, restore_state, send_forged_states
 from agent.kits.simulator.terminal import SimulatedTerminal
-from agent.kits.till_conformance.rules import FORGED_STATE, NO_RETAINED
+from agent.kits.till_conformance.scenarios import Before
 
 ASKED_S = 5.0  # from the connection of the till to its get_state
 
@@ -27,14 +26,21 @@ class BeforeRequest:
         self._terminal, self._proxy, self._till = terminal, proxy, till
         self.state_sent = asyncio.Event()
 
-    async def play(self, action: str, patience: WaitTimes) -> bool:
+    async def play(self, action: Before, patience: WaitTimes) -> bool:
         """Play the action of a scenario. False: the till did not ask for ``state`` after its connection."""
-        if action == FORGED_STATE:
-            await send_forged_states(self._terminal, self._till)
-        return action != NO_RETAINED or await self._without_retained(patience)
+        match action:
+            case Before.FORGED_STATE:
+                await send_forged_states(self._terminal, self._till)
+            case Before.NO_RETAINED:
+                return await self._without_retained(patience)
+            case Before.NOTHING:
+                pass
+            case _:
+                assert_never(action)
+        return True
 
-    async def undo(self, action: str) -> None:
-        if action:
+    async def undo(self, action: Before) -> None:
+        if action is not Before.NOTHING:
             await restore_state(self._terminal)
 
     async def _without_retained(self, patience: WaitTimes) -> bool:

@@ -7,8 +7,6 @@ a test mode with two functions and a restart. (1) For each payment the till publ
 ``{"do": "restart"}`` the process of the till ends and starts again.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json
@@ -26,7 +24,13 @@ from agent.kits.simulator.terminal import SimulatorSetup
 from agent.kits.till.watcher import Watcher
 from agent.kits.till_conformance import rules
 from agent.kits.till_conformance.before_request import BeforeRequest, WaitTimes
-from agent.kits.till_conformance.observation import ScenarioRow, TillObservation, judge
+from agent.kits.till_conformance.scenarios import (
+    NOT_ASKED,
+    RESTART,
+    SCENARIOS,
+    Rule,
+    Scenario,
+)
 from agent.messages import topics
 from agent.mqtt.paho_client import Message
 
@@ -44,16 +48,15 @@ class Kit:
         """``instruct`` receives each action for a person at the till: "ask", "cancel" or "restart"."""
         self._topics, self._till = setup.topics, topics.checked(till)
         self._patience, self._instruct, self._steps = patience, instruct, deque[ScriptStep]()
-        self._used = dict[str, bytes]()  # request_id or nonce → the request that used it
         self._simulator = Simulator(setup, self._next_step, self._before_answer)
         observer = setup.observer or setup.mqtt
         self._watcher = Watcher(observer, setup.topics, self._record)
         self._proxy = TcpProxy(observer.host, observer.port)
         self._before = BeforeRequest(self._simulator.terminal, self._proxy, self._till)
-        self._observation, self._connections = TillObservation(), 0
+        self._observation, self._connections = rules.TillObservation(), 0
         self._request_received = asyncio.Event()  # accepted or refused
-        self._pays = True  # false after a scenario without the required payment
-        self._restarts = False  # the answer waits for a connection of the restarted till
+        self._used: dict[str, bytes] = {}  # request_id or nonce → the request that used it
+        self._pays, self._restarts = True, False  # no payment was missed; the answer waits for the till
 
     @property
     def port(self) -> int:
@@ -78,23 +81,25 @@ class Kit:
         await self._proxy.stop()
 
     async def run(
-        self, scenarios: Sequence[rules.Scenario] = rules.SCENARIOS, progress: Instruct = lambda _: None
-    ) -> list[ScenarioRow]:
+        self,
+        scenarios: Sequence[Scenario] = SCENARIOS,
+        progress: Instruct = lambda _: None,
+    ) -> list[rules.ScenarioRow]:
         """One row per scenario, in order. No request in the first scenario: the others are not played."""
-        rows: list[ScenarioRow] = []
+        rows: list[rules.ScenarioRow] = []
         for number, scenario in enumerate(scenarios, start=1):
             progress(f"{number} of {len(scenarios)}: {scenario.words}")
-            if rows and rows[0].detail == rules.NOT_ASKED:
-                rows.append(judge(scenario, TillObservation()))
+            if rows and rows[0].detail == NOT_ASKED:
+                rows.append(rules.judge(scenario, rules.TillObservation()))
             else:
                 rows.append(await self.play(scenario))
         return rows
 
-    async def play(self, scenario: rules.Scenario) -> ScenarioRow:
-        observation = self._observation = TillObservation(earlier=set(self._used), pays=self._pays)
+    async def play(self, scenario: Scenario) -> rules.ScenarioRow:
+        observation = self._observation = rules.TillObservation(earlier=set(self._used), pays=self._pays)
         observation.asked_for_state = await self._before.play(scenario.before, self._patience)
         self._steps.extend(scenario.steps)
-        self._restarts = scenario.command == rules.RESTART
+        self._restarts = scenario.command == RESTART
         for step in scenario.steps:
             self._request_received.clear()
             self._connections = self._proxy.connections
@@ -110,8 +115,8 @@ class Kit:
         await asyncio.sleep(self._patience.settle_s + self._restarts * RESTARTED_S)
         self._steps.clear()
         await self._before.undo(scenario.before)
-        row = judge(scenario, observation)
-        self._pays = self._pays and rules.Rule.PAYS not in row.broken
+        row = rules.judge(scenario, observation)
+        self._pays = self._pays and Rule.PAYS not in row.broken
         return row
 
     async def _await_request(self) -> bool:
@@ -131,9 +136,8 @@ class Kit:
 
     async def _command(self, action: str) -> bool:
         """Publish on the till's ``do`` topic; whether the broker reports a subscriber."""
-        payload = json.dumps({"do": action}).encode()
         topic = f"{self._topics.base}/conformance/{self._till}/do"
-        return await self._watcher.link.publish(Message(topic, payload))
+        return await self._watcher.link.publish(Message(topic, json.dumps({"do": action}).encode()))
 
     def _next_step(self, request: Request) -> ScriptStep | None:
         if request.till != self._till or not self._steps:

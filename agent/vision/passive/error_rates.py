@@ -8,8 +8,6 @@ No conformance is claimed: the pictures, their number and their attack instrumen
 - APNRR, BPNRR: share of the attack or bona fide presentations without an answer: no face was found.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """Import of an official weight file: check, read, build, test, write. Nothing in the file is executed."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from pathlib import Path

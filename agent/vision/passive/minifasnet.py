@@ -6,8 +6,6 @@ of 1. Kinds of blocks: convolution with batch norm and PReLU; a depth-wise block
 with a residual inside a stage; squeeze-excitation at the end of a stage, in the variant SE.
 """
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -7,8 +7,6 @@ Licence: Apache-2.0. No package registry ships the files, and this project does 
 ``scores`` are its outputs for ``pattern``, before the softmax; recorded with OpenCV 4.14 on x86.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

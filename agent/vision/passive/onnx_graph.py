@@ -6,8 +6,6 @@ with their length. The same graph always gives the same bytes, so the file can b
 Source: onnx.proto3 of the ONNX project (field numbers), IR version 8, operator set 13.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

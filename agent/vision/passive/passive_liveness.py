@@ -4,8 +4,6 @@ Both networks must be present and give finite scores. The mean of both softmax o
 original project. The original accepts the class with the largest mean; a limit of 0.5 is never less strict.
 """
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

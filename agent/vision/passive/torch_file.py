@@ -9,8 +9,6 @@ and every other name. Sizes are checked before memory is used.
 Source: ``torch.save(..., _use_new_zipfile_serialization=False)``; ``pickletools`` documents the instructions.
 """
 
-from __future__ import annotations
-
 import io
 import pickletools  # parses only; it executes nothing
 from collections.abc import Callable

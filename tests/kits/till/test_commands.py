@@ -15,7 +15,7 @@ from typing import TextIO
 
 import pytest
 
-from agent.kits.till_conformance.rules import SCENARIOS
+from agent.kits.till_conformance.scenarios import SCENARIOS
 from agent.messages.signing import KEY_FILE, PublicKey, Signer
 from tests import commands
 from tests.brokers import Mosquitto, free_port

@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from agent.kits.till_conformance.rules import Rule
+from agent.kits.till_conformance.scenarios import Rule
 from tests.kits.till_conformance.reference_till import ReferenceTill, _signed
 
 

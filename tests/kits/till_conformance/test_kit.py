@@ -16,8 +16,8 @@ from agent.config import MqttConfig
 from agent.kits.simulator.terminal import SimulatorSetup
 from agent.kits.till_conformance.before_request import WaitTimes
 from agent.kits.till_conformance.kit import Kit
-from agent.kits.till_conformance.observation import ScenarioRow
-from agent.kits.till_conformance.rules import SCENARIOS, Rule, Scenario
+from agent.kits.till_conformance.rules import ScenarioRow
+from agent.kits.till_conformance.scenarios import SCENARIOS, Rule, Scenario
 from agent.messages.topics import Topics
 from tests.brokers import Mosquitto
 from tests.fakes import RealClock

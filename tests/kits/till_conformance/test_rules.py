@@ -6,8 +6,8 @@ import pytest
 
 from agent.core.reasons import Reason
 from agent.kits.simulator.script import SimulatedFault
-from agent.kits.till_conformance.observation import TillObservation, judge
-from agent.kits.till_conformance.rules import SCENARIOS, Rule
+from agent.kits.till_conformance.rules import TillObservation, judge
+from agent.kits.till_conformance.scenarios import SCENARIOS, Rule
 from tests.contract.validator import document
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

@@ -1,0 +1,63 @@
+"""Whether the agent is healthy after an upgrade of its package. Its callers keep the version or return."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from agent.errors import StatusError
+
+CHECK_EVERY_S = 0.5
+CHECKS_MIN = 4  # consecutive: a problem may appear late
+
+
+def wait_until_healthy(
+    status: Callable[[], Mapping[str, Any]],
+    version: str,
+    before: Mapping[str, Any],
+    within_s: float,
+    sleep: Callable[[float], None] = time.sleep,
+    now_s: Callable[[], float] = time.monotonic,
+) -> str:
+    """Check the running agent until it is healthy in four consecutive checks.
+
+    Args:
+        status: the status document of the running agent. Raises ``StatusError``.
+        version: of the installed package; another one is a process that was not restarted.
+        before: the status document before the upgrade; empty: unknown. Its faults do not count.
+    Returns:
+        The problem after ``within_s`` seconds; empty: healthy.
+    """
+    end_s, healthy, problem = now_s() + within_s, 0, "no check"
+    while now_s() < end_s:
+        problem = _problem(status, version, before)
+        healthy = 0 if problem else healthy + 1
+        if healthy >= CHECKS_MIN:
+            return ""
+        sleep(CHECK_EVERY_S)
+    return problem or "the agent was not healthy in four consecutive checks"
+
+
+def _problem(status: Callable[[], Mapping[str, Any]], version: str, before: Mapping[str, Any]) -> str:
+    try:
+        found = status()
+    except StatusError as error:
+        return f"{error.code}: {error}"
+    if found.get("version") != version:
+        return f"version {found.get('version')} runs, {version} is installed"
+    if not _is_connected(found) and (not before or _is_connected(before)):
+        return "the agent has no connection to the broker"
+    new = [code for code in _errors(found) if code not in _errors(before)]
+    return f"new faults: {', '.join(new)}" if new else ""
+
+
+def _is_connected(status: Mapping[str, Any]) -> bool:
+    mqtt = status.get("mqtt")
+    return isinstance(mqtt, Mapping) and mqtt.get("connected") is True
+
+
+def _errors(status: Mapping[str, Any]) -> list[str]:
+    conditions = status.get("conditions")
+    rows = [each for each in conditions if isinstance(each, Mapping)] if isinstance(conditions, list) else []
+    return [str(row.get("code")) for row in rows if row.get("severity") == "error"]
