@@ -183,6 +183,16 @@ def faults_of(kind: type[Section]) -> Iterator[tuple[str, object]]:
                     yield each["type"], each.get("ctx", {}).get("error")
 
 
+def test_no_validator_of_a_config_raises_a_value_error_without_a_text() -> None:
+    found = [
+        f"{path.relative_to(AGENT)}:{node.lineno}"
+        for path in [*(AGENT / "config").glob("*.py"), AGENT / "service/settings.py"]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "ValueError"
+    ]
+    assert found == []
+
+
 @pytest.mark.parametrize("kind", [Config, ServiceConfig, Scene])
 def test_every_fault_of_a_value_has_a_text(kind: type[Section]) -> None:
     english, found = read(AGENT / "data/messages/en.toml"), set[str]()

@@ -98,7 +98,7 @@ class MqttConfig(Section):
     @model_validator(mode="after")
     def _alpn_requires_tls(self) -> Self:
         if self.alpn and not self.tls:
-            raise ValueError("alpn is part of TLS: it needs tls = true")
+            raise WrongValueError(Text("detail.alpn_without_tls"))
         return self
 
 

@@ -61,9 +61,8 @@ def parse(source: str) -> StreamUrl:
         ValueError: the address is unusable. The message never quotes it: an address can contain a password.
     """
     if len(source) > MAX_CHARS or re.search(r"[\s\x00-\x1f\x7f-\x9f\\\"'<>]", source):
-        raise ValueError(  # the log finds the end of an address, and so of its password, by these characters
-            Text("detail.stream_characters", most=MAX_CHARS)
-        )
+        # the log finds the end of an address, and so of its password, by these characters
+        raise WrongValueError(Text("detail.stream_characters", most=MAX_CHARS))
     scheme, mark, rest = source.partition("://")
     scheme = scheme.lower()
     if not mark:

@@ -14,7 +14,9 @@ EnrolmentCode = Literal["enrolment_insecure", "enrolment_incomplete", "enrolment
 FileCode = Literal[
     "enrolment_unwritable", "operator_key_unsafe", "operator_keys_full", "operator_key_missing"
 ]
-FleetCode = BundleFault | BundleUnfit | RollbackCode | RolloutCode | EnrolmentFault | EnrolmentCode | FileCode
+FleetCode = Literal[
+    BundleFault, BundleUnfit, RollbackCode, RolloutCode, EnrolmentFault, EnrolmentCode, FileCode
+]
 
 
 def refusal(code: FleetCode, message: str) -> FleetError:

@@ -41,7 +41,7 @@ def failure_of(error: Exception, *, tls: bool) -> ConnectFailure:
         case TimeoutError():
             return NO_ANSWER
         case WebsocketConnectionError():
-            return ConnectFailure("no WebSocket at this port with mqtt.websocket_path")
+            return ConnectFailure(Text("detail.no_websocket"))
         case ConnectionResetError() | BrokenPipeError() if (
             tls
         ):  # TCP was connected: a refusal has another error

@@ -53,9 +53,8 @@ async def test_commands_with_a_hung_agent_report_it_with_a_fix(place: Place) -> 
             assert done.returncode == 4 and "Traceback" not in done.stderr, done
             reported = done.stderr.splitlines()
             assert reported[0].startswith("agent_hung: "), reported
-            assert reported[1].startswith("fix: Restart the agent: systemctl restart") and reported[
-                2
-            ].startswith("处理: ")
+            assert reported[1].startswith("fix: Restart the agent: systemctl restart")
+            assert reported[2].startswith("原因: ") and reported[3].startswith("处理: ")
         for command in FILE_COMMANDS:
             arguments = command.format(folder=place.folder).split()
             done = await asyncio.to_thread(facepay, *arguments, "--config", config)
