@@ -25,7 +25,7 @@ from agent.cli.waiting import Spinner
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
-    from agent.kits.till_conformance.kit import WaitTimes
+    from agent.kits.till_conformance.before_request import WaitTimes
     from agent.kits.till_conformance.rules import ScenarioRow
     from agent.kits.till_conformance.scenarios import Scenario
     from agent.messages.topics import Topics
@@ -62,7 +62,7 @@ def conformance(
     """
     import asyncio
 
-    from agent.kits.till_conformance.kit import WaitTimes
+    from agent.kits.till_conformance.before_request import WaitTimes
     from agent.kits.till_conformance.scenarios import pick
 
     log.setup("error")

@@ -13,8 +13,8 @@ from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
 from agent.mqtt.status import ReportProblem
 
-# mosquitto queues QoS 1 messages and drops those beyond max_queued_messages (1 000) of a client. Of 2 000
-# retained states, 1 064 arrived with QoS 1 and all with QoS 0.
+# mosquitto drops QoS 1 messages beyond max_queued_messages (1 000) of a client: of 2 000 retained states,
+# 1 064 arrived with QoS 1 and all with QoS 0, which it drops only while the socket of the client is full.
 _QOS = 0
 _WAITING_PER_TERMINAL = 4
 

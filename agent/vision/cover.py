@@ -21,13 +21,20 @@ from agent.vision.scale import percent
 Pixels = NDArray[np.uint8]
 Luma = NDArray[np.float32]
 
-_TOP_PX = 40  # of the rows that are used
+_TOP_PX, _LEFT_PX = 40, 22  # of the part that is used: only its pixels are smoothed
+_BOTTOM_PX, _RIGHT_PX = 106, 90
 _SMOOTH_PX = 1.0
-_EYES = tuple((slice(48 - _TOP_PX, 57 - _TOP_PX), slice(x - 7, x + 8)) for x in (38, 74))
-_LIDS = tuple((slice(44 - _TOP_PX, 60 - _TOP_PX), slice(x, x + 20)) for x in (28, 64))
-_CHEEKS = tuple((slice(68 - _TOP_PX, 76 - _TOP_PX), slice(x, x + 12)) for x in (28, 72))
-_MOUTH = slice(84 - _TOP_PX, 102 - _TOP_PX), slice(42, 70)
-_CHIN = slice(84 - _TOP_PX, 104 - _TOP_PX), slice(40, 72)
+
+
+def _part(left_px: int, right_px: int, top_px: int, bottom_px: int) -> tuple[slice, slice]:
+    """Rows and columns of the used part, for pixels of the aligned face."""
+    return slice(top_px - _TOP_PX, bottom_px - _TOP_PX), slice(left_px - _LEFT_PX, right_px - _LEFT_PX)
+
+
+_EYES = _part(31, 46, 48, 57), _part(67, 82, 48, 57)
+_LIDS = _part(28, 48, 44, 60), _part(64, 84, 44, 60)
+_CHEEKS = _part(28, 40, 68, 76), _part(72, 84, 68, 76)
+_MOUTH, _CHIN = _part(42, 70, 84, 102), _part(40, 72, 84, 104)
 # Values that score 50. A face is covered when all values of a part are below these.
 _HALF_MOUTH = 0.049  # gradient of the mouth over the brightness around it; uncovered: at least 0.058
 _HALF_RATIO = 0.5  # gradient of the mouth over that of the eyes; uncovered: at least 0.586
@@ -52,7 +59,8 @@ def judge_cover(judgement: Judgement, aligned: Pixels, limits: PolicyLimits) -> 
 
 def with_cover(quality: Quality, aligned: Pixels) -> Quality:
     """The quality with both measures. ``aligned``: (112, 112, 3) uint8."""
-    luma = cv2.cvtColor(aligned[_TOP_PX:106], cv2.COLOR_BGR2GRAY).astype(np.float32)
+    used = aligned[_TOP_PX:_BOTTOM_PX, _LEFT_PX:_RIGHT_PX]
+    luma = cv2.cvtColor(used, cv2.COLOR_BGR2GRAY).astype(np.float32)
     luma = np.asarray(cv2.GaussianBlur(luma, (0, 0), _SMOOTH_PX), np.float32)
     edges = np.abs(np.asarray(cv2.Sobel(luma, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8), np.float32))
     return replace(

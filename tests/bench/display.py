@@ -8,6 +8,7 @@ a hint is shown. Real agent, broker and detector; the camera is simulated.
 from __future__ import annotations
 
 import asyncio
+import math
 import subprocess
 import sys
 import tempfile
@@ -18,11 +19,11 @@ from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from pathlib import Path
 
-import httpx
 from playwright.async_api import Error as BrowserError
 from playwright.async_api import Page
 
 from agent.config import Config, DisplayConfig
+from agent.control.server import path_for, request_status
 from agent.core.model import CameraHealth, Frame
 from agent.kits.till.client import TillClient
 from agent.messages.topics import Topics
@@ -37,7 +38,6 @@ from tests.bench.frames import EMPTY_SCENE, Pixels, drawn
 from tests.bench.latency import FPS, LatencySetup
 from tests.bench.report import Section, percentile, spread
 from tests.browser.kit import CHROMIUM, browser
-from tests.page.display_kit import messages
 
 TTL_MS = 8_000
 WINDOW_S = 6.0
@@ -93,6 +93,12 @@ class Running:
     def ask(self) -> asyncio.Task[object]:
         return asyncio.create_task(self.till.ask(self.setup.enrolled, ttl_ms=TTL_MS))
 
+    async def has_viewers(self, count: int) -> None:
+        socket = path_for(self.setup.config().storage.directory)
+        async with asyncio.timeout(60):
+            while (await asyncio.to_thread(request_status, socket))["display_viewers"] != count:  # noqa: ASYNC110 - another process connects
+                await asyncio.sleep(0.05)
+
 
 @asynccontextmanager
 async def running() -> AsyncIterator[Running]:
@@ -122,9 +128,9 @@ async def window(agent: Running, *, viewer: bool) -> tuple[float, float]:
     agent.setup.change("two_people")
     process = None
     if viewer:
-        command = [sys.executable, "-m", "tests.bench.display", "view", agent.url, str(WINDOW_S + 2)]
+        command = [sys.executable, "-m", "tests.bench.display_viewer", agent.url, str(WINDOW_S + 1)]
         process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
-        await asyncio.sleep(1.5)  # the viewer has started and is connected
+        await agent.has_viewers(1)
     asked = agent.ask()
     await asyncio.sleep(0.5)
     start_s, began_s = cpu_s(), time.monotonic()
@@ -132,24 +138,8 @@ async def window(agent: Running, *, viewer: bool) -> tuple[float, float]:
     share = (cpu_s() - start_s) / (time.monotonic() - began_s)
     output = b"0" if process is None else (await process.communicate())[0]
     await asked
+    await agent.has_viewers(0)
     return share, float(output)
-
-
-async def view(url: str, seconds: float) -> float:
-    """Pictures per second that a viewer receives, from the first picture on."""
-    times = list[float]()
-    address, _, key = url.partition("#")
-    headers = {"Authorization": f"Bearer {key}"}
-    until_s = time.monotonic() + seconds
-    async with (
-        httpx.AsyncClient(headers=headers, timeout=10) as client,
-        client.stream("GET", address + "stream") as answer,
-    ):
-        async for message in messages(answer):
-            times += [message.at_s] if message.picture else []
-            if message.at_s > until_s:
-                break
-    return 0.0 if len(times) < 2 else (len(times) - 1) / (times[-1] - times[0])
 
 
 async def hint_times_ms(agent: Running, page: Page, count: int) -> tuple[list[float], int]:
@@ -191,7 +181,7 @@ async def _measure(*, quick: bool) -> tuple[list[tuple[float, float, float]], tu
                 page = await made.new_page(viewport={"width": 480, "height": 320})
                 await page.goto(agent.url)
                 await page.locator("#screen[data-kind=idle]").wait_for()
-                times_ms = await hint_times_ms(agent, page, 3 if quick else 60)
+                times_ms = await hint_times_ms(agent, page, 3 if quick else 40)
     return shares, times_ms
 
 
@@ -214,7 +204,7 @@ def run(*, quick: bool) -> Section:
         }
     )
     followed = analyze_standing(make(), drawn("one_obama_portrait", count=20), 40 if quick else 400)[1]
-    cost_ms = 10 * percentile(beside, 0.5) / fps
+    cost_ms = 10 * percentile(beside, 0.5) / fps if fps else math.nan
     section.measure("display", round(cost_ms, 2), round(percentile(followed, 0.5), 2))
     if times_ms:
         section.rows.append(
@@ -225,9 +215,3 @@ def run(*, quick: bool) -> Section:
         section.notes.append("cause -> hint is not measured: no Chromium")
     section.notes.append("getrusage of agent and till; the viewer is another process, over loopback HTTP")
     return section
-
-
-if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["view", url, seconds]:
-            print(asyncio.run(view(url, float(seconds))))

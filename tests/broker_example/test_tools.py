@@ -73,7 +73,7 @@ async def running_terminal(shop: Shop, pair: Pair) -> AsyncIterator[Terminal]:
     try:
         await asyncio.wait_for(terminal.up.wait(), 15)
         limits = {"request_max_bytes": 98_304, "budget_max_ms": 8_000, "inline_reference": True}
-        online = state("online", IDENTITY, {"limits": limits})
+        online = state("online", IDENTITY, {"limits": limits}, Signer.generate())
         await terminal.link.publish(Message(TOPICS.state, online, retained=True))
         yield terminal
     finally:

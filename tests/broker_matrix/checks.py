@@ -19,6 +19,7 @@ from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.kits.till.client import TillClient
 from agent.messages.encode import TerminalIdentity, state
+from agent.messages.signing import Signer
 from agent.messages.topics import GET_STATE, REQUEST, RESULT, STATE_COPY
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message, cut
@@ -164,7 +165,8 @@ async def _announced(running: RunningTerminal) -> None:
 
 async def last_will(place: Place, _folder: Path) -> str:
     """The state of a terminal whose connection is cut."""
-    offline = state("offline", TerminalIdentity("shop", "terminal-1", "boot", "epoch"))
+    who = TerminalIdentity("shop", "terminal-1", "boot", "epoch")
+    offline = state("offline", who, None, Signer.generate())
     will = Message(TOPICS.state, offline, retained=True)
     async with connected(place.till, TOPICS.state) as till:
         async with connected(place.terminal, will=will) as dying:

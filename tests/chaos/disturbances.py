@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FLOOD_PER_S, FLOOD_S = 5_000, 4
 PAUSE_S = (0.1, 2.0)
-SMALL_PACKET_BYTES = 1_200  # requests fit in, results do not
+SMALL_PACKET_BYTES = 1_450  # requests and `state` fit in, results do not
 SMALL_PACKETS_S = 4.0
 
 

@@ -12,6 +12,7 @@ import pytest
 from agent.config import MqttConfig
 from agent.fleet import machine
 from agent.messages.encode import TerminalIdentity, state
+from agent.messages.signing import Signer
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
 from tests.e2e.agents import TOPICS, Place, running
@@ -60,7 +61,9 @@ async def test_status_of_another_terminal_with_this_name_raises_terminal_cloned(
         await codes(config, "ONLINE")
         await other.start()
         await asyncio.wait_for(up.wait(), 10)
-        await other.publish(Message(TOPICS.state, state("online", who, more | {"key": key}), retained=True))
+        await other.publish(
+            Message(TOPICS.state, state("online", who, more | {"key": key}, Signer.generate()), retained=True)
+        )
         shown = await codes(config, "terminal_cloned")
         assert "facepay enrol" in shown
         await other.publish(Message(TOPICS.state, b"", retained=True))

@@ -11,6 +11,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from agent.messages.encode import TerminalIdentity, state
+from agent.messages.signing import Signer
 from agent.mqtt import status
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions
@@ -92,7 +93,7 @@ async def acl_refuses_each_publication(stage: Stage) -> AsyncIterator[None]:
 async def broker_accepts_small_packets_only(stage: Stage) -> AsyncIterator[None]:
     """Large enough for CONNECT, too small for ``state`` with its key and limits."""
     stage.broker.stop()
-    stage.broker.allow("max_packet_size 460")
+    stage.broker.allow("max_packet_size 900")
     await stage.start()
     yield
     stage.broker.stop()
@@ -121,7 +122,7 @@ async def client_id_is_used_by_a_second_terminal(stage: Stage) -> AsyncIterator[
 async def topics_are_used_by_a_second_terminal(stage: Stage) -> AsyncIterator[None]:
     """A terminal with another key publishes ``online`` to the same state topic."""
     other = TerminalIdentity("shop-1", "terminal-1", boot_id="another-boot", epoch="e" * 32)
-    living = state("online", other, {"key": {"kid": "cc" * 8, "sha256": "cc" * 32}})
+    living = state("online", other, {"key": {"kid": "cc" * 8, "sha256": "cc" * 32}}, Signer.generate())
     await stage.start()
     await stage.until(lambda: stage.running.till.link.connected)
     client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)

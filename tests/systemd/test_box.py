@@ -137,11 +137,11 @@ def exporter_shows_the_terminal(transcript: Transcript) -> None:
     """The unit as shipped, with the default options: broker and metrics on loopback."""
     transcript.do(f"systemctl enable --now {FLEET}")
     assert transcript.show(FLEET, "StatusText") == "fleet exporter ready on http://127.0.0.1:9817/metrics"
-    deadline, wanted = time.monotonic() + 60, 'site="shop-1",terminal="terminal-1",need="nothing"} 1'
+    deadline, wanted = time.monotonic() + 60, 'status{site="shop-1",terminal="terminal-1",status='
     while wanted not in (text := transcript.box.run("sh", "-ec", METRICS)):
         assert time.monotonic() < deadline, text
         time.sleep(0.5)
-    transcript.note(f"facepay_fleet_terminal_need{{{wanted}")
+    transcript.note(next(line for line in text.splitlines() if wanted in line))
 
 
 def reload_applies_a_safe_change(transcript: Transcript) -> None:

@@ -12,6 +12,7 @@ from agent.core.model import Assurance, Comparison, Request, Result, Timings
 from agent.core.ports import Guided, Staged, StoredResult
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
 from agent.kits.simulator.script import FORGED, ScriptStep, SimulatedFault, decision_of
+from agent.kits.simulator.state_acts import send_state
 from agent.messages.encode import dumps, envelope, rfc3339
 from agent.messages.rotation import statement
 from agent.messages.signing import Signer
@@ -139,7 +140,7 @@ async def _with_additions(
     The unknown event has a ``result_id``: only result_expired requires an acknowledgement.
     """
     unknown = {"added_later": {"value": 1}}
-    await terminal.send_state(unknown)
+    await send_state(terminal, unknown)
     head = {"schema": "facepay.event/1", "request_id": request.request_id}
     events: tuple[dict[str, Any], ...] = (
         {"event": "added_later", "result_id": str(uuid.uuid4())},
@@ -163,7 +164,7 @@ async def _forgery(terminal: SimulatedTerminal, stored: StoredResult, fault: Sim
         tree = statement(unknown_key, unknown_key, site=who.site, terminal=who.terminal, issued_at=issued_at)
         rotation = json.loads(envelope("rotation", tree, unknown_key))
         key = {"kid": unknown_key.key_id, "sha256": unknown_key.fingerprint, "rotation": rotation}
-        await terminal.send_state({"key": key}, unknown_key)
+        await send_state(terminal, {"key": key}, unknown_key)
     return _forged(stored.payload, fault, terminal.key, unknown_key)
 
 

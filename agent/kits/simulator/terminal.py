@@ -23,12 +23,11 @@ from agent.core.reasons import Refusal
 from agent.core.strict_json import json_object
 from agent.kits.simulator.proxy import TcpProxy
 from agent.kits.simulator.script import SimulatedFault
-from agent.kits.simulator.state_forgeries import forged_states
 from agent.messages.decode import DecodeRules
-from agent.messages.encode import TerminalIdentity, result, rfc3339, state
+from agent.messages.encode import TerminalIdentity, result, rfc3339
 from agent.messages.rotation import rotate, statement_for
 from agent.messages.signing import Signer
-from agent.messages.topics import RESULT, STATE_COPY, Topics
+from agent.messages.topics import RESULT, Topics
 from agent.mqtt.paho_client import Message
 from agent.outbox.outbox import Outbox
 from agent.till.adapter import MqttTill
@@ -75,8 +74,7 @@ class SimulatedTerminal:
     ) -> None:
         """``serve`` handles inbound messages until cancelled. Raises ``ConfigError``: not on loopback."""
         check_profile(Config(profile="demo", mqtt=setup.mqtt))  # loopback only
-        self._setup = setup
-        self._serve = serve
+        self._setup, self._serve = setup, serve
         self.clock = setup.clock
         self._keys = setup.directory / "own"
         self.key = Signer.load_or_create(self._keys)
@@ -159,30 +157,6 @@ class SimulatedTerminal:
         message = Message(self._setup.topics.verify(till, RESULT), payload, retained)
         await self.till.link.publish(message, qos=0 if retained else 1)
 
-    async def send_state(self, fields: dict[str, Any], signer: Signer | None = None) -> None:
-        """Publish a ``state`` with other fields once, not retained. ``signer``: in place of the own key."""
-        payload = state("online", self.identity, self._facts() | fields, signer or self.key)
-        await self.till.link.publish(Message(self._setup.topics.state, payload))
-
-    async def send_forged_states(self, till: str) -> None:
-        """Publish forged ``state`` messages to a till. ``restore_state`` ends their effect."""
-        self.till.state.retained = False  # otherwise the terminal corrects the topic after a second
-        topics = self._setup.topics
-        for payload in forged_states(self.identity, self._facts(), self.key, self.unknown_key):
-            for topic in (topics.state, topics.verify(till, STATE_COPY)):
-                await self.till.link.publish(Message(topic, payload))
-
-    async def restart_unretained(self) -> None:
-        """Restart with a new epoch and no retained ``state``, until ``restore_state``."""
-        await self.restart(retained=False)
-        await self.wait_for_connection()
-        await self.till.link.publish(Message(self._setup.topics.state, b"", retained=True))  # the will
-
-    async def restore_state(self) -> None:
-        """Publish the true ``state``, retained."""
-        self.till.state.retained = True
-        await self.till.announce()
-
     async def refuse(
         self, request: Request, refusal: Refusal, detail: str, result_id: str | None = None
     ) -> None:
@@ -195,7 +169,7 @@ class SimulatedTerminal:
     async def _start_process(self, *, retained: bool = True) -> None:
         setup = self._setup
         mqtt = setup.mqtt.model_copy(update={"host": "127.0.0.1", "port": self._proxy.port})
-        facts = StateFacts(lambda: "online", self._facts, self.key)
+        facts = StateFacts(lambda: "online", self.state_fields, self.key)
         rules = DecodeRules(
             REQUEST_MAX_BYTES,
             BUDGET_MAX_MS,
@@ -217,7 +191,8 @@ class SimulatedTerminal:
         if self._till is not None:
             await self._till.stop()
 
-    def _facts(self) -> dict[str, Any]:
+    def state_fields(self) -> dict[str, Any]:
+        """The content of ``state`` beyond the identity."""
         key = {"kid": self.key.key_id, "sha256": self.key.fingerprint}
         rotation = statement_for(self._keys, self.key)
         limits = {"request_max_bytes": REQUEST_MAX_BYTES, "budget_max_ms": BUDGET_MAX_MS}

@@ -13,10 +13,10 @@ from agent.core.strict_json import json_object
 from agent.errors import TillError
 from agent.kits.till.acceptance import Acceptance, OpenRequest, Unused, judge
 from agent.kits.till.request import check_size, new_request, reference_of
+from agent.kits.till.terminal_state import TerminalState
 from agent.kits.till.watcher import Reachability
 from agent.log import facts
 from agent.messages.encode import envelope
-from agent.messages.rotation import Pinned
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import ACK, CANCEL, EVENT, GET_STATE, REQUEST, RESULT, STATE_COPY, Topics
 from agent.mqtt.connection import Connection
@@ -90,12 +90,9 @@ class TillClient:
     ) -> None:
         """``pinned``: the terminal's key, obtained out of band. None: signatures are not checked."""
         self._topics, self._till = topics, till
-        self._pinned, self._signer = Pinned(pinned) if pinned is not None else None, signer
+        self._signer, self._state = signer, TerminalState(topics, pinned)
         self._on_message = on_message
         self._open: _Open | None = None
-        self._state: dict[str, Any] = {}
-        self._no_state = "not heard on this broker"
-        self._online = asyncio.Event()
         self._address = {"site": topics.site, "terminal": topics.terminal, "till": till}
         self.violations: list[str] = []  # the rules that received messages broke, newest last
         own = [topics.verify(till, kind) for kind in (EVENT, RESULT, STATE_COPY)]
@@ -123,12 +120,11 @@ class TillClient:
         """The terminal's state, once the terminal serves. Raises ``TillError`` (see ``Reachability``)."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._online.wait()
+                await self._state.online.wait()
         except TimeoutError:
-            status = self._state.get("status")
-            cause = f"its state is {status!r}" if self._state else self._no_state
-            raise self._reachability.error(f"terminal {self._topics.base}: {cause}") from None
-        return self._state
+            why = f"terminal {self._topics.base}: {self._state.cause}"
+            raise self._reachability.error(why) from None
+        return self._state.fields
 
     async def ask(
         self,
@@ -191,24 +187,11 @@ class TillClient:
         if self._on_message is not None:
             self._on_message(message.topic, tree)
         if message.topic in (self._topics.state, self._topics.verify(self._till, STATE_COPY)):
-            self._note_state(tree)
+            self._state.received(tree)
         elif message.topic == self._topics.verify(self._till, RESULT):
             self._judge(tree, message.retained)
         elif tree.get("event") == "refused":
             self._note_refusal(tree)
-
-    def _note_state(self, payload: dict[str, Any]) -> None:
-        """Take the signed fields; a ``state`` of another key or another terminal changes nothing."""
-        fields: dict[str, Any] | None = payload
-        if self._pinned is not None:
-            self._pinned, fields = self._pinned.opened_state(payload, time.monotonic())
-        place = {"site": self._topics.site, "terminal": self._topics.terminal}
-        if fields is None or not place.items() <= fields.items():
-            self._no_state = "its state is not signed with the pinned key for this terminal"
-            return
-        self._state = fields
-        serves = fields.get("status") in ("online", "degraded")
-        self._online.set() if serves else self._online.clear()
 
     def _note_refusal(self, tree: dict[str, Any]) -> None:
         """Fail the open request. A refusal without request_id counts: the till has one open request."""
@@ -225,7 +208,7 @@ class TillClient:
     def _judge(self, tree: dict[str, Any], retained: bool) -> None:
         opened, now_s = self._open, time.monotonic()
         request = opened.request if opened else None
-        match judge(tree, request, self._pinned, address=self._address, retained=retained, now_s=now_s):
+        match judge(tree, request, self._state.pinned, address=self._address, retained=retained, now_s=now_s):
             case str(verdict):
                 self.violations.append(verdict)
             case Unused(result_id=result_id, broken=broken):

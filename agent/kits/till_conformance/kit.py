@@ -12,8 +12,7 @@ import contextlib
 import json
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import Any
 
 from agent.core.model import Request
 from agent.core.strict_json import json_object
@@ -24,11 +23,11 @@ from agent.kits.simulator.simulator import Simulator
 from agent.kits.simulator.terminal import SimulatorSetup
 from agent.kits.till.watcher import Watcher
 from agent.kits.till_conformance import rules
+from agent.kits.till_conformance.before_request import BeforeRequest, WaitTimes
 from agent.kits.till_conformance.scenarios import (
     NOT_ASKED,
     RESTART,
     SCENARIOS,
-    Before,
     Rule,
     Scenario,
 )
@@ -36,15 +35,8 @@ from agent.messages import topics
 from agent.mqtt.paho_client import Message
 
 REPEAT_S = 0.5
-ASKED_S = 5.0  # from the connection of the till to its get_state
 RESTARTED_S = 3.0  # a result that was sent before the till subscribed is sent again after 1 and 2 s
 Instruct = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class WaitTimes:
-    request_s: float = 60.0  # for the till's request; a person may have to press a button
-    settle_s: float = 0.5  # for payments and acknowledgements after the last message
 
 
 class Kit:
@@ -55,20 +47,16 @@ class Kit:
     ) -> None:
         """``instruct`` receives each action for a person at the till: "ask", "cancel" or "restart"."""
         self._topics, self._till = setup.topics, topics.checked(till)
-        self._patience = patience
-        self._instruct = instruct
-        self._steps: deque[ScriptStep] = deque()
+        self._patience, self._instruct, self._steps = patience, instruct, deque[ScriptStep]()
         self._simulator = Simulator(setup, self._next_step, self._before_answer)
         observer = setup.observer or setup.mqtt
         self._watcher = Watcher(observer, setup.topics, self._record)
         self._proxy = TcpProxy(observer.host, observer.port)
-        self._observation = rules.TillObservation()
+        self._before = BeforeRequest(self._simulator.terminal, self._proxy, self._till)
+        self._observation, self._connections = rules.TillObservation(), 0
         self._request_received = asyncio.Event()  # accepted or refused
-        self._state_sent = asyncio.Event()  # a copy, to the till
         self._used: dict[str, bytes] = {}  # request_id or nonce → the request that used it
-        self._connections = 0
-        self._pays = True  # false after a scenario without the required payment
-        self._restarts = False  # the answer waits for a connection of the restarted till
+        self._pays, self._restarts = True, False  # no payment was missed; the answer waits for the till
 
     @property
     def port(self) -> int:
@@ -109,7 +97,7 @@ class Kit:
 
     async def play(self, scenario: Scenario) -> rules.ScenarioRow:
         observation = self._observation = rules.TillObservation(earlier=set(self._used), pays=self._pays)
-        await self._prepare(scenario)
+        observation.asked_for_state = await self._before.play(scenario.before, self._patience)
         self._steps.extend(scenario.steps)
         self._restarts = scenario.command == RESTART
         for step in scenario.steps:
@@ -126,38 +114,10 @@ class Kit:
                 observation.reached = self._proxy.connections > self._connections
         await asyncio.sleep(self._patience.settle_s + self._restarts * RESTARTED_S)
         self._steps.clear()
-        if scenario.before:
-            await self._simulator.terminal.restore_state()
+        await self._before.undo(scenario.before)
         row = rules.judge(scenario, observation)
         self._pays = self._pays and Rule.PAYS not in row.broken
         return row
-
-    async def _prepare(self, scenario: Scenario) -> None:
-        """Play the action before the request."""
-        terminal = self._simulator.terminal
-        match scenario.before:
-            case Before.NOTHING:
-                return
-            case Before.FORGED_STATE:
-                await terminal.send_forged_states(self._till)
-            case Before.NO_RETAINED:
-                self._proxy.refuse_connections = True
-                self._proxy.cut()
-                await terminal.restart_unretained()
-                before = self._proxy.connections
-                self._state_sent.clear()
-                self._proxy.refuse_connections = False
-                self._observation.asked_for_state = await self._asked_for_state(before)
-            case _:
-                assert_never(scenario.before)
-
-    async def _asked_for_state(self, connections: int) -> bool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._patience.request_s):
-                await self._proxy.wait_for_connection(connections)
-            async with asyncio.timeout(ASKED_S + self._patience.settle_s):
-                await self._state_sent.wait()
-        return self._state_sent.is_set()
 
     async def _await_request(self) -> bool:
         """Command a request; False: none arrived in time. Repeated only while no subscriber received it."""
@@ -176,9 +136,8 @@ class Kit:
 
     async def _command(self, action: str) -> bool:
         """Publish on the till's ``do`` topic; whether the broker reports a subscriber."""
-        payload = json.dumps({"do": action}).encode()
         topic = f"{self._topics.base}/conformance/{self._till}/do"
-        return await self._watcher.link.publish(Message(topic, payload))
+        return await self._watcher.link.publish(Message(topic, json.dumps({"do": action}).encode()))
 
     def _next_step(self, request: Request) -> ScriptStep | None:
         if request.till != self._till or not self._steps:
@@ -212,7 +171,7 @@ class Kit:
             case topics.ACK:
                 self._observation.note_ack(str(tree.get("result_id")))
             case topics.STATE_COPY:
-                self._state_sent.set()
+                self._before.state_sent.set()
             case topics.RESULT:
                 trusted = self._simulator.terminal.has_signed(message.payload)
                 self._record_result(str(tree.get("result_id")), trusted=trusted)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from agent.core.admission import WRONG_EPOCH
 from agent.core.reasons import Refusal
-from agent.kits.till_conformance.scenarios import CANCEL, NOT_ASKED, Rule, Scenario
+from agent.kits.till_conformance.scenarios import CANCEL, NOT_ASKED, Before, Rule, Scenario
 
 
 @dataclass(slots=True)
@@ -59,21 +59,27 @@ _NOT_FRESH = (Refusal.REQUEST_RETAINED, Refusal.ID_CONFLICT, Refusal.REQUEST_MAL
 
 def judge(scenario: Scenario, observation: TillObservation) -> ScenarioRow:
     """The row of one scenario. A broken rule has priority over not_played."""
-    refusals = observation.refusals
-    broken = [Rule.FRESH_REQUEST for refusal, _ in refusals if refusal in _NOT_FRESH]
-    stale = [detail for refusal, detail in refusals if refusal == Refusal.REQUEST_STALE]
-    broken += [Rule.REQUEST_EPOCH if detail == WRONG_EPOCH else Rule.SENT_AT for detail in stale]
-    broken += [Rule.FRESH_REQUEST] * observation.reused + _payment_rules(scenario, observation)
+    broken = [*_request_rules(scenario, observation), *_payment_rules(scenario, observation)]
     if not broken and observation.acked_untrusted:
         broken = [scenario.breaks[-1] or scenario.unpaid]
     if not broken and scenario.acked and observation.reached and observation.unacked:
         broken = [Rule.ACK]  # reported only without a more serious fault
-    refused = ": ".join(refusals[0]) if refusals else ""
+    refused = ": ".join(observation.refusals[0]) if observation.refusals else ""
     if broken:
         rules = tuple(dict.fromkeys(broken))
         return ScenarioRow(scenario.name, scenario.words, "fail", rules, refused)
     cause = _why_not_played(scenario, observation, refused)
     return ScenarioRow(scenario.name, scenario.words, "not_played" if cause else "pass", (), cause)
+
+
+def _request_rules(scenario: Scenario, observation: TillObservation) -> list[Rule]:
+    if not observation.asked_for_state:
+        return [Rule.GET_STATE]  # the cause of an old epoch in the request
+    rules = [Rule.FRESH_REQUEST for refusal, _ in observation.refusals if refusal in _NOT_FRESH]
+    stale = [detail for refusal, detail in observation.refusals if refusal == Refusal.REQUEST_STALE]
+    epoch = Rule.STATE_SIGNATURE if scenario.before is Before.FORGED_STATE else Rule.REQUEST_EPOCH
+    rules += [epoch if detail == WRONG_EPOCH else Rule.SENT_AT for detail in stale]
+    return [*rules, Rule.FRESH_REQUEST] if observation.reused else rules
 
 
 def _payment_rules(scenario: Scenario, observation: TillObservation) -> list[Rule]:

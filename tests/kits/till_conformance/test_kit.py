@@ -14,7 +14,8 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from agent.config import MqttConfig
 from agent.kits.simulator.terminal import SimulatorSetup
-from agent.kits.till_conformance.kit import Kit, WaitTimes
+from agent.kits.till_conformance.before_request import WaitTimes
+from agent.kits.till_conformance.kit import Kit
 from agent.kits.till_conformance.rules import ScenarioRow
 from agent.kits.till_conformance.scenarios import SCENARIOS, Rule, Scenario
 from agent.messages.topics import Topics
