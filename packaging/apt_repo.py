@@ -9,6 +9,7 @@ signature.
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -35,8 +36,11 @@ def distribution(release: str, ring: str) -> str:
 def create(repo: Path, key: str) -> None:
     """Write the configuration and the public key. ``key``: fingerprint of a secret key of gpg.
 
-    Raises ``RepositoryError``: gpg has no such key.
+    Raises ``RepositoryError``: gpg has no such key, or the text is no fingerprint. gpg exports every key that
+    matches another text, and the terminals would trust all of them.
     """
+    if re.fullmatch(r"[0-9A-Fa-f]{40}", key) is None:
+        raise RepositoryError(f"{key} is no fingerprint of 40 hex digits: gpg --list-secret-keys facepay")
     public = _run("gpg", "--batch", "--export", key)
     secret = _run("gpg", "--batch", "--list-secret-keys", "--with-colons", key, check=False)
     if not public or b"sec:" not in secret:

@@ -109,6 +109,8 @@ def test_a_lower_version_an_unknown_key_and_a_wrong_order_are_errors(tmp_path: P
         promote(repo, "early", "all")
     with pytest.raises(RepositoryError, match="no secret key"):
         create(tmp_path / "second", "0" * 40)
+    with pytest.raises(RepositoryError, match="no fingerprint"):
+        create(tmp_path / "third", "facepay")  # a name can match several keys
     withdraw(repo, "canary")
     assert listed(repo, distribution("bookworm", "canary")) == []
 
