@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -86,6 +87,18 @@ def add(repo: Path, packages: Sequence[Path], ring: str = RINGS[0]) -> None:
             raise RepositoryError(f"{codename} has {listed(repo, codename)}: {version} is not higher")
 
 
+def built(folder: Path) -> list[Path]:
+    """The packages of this version that `make deb` wrote; older ones can be in the same folder.
+
+    Raises ``RepositoryError``: there is none.
+    """
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    found = sorted(folder.glob(f"{PACKAGE}_{version}+deb*.deb"))
+    if not found:
+        raise RepositoryError(f"{folder} has no package of {version}: make deb")
+    return found
+
+
 def promote(repo: Path, source: str, target: str) -> None:
     """Copy the version of a ring to a later ring, for every Debian release.
 
@@ -127,7 +140,7 @@ def main() -> None:
         elif options.withdraw:
             withdraw(options.repo, options.withdraw)
         else:
-            add(options.repo, options.packages or sorted((ROOT / "dist").glob("*.deb")))
+            add(options.repo, options.packages or built(ROOT / "dist"))
     except RepositoryError as error:
         sys.exit(str(error))
     for release in RELEASES:
@@ -154,7 +167,9 @@ def _run(*words: str | Path, check: bool = True) -> bytes:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("packages", nargs="*", type=Path, help="packages for the ring canary (dist/*.deb)")
+    parser.add_argument(
+        "packages", nargs="*", type=Path, help="packages for canary (those of this version in dist)"
+    )
     parser.add_argument("--repo", type=Path, default=ROOT / "dist" / "apt", help="the repository (dist/apt)")
     parser.add_argument("--key", help="fingerprint of the signing key; once, or to replace the key")
     parser.add_argument(

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from apt_repo import RINGS, RepositoryError, add, create, distribution, listed, promote, withdraw
+from apt_repo import RINGS, RepositoryError, add, built, create, distribution, listed, promote, withdraw
 
+from agent import __version__
 from agent.resources import config_file
 from tests.package.apt_terminal import MISSING, AptTerminal, package, run
 
@@ -113,6 +114,17 @@ def test_a_lower_version_an_unknown_key_and_a_wrong_order_are_errors(tmp_path: P
         create(tmp_path / "third", "facepay")  # a name can match several keys
     withdraw(repo, "canary")
     assert listed(repo, distribution("bookworm", "canary")) == []
+
+
+def test_an_older_package_in_the_folder_is_not_added_again(tmp_path: Path, repo: Path) -> None:
+    for version in ("0.0.1+deb12", f"{__version__}+deb12"):
+        package(tmp_path, version)
+    with pytest.raises(RepositoryError, match="make deb"):
+        built(repo)
+    add(repo, built(tmp_path))
+    assert [version for _, version in listed(repo, distribution("bookworm", "canary"))] == [
+        f"{__version__}+deb12"
+    ]
 
 
 class Upgrades:
