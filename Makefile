@@ -96,7 +96,7 @@ docs-site: $(STAMP)-docs ## the pages as a searchable site in site/; a broken li
 deb: $(STAMP)-dev ## build the Debian package for this release in dist/ (ARGS="--arch arm64" for arm64)
 	@$(BIN)/python packaging/build_deb.py $(ARGS)
 
-apt-repo: $(STAMP)-dev ## put dist/*.deb into the ring canary of a signed apt repository in dist/apt (ARGS="--promote canary early")
+apt-repo: $(STAMP)-dev ## put the packages of this version in dist into the ring canary of a signed apt repository in dist/apt (ARGS="--promote canary early")
 	@$(BIN)/python packaging/apt_repo.py $(ARGS)
 
 mosquitto: ## install the broker of the tests: from apt as root; otherwise print the command

@@ -9,9 +9,11 @@ signature.
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -35,8 +37,11 @@ def distribution(release: str, ring: str) -> str:
 def create(repo: Path, key: str) -> None:
     """Write the configuration and the public key. ``key``: fingerprint of a secret key of gpg.
 
-    Raises ``RepositoryError``: gpg has no such key.
+    Raises ``RepositoryError``: gpg has no such key, or the text is no fingerprint. gpg exports every key that
+    matches another text, and the terminals would trust all of them.
     """
+    if re.fullmatch(r"[0-9A-Fa-f]{40}", key) is None:
+        raise RepositoryError(f"{key} is no fingerprint of 40 hex digits: gpg --list-secret-keys facepay")
     public = _run("gpg", "--batch", "--export", key)
     secret = _run("gpg", "--batch", "--list-secret-keys", "--with-colons", key, check=False)
     if not public or b"sec:" not in secret:
@@ -82,6 +87,12 @@ def add(repo: Path, packages: Sequence[Path], ring: str = RINGS[0]) -> None:
             raise RepositoryError(f"{codename} has {listed(repo, codename)}: {version} is not higher")
 
 
+def built(folder: Path) -> list[Path]:
+    """The packages of this version that `make deb` wrote; older ones can be in the same folder."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    return sorted(folder.glob(f"{PACKAGE}_{version}+deb*.deb"))
+
+
 def promote(repo: Path, source: str, target: str) -> None:
     """Copy the version of a ring to a later ring, for every Debian release.
 
@@ -123,7 +134,7 @@ def main() -> None:
         elif options.withdraw:
             withdraw(options.repo, options.withdraw)
         else:
-            add(options.repo, options.packages or sorted((ROOT / "dist").glob("*.deb")))
+            add(options.repo, options.packages or built(ROOT / "dist"))
     except RepositoryError as error:
         sys.exit(str(error))
     for release in RELEASES:
@@ -150,7 +161,9 @@ def _run(*words: str | Path, check: bool = True) -> bytes:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("packages", nargs="*", type=Path, help="packages for the ring canary (dist/*.deb)")
+    parser.add_argument(
+        "packages", nargs="*", type=Path, help="packages for canary (those of this version in dist)"
+    )
     parser.add_argument("--repo", type=Path, default=ROOT / "dist" / "apt", help="the repository (dist/apt)")
     parser.add_argument("--key", help="fingerprint of the signing key; once, or to replace the key")
     parser.add_argument(

@@ -23,7 +23,7 @@ VERSION_PART_MAX = 999
 OUTCOMES = tuple(outcome(reason) for reason in Reason)
 PROFILES = ("demo", "shop")
 
-_VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\d.])[0-9A-Za-z+.~-]{0,24}")
+_VERSION = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?![\d.])[0-9A-Za-z+.~-]{0,24}", re.ASCII)
 
 
 class TerminalStatus(StrEnum):

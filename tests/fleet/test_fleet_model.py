@@ -320,7 +320,14 @@ def test_topic_that_is_no_terminal_is_counted_with_a_short_example(topic: str) -
 
 @pytest.mark.parametrize(
     ("version", "number"),
-    [("0.2.0", 2_000), ("1.12.3+deb12", 1_012_003), ("1.2", None), ("1.2.3.4", None), ("", None)],
+    [
+        ("٣.٣.٣", None),
+        ("0.2.0", 2_000),
+        ("1.12.3+deb12", 1_012_003),
+        ("1.2", None),
+        ("1.2.3.4", None),
+        ("", None),
+    ],
 )
 def test_version_is_a_number_that_grows(version: str, number: int | None) -> None:
     assert version_number(version) == number

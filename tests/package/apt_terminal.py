@@ -28,13 +28,19 @@ def run(*command: str | Path, ok: bool = True, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
-def package(folder: Path, version: str, name: str = "facepay-agent") -> Path:
-    """A package for this machine, with one file that contains the version."""
+def package(folder: Path, version: str, name: str = "facepay-agent", postinst: str = "") -> Path:
+    """A package for this machine, with a file and a config file that contain the version."""
     arch = run("dpkg", "--print-architecture").strip()
     tree = folder / f"{name}-{version}"
     (tree / "DEBIAN").mkdir(parents=True)
     (tree / "opt").mkdir()
     (tree / "opt" / name).write_text(version)
+    (tree / "etc").mkdir()
+    (tree / "etc" / name).write_text(version)
+    (tree / "DEBIAN" / "conffiles").write_text(f"/etc/{name}\n")
+    if postinst:
+        (tree / "DEBIAN" / "postinst").write_text(f"#!/bin/sh\n{postinst}\n")
+        (tree / "DEBIAN" / "postinst").chmod(0o755)
     fields = {
         "Package": name,
         "Version": version,
@@ -67,7 +73,7 @@ class AptTerminal:
             "https://apt.example/facepay": f"copy:{repo}",
             "bookworm-all": distribution("bookworm", ring),
             "/usr/share/keyrings/facepay.gpg": str(root / "keyring.gpg"),
-            "/usr/bin/facepay": str(root / "facepay"),  # absent: no status before an upgrade
+            "/usr/local/sbin/facepay-after-upgrade": str(root / "after-upgrade"),  # absent at first
         }
         folders = {
             "facepay.sources": "sources.list.d",

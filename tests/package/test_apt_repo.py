@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -10,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from apt_repo import RINGS, RepositoryError, add, create, distribution, listed, promote, withdraw
+from apt_repo import RINGS, RepositoryError, add, built, create, distribution, listed, promote, withdraw
 
+from agent import __version__
 from agent.resources import config_file
 from tests.package.apt_terminal import MISSING, AptTerminal, package, run
 
@@ -108,8 +110,20 @@ def test_a_lower_version_an_unknown_key_and_a_wrong_order_are_errors(tmp_path: P
         promote(repo, "early", "all")
     with pytest.raises(RepositoryError, match="no secret key"):
         create(tmp_path / "second", "0" * 40)
+    with pytest.raises(RepositoryError, match="no fingerprint"):
+        create(tmp_path / "third", "facepay")  # a name can match several keys
     withdraw(repo, "canary")
     assert listed(repo, distribution("bookworm", "canary")) == []
+
+
+def test_an_older_package_in_the_folder_is_not_added_again(tmp_path: Path, repo: Path) -> None:
+    for version in ("0.0.1+deb12", f"{__version__}+deb12"):
+        package(tmp_path, version)
+    assert built(repo) == []
+    add(repo, built(tmp_path))
+    assert [version for _, version in listed(repo, distribution("bookworm", "canary"))] == [
+        f"{__version__}+deb12"
+    ]
 
 
 class Upgrades:
@@ -120,8 +134,10 @@ class Upgrades:
         self.programs, self.kept = folder / "programs", folder / "kept"
         self.programs.mkdir()
         root = self.terminal.root
+        status = f"[ -e {root}/stopped ] || cat {root}/opt/facepay-agent"
         stubs = {
-            "facepay": f'[ "$1 $2" = "doctor --after-upgrade" ] && ! grep -q {BAD} {root}/opt/facepay-agent',
+            "facepay": f'[ "$1" != status ] || {{ {status}; exit; }}\n'
+            f'[ "$1 $2" = "doctor --after-upgrade" ] && ! grep -q {BAD} {root}/opt/facepay-agent',
             "systemctl": f'test "$*" = "--quiet is-enabled facepay-agent" -a ! -e {root}/disabled',
             "dpkg": f'exec {shutil.which("dpkg")} --root={root} --force-not-root "$@"',
             "dpkg-query": f'exec {shutil.which("dpkg-query")} --admindir={root}/var/lib/dpkg "$@"',
@@ -130,12 +146,19 @@ class Upgrades:
             (self.programs / name).write_text(f"#!/bin/sh\n{line}\n")
             (self.programs / name).chmod(0o755)
 
+        self.environment = {
+            "PATH": f"{self.programs}:{os.environ['PATH']}",
+            "KEPT": str(self.kept),
+            "ARCHIVES": str(root / "var/cache/apt/archives"),
+        }
+        words = [f"{name}={value}" for name, value in self.environment.items()]
+        script = shlex.join(["env", *words, "sh", str(config_file("apt/facepay-after-upgrade"))])
+        (root / "after-upgrade").write_text(f'#!/bin/sh\nexec {script} "$@"\n')  # for 52facepay
+        (root / "after-upgrade").chmod(0o755)
+
     def check(self, ok: bool = True) -> str:
         """Run the script as systemd does."""
-        path = f"{self.programs}:{os.environ['PATH']}"
-        archives = self.terminal.root / "var/cache/apt/archives"
-        own = {"PATH": path, "KEPT": str(self.kept), "ARCHIVES": str(archives)}
-        return self.terminal.apt("sh", config_file("apt/facepay-after-upgrade"), ok=ok, **own)
+        return self.terminal.apt("sh", config_file("apt/facepay-after-upgrade"), ok=ok, **self.environment)
 
     @property
     def good(self) -> str:
@@ -172,7 +195,55 @@ def test_a_bad_upgrade_returns_to_the_good_version_and_stays_there(
     assert f"{OLD} is installed again and held" in upgrades.check(ok=False)
     assert (upgrades.terminal.installed, upgrades.good) == (OLD, OLD)
     assert upgrades.terminal.upgrade() == OLD, "held: the next run does not install it again"
+    assert f"{OLD} is held" in upgrades.check(ok=False), "each later run reports the hold"
+    upgrades.terminal.apt("apt-mark", "unhold", "facepay-agent")
     assert upgrades.check() == ""
+
+
+def test_a_changed_config_file_stops_no_return(tmp_path: Path, repo: Path, upgrades: Upgrades) -> None:
+    """dpkg would ask, and end without an answer."""
+    add(repo, [package(tmp_path, BAD)])
+    upgrades.terminal.upgrade()
+    (upgrades.terminal.root / "etc" / "facepay-agent").write_text("of the operator")
+    assert f"{OLD} is installed again and held" in upgrades.check(ok=False)
+    assert upgrades.terminal.installed == OLD
+    assert (upgrades.terminal.root / "etc" / "facepay-agent").read_text() == "of the operator"
+
+
+def test_a_fault_of_another_package_stops_no_return(tmp_path: Path, repo: Path, upgrades: Upgrades) -> None:
+    add(repo, [package(tmp_path, BAD)])
+    upgrades.terminal.upgrade()
+    run(upgrades.programs / "dpkg", "--unpack", package(tmp_path, "1.0", "other", "exit 1"))
+    assert f"{OLD} is installed again and held" in upgrades.check(ok=False)
+    assert f"{OLD} is held" in upgrades.check(ok=False)
+
+
+def test_the_status_before_an_upgrade_is_that_of_the_healthy_version(
+    tmp_path: Path, repo: Path, upgrades: Upgrades
+) -> None:
+    """unattended-upgrades runs dpkg once for each package: the run after the upgrade records nothing."""
+    add(repo, [package(tmp_path, BAD)])
+    upgrades.terminal.upgrade()
+    other = package(tmp_path, "1.0", "other")
+    upgrades.terminal.apt("apt-get", "install", "-y", "-qq", other)
+    assert (upgrades.kept / "before.json").read_text() == OLD
+
+
+def test_a_version_stays_where_no_agent_answered_before(
+    tmp_path: Path, repo: Path, upgrades: Upgrades
+) -> None:
+    """A return would keep a correction from a terminal whose agent does not start."""
+    (upgrades.terminal.root / "stopped").touch()
+    add(repo, [package(tmp_path, BAD)])
+    upgrades.terminal.upgrade()
+    assert "no agent answered" in upgrades.check(ok=False)
+    assert upgrades.terminal.installed == BAD
+
+
+def test_unattended_upgrades_keeps_the_package(upgrades: Upgrades) -> None:
+    """Its default removes each package after the installation."""
+    dump = upgrades.terminal.apt("apt-config", "dump", "Unattended-Upgrade::Keep-Debs-After-Install")
+    assert dump.split() == ["Unattended-Upgrade::Keep-Debs-After-Install", '"true";']
 
 
 def test_a_power_cut_during_an_upgrade_ends_with_a_checked_version(
