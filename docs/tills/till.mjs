@@ -83,7 +83,8 @@ export class Till {
     const newKey = here(statement) && createPublicKey(statement.new_key) // the old key signed the new key
     if (open(envelope, 'state', newKey || this.pinned.key) === null || !here(state)) return
     const until = performance.now() + 600_000 // ten minutes
-    if (newKey) this.pinned = { key: newKey, old: this.pinned.key, until, newEpoch: state.epoch }
+    if (newKey) this.pinned = { key: newKey, old: this.pinned.key, until, newEpochs: new Set() }
+    this.pinned.newEpochs?.add(state.epoch)
     this.state = state
     if (['online', 'degraded'].includes(state.status)) this.ready?.() // both accept requests
   }
@@ -114,11 +115,11 @@ export class Till {
   }
 
   onResult(envelope) {
-    const { key, old, until, newEpoch } = this.pinned
+    const { key, old, until, newEpochs } = this.pinned
     let text = open(envelope, 'result', key)
     if (text === null && old && performance.now() < until) { // stored before the rotation
       text = open(envelope, 'result', old)
-      if (text !== null && JSON.parse(text).epoch === newEpoch) text = null
+      if (text !== null && newEpochs.has(JSON.parse(text).epoch)) text = null
     }
     if (text === null) return
     const result = JSON.parse(text)

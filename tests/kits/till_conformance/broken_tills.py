@@ -112,7 +112,7 @@ class ForgetsTheOldKey(ReferenceTill):
 
 class KeepsTheOldKey(ReferenceTill):
     def is_from_before(self, envelope: dict[str, Any]) -> bool:
-        self.new_epoch = ""
+        self.new_epochs.clear()
         return super().is_from_before(envelope)
 
 
@@ -245,7 +245,7 @@ class FollowsAnyRotation(ReferenceTill):
         assert isinstance(new, Ed25519PublicKey)
         if new != self.key:
             self.old_key, self.key = self.key, new
-            self.old_until_s, self.new_epoch = time.monotonic() + 600, state["epoch"]
+            self.old_until_s, self.new_epochs = time.monotonic() + 600, set()
 
 
 class StartsItsTimerLate(ReferenceTill):
