@@ -116,6 +116,15 @@ class KeepsTheOldKey(ReferenceTill):
         return super().is_from_before(envelope)
 
 
+class KeepsTheOldKeyForLaterEpochs(ReferenceTill):
+    """Refuses the old key for the first epoch after the rotation only."""
+
+    def on_state(self, envelope: dict[str, Any]) -> None:
+        first = set(self.new_epochs)
+        super().on_state(envelope)
+        self.new_epochs = first & self.new_epochs or self.new_epochs
+
+
 class SendsNoTime(ReferenceTill):
     def send(self, kind: str, payload: bytes) -> None:
         tree = json.loads(payload)
@@ -361,6 +370,7 @@ BROKEN: dict[type[ReferenceTill], Rule] = {
     ForgetsTheOldKey: Rule.ACK,
     IgnoresExpired: Rule.ACK,
     KeepsTheOldKey: Rule.ROTATION,
+    KeepsTheOldKeyForLaterEpochs: Rule.ROTATION,
     SendsNoTime: Rule.SENT_AT,
     SendsSeconds: Rule.SENT_AT,
     KeepsTheEpoch: Rule.REQUEST_EPOCH,
