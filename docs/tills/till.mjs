@@ -141,7 +141,11 @@ export class Till {
 }
 
 const till = new Till(settings)
+const late = setTimeout(() => { // a terminal without a signed state, or with another key, never gets ready
+  if (!settings.testMode) { console.log('undecided/terminal not online'); process.exit(1) }
+}, settings.ttlMs + 5000)
 await till.connect()
+clearTimeout(late)
 if (!settings.testMode) {
   const photo = process.argv[2].includes('://') ? { url: process.argv[2], sha256: process.argv[3] } : readFileSync(process.argv[2])
   const { decision, reason, hint } = await till.ask(photo)

@@ -137,7 +137,10 @@ class Till:
 
     async def ask(self, photo: bytes) -> str:
         """The decision and the reason for the bytes of an enrolled photo."""
-        await self.online.wait()
+        try:  # a terminal without a signed state, or with another key, never gets online
+            await asyncio.wait_for(self.online.wait(), self.ttl_ms / 1e3 + 5)
+        except TimeoutError:
+            return "undecided/terminal not online"
         with contextlib.suppress(MqttError):  # perhaps the terminal received it: wait for the result
             await self.send_request(photo)
         done, _ = await asyncio.wait([self.answer], timeout=self.ttl_ms / 1e3)
