@@ -7,7 +7,7 @@ work. A statement covers one step: after two missed rotations the operator must 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,14 +80,14 @@ class Pinned:
     """The keys that a till trusts: the key of the terminal and, for ten minutes, the key before a rotation.
 
     A result that was stored before the rotation keeps its bytes and its old signature. The old key is valid
-    for such results only: for the ten minutes in which a result is sent again, and never for the epoch that
-    uses the new key.
+    for such results only: for the ten minutes in which a result is sent again, and never for an epoch of
+    which a ``state`` with the signature of the new key arrived: the terminal can restart within that time.
     """
 
     key: PublicKey
     previous: PublicKey | None = None
     previous_until_s: float = 0.0  # ``time.monotonic``
-    new_epoch: str = ""
+    new_epochs: frozenset[str] = frozenset()
 
     def followed(self, state: dict[str, Any], now_s: float) -> Pinned:
         """The pinned keys after a ``state``: a statement that the pinned key signed replaces the pinned key.
@@ -112,7 +112,7 @@ class Pinned:
             return self
         if key_id(new.key) != statement.get("new_kid"):
             return self
-        return Pinned(new, self.key, now_s + PREVIOUS_KEY_FOR_S, str(state.get("epoch")))
+        return Pinned(new, self.key, now_s + PREVIOUS_KEY_FOR_S, frozenset({str(state.get("epoch"))}))
 
     def opened_state(self, payload: dict[str, Any], now_s: float) -> tuple[Pinned, dict[str, Any] | None]:
         """The pinned keys after a ``state``, and the fields of its signed text.
@@ -125,7 +125,11 @@ class Pinned:
             return self, None
         fields = _object(text)
         after = self.followed(fields, now_s)
-        return (after, fields) if after.key.verify(text, detached, "state") else (self, None)
+        if not after.key.verify(text, detached, "state"):
+            return self, None
+        if after.previous is not None and now_s <= after.previous_until_s:
+            after = replace(after, new_epochs=after.new_epochs | {str(fields.get("epoch"))})
+        return after, fields
 
     def verify(self, text: str, detached: str, kind: str, now_s: float) -> bool:
         """Whether a pinned key made this signature over ``text`` as a message of this kind."""
@@ -133,7 +137,8 @@ class Pinned:
             return True
         if self.previous is None or now_s > self.previous_until_s:
             return False
-        return self.previous.verify(text, detached, kind) and _object(text).get("epoch") != self.new_epoch
+        is_new = str(_object(text).get("epoch")) in self.new_epochs
+        return not is_new and self.previous.verify(text, detached, kind)
 
 
 def _object(text: object) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class Sending:
         return cut
 
     async def _wait_for_place(self) -> None:
-        while len(self._unanswered) >= self.limits.in_flight_max:
+        while len(self._unanswered) >= min(self.limits.in_flight_max, IN_FLIGHT_MAX):
             self._changed.clear()
             await self._changed.wait()
 

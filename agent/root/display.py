@@ -53,10 +53,14 @@ class ShownTill:
 
 @dataclass(frozen=True, slots=True)
 class ShownLedger:
-    """``core.ports.Ledger`` that shows each result after it is stored: a crash cannot change it any more."""
+    """``core.ports.Ledger`` that shows each result after it is stored: a crash cannot change it any more.
+
+    ``is_late``: whether too little time is left for a match; the till then gets ``result_expired``.
+    """
 
     ledger: Ledger
     observe: Callable[[ScreenEvent], None]
+    is_late: Callable[[StoredResult], bool]
 
     async def find(self, till: str, request_id: str) -> Claimed | None:
         return await self.ledger.find(till, request_id)
@@ -68,6 +72,8 @@ class ShownLedger:
         stored = await self.ledger.settle(result)
         if stored.is_match is not (result.decision is Decision.MATCH):  # an earlier outcome won
             result = replace(result, decision=Decision.UNDECIDED, reason=Reason.INTERNAL_ERROR)
+        elif stored.is_match and self.is_late(stored):
+            result = replace(result, decision=Decision.UNDECIDED, reason=Reason.TIMED_OUT)
         self.observe(result)
         return stored
 
@@ -119,6 +125,10 @@ class DisplayWiring:
     def _draw(self, frame: Frame) -> bytes:
         return payer_picture(frame, policy_limits(self._config()))
 
+    def _is_late(self, stored: StoredResult) -> bool:
+        margin_ms = self._config().verification.publish_margin_ms
+        return stored.deadline_ms - self._clock.now_ms() < margin_ms
+
     def _watched(self, ports: Ports) -> Ports:
         check, display = ports.check_frame, self.display
 
@@ -126,5 +136,6 @@ class DisplayWiring:
             display.offer(frame)
             return check(frame)
 
-        till, ledger = ShownTill(ports.till, display.observe), ShownLedger(ports.ledger, display.observe)
+        till = ShownTill(ports.till, display.observe)
+        ledger = ShownLedger(ports.ledger, display.observe, self._is_late)
         return replace(ports, till=till, ledger=ledger, check_frame=check_frame)

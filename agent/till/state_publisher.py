@@ -64,6 +64,8 @@ class StatePublisher:
         self._publish, self._background = publish, background
         self._keeper = StateKeeper(now_s, self._is_foreign, self._publish_again)
         self._payload = b""  # as published last
+        self._asking: dict[str, None] = {}  # tills that get a copy, in order
+        self._copying = False
         self.final_status = ""  # "stopping" or "offline": never replaced by an earlier status
         self.retained = True
 
@@ -89,9 +91,17 @@ class StatePublisher:
             self._keeper.received(payload)
 
     def send_copy(self, till: str) -> None:
-        """Publish the newest ``state`` on the topic of a till. Nothing before the first ``announce``."""
-        if self._payload:
-            self._background.add(self._send(Message(self._topics.verify(till, STATE_COPY), self._payload)))
+        """Publish the newest ``state`` on the topic of a till. Nothing before the first ``announce``.
+
+        One copy at a time: many tills ask at once after a restart of the broker, and the places for
+        unanswered publishes are few. A till that asks again while it waits gets one copy.
+        """
+        if not self._payload:
+            return
+        self._asking[till] = None
+        if not self._copying:
+            self._copying = True
+            self._background.add(self._send_copies())
 
     def close(self) -> None:
         self._keeper.close()
@@ -102,6 +112,15 @@ class StatePublisher:
     def _publish_again(self) -> None:
         if not self.final_status:
             self._background.add(self.announce())
+
+    async def _send_copies(self) -> None:
+        try:
+            while self._asking:
+                till = next(iter(self._asking))
+                del self._asking[till]
+                await self._send(Message(self._topics.verify(till, STATE_COPY), self._payload))
+        finally:
+            self._copying = False
 
     async def _send(self, message: Message) -> None:
         try:

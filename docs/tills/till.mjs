@@ -83,7 +83,8 @@ export class Till {
     const newKey = here(statement) && createPublicKey(statement.new_key) // the old key signed the new key
     if (open(envelope, 'state', newKey || this.pinned.key) === null || !here(state)) return
     const until = performance.now() + 600_000 // ten minutes
-    if (newKey) this.pinned = { key: newKey, old: this.pinned.key, until, newEpoch: state.epoch }
+    if (newKey) this.pinned = { key: newKey, old: this.pinned.key, until, newEpochs: new Set() }
+    this.pinned.newEpochs?.add(state.epoch)
     this.state = state
     if (['online', 'degraded'].includes(state.status)) this.ready?.() // both accept requests
   }
@@ -114,11 +115,11 @@ export class Till {
   }
 
   onResult(envelope) {
-    const { key, old, until, newEpoch } = this.pinned
+    const { key, old, until, newEpochs } = this.pinned
     let text = open(envelope, 'result', key)
     if (text === null && old && performance.now() < until) { // stored before the rotation
       text = open(envelope, 'result', old)
-      if (text !== null && JSON.parse(text).epoch === newEpoch) text = null
+      if (text !== null && newEpochs.has(JSON.parse(text).epoch)) text = null
     }
     if (text === null) return
     const result = JSON.parse(text)
@@ -140,7 +141,11 @@ export class Till {
 }
 
 const till = new Till(settings)
+const late = setTimeout(() => { // a terminal without a signed state, or with another key, never gets ready
+  if (!settings.testMode) { console.log('undecided/terminal not online'); process.exit(1) }
+}, settings.ttlMs + 5000)
 await till.connect()
+clearTimeout(late)
 if (!settings.testMode) {
   const photo = process.argv[2].includes('://') ? { url: process.argv[2], sha256: process.argv[3] } : readFileSync(process.argv[2])
   const { decision, reason, hint } = await till.ask(photo)

@@ -76,7 +76,7 @@ class Till:
         self.key = load_pem_public_key(Path(setting("TERMINAL_KEY")).read_bytes())  # pinned out of band
         own = setting("SIGN_KEY")
         self.sign_key = load_pem_private_key(Path(own).read_bytes(), None) if own else None
-        self.old, self.old_until_s, self.new_epoch = None, 0.0, ""  # the key before a rotation
+        self.old, self.old_until_s, self.new_epochs = None, 0.0, set()  # the key before a rotation
         self.online, self.must, self.answer = asyncio.Event(), {}, None
         self.deadline_s, self.cancelled = 0.0, False
 
@@ -129,14 +129,18 @@ class Till:
             return
         if new_key:
             self.old, self.key = self.key, new_key
-            self.old_until_s, self.new_epoch = time.monotonic() + 600, state["epoch"]
+            self.old_until_s, self.new_epochs = time.monotonic() + 600, set()
         self.epoch = state["epoch"]
+        self.new_epochs.add(self.epoch)
         if state.get("status") in ("online", "degraded"):  # both accept requests
             self.online.set()
 
     async def ask(self, photo: bytes) -> str:
         """The decision and the reason for the bytes of an enrolled photo."""
-        await self.online.wait()
+        try:  # a terminal without a signed state, or with another key, never gets online
+            await asyncio.wait_for(self.online.wait(), self.ttl_ms / 1e3 + 5)
+        except TimeoutError:
+            return "undecided/terminal not online"
         with contextlib.suppress(MqttError):  # perhaps the terminal received it: wait for the result
             await self.send_request(photo)
         done, _ = await asyncio.wait([self.answer], timeout=self.ttl_ms / 1e3)
@@ -176,7 +180,7 @@ class Till:
         result = opened(envelope, "result", self.key)
         if result is None and self.old and time.monotonic() < self.old_until_s:  # stored before the rotation
             result = opened(envelope, "result", self.old)
-            result = None if result and result["epoch"] == self.new_epoch else result
+            result = None if result and result["epoch"] in self.new_epochs else result
         if result is None or not (self.address | {"till": self.till}).items() <= result.items():
             return
         await self.acknowledge(result["result_id"])  # repeats and late results, too

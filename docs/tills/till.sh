@@ -76,8 +76,9 @@ on_state() { # only the signed text counts: a broker could write another epoch b
   epoch=$(jq -r .epoch <<<"$state")
   if [[ $key == "$tmp/new.pem" ]]; then
     mv "$tmp/key.pem" "$tmp/old.pem" && mv "$key" "$tmp/key.pem"
-    old_until_ms=$(($(now_ms) + 600000)) new_epoch=$epoch
+    old_until_ms=$(($(now_ms) + 600000)) new_epochs=
   fi
+  new_epochs+=" $epoch "
   [[ $test_mode || ! ${photo:-} || ! $(jq -r .status <<<"$state") =~ ^(online|degraded)$ ]] || { ask "$photo"; photo=; }
 }
 
@@ -94,7 +95,7 @@ on_result() {
   local result decision
   if ! result=$(open result "$tmp/key.pem" <<<"$1"); then # perhaps stored before a rotation
     (($(now_ms) < ${old_until_ms:-0})) && result=$(open result "$tmp/old.pem" <<<"$1") || return
-    [[ $(jq -r .epoch <<<"$result") != "$new_epoch" ]] || return
+    [[ $new_epochs != *" $(jq -r .epoch <<<"$result") "* ]] || return
   fi
   jq -e --arg s "$site" --arg t "$terminal" --arg till "$till" '.site == $s and .terminal == $t and .till == $till' >/dev/null <<<"$result" || return
   local ours=1
@@ -108,7 +109,7 @@ on_result() {
   [[ ! $ours ]] || end "$decision" "$(jq -r .reason <<<"$result")"
 }
 
-must='{}' epoch= photo=
+must='{}' epoch= new_epochs= photo=
 if [[ ! $test_mode ]]; then
   photo=$(base64 -w0 "$1" | jq -Rc --arg sha "$(sha256 <"$1")" '{image_b64: ., sha256: $sha}')
   mkfifo "$tmp/never"

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from agent.kits.till.terminal_state import TerminalState
 from agent.messages.rotation import PREVIOUS_KEY_FOR_S, Pinned, rotate, statement_for
 from agent.messages.signing import KEY_FILE, Signer
+from agent.messages.topics import Topics
 
 BEFORE = json.dumps({"epoch": "e-1"})
 AFTER = json.dumps({"epoch": "e-2"})
@@ -87,5 +89,29 @@ def test_opened_state_follows_a_rotation_only_when_the_new_key_signed_the_state(
     old, new, state = keys
     after, fields = Pinned(old.public).opened_state(signed(state, new), 0.0)
     assert fields == state
-    assert (after.key, after.previous, after.new_epoch) == (new.public, old.public, "e-2")
+    assert (after.key, after.previous, after.new_epochs) == (new.public, old.public, {"e-2"})
     assert after.opened_state(signed(state, old), 0.0) == (after, None)
+
+
+def test_opened_state_keeps_the_old_key_invalid_for_each_later_epoch(
+    keys: tuple[Signer, Signer, Any],
+) -> None:
+    """The terminal starts again within the ten minutes, or the broker delivers an earlier state first."""
+    old, new, state = keys
+    pinned = Pinned(old.public)
+    for epoch in ("e-2", "e-3"):
+        pinned, _ = pinned.opened_state(signed(state | {"epoch": epoch}, new), 0.0)
+    for epoch in ("e-2", "e-3"):
+        text = json.dumps({"epoch": epoch, "decision": "match"})
+        assert not pinned.verify(text, old.sign(text, "result"), "result", 1.0)
+    assert pinned.verify(BEFORE, old.sign(BEFORE, "result"), "result", 1.0)
+
+
+def test_terminal_state_keeps_its_pin_at_a_rotation_of_another_place(tmp_path: Path) -> None:
+    """The same key served another shop before: its signed state is replayed here."""
+    old = Signer.load_or_create(tmp_path)
+    new = rotate(tmp_path, site="other", terminal="terminal-1", issued_at="2026-03-14T15:00:00.000Z")
+    fields = {"site": "other", "terminal": "terminal-1", "epoch": "e-9"}
+    held = TerminalState(Topics("shop", "terminal-1"), old.public)
+    held.received(signed(fields | {"key": {"rotation": statement_for(tmp_path, new)}}, new))
+    assert (held.pinned, held.fields) == (Pinned(old.public), {})

@@ -10,7 +10,7 @@ import pytest
 
 from agent.core.model import Frame
 from agent.core.payer_screen import Ended, Ending, Guiding, Idle, Screen, ScreenEvent
-from agent.core.ports import RequestReceived
+from agent.core.ports import RequestReceived, StoredResult
 from agent.core.reasons import Decision, FrameReason, Guidance, Reason
 from agent.errors import StorageError
 from agent.page.payer_display import PayerDisplay
@@ -19,6 +19,10 @@ from agent.terminal.parts import Ports
 from tests.fakes import MemoryLedger, QueueTill, RealClock, request
 from tests.page.display_kit import result
 from tests.terminal.test_terminal import World, serving
+
+
+def never_late(_: StoredResult) -> bool:
+    return False
 
 
 class RecordingDisplay(PayerDisplay):
@@ -39,7 +43,10 @@ def with_screen(world: World, display: PayerDisplay) -> None:
     terminal = world.terminal
 
     def layered(ports: Ports) -> Ports:
-        till, ledger = ShownTill(ports.till, display.observe), ShownLedger(ports.ledger, display.observe)
+        till, ledger = (
+            ShownTill(ports.till, display.observe),
+            ShownLedger(ports.ledger, display.observe, never_late),
+        )
         return replace(ports, till=till, ledger=ledger)
 
     world.terminal = type(terminal)(layered(terminal._ports), terminal._settings)
@@ -80,11 +87,21 @@ async def test_result_that_is_not_stored_is_not_shown_as_recognised() -> None:
 
 async def test_outcome_that_was_stored_earlier_is_shown_and_not_the_later_match() -> None:
     ledger, events = MemoryLedger(), list[ScreenEvent]()
-    shown, asked = ShownLedger(ledger, events.append), request()
+    shown, asked = ShownLedger(ledger, events.append, never_late), request()
     await shown.claim(asked)
     await shown.settle(result(asked, Decision.UNDECIDED, Reason.INTERRUPTED))
     await shown.settle(result(asked, Decision.MATCH, Reason.SAME_PERSON))
     assert [getattr(each, "decision", None) for each in events] == [Decision.UNDECIDED] * 2
+
+
+async def test_match_that_is_stored_too_late_to_be_sent_is_not_shown_as_recognised() -> None:
+    """A slow disk: the till gets ``result_expired`` in place of the match."""
+    ledger, events, asked = MemoryLedger(), list[ScreenEvent](), request()
+    shown = ShownLedger(ledger, events.append, lambda stored: stored.is_match)
+    await shown.claim(asked)
+    stored = await shown.settle(result(asked, Decision.MATCH, Reason.SAME_PERSON))
+    assert stored.is_match, "the stored result stays as it is"
+    assert [getattr(each, "decision", None) for each in events] == [Decision.UNDECIDED]
 
 
 async def test_bug_of_the_screen_changes_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +137,7 @@ async def test_drawing_that_hangs_holds_up_no_frame_and_no_result() -> None:
 
     till, ledger = QueueTill(), MemoryLedger()
     world.till, world.ledger = till, ledger
-    layers = ShownTill(till, display.observe), ShownLedger(ledger, display.observe)
+    layers = ShownTill(till, display.observe), ShownLedger(ledger, display.observe, never_late)
     ports = replace(terminal._ports, till=layers[0], ledger=layers[1], check_frame=offer_and_check)
     world.terminal = type(terminal)(ports, terminal._settings)
     try:

@@ -36,13 +36,14 @@ class TerminalState:
 
     def received(self, payload: dict[str, Any]) -> None:
         """Take the signed fields; a ``state`` of another key or another terminal changes nothing."""
+        pinned = self.pinned
         fields: dict[str, Any] | None = payload
-        if self.pinned is not None:
-            self.pinned, fields = self.pinned.opened_state(payload, time.monotonic())
+        if pinned is not None:
+            pinned, fields = pinned.opened_state(payload, time.monotonic())
         if fields is None or not self._place.items() <= fields.items():
             self._unusable = True
             return
-        self.fields = fields
+        self.pinned, self.fields = pinned, fields
         if fields.get("status") in ("online", "degraded"):
             self.online.set()
         else:

@@ -33,6 +33,10 @@ class BeforeRequest:
                 await send_forged_states(self._terminal, self._till)
             case Before.NO_RETAINED:
                 return await self._without_retained(patience)
+            case Before.RESTART:
+                await self._terminal.restart()
+                await self._terminal.wait_for_connection()
+                await restore_state(self._terminal)  # before the till is asked for a request
             case Before.NOTHING:
                 pass
             case _:
@@ -44,7 +48,10 @@ class BeforeRequest:
             await restore_state(self._terminal)
 
     async def _without_retained(self, patience: WaitTimes) -> bool:
-        """Restart the terminal while the link of the till is cut; wait for its get_state."""
+        """Restart the terminal while the link of the till is cut; wait for its get_state.
+
+        True also for a till that does not connect again: no rule is broken, and no request comes.
+        """
         self._proxy.refuse_connections = True
         self._proxy.cut()
         await restart_unretained(self._terminal)
@@ -54,6 +61,9 @@ class BeforeRequest:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience.request_s):
                 await self._proxy.wait_for_connection(before)
+        if self._proxy.connections == before:
+            return True
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ASKED_S + patience.settle_s):
                 await self.state_sent.wait()
         return self.state_sent.is_set()

@@ -20,6 +20,7 @@ class Before(StrEnum):
     NOTHING = ""
     FORGED_STATE = "forged_state"
     NO_RETAINED = "no_retained"
+    RESTART = "restart"
 
 
 class Rule(StrEnum):
@@ -166,6 +167,13 @@ SCENARIOS = (
     ),
     _scenario("a good match with the new key's signature", None, name="new_key"),
     _scenario("a match of the new epoch with the old key's signature", Rule.ROTATION, Fault.OLD_KEY),
+    Scenario(
+        "old_key_later",
+        "the terminal restarts again; a match of that epoch with the old key's signature",
+        (ScriptStep(reason=Reason.DIFFERENT_PERSON, fault=Fault.OLD_KEY, delay_ms=100),),
+        (Rule.ROTATION,),
+        before=Before.RESTART,
+    ),
     _scenario(
         "another key signs a statement about itself, and then a match", Rule.ROTATION, Fault.FORGED_ROTATION
     ),

@@ -112,8 +112,17 @@ class ForgetsTheOldKey(ReferenceTill):
 
 class KeepsTheOldKey(ReferenceTill):
     def is_from_before(self, envelope: dict[str, Any]) -> bool:
-        self.new_epoch = ""
+        self.new_epochs.clear()
         return super().is_from_before(envelope)
+
+
+class KeepsTheOldKeyForLaterEpochs(ReferenceTill):
+    """Refuses the old key for the first epoch after the rotation only."""
+
+    def on_state(self, envelope: dict[str, Any]) -> None:
+        first = set(self.new_epochs)
+        super().on_state(envelope)
+        self.new_epochs = first & self.new_epochs or self.new_epochs
 
 
 class SendsNoTime(ReferenceTill):
@@ -245,7 +254,7 @@ class FollowsAnyRotation(ReferenceTill):
         assert isinstance(new, Ed25519PublicKey)
         if new != self.key:
             self.old_key, self.key = self.key, new
-            self.old_until_s, self.new_epoch = time.monotonic() + 600, state["epoch"]
+            self.old_until_s, self.new_epochs = time.monotonic() + 600, set()
 
 
 class StartsItsTimerLate(ReferenceTill):
@@ -361,6 +370,7 @@ BROKEN: dict[type[ReferenceTill], Rule] = {
     ForgetsTheOldKey: Rule.ACK,
     IgnoresExpired: Rule.ACK,
     KeepsTheOldKey: Rule.ROTATION,
+    KeepsTheOldKeyForLaterEpochs: Rule.ROTATION,
     SendsNoTime: Rule.SENT_AT,
     SendsSeconds: Rule.SENT_AT,
     KeepsTheEpoch: Rule.REQUEST_EPOCH,

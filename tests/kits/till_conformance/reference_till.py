@@ -34,7 +34,7 @@ class ReferenceTill:
         self.base = f"facepay/v1/{self.site}/{self.terminal}"
         key = load_pem_public_key(pinned)
         assert isinstance(key, Ed25519PublicKey)
-        self.key, self.old_key, self.new_epoch = key, key, ""  # equal until a rotation
+        self.key, self.old_key, self.new_epochs = key, key, set[str]()  # equal until a rotation
         self.old_until_s = 0.0
         self.epoch = ""
         self.open: dict[str, Any] | None = None  # the fields that a result must repeat
@@ -84,6 +84,7 @@ class ReferenceTill:
         self.follow(fields, envelope)
         if self.is_state_signed(envelope) and self.is_here(fields):
             self.epoch = fields["epoch"]
+            self.new_epochs.add(self.epoch)  # since the rotation
 
     def on_state_copy(self, envelope: dict[str, Any]) -> None:
         self.on_state(envelope)
@@ -165,7 +166,7 @@ class ReferenceTill:
     def is_from_before(self, envelope: dict[str, Any]) -> bool:
         """Signed with the key before a rotation, in an epoch before the rotation."""
         in_time = time.monotonic() < self.old_until_s and _signed(self.old_key, envelope, "result")
-        return in_time and json.loads(envelope["result"])["epoch"] != self.new_epoch
+        return in_time and json.loads(envelope["result"])["epoch"] not in self.new_epochs
 
     def follow(self, state: dict[str, Any], envelope: dict[str, Any]) -> None:
         rotation = state.get("key", {}).get("rotation", {})
@@ -176,7 +177,7 @@ class ReferenceTill:
         assert isinstance(new, Ed25519PublicKey)
         if self.is_here(statement) and _signed(new, envelope, "state"):
             self.old_key, self.key = self.key, new
-            self.old_until_s, self.new_epoch = time.monotonic() + 600, state["epoch"]
+            self.old_until_s, self.new_epochs = time.monotonic() + 600, set()
 
     def is_ours(self, result: dict[str, Any]) -> bool:
         return self.open is not None and all(result.get(k) == v for k, v in self.open.items())

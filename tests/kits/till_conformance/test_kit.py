@@ -17,7 +17,7 @@ from agent.kits.simulator.terminal import SimulatorSetup
 from agent.kits.till_conformance.before_request import WaitTimes
 from agent.kits.till_conformance.kit import Kit
 from agent.kits.till_conformance.rules import ScenarioRow
-from agent.kits.till_conformance.scenarios import SCENARIOS, Rule, Scenario
+from agent.kits.till_conformance.scenarios import NOT_ASKED, SCENARIOS, Rule, Scenario, pick
 from agent.messages.topics import Topics
 from tests.brokers import Mosquitto
 from tests.fakes import RealClock
@@ -103,3 +103,16 @@ def test_the_reference_till_is_short_and_imports_nothing_of_the_agent() -> None:
     text = (Path(__file__).parent / "reference_till.py").read_text(encoding="utf-8")
     assert text.count("\n") <= 220
     assert "agent" not in text.replace("facepay-agent", "")
+
+
+async def test_a_till_that_does_not_connect_again_is_not_blamed_for_get_state(
+    broker: Mosquitto, tmp_path: Path
+) -> None:
+    setup = SimulatorSetup(MqttConfig(port=broker.port), Topics("site", "no-till"), tmp_path, RealClock())
+    kit = Kit(setup, "till-1", WaitTimes(request_s=1.0, settle_s=0.1))
+    await kit.start()
+    try:
+        row = await kit.play(pick(["no_retained"])[0])
+    finally:
+        await kit.stop()
+    assert (row.outcome, row.broken, row.detail) == ("not_played", (), NOT_ASKED)
