@@ -19,8 +19,7 @@ const settings = {
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex') // a key id: 16 digits, of the 32 bytes of the key
 const keyId = (publicKey) => sha256(Buffer.from(publicKey.export({ format: 'jwk' }).x, 'base64url')).slice(0, 16)
 
-export function open(envelope, kind, key) {
-  // The text of a signed envelope, or null when its signature is not that of `key`.
+export function open(envelope, kind, key) { // the text, or null when its signature is not that of `key`
   const text = envelope?.[kind], [header, middle, signature] = String(envelope?.jws).split('.')
   if (typeof text !== 'string' || middle !== '' || signature === undefined) return null
   let head; try { head = JSON.parse(Buffer.from(header, 'base64url')) } catch { return null }
@@ -42,8 +41,7 @@ export class Till {
   constructor(set) {
     Object.assign(this, set)
     this.base = `facepay/v1/${set.site}/${set.terminal}`
-    this.pinned = { key: set.terminalKey }
-    this.open = null // the one open request
+    Object.assign(this, { pinned: { key: set.terminalKey }, open: null }) // open: the one open request
     this.act = { ask: () => this.ask(Buffer.from('a photo')), cancel: () => this.cancel(), restart: () => process.exit() }
   }
 
@@ -82,8 +80,8 @@ export class Till {
     const here = (message) => message.site === this.site && message.terminal === this.terminal
     const newKey = here(statement) && createPublicKey(statement.new_key) // the old key signed the new key
     if (open(envelope, 'state', newKey || this.pinned.key) === null || !here(state)) return
-    const until = performance.now() + 600_000 // ten minutes
-    if (newKey) this.pinned = { key: newKey, old: this.pinned.key, until, newEpochs: new Set() }
+    const tenMinutes = performance.now() + 600_000
+    if (newKey) this.pinned = { key: newKey, old: this.pinned.key, until: tenMinutes, newEpochs: new Set() }
     this.pinned.newEpochs?.add(state.epoch)
     this.state = state
     if (['online', 'degraded'].includes(state.status)) this.ready?.() // both accept requests
@@ -102,9 +100,8 @@ export class Till {
   }
 
   cancel() {
-    if (!this.open) return
-    this.open.cancelled = true
-    this.send('cancel', { schema: 'facepay.cancel/1', request_id: this.open.must.request_id })
+    if (this.open) this.open.cancelled = true
+    if (this.open) this.send('cancel', { schema: 'facepay.cancel/1', request_id: this.open.must.request_id })
   }
 
   onEvent(event) {
@@ -117,13 +114,11 @@ export class Till {
   onResult(envelope) {
     const { key, old, until, newEpochs } = this.pinned
     let text = open(envelope, 'result', key)
-    if (text === null && old && performance.now() < until) { // stored before the rotation
-      text = open(envelope, 'result', old)
-      if (text !== null && newEpochs.has(JSON.parse(text).epoch)) text = null
-    }
+    const before = performance.now() < until ? open(envelope, 'result', old) : null // stored before the rotation
+    if (before !== null && !newEpochs.has(JSON.parse(before).epoch)) text = before
     if (text === null) return
-    const result = JSON.parse(text)
-    if (result.site !== this.site || result.terminal !== this.terminal || result.till !== this.till) return
+    const result = JSON.parse(text), { site, terminal, till } = result
+    if (site !== this.site || terminal !== this.terminal || till !== this.till) return
     this.send('ack', { schema: 'facepay.ack/1', result_id: result.result_id }) // repeats and late results, too
     if (!this.open || Object.entries(this.open.must).some(([name, value]) => result[name] !== value)) return
     const inTime = performance.now() <= this.open.deadline && !this.open.cancelled
@@ -141,16 +136,14 @@ export class Till {
 }
 
 const till = new Till(settings)
-const late = setTimeout(() => { // a terminal without a signed state, or with another key, never gets ready
-  if (!settings.testMode) { console.log('undecided/terminal not online'); process.exit(1) }
-}, settings.ttlMs + 5000)
+const giveUp = () => (console.log('undecided/terminal not online'), process.exit(1)) // no signed state, or another key
+const late = settings.testMode ? null : setTimeout(giveUp, settings.ttlMs + 5000)
 await till.connect()
 clearTimeout(late)
 if (!settings.testMode) {
   const photo = process.argv[2].includes('://') ? { url: process.argv[2], sha256: process.argv[3] } : readFileSync(process.argv[2])
-  const { decision, reason, hint } = await till.ask(photo)
-  console.log(`${decision}/${reason}${hint ? ` ${hint}` : ''}`)
+  const { decision, reason, hint = '' } = await till.ask(photo)
+  console.log(`${decision}/${reason} ${hint}`)
   const leave = () => process.exit(decision === 'match' ? 0 : 1)
-  till.client.end(false, leave)
-  setTimeout(leave, 2000) // the broker may be away
+  till.client.end(false, leave), setTimeout(leave, 2000) // the broker may be away
 }

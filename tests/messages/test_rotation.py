@@ -89,7 +89,7 @@ def test_opened_state_follows_a_rotation_only_when_the_new_key_signed_the_state(
     old, new, state = keys
     after, fields = Pinned(old.public).opened_state(signed(state, new), 0.0)
     assert fields == state
-    assert (after.key, after.previous, after.new_epochs) == (new.public, old.public, {"e-2"})
+    assert (after.key, after.previous, after.new_epochs) == (new.public, old.public, frozenset({"e-2"}))
     assert after.opened_state(signed(state, old), 0.0) == (after, None)
 
 
