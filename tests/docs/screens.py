@@ -30,6 +30,7 @@ from tests.e2e.agents import ENROLLED, Place, running, till_of
 from tests.service.kit import shipped
 
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
+PACKAGED = "/usr/share/doc/facepay-agent/docs"  # where a terminal has the documentation
 COLUMNS = 104
 _WRITTEN = re.compile(r'(textLength=")([0-9.]+)("[^>]*>)([^<]+)')
 ERASED = re.compile(r"[^\n]*\r\x1b\[2K")  # the progress line, erased at its end
@@ -104,7 +105,8 @@ async def _screens(folder: Path) -> dict[str, tuple[str, str]]:
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="screens-") as name:
         for file, (title, text) in asyncio.run(_screens(Path(name))).items():
-            (IMAGES / f"{file}.svg").write_text(drawn(title, text.replace(f"{name}/", "")), encoding="utf-8")
+            shown = text.replace(f"{name}/", "").replace(str(IMAGES.parent), PACKAGED)
+            (IMAGES / f"{file}.svg").write_text(drawn(title, shown), encoding="utf-8")
             print(f"docs/images/{file}.svg")
 
 
