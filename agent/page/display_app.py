@@ -27,7 +27,7 @@ from agent.page.access import LOCALHOST, AccessMiddleware, text_response
 from agent.page.app import static
 from agent.page.display_key import DisplayKey
 from agent.page.payer_display import PayerDisplay, Shown
-from agent.page.preview import gone
+from agent.page.preview import gone, until_first
 from agent.texts import Text, best, has, locales
 
 log = logging.getLogger(__name__)
@@ -113,15 +113,7 @@ class ScreenStream(Response):
 
     async def _show(self, receive: Receive, send: Send) -> None:
         """Send messages until the viewer disconnects or is too slow."""
-        tasks = [asyncio.create_task(self._send(send)), asyncio.create_task(gone(receive))]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            task.result()  # raise an internal error; a disconnect returns normally
+        await until_first(self._send(send), gone(receive))
 
     async def _send(self, send: Send) -> None:
         async with contextlib.aclosing(self._display.messages()) as messages:

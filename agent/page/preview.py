@@ -13,8 +13,9 @@ Rules:
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -182,21 +183,8 @@ class Stream(Response):
 
     async def _show(self, receive: Receive, send: Send) -> None:
         """Send pictures until the viewer disconnects or is too slow, or the session or the time ends."""
-        tasks = [
-            asyncio.create_task(self._send(send), name="viewer"),
-            asyncio.create_task(gone(receive), name="viewer gone"),
-            asyncio.create_task(self._over.wait(), name="viewer's session"),
-        ]
-        try:
-            done, _ = await asyncio.wait(
-                tasks, timeout=min(OPEN_MAX_S, self._left_s), return_when=asyncio.FIRST_COMPLETED
-            )
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            task.result()  # raise an internal error; a disconnect returns normally
+        limit_s = min(OPEN_MAX_S, self._left_s)
+        await until_first(self._send(send), gone(receive), self._over.wait(), limit_s=limit_s)
 
     async def _send(self, send: Send) -> None:
         async with contextlib.aclosing(self._preview.pictures()) as pictures:
@@ -213,6 +201,19 @@ class Stream(Response):
 def _part(picture: bytes) -> bytes:
     length = f"Content-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
     return _BOUNDARY + length + picture + b"\r\n"
+
+
+async def until_first(*works: Coroutine[Any, Any, object], limit_s: float | None = None) -> None:
+    """Run until one of the works or ``limit_s`` ends; cancel the others. Raises the error of that one."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 async def gone(receive: Receive) -> None:
