@@ -217,18 +217,24 @@ def test_thousand_conditions_are_counted_and_few_are_kept() -> None:
     assert state.conditions_left_out == len(codes) - CONDITIONS_MAX
 
 
-def test_flood_is_named_decodes_few_messages_and_ends_with_the_true_state(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The terminals whose states the model has read, one entry for each message."""
     from agent.fleet import fleet_model
 
-    decoded = list[str]()
+    terminals = list[str]()
 
     def read(payload: bytes, site: str, terminal: str) -> StateReport:
-        decoded.append(terminal)
+        terminals.append(terminal)
         return read_state(payload, site, terminal)
 
     monkeypatch.setattr(fleet_model, "read_state", read)
+    return terminals
+
+
+def test_flood_is_named_decodes_few_messages_and_ends_with_the_true_state(
+    decoded: list[str],
+) -> None:
     monitored = Monitored()
     for _ in range(600):  # 10 messages a second
         monitored.get(state_of("a"))
@@ -264,17 +270,8 @@ def test_ids_that_are_added_and_removed_are_limited_for_a_day() -> None:
 
 
 def test_terminal_that_clears_its_state_again_and_again_takes_no_place_of_another(
-    monkeypatch: pytest.MonkeyPatch,
+    decoded: list[str],
 ) -> None:
-    from agent.fleet import fleet_model
-
-    decoded = list[str]()
-
-    def read(payload: bytes, site: str, terminal: str) -> StateReport:
-        decoded.append(terminal)
-        return read_state(payload, site, terminal)
-
-    monkeypatch.setattr(fleet_model, "read_state", read)
     monitored = Monitored(terminals_max=5)
     topic, payload = state_of("hostile")
     for _ in range(1_000):
