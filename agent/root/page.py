@@ -93,10 +93,11 @@ def _preview(handle: AgentHandle, live_view: LiveView) -> Preview:
         return Picture(*await live_view.see(live.draw))
 
     async def announce(is_open: bool) -> None:
-        handle.finder.watched = is_open
-        if not is_open and not handle.terminal.slot.is_taken:  # the end of a verification deletes it, too
+        handle.frame_tap.watched = is_open
+        verification = handle.terminal.open_verification
+        if not is_open and not verification.is_open:  # the end of a verification deletes the frame, too
             handle.terminal.worker.submit(live.end)
-        if not handle.terminal.slot.stopping:  # else this message would replace `stopping`
+        if not verification.stopping:  # else this message would replace `stopping`
             await handle.till.announce()
 
     return Preview(picture, notice, announce)

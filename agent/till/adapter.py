@@ -11,7 +11,7 @@ import logging
 from typing import Any
 
 from agent.config import MqttConfig
-from agent.core.ports import Accepted, Clock, Inbound, StoredResult, TillEvent
+from agent.core.ports import AcceptedEvent, Clock, Inbound, StoredResult, TillEvent
 from agent.errors import StorageError, TillError
 from agent.log import facts
 from agent.messages.decode import DecodeRules
@@ -114,9 +114,9 @@ class MqttTill:
     async def receive(self) -> Inbound:
         return await self._messages.inbox.get()
 
-    async def tell(self, value: TillEvent) -> None:
+    async def publish(self, value: TillEvent) -> None:
         till, payload = event(value)
-        if isinstance(value, Accepted):
+        if isinstance(value, AcceptedEvent):
             self._gate.mark_served(till)
         try:
             await self.link.publish(Message(self.topics.verify(till, EVENT), payload), qos=0)

@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from agent.core.ports import CancelReceived, Clock, Inbound, Refused, RequestReceived
+from agent.core.ports import CancelReceived, Clock, Inbound, MessageRefused, RequestReceived
 from agent.core.reasons import Refusal
 from agent.errors import StorageError
 from agent.log import facts
@@ -91,12 +91,14 @@ class TillMessages:
                 inbound = _read(till, kind, message, self._rules, self._clock.now_ms())
                 self.inbox.put(till if self._gate.knows(till) else UNKNOWN_TILLS, inbound)
         except Rejected as error:
-            self._refuse(Refused(till, error.request_id, error.refusal, error.detail))
+            self._refuse(MessageRefused(till, error.request_id, error.refusal, error.detail))
         except Exception:  # a bug here: the till must not wait for a result
             log.exception("inbound_failed", extra=facts(till=till, kind=kind))
-            self._refuse(Refused(till, None, Refusal.NOT_READY, "internal error, see the terminal's log"))
+            self._refuse(
+                MessageRefused(till, None, Refusal.NOT_READY, "internal error, see the terminal's log")
+            )
 
-    def _refuse(self, refused: Refused) -> None:
+    def _refuse(self, refused: MessageRefused) -> None:
         """Queue a refusal, within the rate limits of the gate."""
         if self._gate.admits_refusal(refused.till):
             self.inbox.put(REFUSALS, refused)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from agent.core import challenge
-from agent.core.attempt_limits import GuardLimits, Spending
+from agent.core.attempt_limits import GuardLimits, PaidCalls
 from agent.core.challenge import ChallengeOutcome, Move, Phase, Plan, Progress, Turn, TurnSide
 from agent.core.frame_log import MOST_FRAMES, FrameLog
 from agent.core.geometry import Pose, pitch_ratio, roll
@@ -36,10 +36,10 @@ def challenging(**progress: object) -> Challenging:
 
 
 def test_reserved_calls_count_towards_the_limit_until_released() -> None:
-    spending = Spending(GuardLimits(calls_per_minute=1), 0)
-    assert spending.reserve(0) and not spending.reserve(0)
-    spending.release()
-    assert spending.reserve(0)
+    paid_calls = PaidCalls(GuardLimits(calls_per_minute=1), 0)
+    assert paid_calls.reserve(0) and not paid_calls.reserve(0)
+    paid_calls.release()
+    assert paid_calls.reserve(0)
 
 
 def test_senders_forgets_a_sender() -> None:

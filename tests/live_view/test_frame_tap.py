@@ -34,7 +34,7 @@ async def test_next_frame_each_waiting_request_gets_the_same_frame() -> None:
     assert (await first).seq == (await second).seq == 100
 
 
-async def test_glance_frame_reaches_tap_meter_and_brightness_check() -> None:
+async def test_check_frame_reaches_tap_meter_and_brightness_check() -> None:
     tap, meter = FrameTap(lambda: False), FrameMeter()
     task = await request(tap)
     assert make_frame_check(CameraConfig(), meter, tap)(frame(100)) == LumaWatch().look(frame(100))

@@ -77,9 +77,9 @@ async def test_terminal_stores_the_frame_log_of_the_last_verification(tmp_path: 
     world = World()
     world.analyzer.stage = FrameReason.NO_FACE
     ports = Ports(
-        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.ledger, check_frame
+        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.claim_store, check_frame
     )
-    kept = replace(ports, keep=lambda result, frame_log, _trace: write(tmp_path, result, frame_log, 0))
+    kept = replace(ports, record=lambda result, frame_log, _trace: write(tmp_path, result, frame_log, 0))
     world.terminal = Terminal(kept, Settings(EPOCH, LIMITS, 50, Assurance()))
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=200)))
@@ -102,7 +102,7 @@ async def test_full_disk_loses_the_frame_log_only() -> None:
         world.analyzer,
         world.compare,
         world.till,
-        world.ledger,
+        world.claim_store,
         check_frame,
         refuse,
     )
