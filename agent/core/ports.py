@@ -1,6 +1,6 @@
 """Ports: the interfaces between the terminal and its adapters, with at most three methods each.
 
-Adapters are in the rooms camera, vision, compare, till and outbox; only composition roots name them.
+Adapters are in the folders camera, vision, compare, till and outbox; only composition roots name them.
 A method raises ``AgentError`` subclasses only. Any other exception is a bug.
 """
 
