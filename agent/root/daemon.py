@@ -180,7 +180,7 @@ async def _open_status(
         page = Opener("page", open_listener, terminal.conditions, PAGE_UNAVAILABLE)
         if not await page.open():
             background.add(page.retry())
-    handlers = {**live_view.looks, PAGE: issuer.answer}
+    handlers = {**live_view.handlers, PAGE: issuer.answer}
     server = StatusServer(path_for(first.storage.directory), status, handlers)
     stack.push_async_callback(server.close)
     await server.open()

@@ -54,7 +54,7 @@ async def open_page(
     stack.push_async_callback(listener.close)  # runs before preview.close: clients disconnect first
     log.info("page_open", extra=facts(listen=config.listen, port=listener.port))
     login_url = entrance_of(config, listener.port)
-    return lambda: login_url + sessions.new_pass()
+    return lambda: login_url + sessions.new_link_secret()
 
 
 def entrance_of(config: PageConfig, port: int) -> str:
@@ -90,7 +90,7 @@ def _preview(handle: AgentHandle, live_view: LiveView) -> Preview:
     live = LivePicture(handle.analyzer, lambda: policy_limits(handle.reload.config))
 
     async def picture() -> Picture:
-        return Picture(*await live_view.see(live.draw))
+        return Picture(*await live_view.on_next_frame(live.draw))
 
     async def announce(is_open: bool) -> None:
         handle.frame_tap.watched = is_open

@@ -62,7 +62,7 @@ async def measure_with_viewer(camera: LoopCamera, seconds: float) -> tuple[float
         opened.set()
 
     async def picture() -> Picture:
-        return Picture(*await live_view.see(live.draw))
+        return Picture(*await live_view.on_next_frame(live.draw))
 
     preview = Preview(picture, notice, on_change)
     sessions = SessionStore(TOKEN, secure=False, now_s=time.monotonic)

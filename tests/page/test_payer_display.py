@@ -202,7 +202,7 @@ async def test_twenty_tabs_are_bounded_and_hold_up_nothing() -> None:
         await anext(stream)
         tabs = [await asyncio.open_connection("127.0.0.1", page.listener.port) for _ in range(20)]
         try:
-            await until(lambda: page.listener.turned_away > 0)
+            await until(lambda: page.listener.refused > 0)
             assert len(page.listener.peers) <= 12
             page.begin()
             assert (await until_kind(stream, "guide")).tree["symbol"] == "look_here"
