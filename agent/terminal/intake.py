@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
 from agent.core.model import Request
 from agent.core.ports import AcceptedEvent, CancelReceived, Inbound, MessageRefused, RequestReceived
-from agent.core.rate import Senders
+from agent.core.rate import SenderBuckets
 from agent.core.reasons import Refusal
 from agent.core.steps import Cancelled
 from agent.errors import StorageError
@@ -51,7 +51,7 @@ class Intake:
         """
         self._ports, self.settings, self._open = ports, settings, open_verification
         self._results, self._conditions, self._accept = results, conditions, accept
-        self._senders = Senders(settings.requests_per_minute, REQUEST_BURST)
+        self._senders = SenderBuckets(settings.requests_per_minute, REQUEST_BURST)
         self.open_tasks = set[asyncio.Task[None]]()
 
     async def run(self) -> None:

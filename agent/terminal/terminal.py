@@ -172,7 +172,7 @@ class Terminal:
             if self._pending_settings is not None:
                 self._pending_settings()
                 self._pending_settings = None
-        self.conditions.raise_only(self._view.add(outcome.frame_log.funnel), of=OF_THE_VIEW)
+        self.conditions.raise_only(self._view.add(outcome.frame_log.frames_by_reason), of=OF_THE_VIEW)
         await self._results.deliver(result, stored, is_slow=outcome.is_slow)
         try:
             await asyncio.to_thread(record, result, outcome.frame_log, outcome.trace)

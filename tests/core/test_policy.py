@@ -17,7 +17,7 @@ from agent.core.policy import (
     PolicyLimits,
     choose_face,
     coordinates,
-    gate,
+    face_reason,
     is_sane,
     light_on,
 )
@@ -141,7 +141,7 @@ def test_choose_face_returns_all_other_faces_as_bystanders() -> None:
     ],
 )
 def test_gate(found: Detection, quality: Quality, reason: FrameReason) -> None:
-    assert gate(found, quality, WIDE, HIGH, LIMITS) is reason
+    assert face_reason(found, quality, WIDE, HIGH, LIMITS) is reason
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_payer_is_in_the_zone_and_dominates(crowd: list[Detection]) -> None:
 
 @given(usual_faces | odd_faces, qualities)
 def test_a_shot_has_only_finite_numbers_and_meets_every_limit(found: Detection, quality: Quality) -> None:
-    if gate(found, quality, WIDE, HIGH, LIMITS) is not FrameReason.SHOT:
+    if face_reason(found, quality, WIDE, HIGH, LIMITS) is not FrameReason.SHOT:
         return
     box = found.box
     every = (box.x_px, box.y_px, box.width_px, box.height_px, found.confidence, *coordinates(found.landmarks))
@@ -252,10 +252,10 @@ def test_a_shot_has_only_finite_numbers_and_meets_every_limit(found: Detection, 
 def test_gate_never_passes_after_a_lower_measure(
     found: Detection, quality: Quality, name: str, lower: float
 ) -> None:
-    before = gate(found, quality, WIDE, HIGH, LIMITS)
+    before = face_reason(found, quality, WIDE, HIGH, LIMITS)
     worse = replace(quality, **{name: min(lower, getattr(quality, name))})
     if before is not FrameReason.SHOT and is_finite(quality):
-        assert gate(found, worse, WIDE, HIGH, LIMITS) is not FrameReason.SHOT
+        assert face_reason(found, worse, WIDE, HIGH, LIMITS) is not FrameReason.SHOT
 
 
 def is_finite(quality: Quality) -> bool:
@@ -324,5 +324,5 @@ def test_judge_measures_the_payer_only_and_agrees_with_choice_and_gate(
         assert (judgement.reason, judgement.quality, measured) == (choice.reason, None, [])
     elif choice.face is not None:
         assert measured == [choice.face] and judgement.quality is quality
-        assert judgement.reason is gate(choice.face, quality, WIDE, HIGH, LIMITS)
+        assert judgement.reason is face_reason(choice.face, quality, WIDE, HIGH, LIMITS)
     assert judgement.hint is hint_for(judgement.reason, choice.face, judgement.quality, WIDE, LIMITS)

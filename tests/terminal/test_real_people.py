@@ -121,10 +121,10 @@ async def test_each_frame_of_every_scene_has_one_reason(name: str) -> None:
     assert counters.frames[FrameReason.IDLE] >= 2
     (frame_log,) = shop.frame_logs
     analyzed = counters.frames_handled - counters.frames[FrameReason.IDLE]
-    assert analyzed - 1 <= frame_log.funnel.total() <= analyzed, (
+    assert analyzed - 1 <= frame_log.frames_by_reason.total() <= analyzed, (
         "one frame may be analyzed while the result is published"
     )
-    assert all(frame_log.funnel[reason] <= counters.frames[reason] for reason in FrameReason)
+    assert all(frame_log.frames_by_reason[reason] <= counters.frames[reason] for reason in FrameReason)
     assert sum(counters.results.values()) == 1
     assert sum(counters.calls_saved_by.values()) == counters.calls_saved == analyzed - counters.calls
 

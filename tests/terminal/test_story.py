@@ -1,4 +1,4 @@
-"""`facepay why`: the funnel is complete, contains no personal data, and can be read and drawn."""
+"""`facepay why`: the frames_by_reason is complete, contains no personal data, and can be read and drawn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agent.core.reasons import Decision, FrameReason, Reason
 from agent.core.trace import Trace
 from agent.errors import StorageError
 from agent.recorder.last import FILE, read, write
-from agent.recorder.picture import svg
+from agent.recorder.plot import svg
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from tests.core.stories import shot
@@ -50,13 +50,13 @@ def ended(frame_log: FrameLog, folder: Path) -> Result:
 @given(st.lists(st.sampled_from(FrameReason), max_size=300))
 def test_frame_log_counts_every_frame_once(reasons: list[FrameReason]) -> None:
     frame_log = log_of(reasons)
-    assert frame_log.funnel.total() == len(reasons) == len(frame_log.frames)
-    assert all(frame_log.funnel[reason] == reasons.count(reason) for reason in FrameReason)
+    assert frame_log.frames_by_reason.total() == len(reasons) == len(frame_log.frames)
+    assert all(frame_log.frames_by_reason[reason] == reasons.count(reason) for reason in FrameReason)
 
 
 def test_long_frame_log_is_bounded_and_counts_all_frames() -> None:
     frame_log = log_of([FrameReason.NO_FACE] * (MOST_FRAMES + 10))
-    assert (len(frame_log.frames), frame_log.funnel.total()) == (MOST_FRAMES, MOST_FRAMES + 10)
+    assert (len(frame_log.frames), frame_log.frames_by_reason.total()) == (MOST_FRAMES, MOST_FRAMES + 10)
 
 
 @given(st.lists(st.sampled_from(FrameReason), max_size=60))
@@ -86,8 +86,8 @@ async def test_terminal_stores_the_frame_log_of_the_last_verification(tmp_path: 
         await world.verdict()
     last = read(tmp_path)
     assert (last.decision, last.reason, last.asks) == ("undecided", "no_face", 0)
-    assert last.frame_log.funnel.total() == last.frame_log.funnel[FrameReason.NO_FACE] > 0
-    assert last.frame_log.funnel.total() <= world.terminal.counters.frames[FrameReason.NO_FACE]
+    assert last.frame_log.frames_by_reason.total() == last.frame_log.frames_by_reason[FrameReason.NO_FACE] > 0
+    assert last.frame_log.frames_by_reason.total() <= world.terminal.counters.frames[FrameReason.NO_FACE]
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
 
 
