@@ -180,7 +180,9 @@ def refused(refusal: Refusal) -> object:
         ),
     ],
 )
-def test_admit(received: RequestReceived, known: ClaimRecord | None, now: Situation, answer: object) -> None:
+def test_admit_gives_the_decision_of_the_table(
+    received: RequestReceived, known: ClaimRecord | None, now: Situation, answer: object
+) -> None:
     assert answer == admit(received, known, now)
 
 

@@ -140,7 +140,9 @@ def test_choose_face_returns_all_other_faces_as_bystanders() -> None:
         pytest.param(face(), replace(GOOD, score=math.nan), FrameReason.NO_FACE, id="nan passes nothing"),
     ],
 )
-def test_gate(found: Detection, quality: Quality, reason: FrameReason) -> None:
+def test_face_reason_names_the_first_measure_below_its_limit(
+    found: Detection, quality: Quality, reason: FrameReason
+) -> None:
     assert face_reason(found, quality, WIDE, HIGH, LIMITS) is reason
 
 
@@ -249,7 +251,7 @@ def test_a_shot_has_only_finite_numbers_and_meets_every_limit(found: Detection, 
 
 
 @given(usual_faces, qualities, st.sampled_from(MEASURES), st.floats(0, 100))
-def test_gate_never_passes_after_a_lower_measure(
+def test_face_reason_is_never_shot_after_a_lower_measure(
     found: Detection, quality: Quality, name: str, lower: float
 ) -> None:
     before = face_reason(found, quality, WIDE, HIGH, LIMITS)
@@ -308,7 +310,7 @@ def test_light_stays_within_its_scale(under: float, over: float, luma: float) ->
 
 
 @given(crowds, qualities)
-def test_judge_measures_the_payer_only_and_agrees_with_choice_and_gate(
+def test_judge_measures_the_payer_only_and_agrees_with_choice_and_reason(
     crowd: list[Detection], quality: Quality
 ) -> None:
     measured: list[Detection] = []

@@ -1,4 +1,4 @@
-"""`facepay why`: the frames_by_reason is complete, contains no personal data, and can be read and drawn."""
+"""`facepay why`: the frame log is complete, contains no personal data, and can be read and drawn."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_invalid_file_is_an_error_with_a_fix(junk: bytes, tmp_path: Path) -> Non
     assert caught.value.fix
 
 
-def test_the_command_shows_the_funnel_and_draws_it(tmp_path: Path) -> None:
+def test_why_prints_the_frames_by_reason_and_draws_them(tmp_path: Path) -> None:
     config, picture = tmp_path / "agent.toml", tmp_path / "why.svg"
     config.write_text(f'[storage]\ndirectory = "{tmp_path}"\n')
     none_yet = CliRunner().invoke(application(), ["why", "--config", str(config)])
