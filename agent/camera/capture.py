@@ -1,4 +1,4 @@
-"""One run of the capture thread: open, grab until an error, close, rest, open again. One slot, no queue."""
+"""One run of the capture thread: open, grab until an error, close, pause, open again. Holds one frame."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ from agent.texts import Text
 log = logging.getLogger(__name__)
 
 _STOP_S = 1.8  # then the thread is abandoned; the port's limit is 2 s
-_RESTS_MS = (250, 1_000, 2_000, 5_000)  # before opening again; the last value repeats
+_PAUSES_MS = (250, 1_000, 2_000, 5_000)  # before opening again; the last value repeats
 _STRIDE = 8  # a sample of the pixels is enough for the brightness, about 10 µs at 1280×720
 
 
@@ -123,9 +123,9 @@ class Capture:
             if error is not None and error.retry is Retry.NEVER:
                 self._begin(CapturePhase.ENDED)
                 return
-            rest_ms = _RESTS_MS[max(0, min(self._failures, len(_RESTS_MS)) - 1)]
-            self._begin(CapturePhase.RESTING, rest_ms)
-            self._ended.wait(rest_ms / 1e3)
+            pause_ms = _PAUSES_MS[max(0, min(self._failures, len(_PAUSES_MS)) - 1)]
+            self._begin(CapturePhase.PAUSED, pause_ms)
+            self._ended.wait(pause_ms / 1e3)
 
     def _capture_until_error(self) -> CameraError | None:
         """Open and grab; a frame clears an earlier error. None when ``end`` ended the run."""
@@ -159,9 +159,9 @@ class Capture:
             self._status = replace(self._status, stalls=self._status.stalls + 1)
         return error
 
-    def _begin(self, phase: CapturePhase, rest_ms: int = 0) -> None:
+    def _begin(self, phase: CapturePhase, pause_ms: int = 0) -> None:
         now_ms = self._clock.now_ms()
-        self._status = replace(self._status, phase=phase, since_ms=now_ms, rest_ms=rest_ms)
+        self._status = replace(self._status, phase=phase, since_ms=now_ms, pause_ms=pause_ms)
 
     def _wake(self) -> None:
         with self._lock:

@@ -26,7 +26,7 @@ class CapturePhase(StrEnum):
     OPENING = "open"
     GRABBING = "grab"
     CLOSING = "close"
-    RESTING = "rest"  # before opening again
+    PAUSED = "pause"  # before opening again
     ENDED = "end"  # final: opening again does not help
 
 
@@ -36,7 +36,7 @@ class CaptureStatus:
 
     phase: CapturePhase
     since_ms: int  # start of the phase
-    rest_ms: int = 0  # duration of RESTING
+    pause_ms: int = 0  # duration of PAUSED
     stalls: int = 0  # in a row
     frame_ms: int = 0  # capture time of the newest frame; 0: no frame yet
     abandoned: int = 0  # threads that hang in the driver
@@ -90,8 +90,8 @@ def bounded_until_ms(state: RecoveryState, status: CaptureStatus, rules: Recover
             end_ms = status.since_ms + OPEN_MS
         case CapturePhase.CLOSING:
             end_ms = status.since_ms + CLOSE_MS
-        case CapturePhase.RESTING:
-            end_ms = status.since_ms + status.rest_ms
+        case CapturePhase.PAUSED:
+            end_ms = status.since_ms + status.pause_ms
         case CapturePhase.GRABBING if state.steps:
             end_ms = _step_end_ms(state, rules)
         case CapturePhase.GRABBING:

@@ -22,7 +22,7 @@ SENT_AHEAD_MAX_MS = 2_000  # how far a till's clock may be ahead of this termina
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class AdmissionFacts:
     """The facts about the terminal at the time of the decision."""
 
     epoch: str
@@ -62,7 +62,7 @@ class Refuse:
 Admission = Admit | Replay | Ignore | Refuse
 
 
-def admit(received: RequestReceived, known: ClaimRecord | None, now: Situation) -> Admission:
+def admit(received: RequestReceived, known: ClaimRecord | None, now: AdmissionFacts) -> Admission:
     """Return exactly one of four decisions. A known id is never admitted again."""
     request = received.request
     if received.retained:
@@ -86,7 +86,7 @@ def admit(received: RequestReceived, known: ClaimRecord | None, now: Situation) 
     return Admit()
 
 
-def _stale(request: Request, now: Situation) -> str:
+def _stale(request: Request, now: AdmissionFacts) -> str:
     """Why the request is stale, as a sentence; empty for a current request.
 
     A broker may hold a request without an age and without message expiry for any time. The age is unknown

@@ -11,7 +11,7 @@ from agent.core.model import Reference
 from agent.core.reasons import Reason
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
-_PERIOD_MS = 600_000  # the calls of a day are counted in slots of ten minutes; a period expires as a whole
+_PERIOD_MS = 600_000  # the calls of a day are counted in periods of ten minutes; a period expires as a whole
 _REFERENCES_MAX = 1_000  # the entry with the oldest last failure is removed first
 
 # A face was present and was not the holder, or failed the liveness challenge. No face is no failed attempt.

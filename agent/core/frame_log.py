@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from agent.core.model import Analysis
 from agent.core.reasons import FrameReason
 
-MOST_FRAMES = 4_000  # about a minute at 60 frames/s; later frames are only counted
+FRAMES_MAX = 4_000  # about a minute at 60 frames/s; later frames are only counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class FrameLog:
 
     def add_frame(self, analysis: Analysis, after_ms: int) -> None:
         self.frames_by_reason[analysis.reason] += 1
-        if len(self.frames) < MOST_FRAMES:
+        if len(self.frames) < FRAMES_MAX:
             score = None if analysis.quality is None else round(analysis.quality.score, 1)
             self.frames.append(FrameEntry(after_ms, analysis.reason, score))
 

@@ -23,7 +23,7 @@ ENDING_MS = 1_700  # with the time to the browser, the screen is blank within tw
 ScreenEvent = TillEvent | Result
 
 # The payer can do something about these: a next try may succeed.
-_WORTH_A_TRY = frozenset(
+_RETRY_CAN_HELP = frozenset(
     {
         Reason.NO_FACE,
         Reason.MULTIPLE_FACES,
@@ -120,7 +120,7 @@ def ending_of(result: Result) -> Ending | None:
         return Ending.RECOGNISED
     if result.reason is Reason.CANCELLED:
         return None
-    return Ending.NOT_THIS_TIME if result.reason in _WORTH_A_TRY else Ending.ANOTHER_WAY
+    return Ending.NOT_THIS_TIME if result.reason in _RETRY_CAN_HELP else Ending.ANOTHER_WAY
 
 
 def _begin(request: Request, at_ms: int) -> Screen:

@@ -17,7 +17,7 @@ from agent.core.trace import Trace, judge_again, replay
 from agent.core.verification import advance, begin, wake_at
 
 ENDED = "the recording ends before it is decided"
-UNASKED = "it makes an API call that was not recorded"
+CALL_NOT_RECORDED = "it makes an API call that was not recorded"
 
 _WITHOUT_TRACK = (FrameReason.MULTIPLE_FACES, FrameReason.OFF_CENTRE)
 
@@ -50,7 +50,7 @@ def replay_with_policy(trace: Trace, policy: PolicyLimits, limits: Limits) -> Po
             if isinstance(effect, StartCall):
                 asks += 1
                 if not source.start_call(effect, event.at_ms):
-                    return PolicyReplay(None, asks, UNASKED, unjudged)
+                    return PolicyReplay(None, asks, CALL_NOT_RECORDED, unjudged)
     return PolicyReplay(state, asks, unjudged=unjudged)
 
 

@@ -21,7 +21,7 @@ from agent.texts import Text, every_line
 CONNECTIONS_MAX = 32
 PEER_CONNECTIONS_MAX = 12  # two browsers: each opens six, however many its tabs
 ACCEPTS_PER_S = 100  # a refusal costs little time
-CONNECTS_PER_S, CONNECTS_BURST = 20.0, 60  # a TLS handshake takes milliseconds of the loop
+CONNECTS_PER_S, CONNECTS_BURST = 20.0, 60  # accepted connections: a TLS handshake takes milliseconds
 PEER_CONNECTS_PER_MINUTE, PEER_CONNECTS_BURST = 600, 40
 IDLE_S = 5.0
 HANDSHAKE_S = 3.0
@@ -34,7 +34,7 @@ _REFUSAL_HEAD = (
 
 
 class Listener(HttpListener):
-    """Listens between ``open`` and ``close``."""
+    """Listens between ``open`` and ``close``. ``refused``: connections that were refused at a limit."""
 
     def __init__(self, app: ASGIApp, tls: ssl.SSLContext | None = None, section: str = "page") -> None:
         """``section``: of the config, for errors."""

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ObservedTill:
-    """``core.ports.Till`` that shows each event."""
+    """``core.ports.Till`` that passes each event to the payer's screen, then to the tills."""
 
     till: Till
     observe: Callable[[ScreenEvent], None]
@@ -53,7 +53,7 @@ class ObservedTill:
 
 @dataclass(frozen=True, slots=True)
 class ObservedClaimStore:
-    """``core.ports.ClaimStore`` that shows each result after it is stored: a crash cannot change it any more.
+    """``core.ports.ClaimStore`` that shows a result on the payer's screen once it is stored and final.
 
     ``is_late``: whether too little time is left for a match; the till then gets ``result_expired``.
     """

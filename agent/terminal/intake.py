@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
+from agent.core.admission import AdmissionFacts, Admit, Ignore, Refuse, Replay, admit
 from agent.core.model import Request
 from agent.core.ports import AcceptedEvent, CancelReceived, Inbound, MessageRefused, RequestReceived
 from agent.core.rate import SenderBuckets
@@ -87,7 +87,7 @@ class Intake:
                 await self._cancel(till, request_id)
             case RequestReceived(request=request):
                 known = await self._ports.claim_store.find(request.till, request.request_id)
-                match admit(inbound, known, self._situation(request.till)):
+                match admit(inbound, known, self._facts(request.till)):
                     case Admit():
                         await self._accept(request)
                     case Replay(stored=stored):
@@ -100,8 +100,8 @@ class Intake:
                     case Refuse(refusal=refusal, detail=detail):
                         await self._results.refuse(request.till, request.request_id, refusal, detail)
 
-    def _situation(self, till: str) -> Situation:
-        return Situation(
+    def _facts(self, till: str) -> AdmissionFacts:
+        return AdmissionFacts(
             epoch=self.settings.epoch,
             now_ms=self._ports.clock.now_ms(),
             busy=self._open.current is not None,

@@ -43,7 +43,7 @@ class Settings:
     assurance: Assurance
     consent_required: bool = False
     inline_reference: bool = True
-    age_required: bool = False  # see ``core.admission.Situation``
+    age_required: bool = False  # see ``core.admission.AdmissionFacts``
     requests_per_minute: int = 120  # per till
     guard: GuardLimits = field(default_factory=GuardLimits)
     earlier_calls: int = 0  # calls of earlier processes in the last day

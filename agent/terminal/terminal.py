@@ -142,11 +142,11 @@ class Terminal:
         self.conditions.clear(STORAGE_UNAVAILABLE)
         ports = self._ports
         verification = Verification(request, ports, self._settings, self.worker, self._budget)
-        limit_reached = self._budget.limit_reached(request)
+        reason = self._budget.limit_reached(request)
         if not set(request.require) <= self._settings.assurances:
-            limit_reached = Reason.ASSURANCE_UNMET
-        if limit_reached is not None:
-            verification.post(InputFailed(ports.clock.now_ms(), limit_reached))
+            reason = Reason.ASSURANCE_UNMET
+        if reason is not None:
+            verification.post(InputFailed(ports.clock.now_ms(), reason))
         if self._stop_event is not None:  # the stop began while the claim was being stored
             verification.post(self._stop_event)
         self.worker.submit(ports.analyzer.begin, ports.clock.now_ms())

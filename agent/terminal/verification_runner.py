@@ -212,9 +212,9 @@ async def outcome_of(verification: Verification) -> VerificationOutcome:
 
 @dataclass(slots=True)
 class OpenVerification:
-    """The place of the one open verification. Only the terminal writes; other parts read.
+    """The one open verification, if any. Only the terminal writes; other parts read.
 
-    ``current``: the open verification, if any. ``stopping``: no further verification starts.
+    ``current``: the open verification or None. ``stopping``: no further verification starts.
     """
 
     current: Verification | None = None

@@ -24,7 +24,7 @@ from tests.bench.soaked_agent import config
 from tests.bench.stub_api import StubApi
 from tests.brokers import Mosquitto
 
-NEXT_SECTION = "## An API that lies"  # from here the page is not changed
+NEXT_SECTION = "## An API with faults"  # from here the page is not changed
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "long-life.md"
 COUNT, SAMPLES = 10_000, 20
 WARM_UP = 0.1  # share of the run, not measured: caches fill, helper threads start

@@ -169,7 +169,7 @@ class Case:
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture, "_STOP_S", 0.1)
-    monkeypatch.setattr(capture, "_RESTS_MS", (1,))
+    monkeypatch.setattr(capture, "_PAUSES_MS", (1,))
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_next_step_after_a_frame_the_next_stall_starts_with_the_first_step() -> 
             id="grab, after the close that should end it",
         ),
         pytest.param(
-            CaptureStatus(CapturePhase.RESTING, 1_000, stalls=STALLS_MAX),
+            CaptureStatus(CapturePhase.PAUSED, 1_000, stalls=STALLS_MAX),
             [1_000],
             "it stalled 3 times in a row",
             id="stalls",
@@ -121,7 +121,7 @@ def test_next_step_unrecoverable_camera_still_gets_steps() -> None:
     [
         (CaptureStatus(CapturePhase.OPENING, 1_000), 1_000 + OPEN_MS),
         (CaptureStatus(CapturePhase.CLOSING, 1_000), 1_000 + CLOSE_MS),
-        (CaptureStatus(CapturePhase.RESTING, 1_000, rest_ms=5_000), 6_000),
+        (CaptureStatus(CapturePhase.PAUSED, 1_000, pause_ms=5_000), 6_000),
         (CaptureStatus(CapturePhase.GRABBING, 1_000), 3_000),
         (CaptureStatus(CapturePhase.GRABBING, 1_000, frame_ms=4_000), 6_000),
     ],

@@ -188,7 +188,7 @@ async def test_next_frame_after_a_recording_raises_each_time(
 async def test_a_lost_camera_is_opened_again(
     camera: NewestFrameSource, backend: ManualBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(capture, "_RESTS_MS", (1,))
+    monkeypatch.setattr(capture, "_PAUSES_MS", (1,))
     backend.give(CameraError("stream lost", retry=Retry.BACKOFF))
     backend.give()
     assert (await in_the_end(camera, after_seq=0)).seq == 1

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
+from agent.core.admission import AdmissionFacts, Admit, Ignore, Refuse, Replay, admit
 from agent.core.model import Reference, Request
 from agent.core.ports import ClaimRecord, RequestReceived, StoredResult
 from agent.core.reasons import Refusal
@@ -25,7 +25,7 @@ REQUEST = Request(
     received_ms=1_000,
     budget_ms=8_000,
 )
-NOW = Situation(epoch="now", now_ms=1_001)
+NOW = AdmissionFacts(epoch="now", now_ms=1_001)
 STORED = StoredResult("till-1", "r-1", "result", 1, b"{}", False, 9_000)
 SETTLED = ClaimRecord(REQUEST.payload_sha256, STORED)
 WORKING = ClaimRecord(REQUEST.payload_sha256, None)
@@ -181,7 +181,7 @@ def refused(refusal: Refusal) -> object:
     ],
 )
 def test_admit_gives_the_decision_of_the_table(
-    received: RequestReceived, known: ClaimRecord | None, now: Situation, answer: object
+    received: RequestReceived, known: ClaimRecord | None, now: AdmissionFacts, answer: object
 ) -> None:
     assert answer == admit(received, known, now)
 
@@ -190,7 +190,7 @@ def test_admit_gives_the_decision_of_the_table(
     retained=st.booleans(),
     known=st.sampled_from([None, SETTLED, WORKING, OTHER_BYTES, FORGOTTEN]),
     now=st.builds(
-        Situation,
+        AdmissionFacts,
         epoch=st.sampled_from(["now", "then"]),
         now_ms=st.integers(0, 20_000),
         stopping=st.booleans(),
@@ -201,7 +201,7 @@ def test_admit_gives_the_decision_of_the_table(
     ),
 )
 def test_every_combination_is_answered_and_a_known_id_is_never_admitted_again(
-    retained: bool, known: ClaimRecord | None, now: Situation
+    retained: bool, known: ClaimRecord | None, now: AdmissionFacts
 ) -> None:
     answer = admit(RequestReceived(REQUEST, retained), known, now)
     if isinstance(answer, Admit):

@@ -10,7 +10,7 @@ import pytest
 from agent.core import challenge
 from agent.core.attempt_limits import GuardLimits, PaidCalls
 from agent.core.challenge import ChallengeOutcome, Move, Phase, Plan, Progress, Turn, TurnSide
-from agent.core.frame_log import MOST_FRAMES, FrameLog
+from agent.core.frame_log import FRAMES_MAX, FrameLog
 from agent.core.geometry import Pose, pitch_ratio, roll
 from agent.core.guidance import prompt_of
 from agent.core.hints import hint_for
@@ -55,10 +55,10 @@ def test_frame_log_counts_all_frames_and_stores_a_bounded_number() -> None:
     log = FrameLog()
     log.add_stage("seeking", 0)
     log.add_frame(shot_event(5, 61.26).analysis, 5)
-    for at_ms in range(MOST_FRAMES):
+    for at_ms in range(FRAMES_MAX):
         log.add_frame(frame_event(at_ms, FrameReason.NO_FACE, 0).analysis, at_ms)
-    assert log.frames_by_reason == {FrameReason.SHOT: 1, FrameReason.NO_FACE: MOST_FRAMES}
-    assert len(log.frames) == MOST_FRAMES
+    assert log.frames_by_reason == {FrameReason.SHOT: 1, FrameReason.NO_FACE: FRAMES_MAX}
+    assert len(log.frames) == FRAMES_MAX
     assert (log.frames[0].score, log.frames[1].score) == (61.3, None)
     assert [(stage.name, stage.after_ms) for stage in log.stages] == [("seeking", 0)]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.core.model import Analysis, Detection
 from agent.core.policy import PolicyLimits
-from agent.core.policy_replay import ENDED, UNASKED, replay_with_policy
+from agent.core.policy_replay import CALL_NOT_RECORDED, ENDED, replay_with_policy
 from agent.core.reasons import FrameReason, Reason
 from agent.core.steps import (
     CallAnswered,
@@ -159,7 +159,7 @@ FAILED = (frame_event(1_000, FrameReason.BLURRED, 1, replace(even(60), sharpness
         pytest.param(
             trace(*FAILED),
             replace(POLICY, min_sharpness=10.0),
-            UNASKED,
+            CALL_NOT_RECORDED,
             1,
             id="a looser policy makes an API call that was not recorded",
         ),

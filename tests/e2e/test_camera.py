@@ -42,18 +42,18 @@ async def test_run_without_camera_answers_with_reason_and_feeds_the_watchdog(
     agent = Agent(path)
     try:
         await agent.notified("READY=1")
-        poll_liveness = asyncio.Queue[None]()
-        listening = asyncio.create_task(listen(agent, poll_liveness))
+        watchdog_signals = asyncio.Queue[None]()
+        listening = asyncio.create_task(listen(agent, watchdog_signals))
         async with till_of(place) as (till, _):
             await till.online(timeout_s=30)
             verdict = await till.ask(ENROLLED, ttl_ms=6_000)
             assert (verdict.decision, verdict.reason) == ("undecided", "camera_unavailable")
             assert (await till.online())["conditions"] == ["camera_absent"]
-        while not poll_liveness.empty():
-            poll_liveness.get_nowait()
+        while not watchdog_signals.empty():
+            watchdog_signals.get_nowait()
         async with asyncio.timeout(60):
             for _ in range(5):  # the notifications continue
-                await poll_liveness.get()
+                await watchdog_signals.get()
         listening.cancel()
         assert agent.process.poll() is None
     finally:
@@ -80,10 +80,10 @@ async def test_hanging_driver_ends_the_process_with_code_74_after_a_result(
     assert "fix: " in log and "处理: " in log and "Traceback" not in log
 
 
-async def listen(agent: Agent, poll_liveness: asyncio.Queue[None]) -> None:
+async def listen(agent: Agent, watchdog_signals: asyncio.Queue[None]) -> None:
     while True:
         await agent.notified("WATCHDOG=1")
-        poll_liveness.put_nowait(None)
+        watchdog_signals.put_nowait(None)
 
 
 def started(config: Path) -> subprocess.Popen[bytes]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from agent.cli.command_table import application
-from agent.core.frame_log import MOST_FRAMES, FrameLog
+from agent.core.frame_log import FRAMES_MAX, FrameLog
 from agent.core.model import Analysis, Assurance, Result, Timings
 from agent.core.ports import RequestReceived
 from agent.core.reasons import Decision, FrameReason, Reason
@@ -55,8 +55,8 @@ def test_frame_log_counts_every_frame_once(reasons: list[FrameReason]) -> None:
 
 
 def test_long_frame_log_is_bounded_and_counts_all_frames() -> None:
-    frame_log = log_of([FrameReason.NO_FACE] * (MOST_FRAMES + 10))
-    assert (len(frame_log.frames), frame_log.frames_by_reason.total()) == (MOST_FRAMES, MOST_FRAMES + 10)
+    frame_log = log_of([FrameReason.NO_FACE] * (FRAMES_MAX + 10))
+    assert (len(frame_log.frames), frame_log.frames_by_reason.total()) == (FRAMES_MAX, FRAMES_MAX + 10)
 
 
 @given(st.lists(st.sampled_from(FrameReason), max_size=60))

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
+from agent.core.admission import AdmissionFacts, Admit, Ignore, Refuse, Replay, admit
 from agent.core.model import Request
 from agent.core.ports import (
     AcceptedEvent,
@@ -85,8 +85,10 @@ class Simulator:
             case RequestReceived(request=request):
                 known = await self.terminal.outbox.find(request.till, request.request_id)
                 epoch, now_ms = self.terminal.identity.epoch, self.terminal.clock.now_ms()
-                situation = Situation(epoch, now_ms, busy=self._open is not None, age_required=True)
-                match admit(inbound, known, situation):
+                admission_facts = AdmissionFacts(
+                    epoch, now_ms, busy=self._open is not None, age_required=True
+                )
+                match admit(inbound, known, admission_facts):
                     case Admit():
                         await self._admitted(request)
                     case Replay(stored=stored):

@@ -1,9 +1,9 @@
-"""``python -m tests.bench.lying_api [--count N] [--seed S]``: the compare client against a faulty API.
+"""``python -m tests.bench.faulty_api [--count N] [--seed S]``: the compare client against a faulty API.
 
 The client runs alone, with short time-outs, over plain HTTP and TLS alternately. A faulty request ends by the
 client's time-out, by ``cancel`` within some milliseconds of the time-out, or by both. Between faults the API
-is healthy: each request to the healthy API must get its own answer. The program counts wedges (no answer from
-a healthy API), answers of another request, calls that arrived and were not counted as sent, and the
+is healthy: each request to the healthy API must get its own answer. The program counts healthy requests
+without an answer, answers of another request, calls that arrived and were not counted as sent, and the
 connections, file descriptors and threads of this process.
 """
 
@@ -26,24 +26,24 @@ from agent.compare.face2018_client import FaceCompare2018
 from agent.config import CompareConfig
 from agent.core.model import Crop, Reference, Request
 from agent.errors import CompareError
-from tests.bench.liar import FAULTS, FaultyApi, faulty_api
+from tests.bench.faulty_api_server import FAULTS, FaultyApi, faulty_api
 from tests.bench.page import markdown
 from tests.bench.report import Row, Section, machine, machine_line, table
 from tests.compare.vectors import ACCOUNT, SECRET
 from tests.fakes import RealClock
 from tests.service.certificates import self_signed
 
-BEGIN, END = "## An API that lies", "## The memory card"  # this program writes the text between the two
+BEGIN, END = "## An API with faults", "## The memory card"  # this program writes the text between the two
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "long-life.md"
 COUNT, BLOCKS, SEED = 10_000, 10, 1
 FAULTY_MS, HEALTHY_MS, SETTLE_S = 40, 30_000, 30.0
 CLOCK_FACTOR = 500  # speed of the client's clock: avoids its local rate limit of 5 calls a second
 JPEG = b"\xff\xd8\xff\xe0 the enrolled photo"
 
-INTRO = """`python -m tests.bench.lying_api` sends requests with the compare client to an API that is slow,
-cuts, resets and lies by turns, over plain HTTP and TLS. Faulty requests have 40 ms to be answered, and most
-are cancelled about then, once or twice. A wedge is a request to the healthy API between the faults that is
-not answered. `make test-full` runs two thousand requests.
+INTRO = """`python -m tests.bench.faulty_api` sends requests with the compare client to an API that answers
+late, ends connections early or sends false answers, over plain HTTP and TLS. A request to the faulty API has
+40 ms, and most are cancelled at about that time, once or twice. After one to four of them the API is healthy
+for one request, which must be answered. `make test-full` runs two thousand requests.
 """
 
 
@@ -57,7 +57,7 @@ class Counts:
     """The outcomes of the requests so far."""
 
     requests: int = 0
-    wedges: int = 0  # no answer from a healthy API
+    unanswered: int = 0  # no answer from a healthy API
     foreign: int = 0  # answers of another request
     sent: int = 0  # calls that the client counted as sent (paid)
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -108,8 +108,8 @@ class Driver:
         try:
             await self.request(number, HEALTHY_MS)
         except CompareError as error:
-            self.counts.wedges += 1
-            return f"wedged: {error.code}"
+            self.counts.unanswered += 1
+            return f"unanswered: {error.code}"
         took_ms = round((time.monotonic() - start_s) * 1e3)
         self.counts.longest_healthy_ms = max(self.counts.longest_healthy_ms, took_ms)
         return "answered"
@@ -163,7 +163,7 @@ async def _count_when_idle(drivers: list[Driver], before: int) -> Row:
 
 async def play(folder: Path, count: int, seed: int) -> Section:
     """The figures of ``count`` requests, healthy and faulty alternately."""
-    section = Section(f"{count} requests to an API that lies")
+    section = Section(f"{count} requests to an API with faults")
     counts, random_source = Counts(), random.Random(seed)
     cert, key = self_signed(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -186,7 +186,7 @@ async def play(folder: Path, count: int, seed: int) -> Section:
             section.rows.append(
                 {
                     "after": counts.requests,
-                    "wedges": counts.wedges,
+                    "unanswered": counts.unanswered,
                     "foreign answers": counts.foreign,
                     **await _count_when_idle(drivers, before),
                 }
@@ -207,7 +207,7 @@ async def _turn(driver: Driver, counts: Counts) -> None:
 
 def _judge(section: Section, counts: Counts, arrived: int) -> None:
     last = section.rows[-1]
-    section.goal("wedges", counts.wedges, at_most=0)
+    section.goal("healthy requests without an answer", counts.unanswered, at_most=0)
     section.goal("answers of another request", counts.foreign, at_most=0)
     section.goal("calls that arrived and were not counted as sent", max(0, arrived - counts.sent), at_most=0)
     section.goal("descriptors besides the kept connections", last["descriptors besides"], at_most=0)
@@ -230,7 +230,7 @@ def page(section: Section) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.lying_api")
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.faulty_api")
     parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--seed", type=int, default=SEED)
     options = parser.parse_args()

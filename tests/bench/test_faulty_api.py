@@ -1,4 +1,4 @@
-"""The compare client with a faulty API: no wedge, no answer of another request, no leak. Counts, no speed."""
+"""The compare client with a faulty API: every healthy request gets its own answer, and nothing leaks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.lying_api import play
+from tests.bench.faulty_api import play
 from tests.bench.report import table
 
 
@@ -16,10 +16,12 @@ async def judge(folder: Path, count: int, seed: int) -> None:
     assert {row["reached"] for row in section.goals} == {"yes"}, (table(section), section.goals)
 
 
-async def test_eighty_requests_to_a_faulty_api_wedge_nothing(tmp_path: Path) -> None:
+async def test_eighty_requests_with_faults_leave_healthy_requests_answered(tmp_path: Path) -> None:
     await judge(tmp_path, 80, seed=3)
 
 
 @pytest.mark.long
-async def test_two_thousand_requests_to_a_faulty_api_wedge_nothing(tmp_path: Path) -> None:
+async def test_two_thousand_requests_with_faults_leave_healthy_requests_answered(
+    tmp_path: Path,
+) -> None:
     await judge(tmp_path, 2_000, seed=5)

@@ -1,4 +1,4 @@
-"""The faulty compare API of ``lying_api``: healthy, or with one fault for the next requests."""
+"""The faulty compare API of ``tests.bench.faulty_api``: healthy, or with one fault for the next requests."""
 
 from __future__ import annotations
 
