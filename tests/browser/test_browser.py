@@ -114,7 +114,7 @@ async def test_doctor_is_first_on_a_phone_and_its_faults_are_above_the_rest() ->
             verdicts = await tab.page.locator("#findings summary b").all_inner_texts()
             assert verdicts == [sign for sign in "✗!–✓" if sign in verdicts] and verdicts[0] == "✗"
             rows = (await (await tab.page.request.get(f"{browser.url}/doctor.json")).json())["rows"]
-            order = await tab.page.locator("#findings .finding > p:first-child code").all_inner_texts()
+            order = await tab.page.locator("#findings .finding > p:first-child code").all_text_contents()
             assert order == [row["id"] for row in most_urgent_first(rows) if row["id"] in order], (
                 "as the command"
             )
