@@ -44,8 +44,8 @@ def _run() -> int:
     except AgentError as error:
         return _report(error)
     except PermissionError as error:
-        if error.filename is None:
-            raise
+        if error.filename is None or os.geteuid() == 0 or sys.argv[1:2] in (["run"], ["service"]):
+            raise  # not a lack of rights that sudo gives
         return _report(AgentError(failure_at(error.filename, error), code="file_denied", fix=_with_sudo()))
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:

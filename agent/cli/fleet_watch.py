@@ -16,8 +16,7 @@ from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.fleet.fleet_model import URGENT, Need, TerminalRow
 from agent.fleet.fleet_subscriber import FleetSubscriber, fleet_document, row_facts
-from agent.mqtt.reachability import Reachability, client_error
-from agent.mqtt.reason_codes import BrokerProblem
+from agent.mqtt.reachability import Reachability
 from agent.terminal_output import below
 from agent.texts import Text
 
@@ -42,8 +41,7 @@ async def run(broker: MqttConfig, terminals_max: int, wait_s: float | None, *, a
             async with reachability.limit(_CONNECT_S):
                 await ready.wait()
         except TimeoutError:
-            unconfirmed = Text("detail.subscription_unconfirmed")
-            raise reachability.error(client_error(broker, BrokerProblem.UNREACHABLE, unconfirmed)) from None
+            raise _empty(reachability) from None
         await _settle(subscriber, wait_s or 0)
         error = None if len(subscriber.fleet) else _empty(reachability)
         # without --once the first terminal may still come, unless the broker refuses the subscription

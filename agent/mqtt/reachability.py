@@ -26,7 +26,16 @@ _TEXTS = {
     ),
     BrokerProblem.PUBLISH_REFUSED: ("detail.broker_refuses_message", "fix.client_publish_refused"),
 }
-_PASSING = {BrokerProblem.UNREACHABLE, BrokerProblem.BUSY}  # another attempt may succeed
+# No attempt will succeed. A refused message is not one of them: ``publish`` raises its error itself.
+_FINAL = {
+    BrokerProblem.BANNED,
+    BrokerProblem.CERTIFICATE,
+    BrokerProblem.CLIENT_ID,
+    BrokerProblem.PROTOCOL,
+    BrokerProblem.REFUSED,
+    BrokerProblem.SUBSCRIPTION_REFUSED,
+    BrokerProblem.TLS,
+}
 
 
 def client_error(config: MqttConfig, problem: BrokerProblem, reason: str | Text) -> TillError:
@@ -67,14 +76,22 @@ class Reachability:
             self._limit = None
 
     def _end_vain_wait(self) -> None:
-        if self._limit is not None and self._problems.keys() - _PASSING:
+        if self._limit is not None and not self._limit.expired() and self._problems.keys() & _FINAL:
             self._limit.reschedule(asyncio.get_running_loop().time())
 
     def problem(self) -> TillError | None:
         """The error for the oldest problem that remains; None: no problem was reported."""
-        return next((client_error(self._config, *each) for each in self._problems.items()), None)
+        return self._oldest(set())
 
     def error(self, otherwise: TillError) -> TillError:
-        """The error after a time-out. ``otherwise``: the error when the broker itself has no problem."""
+        """The error after a time-out. ``otherwise``: the error when the broker itself has no problem.
+
+        A refused message is left out: a client without the right to send ``get_state`` gets a retained state.
+        """
         silent = client_error(self._config, BrokerProblem.UNREACHABLE, Text("detail.no_answer_in_time"))
-        return self.problem() or (otherwise if self._up else silent)
+        found = self._oldest({BrokerProblem.PUBLISH_REFUSED})
+        return found or (otherwise if self._up else silent)
+
+    def _oldest(self, without: set[BrokerProblem]) -> TillError | None:
+        found = (each for each in self._problems.items() if each[0] not in without)
+        return next((client_error(self._config, *each) for each in found), None)

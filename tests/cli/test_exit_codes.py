@@ -195,14 +195,16 @@ def test_a_user_without_rights_reads_the_command_with_sudo(
     command: str, config: Path, tmp_path: Path
 ) -> None:
     """The config is readable and the state directory is not, as after `chmod` of the config by hand."""
-    state, key = tmp_path / "state", tmp_path / "key.pem"
-    key.write_bytes(Signer.load_or_create(state).public.pem())
-    (state / "traces").mkdir(mode=0o700)
-    (state / "last-verification.json").touch(mode=0o600)
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_uid == 0 and folder.is_relative_to(tmp_path.parents[1]):
-            folder.chmod(0o755)
-    words = shlex.split(command.format(key=key, state=state))
-    done = as_nobody(*words, "--config", config, modules=MODULES)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # pytest's own folder is closed to others
+        folder = Path(name)
+        folder.chmod(0o755)
+        text = config.read_text().replace(str(tmp_path), name)
+        (folder / "agent.toml").write_text(text)
+        state, key = folder / "state", folder / "key.pem"
+        key.write_bytes(Signer.load_or_create(state).public.pem())
+        (state / "traces").mkdir(mode=0o700)
+        (state / "last-verification.json").touch(mode=0o600)
+        words = shlex.split(command.format(key=key, state=state))
+        done = as_nobody(*words, "--config", folder / "agent.toml", modules=MODULES)
     assert done.returncode in (1, 4) and "sudo" in done.stderr, done
     assert "\nfix: " in done.stderr and "\n处理: " in done.stderr and "Traceback" not in done.stderr
