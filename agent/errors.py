@@ -16,6 +16,7 @@
     ├── TillError          link_down, publish_cut, publish_refused, packet_too_large, request refusals
     ├── StorageError       storage_unavailable
     ├── FleetError         bundle_*, enrolment_* (the codes: fleet/refusals.py)
+    ├── CheckUnknown       check_unknown; exit 2, as for an unknown option
     └── StatusError        agent_hung, status_denied, status_malformed, page_off, page_unavailable; exit 4
         └── AgentAway      status_socket_missing, agent_not_running; exit 3
 
@@ -43,11 +44,9 @@ class AgentError(Exception):
     """Base of the errors that this package raises intentionally.
 
     Attributes:
-        detail: what failed, where and why: a ``Text`` in every language. A ``str`` only in the packages that
-            tests/test_error_details.py lists: their errors are for developers, or go over the network.
+        detail: what failed, where and why, in every language; a ``str`` only from another program.
         code: stable identifier, ``[a-z_]+``; the same in logs, MQTT and the command line.
-        fix: the instruction for the operator; by default ``fix.<code>``, the fix of the condition with this
-            code, or the text of the class's code.
+        fix: the instruction for the operator; by default that of the code, else that of the class.
         retry: advice for the caller.
     """
 
@@ -97,9 +96,8 @@ class WrongValueError(ValueError):
 def reason_of(error: Exception) -> str | Text:
     """Why an exception was raised, in every language where the message files have it.
 
-    That is: an ``AgentError``, a ``WrongValueError``, and the usual errors of the kernel, of the resolver, of
-    SQLite and of OpenSSL. Other libraries' messages are quoted. The name of the class where there is no
-    message.
+    That is: the errors of this module, and the usual errors of the kernel, of the resolver, of SQLite and of
+    OpenSSL. Other libraries' messages are quoted; without a message, the name of the class.
     """
     match error:
         case AgentError():
@@ -229,6 +227,13 @@ class FleetError(AgentError):
     """A config bundle or an enrolment that is refused. ``fleet.refusals.refusal`` makes it with its text."""
 
     code = "bundle_refused"
+
+
+class CheckUnknown(AgentError):
+    """A check of the doctor that does not exist. Exit code 1 would be a warning of the doctor."""
+
+    code = "check_unknown"
+    exit_code = 2
 
 
 class StatusError(AgentError):

@@ -15,6 +15,7 @@ from agent.core.attempt_limits import GuardLimits
 from agent.core.policy import PolicyLimits
 from agent.errors import ConfigError
 from agent.resources import config_file
+from agent.texts import Text
 
 
 def test_the_shipped_file_sets_every_key_to_its_default() -> None:
@@ -79,3 +80,26 @@ def test_the_limits_of_the_core_are_the_config_sections_field_by_field() -> None
     for limits, section in ((PolicyLimits, PolicyConfig), (GuardLimits, GuardConfig)):
         assert set(limits.__dataclass_fields__) == set(section.model_fields)
         assert limits(**section().model_dump()) == limits()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'site = "a',
+        "site = “a”",
+        "site = 'a'\nsite = 'b'",
+        "page = True",
+        "[mqtt]\n[mqtt]",
+        "port = 18,83",
+        "x",
+    ],
+)
+def test_a_fault_of_the_syntax_is_named_with_its_line_and_advice_about_the_syntax(
+    tmp_path: Path, line: str
+) -> None:
+    file = tmp_path / "agent.toml"
+    file.write_text(f'profile = "demo"\n{line}\n[camera]\n')
+    with pytest.raises(ConfigError) as caught:
+        load(file, Config)
+    assert re.match(rf"{re.escape(str(file))}:[23]: not TOML: ", str(caught.value))
+    assert caught.value.fix == Text("fix.config_not_toml"), "no key is named"

@@ -57,7 +57,7 @@ def test_a_later_file_wins_key_by_key(config: Path) -> None:
     [
         ("[mqtt]\nport = 7\nhots = 1\n", ":3: mqtt.hots: unknown key"),
         ("[mqtt]\nport = 0\n", ":2: mqtt.port: "),
-        ("[mqtt\n", ": not TOML"),
+        ("[mqtt\n", ":1: not TOML"),
         ('[page]\nlisten = "lan"\n', ":1: page: "),
         ('profile = "shop"\n', ":1: profile: shop does not run"),
         ('accepted_risks = ["x"]\n', ":1: accepted_risks: there is no risk"),

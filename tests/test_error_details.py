@@ -32,20 +32,17 @@ CLASSES = {name for name, kind in vars(errors).items() if isinstance(kind, type)
     "Text",
 }
 CLASSES |= {"camera_error", "ConnectFailure", "absent", "errors.absent", "stalled", "errors.stalled"}
+CLASSES |= {"refusal", "Rejected", "malformed", "WrongValueError", "KeyRepeatedError"}
 FINDINGS = {"failed", "warning", "skipped", "passed"}
-# Their errors are English: tools for developers of tills and compare services, messages over the network,
-# bundles and enrolments of a fleet (each has a fix in every language), and the parser of an imported model.
+# What another program reads: the answers of the compare service, and the refusals in messages to a till.
 ENGLISH_ONLY = (
-    "fleet/",
-    "kits/",
     "service/",
-    "core/",
     "messages/decode.py",
     "messages/diagnosis.py",
     "messages/fields.py",
-    "vision/passive/",
-    "cli/enrol.py",
+    "till/inbound.py",
 )
+DETAIL_IS_SECOND = {"camera_error", "refusal", "Rejected", "client_error"}
 
 
 def is_english(node: ast.expr, names: dict[str, list[ast.expr]]) -> bool:
@@ -91,7 +88,7 @@ def english_details(source: str, calls: set[str]) -> Iterator[str]:
         for node in ast.walk(function):
             if not isinstance(node, ast.Call) or ast.unparse(node.func) not in calls or not node.args:
                 continue
-            at = 1 if ast.unparse(node.func) == "camera_error" else 0
+            at = int(ast.unparse(node.func) in DETAIL_IS_SECOND)
             if len(node.args) > at and is_english(node.args[at], names):
                 yield f"{node.lineno}: {ast.unparse(node.args[at])}"
 
@@ -116,6 +113,8 @@ def test_every_error_and_finding_that_an_operator_can_read_has_a_key() -> None:
         "why, fix = f'{x}', 1; raise TillError(why)",
         "return failed('x', fix)",
         "return camera_error(CAMERA_ABSENT, 'x')",
+        "raise refusal('bundle_old', f'{x}')",
+        "raise malformed('x')",
     ],
 )
 def test_a_detail_without_a_key_is_found(body: str) -> None:

@@ -20,6 +20,7 @@ from agent.errors import ConfigError
 from agent.root.daemon import run_until_signal
 from agent.root.doctor import make_world
 from agent.root.judge import check_rules, judged
+from agent.texts import Text
 from tests.broker_example.pki import Authority
 from tests.commands import facepay
 from tests.texts import en, zh
@@ -242,6 +243,23 @@ def test_a_state_directory_that_others_can_write_is_refused_by_run_check_and_doc
     with pytest.raises(ConfigError, match=r"storage\.directory"):
         check_rules(load(path, Config))
     with pytest.raises(ConfigError, match=r"storage\.directory"):
+        permissions(make_world(path))
+
+
+@pytest.mark.parametrize("profile", ["shop", "demo"])
+@pytest.mark.parametrize("below", ["", "below/it"])
+def test_a_file_in_the_place_of_the_state_directory_is_refused(
+    place: Place, profile: str, below: str
+) -> None:
+    """Otherwise run ends with advice about a key, and the doctor with a defect of the program."""
+    path = shop(place) if profile == "shop" else place.write()
+    file = place.state.with_name("a-file")
+    file.touch()
+    path.write_text(path.read_text().replace(f'"{place.state}"', f'"{file / below}"'))
+    error = refused(path)
+    assert f"storage.directory: {file} is not a directory" in str(error)
+    assert error.fix == Text("fix.storage_not_a_directory")
+    with pytest.raises(ConfigError, match="is not a directory"):
         permissions(make_world(path))
 
 

@@ -1,7 +1,8 @@
 """The command line ``facepay``: commands in modules by topic, listed in ``command_table``.
 
 Every ``AgentError`` becomes two lines on stderr, ``code: sentence`` and ``fix: step``, then both in the other
-languages, and the exit code of its class. Any other exception is a defect and keeps its traceback.
+languages, and the exit code of its class. So does a file that this user may not open. Any other exception is
+a defect and keeps its traceback.
 
 A command imports heavy libraries in its function: an import here delays each command.
 """
@@ -16,7 +17,7 @@ import threading
 from typing import NoReturn
 
 from agent.cli.command_table import application
-from agent.errors import AgentError, StorageError, reason_of
+from agent.errors import AgentError, StorageError, failure_at, reason_of
 from agent.log import printable, without_url_secrets
 from agent.terminal_output import install
 from agent.texts import Text, lines, translations
@@ -42,6 +43,10 @@ def _run() -> int:
             return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except AgentError as error:
         return _report(error)
+    except PermissionError as error:
+        if error.filename is None or os.geteuid() == 0 or sys.argv[1:2] in (["run"], ["service"]):
+            raise  # not a lack of rights that sudo gives
+        return _report(AgentError(failure_at(error.filename, error), code="file_denied", fix=_with_sudo()))
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
@@ -67,8 +72,12 @@ def _fix_of(error: AgentError) -> Text:
     from agent.health.conditions import fix_for
 
     if error.code == "config_unreadable" and isinstance(error.__cause__, PermissionError):
-        return Text("fix.run_with_sudo", command=shlex.join(["sudo", "facepay", *sys.argv[1:]]))
+        return _with_sudo()
     return fix_for(error)
+
+
+def _with_sudo() -> Text:
+    return Text("fix.run_with_sudo", command=shlex.join(["sudo", "facepay", *sys.argv[1:]]))
 
 
 def _speak_any_encoding() -> None:

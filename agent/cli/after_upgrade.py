@@ -13,6 +13,7 @@ from agent.cli.waiting import Spinner
 from agent.control.server import path_for, request_status
 from agent.core.strict_json import json_object
 from agent.fleet.upgrade_check import wait_until_healthy
+from agent.texts import named, translations
 
 
 def check(config: Path | None, before: Path | None, within_s: float, *, as_json: bool) -> int:
@@ -23,9 +24,12 @@ def check(config: Path | None, before: Path | None, within_s: float, *, as_json:
             lambda: request_status(socket), __version__, _status_before(before), within_s
         )
     if as_json:
-        print(json.dumps({"schema": "facepay.upgrade/1", "version": __version__, "problem": problem}))
+        facts = {"schema": "facepay.upgrade/1", "version": __version__, **named("problem", problem)}
+        print(json.dumps(facts, ensure_ascii=False))
     else:
         print(f"version {__version__}: {problem or 'the agent is healthy'}")
+        for line in translations(problem, "why") if problem else []:
+            print(line)
     return 2 if problem else 0
 
 

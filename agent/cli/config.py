@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.cli.waiting import Spinner
 from agent.errors import ConfigError
 from agent.resources import config_file
 from agent.texts import Text, beside, lines, named
@@ -74,7 +75,8 @@ def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from agent.root.judge import judged
 
     path = path_of(config)
-    loaded = judged(path, complete=True)
+    with Spinner(f"checking {path}"):
+        loaded = judged(path, complete=True)
     name = f"{loaded.site}/{loaded.terminal}"
     exposed = exposed_config(loaded, path)
     facts = {"file": str(path), "ok": True, "profile": loaded.profile, "terminal": name}

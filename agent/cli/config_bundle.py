@@ -17,7 +17,7 @@ from agent.cli.config import load_config, terminals_path_of
 from agent.cli.options import AsJson, ConfigFile, File, pem, read_file, write_file
 from agent.cli.waiting import Spinner
 from agent.errors import ConfigError
-from agent.texts import Text
+from agent.texts import Text, every_line, named
 from agent.toml_layers import layers
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _roll(
         outcome = change(path, terminal)
     if as_json:
         facts = {"outcome": state, "number": outcome.number, "changed": outcome.changed}
-        print(json.dumps(facts | {"note": terminal.note}))
+        print(json.dumps(facts | named("note", terminal.note), ensure_ascii=False))
         return
     print(f"bundle {outcome.number}: {state}; changed: {', '.join(outcome.changed) or 'nothing'}")
-    print(terminal.note or "The agent is healthy with this configuration.")
+    print(every_line(terminal.note or Text("cli.config_in_force")), end="")

@@ -77,7 +77,7 @@ def doctor(
     if as_json:
         print(json.dumps({"schema": "facepay.doctor/1", "exit": code, "checks": rows}, ensure_ascii=False))
     else:
-        show_faults(rows)
+        show_rest(rows)
         print(f"\n{_totals(reports)} in {time.monotonic() - began_s:.1f} s")
     raise typer.Exit(code)
 
@@ -118,27 +118,23 @@ def _next(checks: Sequence[Check], done: Check) -> str:
 
 
 def show_first(row: Mapping[str, Any], print_line: Callable[[str], None] = print) -> None:
-    """Print a check that passed or does not apply here. The others belong below, see ``show_faults``."""
-    if row["verdict"] == "pass" or (row["verdict"] == "skip" and not row["because"]):
+    """Print a check that passed, the least urgent group. The others belong below, see ``show_rest``."""
+    if row["verdict"] == "pass":
         show_row(row, print_line)
 
 
-def show_faults(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print the rest of a report: consequences as one line for each cause, then warnings, then failures.
+def show_rest(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the rest of a report, the failures last; all consequences of one failure as one line."""
+    from agent.diagnostics.order import most_urgent_last
 
-    The end of the output is visible without scrolling, so the failures are last. The page, which is read from
-    the top, shows the same groups in the opposite order.
-    """
-    skipped = [row for row in rows if row["because"]]
-    for cause, count in Counter(row["because"] for row in skipped).items():
-        if count > 1:
+    left = Counter[str](row["because"] for row in rows)  # by failure: its consequences that are not printed
+    for row in most_urgent_last(row for row in rows if row["verdict"] != "pass"):
+        cause = row["because"]
+        count = left.pop(cause, 0) if cause else 1
+        if count == 1:
+            show_row(row)
+        elif count:
             print(paint(f"- {beside(Text('cli.checks_skipped', count=count, cause=cause))}", "dim"))
-        else:
-            show_row(next(row for row in skipped if row["because"] == cause))
-    for verdict in ("warn", "fail"):
-        for row in rows:
-            if row["verdict"] == verdict:
-                show_row(row)
 
 
 def show_row(row: Mapping[str, Any], print_line: Callable[[str], None] = print) -> None:
@@ -193,7 +189,7 @@ def ask(
         rows = [{name: _plain(value) for name, value in row.items()} for row in doctor["checks"]]
         for row in rows:
             show_first(row)
-        show_faults(rows)
+        show_rest(rows)
     raise typer.Exit(doctor["exit"])
 
 

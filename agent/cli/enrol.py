@@ -12,7 +12,7 @@ from agent.cli.config import DEFAULT, load_config
 from agent.cli.keys import signing_key
 from agent.cli.options import AsJson, ConfigFile, File, file, pem, read_file
 from agent.cli.waiting import Spinner
-from agent.errors import ConfigError
+from agent.errors import ConfigError, failure_at
 from agent.texts import Text, beside
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _ids(places: TerminalPaths, site: str, terminal: str) -> tuple[str, str]:
     site = site or (own.site if own.site != fresh.site else "")
     terminal = terminal or (own.terminal if own.terminal != fresh.terminal else machine.terminal_id())
     if not is_id(terminal) or (site and not is_id(site)):
-        raise refusal("enrolment_incomplete", f"not ids: site {site!r}, terminal {terminal!r}")
+        raise refusal("enrolment_incomplete", Text("detail.not_ids", site=site, terminal=terminal))
     return site, terminal
 
 
@@ -87,7 +87,7 @@ def _key(places: TerminalPaths) -> bytes:
             key = make_key()
             places.keep(path.name, key)
     except OSError as error:
-        raise refusal("enrolment_unwritable", f"{path}: {error.strerror}") from error
+        raise refusal("enrolment_unwritable", failure_at(path, error)) from error
     return key
 
 
@@ -95,13 +95,13 @@ def _token(url: str, token_file: Path | None) -> str:
     from agent.fleet.refusals import refusal
 
     if not url:
-        raise refusal("enrolment_incomplete", "--url, or --csr-only, or --install")
+        raise refusal("enrolment_incomplete", Text("detail.enrol_way"))
     if token_file is not None:
         token = read_file(token_file)[:4_096].decode(errors="replace").strip()
     else:
         token = str(typer.prompt(beside(Text("prompt.token")), hide_input=True)).strip()
     if not token:
-        raise refusal("enrolment_incomplete", "the token is empty")
+        raise refusal("enrolment_incomplete", Text("detail.token_empty"))
     return token
 
 
@@ -125,7 +125,7 @@ def _signed_elsewhere(site: str, terminal: str, install: Path, ca: Path | None) 
     from agent.fleet.refusals import refusal
 
     if ca is None or not site:
-        raise refusal("enrolment_incomplete", "--install needs --ca and --site")
+        raise refusal("enrolment_incomplete", Text("detail.install_needs"))
     return Enrolled(site, terminal, read_file(install), read_file(ca))
 
 
@@ -151,7 +151,7 @@ def _install(places: TerminalPaths, found: Enrolled, key: bytes) -> None:
         write_whole(places.certificate, found.certificate, mode=0o644)
         places.write(places.target, text)
     except OSError as error:
-        raise refusal("enrolment_unwritable", f"{error.filename}: {error.strerror}") from error
+        raise refusal("enrolment_unwritable", failure_at(error.filename, error)) from error
 
 
 def _print(places: TerminalPaths, found: Enrolled, *, as_json: bool) -> None:

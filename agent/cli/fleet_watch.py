@@ -16,7 +16,7 @@ from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.fleet.fleet_model import URGENT, Need, TerminalRow
 from agent.fleet.fleet_subscriber import FleetSubscriber, fleet_document, row_facts
-from agent.kits.till.watcher import Reachability
+from agent.mqtt.reachability import Reachability
 from agent.terminal_output import below
 from agent.texts import Text
 
@@ -38,10 +38,10 @@ async def run(broker: MqttConfig, terminals_max: int, wait_s: float | None, *, a
     await subscriber.start()
     try:
         try:
-            async with asyncio.timeout(_CONNECT_S):
+            async with reachability.limit(_CONNECT_S):
                 await ready.wait()
         except TimeoutError:
-            raise reachability.error("the broker confirms no subscription") from None
+            raise _empty(reachability) from None
         await _settle(subscriber, wait_s or 0)
         error = None if len(subscriber.fleet) else _empty(reachability)
         # without --once the first terminal may still come, unless the broker refuses the subscription
@@ -65,10 +65,8 @@ async def _settle(subscriber: FleetSubscriber, wait_s: float) -> None:
 
 def _empty(reachability: Reachability) -> TillError:
     """The reason why the broker delivered nothing."""
-    error = reachability.error("")
-    if error.code != "terminal_offline":
-        return error
-    return TillError(Text("detail.fleet_empty"), code="fleet_empty", fix=Text("fix.fleet_empty"))
+    empty = TillError(Text("detail.fleet_empty"), code="fleet_empty", fix=Text("fix.fleet_empty"))
+    return reachability.error(empty)
 
 
 def _print_once(subscriber: FleetSubscriber, broker: str, *, as_json: bool) -> int:

@@ -12,6 +12,7 @@ from agent.diagnostics.doctor import run_checks, select
 from agent.fleet.running import RolloutMonitor, RunningAgent
 from agent.root.doctor import make_world
 from agent.root.judge import judged
+from agent.texts import Text
 
 BEFORE = ("config.lint", "keys.files", "keys.permissions")
 
@@ -19,12 +20,12 @@ BEFORE = ("config.lint", "keys.files", "keys.permissions")
 class ThisTerminal(RolloutMonitor):
     """Implements ``fleet.rollout.RolloutTarget``."""
 
-    def objection(self, config: Path) -> str:
+    def objection(self, config: Path) -> Text | None:
         judged(config, complete=True)
         for report in run_checks(select(CHECKS, BEFORE), make_world(config)):
             if report.finding.verdict is Verdict.FAIL:
-                return f"{report.check.id}: {report.finding.why}"
-        return ""
+                return Text("detail.at", place=report.check.id, reason=report.finding.reason)
+        return None
 
 
 def make_terminal(config: Path, within_s: float) -> ThisTerminal:

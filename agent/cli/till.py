@@ -16,13 +16,15 @@ from agent.cli.options import AsJson, File, grouped, pem, read_file
 from agent.cli.till_options import IdentityOptions, SignKey, TillOptions, broker_of, topics_of
 from agent.cli.waiting import Spinner
 from agent.errors import TillError
-from agent.texts import Text
+from agent.texts import Text, every_line
 
 if TYPE_CHECKING:
+    import asyncio
+
     from agent.kits.till.acceptance import Acceptance
     from agent.kits.till.client import TillClient
 
-_STATE_S: float | None = 5.0  # a terminal's state is retained: the broker delivers it at once
+_STATE_S = 5.0  # a terminal's state is retained: the broker delivers it at once
 Who = tuple[TillOptions, IdentityOptions]
 
 app = typer.Typer(
@@ -110,7 +112,10 @@ def watch(
     count: Annotated[int, typer.Option(help="End after this many messages; 0: never.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Show every message of a terminal to this till, one line each, until Ctrl-C."""
+    """Show every message of a terminal to this till, one line each, until Ctrl-C.
+
+    Waits for a terminal that is away. Exit 1: the broker does not answer, or refuses this client.
+    """
     import asyncio
 
     asyncio.run(_watch((till, client), count, as_json=as_json))
@@ -120,18 +125,32 @@ async def _watch(who: Who, count: int, *, as_json: bool) -> None:
     import asyncio
 
     messages: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
-    async with _till(who, on_message=lambda *message: messages.put_nowait(message)):
-        shown, timeout_s = 0, _STATE_S
+    async with _till(who, on_message=lambda *message: messages.put_nowait(message)) as client:
+        await _first_message(client, messages)
+        shown = 0
         while not count or shown < count:
-            try:
-                async with asyncio.timeout(timeout_s):
-                    topic, tree = await messages.get()
-            except TimeoutError:
-                typer.echo("no message yet: no broker, or no such terminal; still waiting", err=True)
-                topic, tree = await messages.get()
-            timeout_s, shown = None, shown + 1
+            topic, tree = await messages.get()
+            shown += 1
             text = json.dumps(tree, ensure_ascii=False)
             print(json.dumps({"topic": topic, "message": tree}) if as_json else f"{topic} {text}", flush=True)
+
+
+async def _first_message(client: TillClient, messages: asyncio.Queue[tuple[str, dict[str, Any]]]) -> None:
+    """Wait for a message, or report once that the terminal is silent.
+
+    Raises ``TillError``: the problem of the broker.
+    """
+    import asyncio
+
+    try:
+        async with client.reachability.limit(_STATE_S):
+            while messages.empty():  # noqa: ASYNC110 - the queue has no event for it
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        absence = client.absence()
+        if absence.code != "terminal_offline":
+            raise absence from None
+        typer.echo(every_line(Text("cli.no_message_yet", why=absence.detail)), err=True, nl=False)
 
 
 @app.command(

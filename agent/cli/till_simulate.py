@@ -105,7 +105,7 @@ async def _run(
 
     with tempfile.TemporaryDirectory(prefix="facepay-simulate-") as folder:
         simulator = Simulator(SimulatorSetup(mqtt, topics, Path(folder), BootClock()), next_step)
-        watcher = Watcher(observer, topics, show)
+        watcher = Watcher(observer, topics, show, simulator.terminal.reachability.problem)
         if key is not None:
             write_file(key, simulator.terminal.key.public.pem())
         await simulator.start()

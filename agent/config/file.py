@@ -76,7 +76,7 @@ def load(path: Path, kind: type[S]) -> S:
         place = f"{place_of(files, loc)}: {'.'.join(loc) or 'file'}"
         raise ConfigError(Text("detail.at", place=place, reason=why)) from error
     except (ValueError, RecursionError) as error:  # a nesting too deep
-        raise ConfigError(Text("detail.not_toml", path=path, reason=reason_of(error))) from error
+        raise _not_toml(path, error) from error
 
 
 def fault_of(found: ErrorDetails) -> Text:
@@ -100,7 +100,16 @@ def _layer(path: Path) -> Layer:
     try:
         return Layer(path, text, tomllib.loads(text))
     except (ValueError, RecursionError) as error:  # also: a number too long, a nesting too deep
-        raise ConfigError(Text("detail.not_toml", path=path, reason=reason_of(error))) from error
+        raise _not_toml(path, error) from error
+
+
+def _not_toml(path: Path, error: Exception) -> ConfigError:
+    """``file:line: not TOML: reason``; without the line where the parser names none."""
+    line = re.search(r"\(at line (\d+), column \d+\)", str(error))
+    place = f"{path}:{line[1]}" if line else str(path)
+    return ConfigError(
+        Text("detail.not_toml", path=place, reason=reason_of(error)), fix=Text("fix.config_not_toml")
+    )
 
 
 def origin(files: tuple[Layer, ...], loc: tuple[str, ...]) -> Layer:

@@ -136,15 +136,18 @@ def check_secret_files(config: Config) -> None:
 def check_state_directory(config: Config) -> None:
     """Refuse a state directory in which another user can replace the signing key or the outbox.
 
-    A directory that does not exist, or that this user may not read, is not refused. Raises ``ConfigError``
-    (``state_exposed``); the message names key and directory.
+    A directory that does not exist, or that this user may not read, is not refused; a file in its place is.
+    Raises ``ConfigError`` (``state_exposed``, ``config_invalid``); the message names key and directory.
     """
     directory = config.storage.directory
-    if config.profile == "demo":
-        return
     try:
+        if file := _file_in_path(directory):
+            why, fix = Text("detail.not_a_directory", path=file), Text("fix.storage_not_a_directory")
+            raise ConfigError(why, fix=fix)
         found = directory.stat()
     except OSError:
+        return
+    if config.profile == "demo":
         return
     mode = stat.S_IMODE(found.st_mode)
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
@@ -155,6 +158,12 @@ def check_state_directory(config: Config) -> None:
     if found.st_uid not in _own_users():
         owner = SERVICE_USER if os.geteuid() == 0 else str(os.geteuid())
         _refuse_state(directory, Text("detail.belongs_to", owner=found.st_uid), f"chown -R {owner}")
+
+
+def _file_in_path(directory: Path) -> Path | None:
+    """What exists in the place of the directory, or of one above it; None: nothing but directories."""
+    lowest = next(each for each in (directory, *directory.parents) if os.path.lexists(each))
+    return None if lowest.is_dir() else lowest
 
 
 def exposed_config(config: Config, path: Path) -> tuple[Path, Text] | None:

@@ -4,8 +4,11 @@ import json
 import math
 from typing import Any
 
+from agent.errors import WrongValueError
+from agent.texts import Text
 
-class KeyRepeatedError(ValueError):
+
+class KeyRepeatedError(WrongValueError):
     """A key occurs twice in one object."""
 
 
@@ -25,7 +28,7 @@ def loads(raw: bytes) -> object:
             object_pairs_hook=unique_keys,
         )
     except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+        raise WrongValueError(Text("detail.json_nested")) from error
 
 
 def json_object(raw: object) -> dict[str, Any] | None:
@@ -38,19 +41,19 @@ def json_object(raw: object) -> dict[str, Any] | None:
 
 
 def _refuse(name: str) -> object:
-    raise ValueError(f"{name} is not valid JSON")
+    raise WrongValueError(Text("detail.json_constant", name=name))
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):  # 1e999
-        raise ValueError("number out of range")
+        raise WrongValueError(Text("detail.json_number"))
     return number
 
 
 def _integer(text: str) -> int:
     if len(text) > 19:
-        raise ValueError("integer out of range")
+        raise WrongValueError(Text("detail.json_integer"))
     return int(text)
 
 
@@ -58,5 +61,5 @@ def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """An ``object_pairs_hook``. Raises ``KeyRepeatedError``."""
     result = dict(pairs)
     if len(result) != len(pairs):
-        raise KeyRepeatedError("a duplicate key in one object")
+        raise KeyRepeatedError(Text("detail.json_key_repeated"))
     return result

@@ -12,7 +12,7 @@ from functools import partial
 
 from agent.diagnostics.check import Check, CheckReport, Finding, Verdict, consequence, failed
 from agent.diagnostics.world import World
-from agent.errors import AgentError
+from agent.errors import AgentError, CheckUnknown
 from agent.health.conditions import fix_for
 from agent.log import facts
 from agent.tasks import in_thread
@@ -27,7 +27,7 @@ def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
     Args:
         ids: ids of checks (``api.auth``), or of groups (``api``: each check whose id begins with ``api.``).
     Raises:
-        AgentError: ``check_unknown``.
+        CheckUnknown: an id of no check and no group.
     """
     known = {check.id: check for check in checks}
     selected, open_ids = set[str](), list(named_ids(checks, ids) or known)
@@ -40,14 +40,14 @@ def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
 
 
 def named_ids(checks: Sequence[Check], ids: Sequence[str]) -> list[str]:
-    """``ids`` with each group replaced by its checks. Raises ``AgentError`` (``check_unknown``)."""
+    """``ids`` with each group replaced by its checks. Raises ``CheckUnknown``."""
     found = list[str]()
     for name in ids:
         matches = [check.id for check in checks if name in (check.id, check.group)]
         if not matches:
             groups = dict.fromkeys(check.group for check in checks)
             fix = Text("fix.choose_one_of", known=", ".join([*groups, *(check.id for check in checks)]))
-            raise AgentError(Text("detail.no_check", name=name), code="check_unknown", fix=fix)
+            raise CheckUnknown(Text("detail.no_check", name=name), fix=fix)
         found += matches
     return found
 

@@ -19,10 +19,12 @@ from typing import Literal, TypeGuard
 
 from agent.config.file import MAX_FILE_BYTES
 from agent.core import strict_json
-from agent.fleet.refusals import refusal
+from agent.errors import reason_of
+from agent.fleet.refusals import refusal, too_long
 from agent.messages.encode import dumps
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import is_id
+from agent.texts import Text
 
 KIND = "bundle"
 SCHEMA = "facepay.bundle/1"
@@ -54,7 +56,8 @@ class Bundle:
             return specific
         shared = self.configs.get(ALL_TERMINALS)
         if shared is None:
-            raise refusal("bundle_not_for_us", f"bundle {self.number} has no config for {site}/{terminal}")
+            why = Text("detail.bundle_no_config", number=self.number, site=site, terminal=terminal)
+            raise refusal("bundle_not_for_us", why)
         return f'site = "{site}"\nterminal = "{terminal}"\n\n{shared}'
 
 
@@ -86,36 +89,36 @@ def unpack(raw: bytes, trusted: Sequence[PublicKey]) -> Bundle:
         FleetError: ``bundle_malformed``, ``bundle_untrusted``.
     """
     if len(raw) > MAX_BUNDLE_BYTES:
-        raise refusal("bundle_malformed", f"more than {MAX_BUNDLE_BYTES} bytes")
+        raise refusal("bundle_malformed", too_long(MAX_BUNDLE_BYTES))
     outer = _loads(raw)
     text, detached = outer.get(KIND), outer.get("jws")
     if set(outer) != {KIND, "jws"} or not isinstance(text, str) or not isinstance(detached, str):
-        raise refusal("bundle_malformed", "not a bundle: needs exactly bundle and jws")
+        raise refusal("bundle_malformed", Text("detail.bundle_members"))
     digest = _digest(text)
     if not any(key.verify(digest, detached, KIND) for key in trusted):
-        raise refusal("bundle_untrusted", "no key pinned on this terminal made this signature")
+        raise refusal("bundle_untrusted", Text("detail.bundle_no_trusted_key"))
     return _decode_bundle(_loads(_encoded(text)))
 
 
 def _decode_bundle(tree: Mapping[str, object]) -> Bundle:
     number, ring, issued_at, configs = (tree.get(name) for name in ("number", "ring", "issued_at", "configs"))
     if set(tree) != _MEMBERS or tree["schema"] != SCHEMA:
-        raise refusal("bundle_malformed", f"not a bundle of {SCHEMA}")
+        raise refusal("bundle_malformed", Text("detail.bundle_schema", schema=SCHEMA))
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= NUMBER_MAX:
-        raise refusal("bundle_malformed", f"number: not within 1 to {NUMBER_MAX}")
+        raise refusal("bundle_malformed", Text("detail.bundle_number_range", most=NUMBER_MAX))
     if not is_ring(ring):
-        raise refusal("bundle_malformed", "ring: canary or all")
+        raise refusal("bundle_malformed", Text("detail.bundle_ring_unknown"))
     if not isinstance(issued_at, str) or len(issued_at) > 64 or not issued_at.isprintable():
-        raise refusal("bundle_malformed", "issued_at: not a time")
+        raise refusal("bundle_malformed", Text("detail.bundle_issued_at"))
     if not isinstance(configs, dict) or not configs:
-        raise refusal("bundle_malformed", "configs: none")
+        raise refusal("bundle_malformed", Text("detail.bundle_no_configs"))
     for name, text in configs.items():
         site, _, terminal = name.partition("/")
         if name != ALL_TERMINALS and not (is_id(site) and is_id(terminal)):
-            raise refusal("bundle_malformed", f"configs: {name[:80]!r} is not a site/terminal")
+            raise refusal("bundle_malformed", Text("detail.bundle_config_name", name=name[:80]))
         if not isinstance(text, str) or len(_encoded(text)) > MAX_FILE_BYTES:
-            problem = f"configs: {name}: not a text of at most {MAX_FILE_BYTES} bytes"
-            raise refusal("bundle_malformed", problem)
+            why = Text("detail.bundle_config_text", name=name, limit_bytes=MAX_FILE_BYTES)
+            raise refusal("bundle_malformed", why)
     return Bundle(number, ring, issued_at, configs)
 
 
@@ -127,14 +130,14 @@ def _encoded(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:  # a lone surrogate: valid in JSON, not in UTF-8
-        raise refusal("bundle_malformed", "not UTF-8") from error
+        raise refusal("bundle_malformed", Text("detail.not_utf8")) from error
 
 
 def _loads(raw: bytes) -> dict[str, object]:
     try:
         tree = strict_json.loads(raw)
     except ValueError as error:
-        raise refusal("bundle_malformed", f"not JSON: {error}") from error
+        raise refusal("bundle_malformed", Text("detail.not_json", reason=reason_of(error))) from error
     if not isinstance(tree, dict):
-        raise refusal("bundle_malformed", "not a JSON object")
+        raise refusal("bundle_malformed", Text("detail.not_json_object"))
     return tree

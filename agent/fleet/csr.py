@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agent.fleet.refusals import refusal
+from agent.texts import Text
 
 
 def make_key() -> bytes:
@@ -43,13 +44,14 @@ def check(certificate: bytes, authority: bytes, key: bytes, terminal: str) -> No
         same_key = cert.public_key() == _private(key).public_key()
         names = [str(each.value) for each in cert.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
-        raise refusal("enrolment_unfit", "not certificates in PEM") from error
+        raise refusal("enrolment_unfit", Text("detail.no_certificates")) from error
     if not same_key:
-        raise refusal("enrolment_unfit", "the certificate is for another key")
+        raise refusal("enrolment_unfit", Text("detail.certificate_other_key"))
     if names != [terminal]:
-        raise refusal("enrolment_unfit", f"the certificate names {names}, this terminal is {terminal}")
+        why = Text("detail.certificate_other_terminal", names=", ".join(names), terminal=terminal)
+        raise refusal("enrolment_unfit", why)
     if not any(_issued(cert, each) for each in authorities):
-        raise refusal("enrolment_unfit", "the certificate was not signed by the authority in the answer")
+        raise refusal("enrolment_unfit", Text("detail.certificate_other_authority"))
 
 
 def _issued(cert: x509.Certificate, authority: x509.Certificate) -> bool:
@@ -64,7 +66,7 @@ def _private(key: bytes) -> ec.EllipticCurvePrivateKey:
     try:
         private = serialization.load_pem_private_key(key, password=None)
     except (ValueError, TypeError) as error:
-        raise refusal("enrolment_key_unusable", "the TLS key file has no private key") from error
+        raise refusal("enrolment_key_unusable", Text("detail.tls_key_none")) from error
     if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise refusal("enrolment_key_unusable", "the TLS key is not an ECDSA key")
+        raise refusal("enrolment_key_unusable", Text("detail.tls_key_kind"))
     return private

@@ -17,6 +17,7 @@ from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import REPORT, REQUEST, Topics, checked
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
+from agent.mqtt.reachability import Reachability
 from agent.texts import Text
 
 STATE_TIMEOUT_S = 10.0
@@ -37,13 +38,18 @@ class DiagnosisClient:
         self._inbox = topics.diag(operator, REPORT)
         client_id = f"facepay-operator-{operator}-{secrets.token_hex(4)}"
         filters = [(topics.state, 1), (self._inbox, 1)]
-        self._link = Connection(config, ClientOptions(client_id, filters, self._received, lambda: None))
+        reachability = self._reachability = Reachability(config)
+        options = ClientOptions(
+            client_id, filters, self._received, reachability.up, on_problem=reachability.note_problem
+        )
+        self._link = Connection(config, options)
 
     async def ask(self, only: tuple[str, ...] = (), *, timeout_s: float = 60.0) -> dict[str, Any]:
         """Send one request; the object of the report, with signature and nonce verified.
 
         Raises:
-            TillError: ``terminal_offline``, ``diag_unanswered``, ``diag_declined`` (the terminal's reason).
+            TillError: the broker's problem, e.g. ``mqtt_refused``; ``terminal_offline``, ``diag_unanswered``,
+                ``diag_declined`` (the terminal's reason).
         """
         await self._link.start()
         try:
@@ -52,27 +58,31 @@ class DiagnosisClient:
             payload = envelope(KIND, tree, self._signer)
             message = Message(self._topics.diag(self._operator, REQUEST), payload, expires_in_s=30)
             await self._link.publish(message)
-            async with asyncio.timeout(timeout_s):
+            async with self._reachability.limit(timeout_s):
                 return await self._await_report(tree, payload)
         except TimeoutError:
-            fix = Text("fix.diag_unanswered")
-            raise TillError("no report arrived", code="diag_unanswered", fix=fix) from None
+            unanswered = TillError(Text("detail.diag_unanswered"), code="diag_unanswered")
+            raise self._reachability.error(unanswered) from None
         finally:
             await self._link.stop()
 
     async def _online(self) -> dict[str, Any]:
         place = {"site": self._topics.site, "terminal": self._topics.terminal}
-        cause = "is offline"
+        cause = Text("detail.terminal_silent")
         try:
-            async with asyncio.timeout(STATE_TIMEOUT_S):
+            async with self._reachability.limit(STATE_TIMEOUT_S):
                 while True:
                     self._pinned, state = self._pinned.opened_state(await self._state.get(), time.monotonic())
                     if state is None or not place.items() <= state.items():
-                        cause = "published no state that the pinned key signed"
+                        cause = Text("detail.terminal_unsigned")
                     elif state.get("status") in ("online", "degraded"):
                         return state
+                    else:
+                        cause = Text("detail.terminal_state", status=state.get("status"))
         except TimeoutError:
-            raise TillError(f"terminal {self._topics.base} {cause}", code="terminal_offline") from None
+            why = Text("detail.terminal_at", terminal=self._topics.base, reason=cause)
+            away = TillError(why, code="terminal_offline", fix=Text("fix.no_terminal_at_broker"))
+            raise self._reachability.error(away) from None
 
     async def _await_report(self, request: dict[str, Any], payload: bytes) -> dict[str, Any]:
         expected = {name: request[name] for name in ("request_id", "nonce", "site", "terminal")}
@@ -82,8 +92,8 @@ class DiagnosisClient:
             if report is None or any(report.get(name) != value for name, value in expected.items()):
                 continue  # for another request, old, or forged
             if report.get("declined"):
-                message, fix = f"the terminal declined: {report['declined']}", Text("fix.diag_refused")
-                raise TillError(message, code="diag_declined", fix=fix)
+                why, fix = Text("detail.diag_declined", reason=report["declined"]), Text("fix.diag_refused")
+                raise TillError(why, code="diag_declined", fix=fix)
             return report
 
     def _received(self, message: Message) -> None:

@@ -16,13 +16,15 @@ import httpx
 from agent.config.tls_files import client_context
 from agent.core import strict_json
 from agent.core.hosts import is_loopback
-from agent.errors import ConfigError
+from agent.errors import ConfigError, WrongValueError, failure_at, reason_of
 from agent.fleet.refusals import refusal
 from agent.messages.topics import is_id
+from agent.texts import Text, has
 
 SCHEMA = "facepay.enrolment/1"
 ANSWER_MAX_BYTES = 64 * 1024
 TIMEOUT_S = 30.0
+_CHAIN_MAX = 8  # causes of an exception
 _TOKEN_REFUSED = (401, 403, 404, 409, 410)
 
 
@@ -55,12 +57,32 @@ async def _enrol(url: str, body: dict[str, Any], ca_file: Path | None) -> Enroll
             async with asyncio.timeout(TIMEOUT_S), client.stream("POST", url, json=body) as response:
                 raw = await _read_body(response)
         except (httpx.HTTPError, TimeoutError, OSError) as error:
-            raise refusal("enrolment_unreachable", f"{server}: {type(error).__name__}: {error}") from error
+            raise refusal("enrolment_unreachable", failure_at(server, _cause(error))) from error
     if response.status_code in _TOKEN_REFUSED:
-        raise refusal("enrolment_refused", f"{server}: HTTP {response.status_code}")
+        raise refusal("enrolment_refused", _status_at(server, response.status_code))
     if response.status_code != 200:
-        raise refusal("enrolment_failed", f"{server}: HTTP {response.status_code}")
+        raise refusal("enrolment_failed", _status_at(server, response.status_code))
     return _decode_answer(raw, str(body["terminal"]))
+
+
+def _cause(error: Exception) -> Exception:
+    """The first of the causes for which there is a text, e.g. the refusal of the certificate.
+
+    Otherwise the kind of the failed exchange, e.g. ``ReadTimeout``: the message could quote the token.
+    """
+    cause: BaseException | None = error
+    for _ in range(_CHAIN_MAX):
+        if cause is None:
+            break
+        if isinstance(cause, OSError) and isinstance(reason_of(cause), Text):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    kind = type(error).__name__
+    return WrongValueError(Text(f"http.{kind if has(f'http.{kind}') else 'other'}"))
+
+
+def _status_at(server: str, status: int) -> Text:
+    return Text("detail.at", place=server, reason=Text("detail.http_status", status=status))
 
 
 async def _read_body(response: httpx.Response) -> bytes:
@@ -68,7 +90,7 @@ async def _read_body(response: httpx.Response) -> bytes:
     async for chunk in response.aiter_raw():
         raw += chunk
         if len(raw) > ANSWER_MAX_BYTES:
-            raise refusal("enrolment_failed", f"an answer of more than {ANSWER_MAX_BYTES} bytes")
+            raise refusal("enrolment_failed", Text("detail.answer_too_long", limit_bytes=ANSWER_MAX_BYTES))
     return bytes(raw)
 
 
@@ -76,12 +98,12 @@ def _decode_answer(raw: bytes, terminal: str) -> Enrolled:
     try:
         tree = strict_json.loads(raw)
     except ValueError as error:
-        raise refusal("enrolment_failed", "the answer is not JSON") from error
+        raise refusal("enrolment_failed", Text("detail.answer_not_json")) from error
     match tree:
         case {"site": str(site), "terminal": str(name), "certificate": str(cert), "ca": str(ca)}:
             if is_id(site) and name == terminal and cert.isascii() and ca.isascii():
                 return Enrolled(site, name, cert.encode(), ca.encode())
-    raise refusal("enrolment_failed", "the answer lacks site, terminal, certificate or ca, or is for another")
+    raise refusal("enrolment_failed", Text("detail.enrolment_answer"))
 
 
 def _checked(url: str) -> httpx.URL:
@@ -89,13 +111,12 @@ def _checked(url: str) -> httpx.URL:
     try:
         parts = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise refusal("enrolment_insecure", f"no address: {error}") from error
+        raise refusal("enrolment_insecure", Text("detail.url_wrong")) from error
     if parts.userinfo:
-        raise refusal("enrolment_insecure", "--url: without a user or password")
+        raise refusal("enrolment_insecure", Text("detail.enrolment_url_password"))
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.host)):
-        raise refusal(
-            "enrolment_insecure", f"{parts.scheme}://{parts.host}: the token would be readable on the network"
-        )
+        why = Text("detail.enrolment_exposed", scheme=parts.scheme, host=parts.host)
+        raise refusal("enrolment_insecure", why)
     return parts
 
 
@@ -105,4 +126,4 @@ def _trust(url: httpx.URL, ca_file: Path | None) -> ssl.SSLContext:
     try:
         return client_context("--ca-file", ca_file)
     except ConfigError as error:
-        raise refusal("enrolment_insecure", str(error)) from error
+        raise refusal("enrolment_insecure", error.detail) from error

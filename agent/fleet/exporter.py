@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.config import MqttConfig
 from agent.core.hosts import in_url
-from agent.errors import AgentError
+from agent.errors import AgentError, failure_at
 from agent.fleet.fleet_exposition import FleetExposition, FleetTotals
 from agent.fleet.fleet_subscriber import FleetSubscriber
 from agent.health.exposition import MEDIA_TYPE
@@ -21,6 +21,8 @@ from agent.health.notify import notify
 from agent.health.process import process_facts
 from agent.http_listener import HttpListener, ListenerLimits, bind
 from agent.log import facts
+from agent.mqtt.reachability import client_error
+from agent.mqtt.reason_codes import BrokerProblem
 from agent.texts import Text
 
 log = logging.getLogger(__name__)
@@ -49,7 +51,8 @@ class FleetExporter:
     """
 
     def __init__(self, broker: MqttConfig, host: str, port: int, terminals_max: int) -> None:
-        self.subscriber = FleetSubscriber(broker, terminals_max)
+        self.subscriber = FleetSubscriber(broker, terminals_max, on_problem=self._note_problem)
+        self._broker = broker
         self.url = ""
         self._address = host, port
         self._terminals_max = terminals_max
@@ -68,7 +71,7 @@ class FleetExporter:
         try:
             listener = bind(host, port)
         except OSError as error:
-            why, fix = f"{in_url(host)}:{port}: {error.strerror or error}", Text("fix.fleet_listen")
+            why, fix = failure_at(f"{in_url(host)}:{port}", error), Text("fix.fleet_listen")
             raise AgentError(why, code="listen_failed", fix=fix) from error
         host, port = listener.getsockname()[:2]
         self.url = f"http://{in_url(host)}:{port}{PATH}"
@@ -91,6 +94,14 @@ class FleetExporter:
             self._text = self._exposition.render(rows, self._totals(len(rows)), now_s)
             self._text_s = now_s
         return self._text
+
+    def _note_problem(self, problem: BrokerProblem, active: bool, detail: str | Text) -> None:
+        """Log the broker's problem: the metrics show only that there is no connection."""
+        if active:
+            error = client_error(self._broker, problem, detail)
+            log.warning("fleet_broker_problem", extra=facts(code=error.code, why=error, fix=error.fix))
+        else:
+            log.info("fleet_broker_problem_ended", extra=facts(code=problem))
 
     def _totals(self, terminals: int) -> FleetTotals:
         link, fleet = self.subscriber.link, self.subscriber.fleet

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Literal
 
 from agent.core import strict_json
-from agent.errors import TillError
+from agent.errors import TillError, failure_at
 from agent.fleet.config_bundle import Ring, is_ring
 from agent.fleet.refusals import read_bounded, refusal
 from agent.messages.signing import PublicKey, key_id
 from agent.safe_write import sync_folder, write_whole
+from agent.texts import Text
 
 FOLDER, LOCK = "fleet", "lock"
 KEYS_MAX = 4  # a rotation needs two
@@ -60,12 +61,12 @@ class RolloutStore:
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             descriptor = os.open(self.folder / LOCK, flags, 0o600)
         except OSError as error:
-            raise refusal("rollout_unwritable", f"{self.folder}: {error.strerror}") from error
+            raise refusal("rollout_unwritable", failure_at(self.folder, error)) from error
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise refusal("rollout_busy", f"{self.folder} is locked") from None
+                raise refusal("rollout_busy", Text("detail.is_locked", path=self.folder)) from None
             yield
         finally:
             os.close(descriptor)
@@ -84,14 +85,14 @@ class RolloutStore:
                 known = is_ring(ring) and stage in ("none", "trying", "in_force", "rolled_back")
                 if known and number >= 0 and number is not True:
                     return RolloutRecord(ring, number, sha256, stage)
-        raise refusal("rollout_record_damaged", f"{self._record}: not a record of rollouts")
+        raise refusal("rollout_record_damaged", Text("detail.no_rollout_record", path=self._record))
 
     def write(self, record: RolloutRecord) -> None:
         """Raises ``FleetError`` (``rollout_unwritable``)."""
         try:
             write_whole(self._record, json.dumps(asdict(record)).encode(), mode=0o644)
         except OSError as error:
-            raise refusal("rollout_unwritable", f"{self._record}: {error.strerror}") from error
+            raise refusal("rollout_unwritable", failure_at(self._record, error)) from error
 
     def keys(self) -> list[PublicKey]:
         """The pinned keys, at least one.
@@ -107,9 +108,9 @@ class RolloutStore:
             try:
                 keys_read.append(PublicKey.load(raw))
             except TillError as error:
-                raise refusal("operator_key_missing", f"{path}: {error}") from error
+                raise refusal("operator_key_missing", failure_at(path, error)) from error
         if not keys_read:
-            raise refusal("operator_key_missing", f"{self._keys}: no key is pinned")
+            raise refusal("operator_key_missing", Text("detail.no_key_pinned", path=self._keys))
         return keys_read
 
     def pin(self, key: PublicKey, *, only: bool) -> None:
@@ -117,14 +118,15 @@ class RolloutStore:
         path = self._keys / f"{key_id(key.key)}.pem"
         others = [each for each in self._keys.glob("*.pem") if each != path]
         if not only and len(others) >= KEYS_MAX:
-            raise refusal("operator_keys_full", f"{self._keys}: {len(others)} keys are pinned already")
+            why = Text("detail.keys_pinned", path=self._keys, count=len(others))
+            raise refusal("operator_keys_full", why)
         try:
             write_whole(path, key.pem(), mode=0o644)
             for each in others if only else []:
                 each.unlink()
             sync_folder(self._keys)
         except OSError as error:
-            raise refusal("rollout_unwritable", f"{path}: {error.strerror}") from error
+            raise refusal("rollout_unwritable", failure_at(path, error)) from error
 
     def check(self, *more: Path) -> None:
         """Raises ``FleetError`` (``operator_key_unsafe``): another user can change the folder or ``more``."""
@@ -133,6 +135,8 @@ class RolloutStore:
                 continue
             found = path.stat()
             if found.st_uid not in (0, os.geteuid()):
-                raise refusal("operator_key_unsafe", f"{path} belongs to user {found.st_uid}")
+                owner = Text("detail.belongs_to", owner=found.st_uid)
+                raise refusal("operator_key_unsafe", Text("detail.at", place=path, reason=owner))
             if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                raise refusal("operator_key_unsafe", f"{path} has mode {stat.S_IMODE(found.st_mode):04o}")
+                mode = f"{stat.S_IMODE(found.st_mode):04o}"
+                raise refusal("operator_key_unsafe", Text("why.keys.permissions.mode", path=path, mode=mode))

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
-from agent.errors import FleetError
+from agent.errors import FleetError, failure_at
+from agent.texts import Text
 
 BundleFault = Literal["bundle_unreadable", "bundle_malformed", "bundle_untrusted"]
 BundleUnfit = Literal["bundle_old", "bundle_other_ring", "bundle_not_for_us", "bundle_unfit"]
@@ -19,9 +20,13 @@ FleetCode = Literal[
 ]
 
 
-def refusal(code: FleetCode, message: str) -> FleetError:
-    """The error for one code."""
-    return FleetError(message, code=code)
+def refusal(code: FleetCode, detail: str | Text) -> FleetError:
+    """The error for one code. ``detail``: a ``Text``, or the detail of another error."""
+    return FleetError(detail, code=code)
+
+
+def too_long(limit_bytes: int) -> Text:
+    return Text("detail.file_too_long", limit_bytes=limit_bytes)
 
 
 def read_bounded(path: Path, limit_bytes: int, code: FleetCode) -> bytes:
@@ -30,7 +35,7 @@ def read_bounded(path: Path, limit_bytes: int, code: FleetCode) -> bytes:
         with path.open("rb") as file:
             raw = file.read(limit_bytes + 1)
     except OSError as error:
-        raise refusal(code, f"{path}: {error.strerror}") from error
+        raise refusal(code, failure_at(path, error)) from error
     if len(raw) > limit_bytes:
-        raise refusal(code, f"{path}: more than {limit_bytes} bytes")
+        raise refusal(code, Text("detail.at", place=path, reason=too_long(limit_bytes)))
     return raw

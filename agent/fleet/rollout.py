@@ -15,26 +15,27 @@ from typing import Any, Protocol
 from agent.config import Config
 from agent.config.file import MAX_FILE_BYTES, load, origin, place_of, read_layers
 from agent.config.reload import changed
-from agent.errors import AgentError, FleetError
+from agent.errors import AgentError, FleetError, failure_at
 from agent.fleet.config_bundle import Bundle, takes, unpack
 from agent.fleet.record import RolloutRecord, RolloutStore
 from agent.fleet.refusals import read_bounded, refusal
 from agent.safe_write import write_whole
+from agent.texts import Text
 
 
 class RolloutTarget(Protocol):
     """The interface between a rollout and the terminal."""
 
-    def objection(self, config: Path) -> str:
-        """The reason to reject a config file; empty: no objection."""
+    def objection(self, config: Path) -> Text | None:
+        """The reason to reject a config file; None: no objection."""
 
     def record_status(self) -> None:
         """Record the status of the running agent before the change."""
 
-    def settle(self, old: Config, new: Config) -> str:
+    def settle(self, old: Config, new: Config) -> Text | None:
         """Make the running agent load ``new`` and watch its status.
 
-        Returns the problem; empty: the agent is healthy, or no agent runs.
+        Returns the problem; None: the agent is healthy, or no agent runs.
         """
 
 
@@ -81,7 +82,7 @@ def rollback(config: Path, terminal: RolloutTarget) -> RolloutOutcome:
         store.check()  # another user must not be able to replace the stored config
         record = store.read()
         if record.stage not in ("in_force", "trying") or not store.last_good.exists():
-            raise refusal("rollback_impossible", f"{store.folder}: no earlier config is stored")
+            raise refusal("rollback_impossible", Text("detail.no_earlier_config", folder=store.folder))
         text = read_bounded(store.last_good, MAX_FILE_BYTES, "rollback_impossible")
         with _candidate(config, text) as candidate:
             previous = load(candidate, Config)
@@ -103,9 +104,11 @@ def rollback(config: Path, terminal: RolloutTarget) -> RolloutOutcome:
 def _check_order(bundle: Bundle, sha256: str, record: RolloutRecord) -> None:
     unfinished = record.stage == "trying" and record.sha256 == sha256  # a power cut: the same bundle again
     if bundle.number <= record.number and not unfinished:
-        raise refusal("bundle_old", f"number {bundle.number}, and {record.number} was tried here already")
+        why = Text("detail.bundle_number_used", number=bundle.number, tried=record.number)
+        raise refusal("bundle_old", why)
     if not takes(record.ring, bundle.ring):
-        raise refusal("bundle_other_ring", f"for {bundle.ring}, and this terminal is in ring {record.ring}")
+        why = Text("detail.bundle_ring", ring=bundle.ring, own_ring=record.ring)
+        raise refusal("bundle_other_ring", why)
 
 
 @contextmanager
@@ -125,19 +128,20 @@ def _check_config(config: Path, text: bytes, old: Config, terminal: RolloutTarge
         try:
             new = load(candidate, Config)
             if (new.site, new.terminal) != (old.site, old.terminal):
-                raise refusal("bundle_not_for_us", f"the config is for {new.site}/{new.terminal}")
+                why = Text("detail.config_for_other", site=new.site, terminal=new.terminal)
+                raise refusal("bundle_not_for_us", why)
             objection = _overridden(candidate) or terminal.objection(candidate)
         except FleetError:
             raise
         except AgentError as error:
-            raise refusal("bundle_unfit", f"{error.code}: {error}") from error
+            raise refusal("bundle_unfit", error.sentence) from error
     if objection:
         raise refusal("bundle_unfit", objection)
     return new
 
 
-def _overridden(candidate: Path) -> str:
-    """The first key of the file that a file of the terminal sets to another value; empty: none.
+def _overridden(candidate: Path) -> Text | None:
+    """The first key of the file that a file of the terminal sets to another value; None: no key.
 
     Otherwise the operator would take a bundle for applied whose value has no effect on this terminal.
     """
@@ -145,8 +149,8 @@ def _overridden(candidate: Path) -> str:
     for loc, value in _values(files[0].tree, ()):
         last = origin(files, loc)
         if dict(_values(last.tree, ())).get(loc) != value:
-            return f"{place_of(files, loc)}: {'.'.join(loc)}: this file overrides the value of the bundle"
-    return ""
+            return Text("detail.overrides_bundle", place=place_of(files, loc), key_=".".join(loc))
+    return None
 
 
 def _values(tree: dict[str, Any], where: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
@@ -171,7 +175,7 @@ def _settle_or_roll_back(
     store: RolloutStore, config: Path, old: Config, new: Config, trial: RolloutRecord, terminal: RolloutTarget
 ) -> None:
     problem = terminal.settle(old, new)
-    if not problem:
+    if problem is None:
         return
     text = read_bounded(store.last_good, MAX_FILE_BYTES, "rollback_impossible")
     with _candidate(config, text) as candidate:
@@ -179,8 +183,9 @@ def _settle_or_roll_back(
     _translate_os_errors(lambda: _restore(store, config, trial))
     second_problem = terminal.settle(new, previous)
     if second_problem:
-        raise refusal("rollback_failed", f"{problem}; and after the rollback: {second_problem}")
-    raise refusal("bundle_rolled_back", f"bundle {trial.number}: {problem}")
+        why = Text("detail.and_after_rollback", problem=problem, second=second_problem)
+        raise refusal("rollback_failed", why)
+    raise refusal("bundle_rolled_back", Text("detail.bundle_problem", number=trial.number, problem=problem))
 
 
 def _restore(store: RolloutStore, config: Path, record: RolloutRecord) -> None:
@@ -194,4 +199,4 @@ def _translate_os_errors(work: Callable[[], None]) -> None:
     try:
         work()
     except OSError as error:
-        raise refusal("rollout_unwritable", f"{error.filename}: {error.strerror}") from error
+        raise refusal("rollout_unwritable", failure_at(error.filename, error)) from error

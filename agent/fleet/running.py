@@ -13,7 +13,8 @@ from typing import Any
 
 from agent.config import Config
 from agent.config.reload import needing_restart
-from agent.errors import AgentAway, AgentError, StatusError
+from agent.errors import AgentAway, AgentError, StatusError, reason_of
+from agent.texts import Text
 
 _CHECK_EVERY_S = 0.5
 _CHECKS_MIN = 4  # consecutive: a problem may appear late
@@ -37,7 +38,7 @@ class RolloutMonitor:
         self._running = running
         self._before: Mapping[str, Any] | None = None
         self._config = config
-        self.note = ""  # the remaining action for the operator
+        self.note: Text | None = None  # the remaining action for the operator
 
     def record_status(self) -> None:
         """Record the present status; None: no agent runs, or the agent does not answer."""
@@ -46,52 +47,53 @@ class RolloutMonitor:
         except StatusError:
             self._before = None
 
-    def settle(self, old: Config, new: Config) -> str:
-        """The problem with ``new``; empty: the agent uses ``new``, kept its connection, has no new error."""
+    def settle(self, old: Config, new: Config) -> Text | None:
+        """The problem with ``new``; None: the agent uses ``new``, kept its connection, has no new error."""
         if self._before is None:
-            self.note = "No agent answers here: the next start of the agent uses the config."
-            return ""
+            self.note = Text("cli.config_at_next_start")
+            return None
         restart = needing_restart(old, new)
         if restart and not self._before.get("supervised"):
-            self.note = f"Restart the agent to apply {', '.join(restart)}: the agent was started manually."
-            return ""
+            self.note = Text("cli.config_at_restart", keys=", ".join(restart))
+            return None
         try:
             self._running.kill(self._running.pid(old), signal.SIGTERM if restart else signal.SIGHUP)
         except AgentAway:
             pass  # the agent is restarting: the next start reads the new file
         except (AgentError, OSError) as error:
-            return f"no signal could be sent to the agent: {error}"
+            return Text("detail.no_signal_sent", reason=reason_of(error))
         return self._watch(new, self._before)
 
-    def _watch(self, new: Config, before: Mapping[str, Any]) -> str:
+    def _watch(self, new: Config, before: Mapping[str, Any]) -> Text | None:
         until_s = time.monotonic() + self._running.within_s
-        healthy_checks, problem = 0, "no answer"
+        healthy_checks, problem = 0, Text("detail.no_answer")
         while time.monotonic() < until_s:
             time.sleep(_CHECK_EVERY_S)
-            problem = self._problem(new, before)
-            healthy_checks = 0 if problem else healthy_checks + 1
+            found = self._problem(new, before)
+            problem = found or problem
+            healthy_checks = 0 if found else healthy_checks + 1
             if healthy_checks >= _CHECKS_MIN:
-                return ""
-        return f"not healthy after {self._running.within_s:g} s: {problem}"
+                return None
+        return Text("detail.not_healthy_within", limit_s=self._running.within_s, reason=problem)
 
-    def _problem(self, new: Config, before: Mapping[str, Any]) -> str:
+    def _problem(self, new: Config, before: Mapping[str, Any]) -> Text | None:
         try:
             current = self._running.status(new)
             if current["config_refused"]:
-                return f"refused: {current['config_refused']}"
+                return Text("detail.agent_refuses_config", reason=current["config_refused"])
             if current["config_sha256"] != self._running.sha256(new):
-                return "the agent still runs with another config"
+                return Text("detail.agent_other_config")
             if before["mqtt"]["connected"] and not current["mqtt"]["connected"]:
-                return "the agent lost the broker"
+                return Text("detail.agent_lost_broker")
             if errors := _errors(current) - _errors(before):
-                return f"new errors: {', '.join(sorted(errors))}"
+                return Text("detail.new_faults", codes=", ".join(sorted(errors)))
             if _has_api(before) and not _has_api(current):  # its first check is some seconds after the start
-                return "the agent has no answer of the compare API"
-            return ""
+                return Text("detail.agent_no_api_answer")
+            return None
         except StatusError as error:
-            return f"{error.code}: {error}"
+            return error.sentence
         except (LookupError, TypeError):  # fewer fields than any version of the agent: another program
-            return "the answer is not a status document"
+            return Text("detail.no_status_document")
 
 
 def _has_api(status: Mapping[str, Any]) -> bool:

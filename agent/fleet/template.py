@@ -28,9 +28,8 @@ def fill(text: str, values: Mapping[str, Value]) -> str:
     except tomllib.TOMLDecodeError:
         as_expected = False
     if not as_expected:
-        raise ConfigError(
-            f"{', '.join(values)}: cannot be set in this file", fix=Text("fix.set_keys_by_hand")
-        )
+        why = Text("detail.keys_not_settable", keys=", ".join(values))
+        raise ConfigError(why, fix=Text("fix.set_keys_by_hand"))
     return text
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agent.errors import StatusError
+from agent.texts import Text
 
 CHECK_EVERY_S = 0.5
 CHECKS_MIN = 4  # consecutive: a problem may appear late
@@ -19,7 +20,7 @@ def wait_until_healthy(
     within_s: float,
     sleep: Callable[[float], None] = time.sleep,
     now_s: Callable[[], float] = time.monotonic,
-) -> str:
+) -> Text | None:
     """Check the running agent until it is healthy in four consecutive checks.
 
     Args:
@@ -27,29 +28,30 @@ def wait_until_healthy(
         version: of the installed package; another one is a process that was not restarted.
         before: the status document before the upgrade; empty: unknown. Its faults do not count.
     Returns:
-        The problem after ``within_s`` seconds; empty: healthy.
+        The problem after ``within_s`` seconds; None: healthy.
     """
-    end_s, healthy, problem = now_s() + within_s, 0, "no check"
+    end_s, healthy, last = now_s() + within_s, 0, Text("detail.no_check_yet")
     while now_s() < end_s:
         problem = _problem(status, version, before)
         healthy = 0 if problem else healthy + 1
         if healthy >= CHECKS_MIN:
-            return ""
+            return None
+        last = problem or Text("detail.not_four_checks")
         sleep(CHECK_EVERY_S)
-    return problem or "the agent was not healthy in four consecutive checks"
+    return last
 
 
-def _problem(status: Callable[[], Mapping[str, Any]], version: str, before: Mapping[str, Any]) -> str:
+def _problem(status: Callable[[], Mapping[str, Any]], version: str, before: Mapping[str, Any]) -> Text | None:
     try:
         found = status()
     except StatusError as error:
-        return f"{error.code}: {error}"
+        return error.sentence
     if found.get("version") != version:
-        return f"version {found.get('version')} runs, {version} is installed"
+        return Text("detail.version_runs", running=found.get("version"), installed=version)
     if not _is_connected(found) and (not before or _is_connected(before)):
-        return "the agent has no connection to the broker"
+        return Text("detail.agent_no_broker")
     new = [code for code in _errors(found) if code not in _errors(before)]
-    return f"new faults: {', '.join(new)}" if new else ""
+    return Text("detail.new_faults", codes=", ".join(new)) if new else None
 
 
 def _is_connected(status: Mapping[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
-from agent.errors import TillError, failure_at
+from agent.errors import StorageError, TillError, failure_at
 from agent.safe_open import read_plain
 from agent.safe_write import write_whole
 from agent.texts import Text
@@ -95,14 +95,17 @@ class Signer:
         Raises:
             TillError: ``key_unusable``, the file is unreadable, not an Ed25519 key, or readable by
                 other users.
+            StorageError: a new key cannot be written.
         """
         path = directory / KEY_FILE
         try:
             if not path.exists():
                 directory.mkdir(parents=True, exist_ok=True, mode=0o700)
                 cls.generate().save(path)
-        except OSError as error:
+        except PermissionError as error:
             raise TillError(failure_at(path, error), code="key_unusable") from error
+        except OSError as error:  # e.g. a full disk: not a fault of the key
+            raise StorageError(failure_at(path, error)) from error
         return cls.load(path)
 
     @classmethod

@@ -50,13 +50,18 @@ def failure_of(error: Exception, *, tls: bool) -> ConnectFailure:
             return ConnectFailure(reason_of(error))
 
 
-def without_connack(config: MqttConfig) -> ConnectFailure:
-    """The failure of a connection that the broker ended without a CONNACK. Blocks at most some seconds.
+def without_connack(config: MqttConfig, waited_s: float | None = None) -> ConnectFailure:
+    """The failure of a connection without a CONNACK. Blocks at most some seconds.
 
     A port that requires TLS ends a connection without TLS in this way; a TLS handshake without data shows it.
+
+    Args:
+        waited_s: this client ended the connection after such a wait; None: the broker ended it.
     """
     if not config.tls and _requires_tls(config):
         return ConnectFailure(Text("detail.no_connack_tls"), BrokerProblem.TLS)
+    if waited_s is not None:
+        return ConnectFailure(Text("detail.connack_late", limit_s=waited_s))
     return ConnectFailure(Text("detail.no_connack"))
 
 

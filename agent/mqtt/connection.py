@@ -136,7 +136,8 @@ class Connection:
             if client is not self._client:  # otherwise ``stop`` disconnects cleanly
                 in_thread("mqtt-stop", client.loop_stop)
         if client is self._candidate:
-            self._status.not_connected(await _without_connack(self._config))
+            is_late = connack_timer.when() <= loop.time()
+            self._status.not_connected(await _without_connack(self._config, is_late=is_late))
 
     async def _connect(self, client: Client) -> ConnectFailure | None:
         """The failure; at once, without a call, while an abandoned call still blocks."""
@@ -164,8 +165,7 @@ class Connection:
         limits = self._sending.limits = BrokerLimits.of(details)
         log.info("mqtt_connected", extra=facts(host=self._config.host, port=self._config.port))
         self._status.connected(self._wiring.missing(limits))
-        filters = self._wiring.allowed(limits)
-        if filters:
+        if filters := self._wiring.allowed(limits):
             subscribe(client, filters)
         else:
             self._wiring.on_ready()
@@ -206,9 +206,11 @@ def _set_callbacks(client: Client, to: Connection, loop_queue: LoopQueue) -> Non
     client.on_message = lambda source, _u, message: loop_queue.put(source, message)
 
 
-async def _without_connack(config: MqttConfig) -> ConnectFailure:
-    """Why the broker ended a connection without a CONNACK. TLS 1.3 reports a bad certificate this late."""
-    probing = in_thread("mqtt-probe", partial(without_connack, config))
+async def _without_connack(config: MqttConfig, *, is_late: bool) -> ConnectFailure:
+    """Why a connection ended without a CONNACK. TLS 1.3 reports a bad certificate this late."""
+    probing = in_thread(
+        "mqtt-probe", partial(without_connack, config, CONNACK_TIMEOUT_S if is_late else None)
+    )
     failure = await _result_in_time(probing, CONNECT_TIMEOUT_S, NO_ANSWER)
     log.info("mqtt_connect_failed", extra=facts(host=config.host, why=failure.why))
     return failure

@@ -117,14 +117,16 @@ class ClientOptions:
         wildcards = any(_is_wild(topic) for topic, _ in self.subscriptions)
         return limits.missing(1, retained=retained, wildcards=wildcards)
 
-    def refused(self, limits: BrokerLimits, reasons: Sequence[ReasonCode]) -> list[str]:
+    def refused(self, limits: BrokerLimits, reasons: Sequence[ReasonCode]) -> list[Text]:
         """The needed filters that a SUBACK refuses, with reason. ``reasons``: one per allowed filter."""
         pairs = zip(self.allowed(limits), reasons, strict=False)
         failed = [(topic, reason) for (topic, _), reason in pairs if reason.is_failure]
-        needed = [f"{topic}: {describe(reason)}" for topic, reason in failed if topic not in self.optional]
+        needed = [(topic, describe(reason)) for topic, reason in failed if topic not in self.optional]
         if needed:
-            log.error("subscription_refused", extra=facts(refused=needed))
-        return needed
+            log.error(
+                "subscription_refused", extra=facts(refused=[f"{topic}: {why}" for topic, why in needed])
+            )
+        return [Text("detail.at", place=topic, reason=why) for topic, why in needed]
 
 
 def _is_wild(topic: str) -> bool:

@@ -101,7 +101,8 @@ class Sending:
             self._status.too_large((sent,), detail)
             raise TillError(detail, code="packet_too_large")
         if message.retained and not self.limits.retain:
-            raise TillError(Text("detail.no_retained"), code="publish_refused")
+            fix = Text("condition.mqtt_broker_limits.fix")
+            raise TillError(Text("detail.no_retained"), code="publish_refused", fix=fix)
         return sent
 
 

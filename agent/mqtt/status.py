@@ -1,8 +1,9 @@
 """The faults of one broker connection: each is reported once when it begins and once when it ends."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from agent.mqtt.connect_failure import ConnectFailure
 from agent.mqtt.reason_codes import BrokerProblem
@@ -81,10 +82,10 @@ class BrokerStatus:
         )
         self._set("connect")
 
-    def subscribed(self, refused: Iterable[str]) -> None:
+    def subscribed(self, refused: Sequence[Text]) -> None:
         """``refused``: refused filters that the terminal needs, each with the broker's reason."""
-        detail = "; ".join(refused)
-        self._set("subscribe", BrokerProblem.SUBSCRIPTION_REFUSED if detail else None, detail)
+        detail = reduce(_listed, refused) if refused else ""
+        self._set("subscribe", BrokerProblem.SUBSCRIPTION_REFUSED if refused else None, detail)
 
     def answered(self, sent: Sent, problem: BrokerProblem | None, detail: str | Text) -> None:
         """The PUBACK of one publish. ``problem`` None: accepted."""
@@ -157,3 +158,7 @@ class BrokerStatus:
             timer = self._timers.pop(name, None)
             if timer is not None:
                 timer.cancel()
+
+
+def _listed(first: Text, others: Text) -> Text:
+    return Text("detail.listed", first=first, others=others)

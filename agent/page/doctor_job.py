@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agent.tasks import in_thread
@@ -10,7 +10,7 @@ from agent.tasks import in_thread
 log = logging.getLogger(__name__)
 
 FRESH_S = 10.0
-Rows = list[dict[str, Any]]
+Rows = Sequence[Mapping[str, Any]]  # the most urgent first: the page keeps the order
 
 
 class DoctorJob:

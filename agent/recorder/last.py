@@ -60,6 +60,8 @@ def read(directory: Path) -> LastVerification:
     except FileNotFoundError as error:
         fix = Text("fix.no_verification_yet")
         raise StorageError(Text("detail.no_verification_yet", path=path), fix=fix) from error
+    except PermissionError as error:
+        raise StorageError(failure_at(path, error), fix=Text("fix.run_as_service_user")) from error
     except (OSError, ValueError) as error:
         raise StorageError(failure_at(path, error), fix=Text("fix.verify_again_overwrites_file")) from error
     try:

@@ -10,10 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent.config import PageConfig
+from agent.config import Config, PageConfig
 from agent.config.tls_files import load_pair, server_context
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import run_checks
+from agent.diagnostics.order import most_urgent_first
 from agent.errors import ConfigError
 from agent.health.metrics import render
 from agent.live_view.annotate import notice
@@ -43,11 +44,9 @@ async def open_page(
     config = handle.reload.config.page
     preview = _preview(handle, live_view) if config.preview else None
 
-    def run_doctor() -> Rows:
-        return [report.facts() for report in run_checks(CHECKS, world_of(lambda: handle.reload.config))]
-
     sessions = await _make_sessions(config, handle.reload.config.storage.directory)
-    sources = Sources(status, DoctorJob(run_doctor), preview, render)
+    doctor = DoctorJob(partial(_run_doctor, lambda: handle.reload.config))
+    sources = Sources(status, doctor, preview, render)
     listener = await _open_listener(config, sessions, sources)
     if preview is not None:
         stack.push_async_callback(preview.close)
@@ -55,6 +54,10 @@ async def open_page(
     log.info("page_open", extra=facts(listen=config.listen, port=listener.port))
     login_url = entrance_of(config, listener.port)
     return lambda: login_url + sessions.new_link_secret()
+
+
+def _run_doctor(config: Callable[[], Config]) -> Rows:
+    return most_urgent_first(report.facts() for report in run_checks(CHECKS, world_of(config)))
 
 
 def entrance_of(config: PageConfig, port: int) -> str:

@@ -16,6 +16,7 @@ from playwright.async_api import Locator
 
 from agent.demo.stage import VISITS, DemoStage
 from agent.diagnostics.checks.table import CHECKS
+from agent.diagnostics.order import most_urgent_first
 from agent.health.conditions_board import OUTBOX_RESET
 from agent.page import preview
 from agent.texts import Text, best, group
@@ -112,6 +113,11 @@ async def test_doctor_is_first_on_a_phone_and_its_faults_are_above_the_rest() ->
             await tab.shows("#findings .is-fail", "net.tcp")
             verdicts = await tab.page.locator("#findings summary b").all_inner_texts()
             assert verdicts == [sign for sign in "✗!–✓" if sign in verdicts] and verdicts[0] == "✗"
+            rows = (await (await tab.page.request.get(f"{browser.url}/doctor.json")).json())["rows"]
+            order = await tab.page.locator("#findings .finding > p:first-child code").all_text_contents()
+            assert order == [row["id"] for row in most_urgent_first(rows) if row["id"] in order], (
+                "as the command"
+            )
             opened = await tab.page.locator("#findings details[open] summary b").all_inner_texts()
             assert set(opened) <= {"✗", "!"}
             skipped = tab.page.locator("#findings details", has=tab.page.locator("b", has_text="–"))

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import json
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
 
-from agent.cli.doctor import show_faults, show_first
+from agent.cli.doctor import show_first, show_rest
 from agent.compare import codes, compareface
-from agent.diagnostics.check import Check, CheckReport, Finding, Verdict, consequence, failed, passed, warning
+from agent.diagnostics.check import (
+    Check,
+    CheckReport,
+    Finding,
+    Verdict,
+    consequence,
+    failed,
+    passed,
+    skipped,
+    warning,
+)
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import named_ids
+from agent.diagnostics.order import most_urgent_first, most_urgent_last, urgency
 from agent.errors import AgentError, CompareError
 from agent.health.conditions import CONDITIONS, fix_for
 from agent.resources import documents
@@ -21,6 +33,7 @@ from tests.commands import facepay
 from tests.texts import zh
 
 COLUMNS, LINES = 80, 24
+FIX = Text("fix.check_timed_out")
 CASHIER = (
     "card or cash",
     "another way to pay",
@@ -41,7 +54,7 @@ def printed(rows: list[dict[str, object]], capsys: pytest.CaptureFixture[str]) -
     """The lines of a report on a window of ``COLUMNS``."""
     for row in rows:
         show_first(row)
-    show_faults(rows)
+    show_rest(rows)
     lines = []
     for line in capsys.readouterr().out.splitlines():
         lines += [line, *[""] * (max(0, cell_len(line) - 1) // COLUMNS)]
@@ -61,6 +74,31 @@ def test_the_failure_is_last_and_visible_without_scrolling(capsys: pytest.Captur
     assert any(line.startswith("✗ net.tcp") for line in lines[-LINES:])
     assert lines[-1].strip() == f"docs: {documents()}/docs/reference/doctor.md#nettcp", "and its page"
     assert lines[-2].strip() == f"处理: {zh(Text('fix.check_timed_out'))}", "and its fix, in both languages"
+
+
+def test_the_page_and_the_command_have_one_order(capsys: pytest.CaptureFixture[str]) -> None:
+    """The command prints the groups of the page in reverse order; a group has the order of the table."""
+    kinds = (
+        passed("fine"),
+        skipped("not here"),
+        consequence("net.tcp"),
+        warning("old", FIX),
+        failed("x", FIX),
+    )
+    rows = rows_of({check.id: kinds[number % 5] for number, check in enumerate(CHECKS)})
+    groups = [["fail"], ["warn"], ["skip", True], ["skip", False], ["pass"]]
+    first = most_urgent_first(rows)
+    order = [[row["verdict"], *([bool(row["because"])] if row["verdict"] == "skip" else [])] for row in first]
+    assert [kind for kind, _ in groupby(order)] == groups
+    by_id = [check.id for check in CHECKS]
+    for _, equal in groupby(first, key=urgency):
+        ids = [by_id.index(row["id"]) for row in equal]
+        assert ids == sorted(ids)
+    shown = [line.split()[1] for line in printed(rows, capsys) if line and line[0] in "✓-!✗"]
+    folded = [row["id"] for row in most_urgent_last(rows) if not row["because"]]
+    assert [name for name in shown if "." in name] == folded
+    assert most_urgent_last(rows)[-1]["verdict"] == "fail" and shown[-1] == folded[-1]
+    assert [row["id"] for row in most_urgent_last(first)] == [row["id"] for row in most_urgent_last(rows)]
 
 
 def test_consequences_of_one_cause_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:

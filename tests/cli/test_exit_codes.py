@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import Command, facepay
+from agent.messages.signing import Signer
+from tests.brokers import Mosquitto
+from tests.commands import Command, as_nobody, facepay
 
+MODULES = "agent.cli.camera, agent.cli.keys, agent.cli.trace, agent.fleet.machine, agent.recorder.traces"
 FACEPAY = [sys.executable, "-m", "agent.cli"]
 
 
@@ -48,14 +51,16 @@ LONG = [
     ("camera light --watch --config {config}", "mean"),
     ("status --watch --json --config {config}", "status_socket_missing"),
     ("bundle --config {config} --output {folder}/bundle.tar.gz", "examining this terminal"),
-    ("till watch --port 9", "no message yet"),
+    ("till watch --port {port}", "no message yet"),
 ]
 
 
 @pytest.mark.parametrize(("command", "at_work"), LONG, ids=[each[0].split(" --")[0] for each in LONG])
-def test_ctrl_c_exits_130_without_traceback(command: str, at_work: str, config: Path, tmp_path: Path) -> None:
+def test_ctrl_c_exits_130_without_traceback(
+    command: str, at_work: str, config: Path, tmp_path: Path, broker: Mosquitto
+) -> None:
     """Also while checks run C++ code: a shutdown of the interpreter would abort the process."""
-    words = shlex.split(command.format(config=config, folder=tmp_path))
+    words = shlex.split(command.format(config=config, folder=tmp_path, port=broker.port))
     output = tmp_path / "output"
     with output.open("wb") as out:
         process = Command(words, stdout=out.fileno(), stderr=out.fileno(), env={"PYTHONUNBUFFERED": "1"})
@@ -170,3 +175,36 @@ def test_files_of_a_wrong_type_are_named_with_a_fix(
     assert done.returncode in (1, 78) and output.startswith(f"{code}: "), done
     assert "\nfix: " in output and "\n处理: " in output and "Traceback" not in done.stderr
     assert "[mqtt]" not in output, "advice about something else"
+
+
+DENIED = [
+    "why",
+    "keys show",
+    "keys rotate",
+    "keys bind",
+    "keys trust till-1 {key}",
+    "trace show",
+    "trace replay {state}/traces/1.jsonl",
+    "camera light",
+]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without rights")
+@pytest.mark.parametrize("command", DENIED)
+def test_a_user_without_rights_reads_the_command_with_sudo(
+    command: str, config: Path, tmp_path: Path
+) -> None:
+    """The config is readable and the state directory is not, as after `chmod` of the config by hand."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # pytest's own folder is closed to others
+        folder = Path(name)
+        folder.chmod(0o755)
+        text = config.read_text().replace(str(tmp_path), name)
+        (folder / "agent.toml").write_text(text)
+        state, key = folder / "state", folder / "key.pem"
+        key.write_bytes(Signer.load_or_create(state).public.pem())
+        (state / "traces").mkdir(mode=0o700)
+        (state / "last-verification.json").touch(mode=0o600)
+        words = shlex.split(command.format(key=key, state=state))
+        done = as_nobody(*words, "--config", folder / "agent.toml", modules=MODULES)
+    assert done.returncode in (1, 4) and "sudo" in done.stderr, done
+    assert "\nfix: " in done.stderr and "\n处理: " in done.stderr and "Traceback" not in done.stderr

@@ -34,11 +34,12 @@ and then rejects the call because the image is missing.
 | `skip` | `-` | the check does not apply here, or a check that it needs failed |
 | `pass` | `✓` | no fault found |
 
-The [diagnostics page](../how-to/page.md) shows the groups in this order. The command prints the opposite
-order: the end of the output is visible without scrolling. All checks that were skipped because of one failure
-are one line. The last line of a warning or failure is the path of its section below, in the installed
-documentation; on the page the name of the check is a link to that section. Within a group the checks have the
-order of the table below.
+The reports have one order, by urgency: failures, warnings, consequences of failures, checks that do not
+apply, passed checks. The [diagnostics page](../how-to/page.md) begins with the failures. The command and
+`facepay diag ask` print the reverse order, because the end of their output is visible without scrolling: the
+failures are last. All checks that were skipped because of one failure are one line. The last line of a
+warning or failure is the path of its section below, in the installed documentation; on the page the name of
+the check is a link to that section. Within a group the checks have the order of the table below.
 
 `--only api.auth` runs one check and the checks that it needs; `--only api` all checks whose id begins with
 `api.`; `--only api,mqtt.connect` both. A failure of a needed check is shown, too.
@@ -56,7 +57,8 @@ order of the table below.
 
 `--json` prints one document on stdout, also with exit code 1 or 2. The names and meanings are stable within
 `facepay.doctor/1`; a later version can add fields, so ignore unknown fields. The report of a
-[remote diagnosis](../how-to/remote-diagnosis.md) and `/doctor.json` of the page (`rows`) have the same rows.
+[remote diagnosis](../how-to/remote-diagnosis.md) and `/doctor.json` of the page (`rows`, sorted by urgency)
+have the same rows.
 
 | field | meaning |
 |---|---|

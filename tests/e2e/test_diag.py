@@ -285,7 +285,7 @@ async def test_unknown_check_is_declined_and_state_and_report_of_another_key_are
             MqttConfig(port=place.broker.port), TOPICS, WHO, operator, Signer.generate().public
         )
         monkeypatch.setattr(diagnosis_client, "STATE_TIMEOUT_S", 1.5)
-        with pytest.raises(TillError, match="no state that the pinned key signed"):
+        with pytest.raises(TillError, match="its state is not signed with the pinned key"):
             await wrong_key.ask(QUICK, timeout_s=1.5)
     report = {"report": "{}", "jws": operator.sign("{}", "report")}
     assert opened_report(report, operator.public) == {}

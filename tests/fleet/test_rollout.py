@@ -20,6 +20,7 @@ from agent.fleet.record import RolloutStore
 from agent.fleet.rollout import apply, rollback
 from agent.messages.signing import Signer
 from agent.safe_write import write_whole
+from agent.texts import Text
 
 OPERATOR = Signer.generate()
 FIRST = 'profile = "demo"\nsite = "shop-1"\nterminal = "t-1"\n'
@@ -34,6 +35,10 @@ def bundle(number: int, text: str = "", ring: str = "all", signer: Signer = OPER
     return pack(Bundle(number, ring, "2026", {"*": text or shared(number)}), signer)  # type: ignore[arg-type]
 
 
+def problem(words: str) -> Text:
+    return Text("detail.condition", code=words)
+
+
 class FakeTerminal:
     """Returns the given problems in order; records each applied config by its ``guard.failures``."""
 
@@ -41,16 +46,16 @@ class FakeTerminal:
         self.problems, self.reason_to_reject = list(problems), objection
         self.applied: list[int] = []
 
-    def objection(self, config: Path) -> str:
+    def objection(self, config: Path) -> Text | None:
         load(config, Config)
-        return self.reason_to_reject
+        return problem(self.reason_to_reject) if self.reason_to_reject else None
 
     def record_status(self) -> None:
         pass
 
-    def settle(self, old: Config, new: Config) -> str:
+    def settle(self, old: Config, new: Config) -> Text | None:
         self.applied.append(new.guard.failures)
-        return self.problems.pop(0) if self.problems else ""
+        return problem(self.problems.pop(0)) if self.problems else None
 
 
 @pytest.fixture
@@ -176,7 +181,7 @@ def test_a_power_cut_between_two_writes_leaves_a_valid_config_and_apply_can_be_r
 
 def test_a_power_cut_during_the_trial_can_be_rolled_back(config: Path) -> None:
     class PowerCut(FakeTerminal):
-        def settle(self, old: Config, new: Config) -> str:
+        def settle(self, old: Config, new: Config) -> Text | None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

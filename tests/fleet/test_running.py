@@ -52,7 +52,7 @@ class Agent:
         )
         monitor = RolloutMonitor(OLD, access)
         monitor.record_status()
-        return monitor.settle(OLD, new), monitor.note
+        return str(monitor.settle(OLD, new) or ""), str(monitor.note or "")
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +77,7 @@ def test_settle_waits_for_the_first_answer_of_the_compare_api() -> None:
         ([status("old")], "another config"),
         ([status(connected=False)], "lost the broker"),
         ([status("new", "compare_credentials")], "compare_credentials"),
-        ([status("old", config_refused="config_invalid: x")], "refused: config_invalid"),
+        ([status("old", config_refused="config_invalid: x")], "refuses the config: config_invalid"),
         ([AgentAway("gone")], "gone"),
         ([HUNG], "agent_hung"),
         ([{"schema": "x"}], "not a status document"),

@@ -34,7 +34,8 @@ def checked(
         nonlocal now_s
         now_s += seconds
 
-    return wait_until_healthy(status, "0.3.0", before, within_s, sleep, lambda: now_s), count
+    problem = wait_until_healthy(status, "0.3.0", before, within_s, sleep, lambda: now_s)
+    return str(problem or ""), count
 
 
 def test_healthy_agent_is_accepted_after_four_checks() -> None:

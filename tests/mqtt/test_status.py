@@ -239,6 +239,8 @@ async def test_status_broker_without_connack_is_unreachable_and_retried(
     async with started(Watched(server.sockets[0].getsockname()[1], keepalive_s=120)) as watched:
         assert await watched.next() == (BrokerProblem.UNREACHABLE, True)
         await asyncio.wait_for(third.wait(), 20)
+        why = watched.details[BrokerProblem.UNREACHABLE]
+        assert "no broker answers (CONNACK) within 0.2 s" in why, "this side ended the connection"
         assert not watched.connection.connected
         server.close()
     for writer in accepted:

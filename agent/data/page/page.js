@@ -4,7 +4,7 @@
 
 const EVERY_MS = 2000, TIMEOUT_MS = 5000, DOCTOR_EVERY_MS = 1000, SEEN_EVERY_MS = 500;
 const PHASES = ["wait_face", "hold", "encode", "sign", "connect", "api", "other"];
-const VERDICTS = { fail: ["✗", "bad"], warn: ["!", "warn"], skip: ["–", ""], pass: ["✓", "good"] }; // by urgency
+const VERDICTS = { fail: ["✗", "bad"], warn: ["!", "warn"], skip: ["–", ""], pass: ["✓", "good"] };
 const $ = (id) => document.getElementById(id);
 let texts = null, locale = 0; // the index of the chosen language in texts.locales
 let status = null, statusAt = 0, report = null, isOpen = false, openedAt = 0;
@@ -308,13 +308,15 @@ function showDoctor() {
   $("examine").disabled = report.running;
   put("examine", t(report.running ? "doctor_running" : "doctor_run"));
   if (!report.rows) return;
-  const groups = Object.keys(VERDICTS).map((verdict) => [verdict, report.rows.filter((row) => row.verdict === verdict)]);
-  put("summary", groups.map(([verdict, rows]) => `${t(`verdict_${verdict}`)}: ${rows.length}`).join(" · "));
-  redraw("findings", report.rows, () => groups.filter(([, rows]) => rows.length).map(([verdict, rows]) => {
+  const of = (verdict) => report.rows.filter((row) => row.verdict === verdict);
+  put("summary", Object.keys(VERDICTS).map((verdict) => `${t(`verdict_${verdict}`)}: ${of(verdict).length}`).join(" · "));
+  // The agent sorts the rows: agent/diagnostics/order.py.
+  redraw("findings", report.rows, () => [...new Set(report.rows.map((row) => row.verdict))].map((verdict) => {
+    const rows = of(verdict);
     const box = make("details"), heading = make("summary"), [sign, name] = VERDICTS[verdict];
     box.open = ["fail", "warn"].includes(verdict);
     heading.append(make("b", sign, name), ` ${t(`verdict_${verdict}`)} (${rows.length})`);
-    box.append(heading, ...rows.filter((row) => !row.because).map(finding), ...consequences(rows));
+    box.append(heading, ...consequences(rows), ...rows.filter((row) => !row.because).map(finding));
     return box;
   }));
 }

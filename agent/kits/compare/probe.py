@@ -19,6 +19,7 @@ from agent.compare.translate import FOREIGN, translate
 from agent.compare.transport import open_client, read_capped
 from agent.errors import ConfigError
 from agent.kits.compare.images import Pictures
+from agent.texts import Text
 
 TIMEOUT_S = 20.0
 DOWNLOAD_CODES = frozenset({-1308, -1403, -1408, -1505, -1506, -1507})
@@ -209,9 +210,9 @@ def checked_url(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
-        raise ConfigError(f"url: {error}") from error
+        raise ConfigError(Text("detail.at", place="url", reason=Text("detail.url_wrong"))) from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise ConfigError("url: needs http:// or https:// and a host")
+        raise ConfigError(Text("detail.url_needs_host"))
     return url
 
 

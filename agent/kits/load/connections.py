@@ -19,7 +19,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.mqtt import paho_client
-from agent.mqtt.paho_client import ClientOptions, Message, make_client
+from agent.mqtt.connect_failure import failure_of, without_connack
+from agent.mqtt.paho_client import BrokerLimits, ClientOptions, Message, make_client
+from agent.mqtt.reachability import client_error
+from agent.mqtt.reason_codes import BrokerProblem, describe, of_connect, of_puback
 from agent.texts import Text
 
 KEEPALIVE_EVERY_S = 5.0
@@ -27,13 +30,18 @@ UP_TIMEOUT_S = 30.0
 
 
 class LoadConnections:
-    """Opens connections of one configuration, sends their keepalives, and closes all of them."""
+    """Opens connections of one configuration, sends their keepalives, and closes all of them.
+
+    Attributes:
+        refusal: the first message that the broker refused; None: it refused none.
+    """
 
     def __init__(self, config: MqttConfig) -> None:
         self._config = config
         self._tls = paho_client.tls_context(config) if config.tls else None
         self._members: list[LoadConnection] = []
         self._keepalive_task: asyncio.Task[None] | None = None
+        self.refusal: TillError | None = None
 
     async def join(
         self,
@@ -42,12 +50,12 @@ class LoadConnections:
         on_message: Callable[[Message], None],
         will: Message | None = None,
     ) -> LoadConnection:
-        """Connect and subscribe (QoS 1). Raises ``TillError`` (``link_down``) after 30 s or on a refusal."""
+        """Connect and subscribe (QoS 1). Raises ``TillError`` after 30 s, or for a refusal."""
         if self._keepalive_task is None:
             self._keepalive_task = asyncio.create_task(self._keep_alive())
         subscriptions = [(each, 1) for each in filters]
         options = ClientOptions(client_id, subscriptions, on_message, lambda: None, will)
-        member = LoadConnection(options, self._config, self._tls)
+        member = LoadConnection(options, self._config, self._tls, self._note_refusal)
         await member.connect(self._config)
         self._members.append(member)
         return member
@@ -64,6 +72,9 @@ class LoadConnections:
         for member in self._members:
             member.close()
 
+    def _note_refusal(self, error: TillError) -> None:
+        self.refusal = self.refusal or error
+
     async def _keep_alive(self) -> None:
         while True:
             await asyncio.sleep(KEEPALIVE_EVERY_S)
@@ -73,20 +84,31 @@ class LoadConnections:
                     await asyncio.sleep(0)
 
 
+class _EndedEarly(Exception):
+    """The connection ended before its first SUBACK."""
+
+
 class LoadConnection:
     """One connection. All callbacks run on the event loop."""
 
-    def __init__(self, options: ClientOptions, config: MqttConfig, tls: ssl.SSLContext | None) -> None:
-        """``tls``: the context that all connections share."""
+    def __init__(
+        self,
+        options: ClientOptions,
+        config: MqttConfig,
+        tls: ssl.SSLContext | None,
+        on_refusal: Callable[[TillError], None],
+    ) -> None:
+        """``tls``: the context that all connections share. ``on_refusal``: for each refused message."""
         self._loop = asyncio.get_running_loop()
         self._subscribed: asyncio.Future[None] = self._loop.create_future()
-        self._filters = options.subscriptions
+        self._options, self._config = options, config
         self.up = False
+        self._on_refusal = on_refusal
         client = self._client = make_client(config.model_copy(update={"tls": False}), options)
         if tls is not None:
             client.tls_set_context(tls)
         client.on_connect, client.on_disconnect = self._connected, self._disconnected
-        client.on_subscribe = self._suback_received
+        client.on_subscribe, client.on_publish = self._suback_received, self._puback_received
         client.on_message = lambda _c, _u, each: options.on_message(Message.of(each))
         client.on_socket_open, client.on_socket_close = self._socket_opened, self._socket_closed
         loop = self._loop
@@ -101,9 +123,16 @@ class LoadConnection:
             )
             async with asyncio.timeout(UP_TIMEOUT_S):
                 await self._subscribed
-        except (OSError, TimeoutError) as error:
+        except TimeoutError as error:
             self.close()
-            raise _down(error.strerror if isinstance(error, OSError) else "no answer") from error
+            raise client_error(config, BrokerProblem.UNREACHABLE, Text("detail.no_answer_in_time")) from error
+        except _EndedEarly as error:
+            failure = await asyncio.to_thread(without_connack, config)
+            raise client_error(config, failure.problem, failure.why) from error
+        except (OSError, ValueError) as error:
+            self.close()
+            failure = failure_of(error, tls=config.tls)
+            raise client_error(config, failure.problem, failure.why) from error
 
     def publish(self, message: Message, qos: int = 1) -> bool:
         """Queue a message for sending; False: the connection is lost."""
@@ -119,27 +148,34 @@ class LoadConnection:
         self._client.disconnect()
         self._client.loop_write()
 
-    def _connected(self, _c: Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
+    def _connected(self, _c: Client, _u: Any, _flags: Any, reason: ReasonCode, details: Any) -> None:
         if reason.is_failure:
-            self._fail(f"refused: {reason}")
+            self._fail(client_error(self._config, of_connect(reason), describe(reason, details)))
             return
         self.up = True
-        if self._filters:
-            paho_client.subscribe(self._client, self._filters)
+        if self._options.subscriptions:
+            paho_client.subscribe(self._client, self._options.subscriptions)
         else:
             self._subscribed.set_result(None)
 
-    def _suback_received(self, _c: Client, _u: Any, _mid: int, _reasons: Any, _p: Any) -> None:
-        if not self._subscribed.done():
+    def _suback_received(self, _c: Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Any) -> None:
+        refused = self._options.refused(BrokerLimits(), reasons)
+        if refused:
+            self._fail(client_error(self._config, BrokerProblem.SUBSCRIPTION_REFUSED, refused[0]))
+        elif not self._subscribed.done():
             self._subscribed.set_result(None)
 
-    def _disconnected(self, _c: Client, _u: Any, _flags: Any, reason: ReasonCode, _p: Any) -> None:
-        self.up = False
-        self._fail(f"lost: {reason}")
+    def _puback_received(self, _c: Client, _u: Any, _mid: int, reason: ReasonCode, details: Any) -> None:
+        if reason.is_failure:
+            self._on_refusal(client_error(self._config, of_puback(reason.value), describe(reason, details)))
 
-    def _fail(self, cause: str) -> None:
+    def _disconnected(self, _c: Client, _u: Any, _flags: Any, _reason: ReasonCode, _p: Any) -> None:
+        self.up = False
+        self._fail(_EndedEarly())
+
+    def _fail(self, error: Exception) -> None:
         if not self._subscribed.done():
-            self._subscribed.set_exception(_down(cause))
+            self._subscribed.set_exception(error)
 
     def _remove_writer(self, _c: Client, _u: Any, sock: Any) -> None:
         self._loop.remove_writer(sock)
@@ -151,8 +187,3 @@ class LoadConnection:
     def _socket_closed(self, _c: Client, _u: Any, sock: Any) -> None:
         self._loop.remove_reader(sock)
         self._loop.remove_writer(sock)
-
-
-def _down(cause: str | None) -> TillError:
-    why = f"the broker does not take these clients: {cause or 'no answer'}"
-    return TillError(why, code="link_down", fix=Text("fix.load_clients_refused"))

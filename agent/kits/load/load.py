@@ -136,7 +136,7 @@ class _Till:
 async def run(config: MqttConfig, load: Load) -> LoadReport:
     """Connect the fleet, send requests for ``seconds``, wait for open requests, disconnect.
 
-    Raises ``TillError``: the broker does not accept the connections.
+    Raises ``TillError``: the broker refuses a connection, a subscription or a message, or does not answer.
     """
     fleet, signer = LoadConnections(config), Signer.generate()
     terminals = [_Terminal(number, signer) for number in range(load.terminals)]
@@ -147,21 +147,32 @@ async def run(config: MqttConfig, load: Load) -> LoadReport:
         for first in range(0, len(members), CONNECT_AT_ONCE):
             await asyncio.gather(*(each.join(fleet) for each in members[first : first + CONNECT_AT_ONCE]))
         connect_s = time.monotonic() - start_s
-        sending_s = await _send_requests(terminals, tills, load)
+        sending_s = await _send_requests(fleet, terminals, tills, load)
+        if fleet.refusal is not None:
+            raise fleet.refusal
         return _report(fleet, terminals, tills, connect_s, sending_s)
     finally:
         await fleet.close()
 
 
-async def _send_requests(terminals: list[_Terminal], tills: list[_Till], load: Load) -> float:
-    """Send at fixed times, independent of the broker: waiting would hide a slow broker. Returns seconds."""
+async def _send_requests(
+    fleet: LoadConnections, terminals: list[_Terminal], tills: list[_Till], load: Load
+) -> float:
+    """Send at fixed times, independent of the broker: waiting would hide a slow broker. Returns seconds.
+
+    Ends early when the broker has refused a message.
+    """
     start_s = time.monotonic()
     for number in range(round(load.rate * load.seconds)):
         await asyncio.sleep(max(0.0, start_s + number / load.rate - time.monotonic()))
+        if fleet.refusal is not None:
+            break
         tills[number % len(tills)].send_request(terminals[number % len(terminals)])
     sending_s = time.monotonic() - start_s
     timeout_s = time.monotonic() + LOST_AFTER_S
-    while any(till.sent for till in tills) and time.monotonic() < timeout_s:  # noqa: ASYNC110 - has a time-out
+    while any(till.sent for till in tills) and fleet.refusal is None:
+        if time.monotonic() > timeout_s:
+            break
         await asyncio.sleep(0.02)
     await asyncio.sleep(0.2)  # the last acknowledgements
     return sending_s

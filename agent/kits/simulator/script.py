@@ -84,4 +84,4 @@ def named(name: str) -> Script:
         truth = Reason.DIFFERENT_PERSON if fault in FORGED else Reason.SAME_PERSON
         return Script(answer=(ScriptStep(reason=truth, fault=fault),))
     names = ", ".join([*SimulatedFault, *Reason])
-    raise ConfigError(f"there is no scenario {name!r}", fix=Text("fix.choose_one_of", known=names))
+    raise ConfigError(Text("detail.no_scenario", name=name), fix=Text("fix.choose_one_of", known=names))

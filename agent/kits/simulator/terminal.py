@@ -29,6 +29,7 @@ from agent.messages.rotation import rotate, statement_for
 from agent.messages.signing import Signer
 from agent.messages.topics import RESULT, Topics
 from agent.mqtt.paho_client import Message
+from agent.mqtt.reachability import Reachability
 from agent.outbox.outbox import Outbox
 from agent.till.adapter import MqttTill
 from agent.till.state_publisher import StateFacts
@@ -36,6 +37,11 @@ from agent.till.state_publisher import StateFacts
 BUDGET_MAX_MS = 60_000
 REQUEST_MAX_BYTES = 98_304
 MARGIN_MS = 250
+_LIMITS = {
+    "request_max_bytes": REQUEST_MAX_BYTES,
+    "budget_max_ms": BUDGET_MAX_MS,
+    "inline_reference": True,
+}
 CONNECT_TIMEOUT_S = 20.0
 CRASH_DELAY_S = 0.1  # enough for a result to reach the broker before the crash
 
@@ -62,6 +68,7 @@ class SimulatedTerminal:
         previous: the key before a rotation; without a rotation ``unknown_key``.
         unknown_key: a key that no till pins, for forgeries.
         settled: result_id → request_id of the true results so far.
+        reachability: the broker's problems with this terminal.
         held: by till, the results to send out of order.
         before: awaited with the request and the fault just before the terminal sends the answer.
     """
@@ -89,7 +96,7 @@ class SimulatedTerminal:
             self.identity.boot_id,
             lambda value, issued: result(value, self.identity, issued, self.key),
         )
-        self._proxy = TcpProxy(setup.mqtt.host, setup.mqtt.port)
+        self._proxy, self.reachability = TcpProxy(setup.mqtt.host, setup.mqtt.port), Reachability(setup.mqtt)
         self._till: MqttTill | None = None
         self._serving: asyncio.Task[None] | None = None
 
@@ -169,7 +176,7 @@ class SimulatedTerminal:
     async def _start_process(self, *, retained: bool = True) -> None:
         setup = self._setup
         mqtt = setup.mqtt.model_copy(update={"host": "127.0.0.1", "port": self._proxy.port})
-        facts = StateFacts(lambda: "online", self.state_fields, self.key)
+        facts = StateFacts(lambda: "online", self.state_fields, self.key, self.reachability.note_problem)
         rules = DecodeRules(
             REQUEST_MAX_BYTES,
             BUDGET_MAX_MS,
@@ -195,12 +202,11 @@ class SimulatedTerminal:
         """The content of ``state`` beyond the identity."""
         key = {"kid": self.key.key_id, "sha256": self.key.fingerprint}
         rotation = statement_for(self._keys, self.key)
-        limits = {"request_max_bytes": REQUEST_MAX_BYTES, "budget_max_ms": BUDGET_MAX_MS}
         return {
             "version": __version__,
             "profile": "demo",
             "accepted_risks": [],
-            "limits": limits | {"inline_reference": True},
+            "limits": _LIMITS,
             "key": key | ({"rotation": rotation} if rotation else {}),
             "conditions": [],
         }

@@ -16,7 +16,7 @@ from typing import Any
 
 from agent.core import strict_json
 from agent.core.strict_json import json_object
-from agent.errors import TillError
+from agent.errors import TillError, reason_of
 from agent.messages.rotation import Pinned
 from agent.messages.signing import PublicKey
 from agent.texts import Text
@@ -165,7 +165,8 @@ def _opened(request: bytes, result: dict[str, Any], also: dict[str, str]) -> Ope
         if opened.expected["request_sha256"] != result.get("request_sha256") and request.endswith(b"\n"):
             opened = OpenRequest.of(tree, request[:-1], also, now_s=0.0)  # the capture tool added a line end
     except (KeyError, TypeError) as error:
-        raise TillError(f"the request file is no request: {error}", code="file_unusable", fix=_FIX) from error
+        why = Text("detail.file_no_request", reason=str(error))
+        raise TillError(why, code="file_unusable", fix=_FIX) from error
     return opened
 
 
@@ -179,7 +180,8 @@ def _object(payload: bytes, kind: str) -> dict[str, Any]:
     try:
         tree = strict_json.loads(payload)
     except ValueError as error:
-        raise TillError(f"the {kind} file is no message: {error}", code="file_unusable", fix=_FIX) from error
+        why = Text("detail.file_no_message", kind=kind, reason=reason_of(error))
+        raise TillError(why, code="file_unusable", fix=_FIX) from error
     if not isinstance(tree, dict):
-        raise TillError(f"the {kind} file is no JSON object", code="file_unusable", fix=_FIX)
+        raise TillError(Text("detail.file_no_object", kind=kind), code="file_unusable", fix=_FIX)
     return tree

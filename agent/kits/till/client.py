@@ -14,13 +14,14 @@ from agent.errors import TillError
 from agent.kits.till.acceptance import Acceptance, OpenRequest, Unused, judge
 from agent.kits.till.request import check_size, new_request, reference_of
 from agent.kits.till.terminal_state import TerminalState
-from agent.kits.till.watcher import Reachability
+from agent.kits.till.watcher import silent_terminal
 from agent.log import facts
 from agent.messages.encode import envelope
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import ACK, CANCEL, EVENT, GET_STATE, REQUEST, RESULT, STATE_COPY, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
+from agent.mqtt.reachability import Reachability
 from agent.tasks import Background
 from agent.texts import Text
 
@@ -97,13 +98,13 @@ class TillClient:
         self.violations: list[str] = []  # the rules that received messages broke, newest last
         own = [topics.verify(till, kind) for kind in (EVENT, RESULT, STATE_COPY)]
         client_id = f"facepay-till-{till}-{secrets.token_hex(4)}"
-        self._reachability = Reachability(config)
+        self.reachability = Reachability(config)
         options = ClientOptions(
             client_id,
             [(each, 1) for each in (topics.state, *own)],
             self._received,
             self._up,
-            on_problem=self._reachability.note_problem,
+            on_problem=self.reachability.note_problem,
             optional=frozenset({topics.verify(till, STATE_COPY)}),
         )
         self._link = Connection(config, options)
@@ -119,12 +120,15 @@ class TillClient:
     async def online(self, timeout_s: float = 10.0) -> dict[str, Any]:
         """The terminal's state, once the terminal serves. Raises ``TillError`` (see ``Reachability``)."""
         try:
-            async with asyncio.timeout(timeout_s):
+            async with self.reachability.limit(timeout_s):
                 await self._state.online.wait()
         except TimeoutError:
-            why = f"terminal {self._topics.base}: {self._state.cause}"
-            raise self._reachability.error(why) from None
+            raise self.absence() from None
         return self._state.fields
+
+    def absence(self) -> TillError:
+        """Why no terminal serves this till: the broker's problem, else that of the terminal."""
+        return self.reachability.error(silent_terminal(self._topics, self._state.cause))
 
     async def ask(
         self,
@@ -144,7 +148,7 @@ class TillClient:
                 request is larger than the terminal's limit (``request_too_large``, not sent).
         """
         if self._open is not None:
-            raise TillError("this till has an open request already", code="busy")
+            raise TillError(Text("detail.till_busy"), code="busy")
         state = await self.online()
         tree = new_request(self._address, state["epoch"], ttl_ms, reference_of(photo, sha256)) | (more or {})
         payload = envelope("request", tree, self._signer)
@@ -176,7 +180,7 @@ class TillClient:
         await self._sender.send(ACK, {"result_id": result_id})
 
     def _up(self) -> None:
-        self._reachability.up()
+        self.reachability.up()
         self._sender.get_state_later()
 
     def _received(self, message: Message) -> None:
@@ -203,7 +207,8 @@ class TillClient:
             return
         if request_id is None or request_id == opened.request.expected["request_id"]:
             fix = Text("fix.request_refused_by_terminal")
-            opened.answer.set_exception(TillError(f"{refusal}: {tree.get('detail')}", code=refusal, fix=fix))
+            why = Text("detail.at", place=refusal, reason=str(tree.get("detail")))
+            opened.answer.set_exception(TillError(why, code=refusal, fix=fix))
 
     def _judge(self, tree: dict[str, Any], retained: bool) -> None:
         opened, now_s = self._open, time.monotonic()

@@ -16,10 +16,10 @@ def reference_of(photo: bytes | str, sha256: str | None) -> dict[str, str]:
     """The ``reference`` field. Raises ``TillError``: url without ``sha256``, or photo too large."""
     if isinstance(photo, str):
         if sha256 is None:
-            raise TillError("a photo by url needs the sha256 of its bytes", code="request_malformed")
+            raise TillError(Text("detail.photo_needs_sha256"), code="request_malformed")
         return {"url": photo, "sha256": sha256}
     if len(photo) > IMAGE_MAX_BYTES:
-        raise _too_large(f"the photo has {len(photo)} bytes, a request carries at most {IMAGE_MAX_BYTES}")
+        raise _too_large(Text("detail.photo_bytes", size=len(photo), most=IMAGE_MAX_BYTES))
     return {"image_b64": base64.b64encode(photo).decode(), "sha256": hashlib.sha256(photo).hexdigest()}
 
 
@@ -46,9 +46,9 @@ def check_size(size: int, state: dict[str, Any]) -> None:
     limits = state.get("limits")
     most = limits.get("request_max_bytes") if isinstance(limits, dict) else None
     if isinstance(most, int) and size > most:
-        raise _too_large(f"the request has {size} bytes, this terminal takes at most {most}")
+        raise _too_large(Text("detail.request_bytes", size=size, most=most))
 
 
-def _too_large(message: str) -> TillError:
+def _too_large(why: Text) -> TillError:
     fix = Text("fix.photo_too_large", image_max_bytes=IMAGE_MAX_BYTES)
-    return TillError(message, code="request_too_large", fix=fix)
+    return TillError(why, code="request_too_large", fix=fix)

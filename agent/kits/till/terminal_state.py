@@ -7,6 +7,7 @@ from typing import Any
 from agent.messages.rotation import Pinned
 from agent.messages.signing import PublicKey
 from agent.messages.topics import Topics
+from agent.texts import Text
 
 
 class TerminalState:
@@ -26,13 +27,13 @@ class TerminalState:
         self.online = asyncio.Event()
 
     @property
-    def cause(self) -> str:
+    def cause(self) -> Text:
         """Why the terminal is not online."""
         if self.fields:
-            return f"its state is {self.fields.get('status')!r}"
+            return Text("detail.terminal_state", status=self.fields.get("status"))
         if self._unusable:
-            return "its state is not signed with the pinned key for this terminal"
-        return "not heard on this broker"
+            return Text("detail.terminal_unsigned")
+        return Text("detail.terminal_silent")
 
     def received(self, payload: dict[str, Any]) -> None:
         """Take the signed fields; a ``state`` of another key or another terminal changes nothing."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from agent.core.model import Request
 from agent.core.strict_json import json_object
-from agent.errors import TillError
+from agent.errors import TillError, failure_at
 from agent.kits.simulator.proxy import TcpProxy
 from agent.kits.simulator.script import ScriptStep, SimulatedFault
 from agent.kits.simulator.simulator import Simulator
@@ -33,6 +33,7 @@ from agent.kits.till_conformance.scenarios import (
 )
 from agent.messages import topics
 from agent.mqtt.paho_client import Message
+from agent.texts import Text
 
 REPEAT_S = 0.5
 RESTARTED_S = 3.0  # a result that was sent before the till subscribed is sent again after 1 and 2 s
@@ -50,7 +51,8 @@ class Kit:
         self._patience, self._instruct, self._steps = patience, instruct, deque[ScriptStep]()
         self._simulator = Simulator(setup, self._next_step, self._before_answer)
         observer = setup.observer or setup.mqtt
-        self._watcher = Watcher(observer, setup.topics, self._record)
+        problem = self._simulator.terminal.reachability.problem
+        self._watcher = Watcher(observer, setup.topics, self._record, problem)
         self._proxy = TcpProxy(observer.host, observer.port)
         self._before = BeforeRequest(self._simulator.terminal, self._proxy, self._till)
         self._observation, self._connections = rules.TillObservation(), 0
@@ -67,11 +69,11 @@ class Kit:
         return self._simulator.terminal.key.public.pem()
 
     async def start(self, port: int = 0) -> None:
-        """Raises ``TillError``: no broker, or the port is in use."""
+        """Raises ``TillError``: a problem of the broker, or the port is in use."""
         try:
             await self._proxy.start(port)
         except OSError as error:
-            raise TillError(f"port {port}: {error.strerror}", code="port_taken") from error
+            raise TillError(failure_at(Text("detail.port", port=port), error), code="port_taken") from error
         await self._simulator.start()
         await self._watcher.start()
 
@@ -81,9 +83,7 @@ class Kit:
         await self._proxy.stop()
 
     async def run(
-        self,
-        scenarios: Sequence[Scenario] = SCENARIOS,
-        progress: Instruct = lambda _: None,
+        self, scenarios: Sequence[Scenario] = SCENARIOS, progress: Instruct = lambda _: None
     ) -> list[rules.ScenarioRow]:
         """One row per scenario, in order. No request in the first scenario: the others are not played."""
         rows: list[rules.ScenarioRow] = []

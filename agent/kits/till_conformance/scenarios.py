@@ -186,5 +186,5 @@ def pick(names: Sequence[str] | None) -> tuple[Scenario, ...]:
     for name in names or ():
         if name not in known:
             fix = Text("fix.choose_one_of", known=", ".join(known))
-            raise ConfigError(f"there is no scenario {name!r}", fix=fix)
+            raise ConfigError(Text("detail.no_scenario", name=name), fix=fix)
     return tuple(scenario for scenario in SCENARIOS if not names or scenario.name in names)

@@ -14,6 +14,9 @@ from enum import StrEnum
 from math import comb
 from pathlib import Path
 
+from agent.errors import WrongValueError
+from agent.texts import Text
+
 BONA_FIDE, ATTACK = "bona-fide", "attack"
 _PICTURES = (".jpg", ".jpeg", ".png")
 
@@ -56,19 +59,19 @@ def sources(folder: Path) -> dict[str, list[Path]]:
     """The pictures by kind: ``bona-fide``, and one entry for each folder in ``attack``.
 
     Raises:
-        ValueError: a folder is missing, or contains no picture, or a species has the name of the living.
+        WrongValueError: a folder is missing, or contains no picture, or a species has the name of the living.
     """
     attack = folder / ATTACK
     species = sorted(each for each in attack.iterdir() if each.is_dir()) if attack.is_dir() else []
     if attack / BONA_FIDE in species:  # its pictures would replace those of living people
-        raise ValueError(f"{attack / BONA_FIDE}: not a name for a kind of attack")
+        raise WrongValueError(Text("weights.attack_name", path=attack / BONA_FIDE))
     found = {
         each.name: sorted(path for path in each.rglob("*") if path.suffix.lower() in _PICTURES)
         for each in (folder / BONA_FIDE, *species)
     }
     empty = [name for name, paths in found.items() if not paths]
     if empty or not species:
-        raise ValueError(f"{folder}: no picture in {', '.join(empty) or ATTACK}")
+        raise WrongValueError(Text("weights.no_pictures", folder=folder, names=", ".join(empty) or ATTACK))
     return found
 
 

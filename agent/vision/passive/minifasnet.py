@@ -11,10 +11,8 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.errors import ModelError
-from agent.texts import Text
 from agent.vision.passive.onnx_graph import Graph
-from agent.vision.passive.torch_file import Tensors
+from agent.vision.passive.torch_file import Tensors, wrong_weights
 
 INPUT_PX, CLASSES = 80, 3
 _PREFIX = "module."
@@ -34,13 +32,13 @@ class _Builder:
         """The weight of this name. ``shape``: its sizes; 0 for a size that the file may choose."""
         found = self._left.pop(name, None)
         if found is None:
-            raise _wrong(f"no weight {name}")
+            raise wrong_weights("none", name=name)
         if len(found.shape) != len(shape) or any(
             want not in (0, size) for want, size in zip(shape, found.shape, strict=True)
         ):
-            raise _wrong(f"weight {name} has shape {found.shape}")
+            raise wrong_weights("shape", name=name, shape=found.shape)
         if not np.isfinite(found).all():
-            raise _wrong(f"weight {name} has a number that is not finite")
+            raise wrong_weights("not_finite", name=name)
         return found
 
     def conv(
@@ -101,7 +99,7 @@ class _Builder:
         found = [re.match(rf"conv_{stage}\.model\.(\d{{1,2}})\.", name) for name in self._left]
         count = 1 + max((int(each[1]) for each in found if each), default=-1)
         if not 0 < count <= _MAX_BLOCKS:
-            raise _wrong(f"stage conv_{stage} has {count} blocks")
+            raise wrong_weights("blocks", stage=stage, count=count)
         return count
 
     def linear(self, value: str, name: str, channels: int, outputs: int) -> tuple[str, int]:
@@ -111,7 +109,7 @@ class _Builder:
 
     def finish(self) -> None:
         if self._left:
-            raise _wrong(f"unknown weight {min(self._left)}")
+            raise wrong_weights("unknown", name=min(self._left))
 
 
 def to_onnx(tensors: Tensors) -> bytes:
@@ -128,7 +126,7 @@ def to_onnx(tensors: Tensors) -> bytes:
         for number in range(build.blocks(stage)):
             inner, inner_width = build.deep(value, f"conv_{stage}.model.{number}", width)
             if inner_width != width:
-                raise _wrong(f"block conv_{stage}.model.{number} has another width than its stage")
+                raise wrong_weights("block_width", stage=stage, number=number)
             value = build.graph.add("Add", [value, inner])
     value, width = build.block(value, _HEAD[0], width)
     value, width = build.block(value, _HEAD[1], width, kernel=INPUT_PX // 16)
@@ -137,7 +135,3 @@ def to_onnx(tensors: Tensors) -> bytes:
     build.finish()
     output = build.graph.add("Flatten", [value])
     return build.graph.to_bytes("x", (1, 3, INPUT_PX, INPUT_PX), output, CLASSES)
-
-
-def _wrong(why: str) -> ModelError:
-    return ModelError(f"liveness weights: {why}", fix=Text("fix.liveness_weights_wrong"))

@@ -72,19 +72,19 @@ def read_tensors(raw: bytes) -> Tensors:
         instruction or a name that weights do not need.
     """
     if len(raw) > MAX_BYTES:
-        raise _wrong(f"{len(raw)} bytes, more than {MAX_BYTES}")
+        raise wrong_weights("bytes", size=len(raw), most=MAX_BYTES)
     stream = io.BytesIO(raw)
     magic, version, machine, named, keys = (_Machine(stream).run() for _ in range(5))
     if (magic, version) != (_MAGIC, _VERSION) or not isinstance(machine, dict):
-        raise _wrong("not a file of PyTorch's format before 1.6")
+        raise wrong_weights("format")
     if machine.get("little_endian") is not True or not isinstance(named, dict) or not isinstance(keys, list):
-        raise _wrong("not a file of named tensors")
+        raise wrong_weights("not_named")
     tensors = {str(name): each for name, each in named.items() if type(name) is str and type(each) is _Tensor}
     if len(tensors) != len(named) or not all(type(key) is str for key in keys):
-        raise _wrong("an entry is no named tensor")
+        raise wrong_weights("entry")
     storages = {each.storage.key: each.storage for each in tensors.values()}
     if any(storages[each.storage.key] != each.storage for each in tensors.values()):
-        raise _wrong("a storage has two sizes")
+        raise wrong_weights("two_sizes")
     numbers = _read_storages(stream, keys, storages)
     return {
         name: numbers[each.storage.key][each.offset : each.offset + prod(each.size)].reshape(each.size)
@@ -96,18 +96,18 @@ def read_tensors(raw: bytes) -> Tensors:
 def _read_storages(stream: io.BytesIO, keys: list[str], known: dict[str, _Storage]) -> Tensors:
     """The numbers of each float storage. The file must end after the last storage."""
     if sorted(keys) != sorted(known):
-        raise _wrong("the list of storages differs from the tensors")
+        raise wrong_weights("storages")
     found: Tensors = {}
     for key in keys:
         storage = known[key]
         size = storage.count * _NUMBER_BYTES[storage.kind]
         count, body = stream.read(8), stream.read(size)
         if len(body) != size or int.from_bytes(count, "little") != storage.count:
-            raise _wrong("a storage is cut short or has another size")
+            raise wrong_weights("cut")
         if storage.kind == "torch FloatStorage":
             found[key] = np.frombuffer(body, "<f4").astype(np.float32)
     if stream.read(1):
-        raise _wrong("bytes after the last storage")
+        raise wrong_weights("more_bytes")
     return found
 
 
@@ -124,13 +124,13 @@ class _Machine:
         try:
             for number, (code, argument, _) in enumerate(pickletools.genops(self._stream)):
                 if number >= _MAX_INSTRUCTIONS:
-                    raise _wrong("too many instructions")
+                    raise wrong_weights("instructions")
                 if code.name == "STOP":
                     return self._stack.pop()
                 self._step(code.name, argument)
         except (ValueError, LookupError, TypeError, OverflowError, DeprecationWarning) as error:
-            raise _wrong(f"damaged: {type(error).__name__}") from error
-        raise _wrong("damaged: no end")
+            raise wrong_weights("damaged", kind=type(error).__name__) from error
+        raise wrong_weights("no_end")
 
     def _step(self, name: str, argument: Any) -> None:
         stack = self._stack
@@ -164,19 +164,19 @@ class _Machine:
             case "GLOBAL" if argument in _NAMES:
                 stack.append(_Name(argument))
             case "GLOBAL" | "STACK_GLOBAL" | "INST":
-                raise _wrong(f"wants to run {str(argument or name)[:_MAX_SHOWN]!r}")
+                raise wrong_weights("runs", name=str(argument or name)[:_MAX_SHOWN])
             case "BINPERSID":
                 stack.append(_storage(stack.pop()))
             case "REDUCE":
                 arguments = stack.pop()
                 stack.append(_made(stack.pop(), arguments))
             case _:
-                raise _wrong(f"instruction {name}")
+                raise wrong_weights("instruction", name=name)
 
     def _set(self, names: list[Any], values: list[Any]) -> None:
         """Add entries to the dict on top. Only texts are names: the hash of a deep tuple ends the process."""
         if not all(type(name) is str for name in names):
-            raise _wrong("an entry without a name")
+            raise wrong_weights("no_name")
         self._top(dict).update(zip(names, values, strict=True))
 
     def _to_mark(self) -> list[Any]:
@@ -187,7 +187,7 @@ class _Machine:
 
     def _top(self, kind: type) -> Any:
         if type(self._stack[-1]) is not kind:
-            raise _wrong("an instruction for another kind of value")
+            raise wrong_weights("other_kind")
         return self._stack[-1]
 
 
@@ -197,7 +197,7 @@ def _storage(value: Any) -> _Storage:
             kind in _NUMBER_BYTES and 0 < count <= MAX_BYTES
         ):
             return _Storage(key, kind, count)
-    raise _wrong("a storage of another form")
+    raise wrong_weights("storage_form")
 
 
 def _made(name: Any, arguments: Any) -> Any:
@@ -213,7 +213,7 @@ def _made(name: Any, arguments: Any) -> Any:
             *_,
         ) if _is_plain(storage, offset, size, stride):
             return _Tensor(storage, offset, size)
-    raise _wrong("a tensor of another form, or a call of a value")
+    raise wrong_weights("tensor_form")
 
 
 def _is_plain(storage: _Storage, offset: int, size: tuple[Any, ...], stride: tuple[Any, ...]) -> bool:
@@ -224,5 +224,7 @@ def _is_plain(storage: _Storage, offset: int, size: tuple[Any, ...], stride: tup
     return stride == contiguous and offset >= 0 and offset + prod(size) <= storage.count
 
 
-def _wrong(why: str) -> ModelError:
-    return ModelError(f"liveness weights: {why}", fix=Text("fix.liveness_weights_wrong"))
+def wrong_weights(fault: str, **facts: object) -> ModelError:
+    """The error for a file of weights. ``fault``: a key below ``weights.``."""
+    why = Text("detail.liveness_weights", reason=Text(f"weights.{fault}", **facts))
+    return ModelError(why, fix=Text("fix.liveness_weights_wrong"))

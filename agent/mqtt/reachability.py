@@ -1,0 +1,97 @@
+"""The fault of a broker connection as one error, for tools; the agent has conditions instead."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from agent.config import MqttConfig
+from agent.errors import TillError
+from agent.health.conditions import CONDITIONS
+from agent.mqtt.reason_codes import BrokerProblem
+from agent.texts import Text
+
+# The keys of the sentence and of the fix. The fixes of the conditions are for a terminal and its config.
+_TEXTS = {
+    BrokerProblem.UNREACHABLE: ("detail.broker_unreachable_at", "fix.broker_unreachable"),
+    BrokerProblem.CERTIFICATE: ("detail.broker_problem_at", "fix.client_broker_certificate"),
+    BrokerProblem.TLS: ("detail.broker_problem_at", "fix.client_broker_tls"),
+    BrokerProblem.REFUSED: ("detail.broker_refuses_client", "fix.client_identity_refused"),
+    BrokerProblem.BANNED: ("detail.broker_refuses_client", "fix.client_banned"),
+    BrokerProblem.CLIENT_ID: ("detail.broker_refuses_client", "fix.client_id_not_allowed"),
+    BrokerProblem.QUOTA: ("detail.broker_problem_at", "fix.client_quota"),
+    BrokerProblem.MOVED: ("detail.broker_problem_at", "fix.client_moved"),
+    BrokerProblem.SUBSCRIPTION_REFUSED: (
+        "detail.broker_refuses_subscriptions",
+        "fix.client_subscription_refused",
+    ),
+    BrokerProblem.PUBLISH_REFUSED: ("detail.broker_refuses_message", "fix.client_publish_refused"),
+}
+# No attempt will succeed. A refused message is not one of them: ``publish`` raises its error itself.
+_FINAL = {
+    BrokerProblem.BANNED,
+    BrokerProblem.CERTIFICATE,
+    BrokerProblem.CLIENT_ID,
+    BrokerProblem.PROTOCOL,
+    BrokerProblem.REFUSED,
+    BrokerProblem.SUBSCRIPTION_REFUSED,
+    BrokerProblem.TLS,
+}
+
+
+def client_error(config: MqttConfig, problem: BrokerProblem, reason: str | Text) -> TillError:
+    """The error of a client. ``reason``: the broker's, or that of the failed connection attempt."""
+    place = f"{config.host}:{config.port}"
+    sentence, fix = _TEXTS.get(problem, ("detail.broker_problem_at", ""))
+    why = Text(sentence, where=place, reason=reason)
+    return TillError(why, code=problem, fix=Text(fix) if fix else CONDITIONS[problem].fix)
+
+
+class Reachability:
+    """The problems of one connection so far. ``up`` and ``note_problem``: for ``ClientOptions``."""
+
+    def __init__(self, config: MqttConfig) -> None:
+        self._config = config
+        self._up = False
+        self._problems = dict[BrokerProblem, str | Text]()  # the oldest first
+        self._limit: asyncio.Timeout | None = None
+
+    def up(self) -> None:
+        self._up = True
+
+    def note_problem(self, problem: BrokerProblem, active: bool, detail: str | Text = "") -> None:
+        if active:
+            self._problems[problem] = detail
+            self._end_vain_wait()
+        else:
+            self._problems.pop(problem, None)
+
+    @asynccontextmanager
+    async def limit(self, timeout_s: float) -> AsyncIterator[None]:
+        """``asyncio.timeout`` that ends at once when the broker refuses this client."""
+        try:
+            async with asyncio.timeout(timeout_s) as self._limit:
+                self._end_vain_wait()
+                yield
+        finally:
+            self._limit = None
+
+    def _end_vain_wait(self) -> None:
+        if self._limit is not None and not self._limit.expired() and self._problems.keys() & _FINAL:
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
+    def problem(self) -> TillError | None:
+        """The error for the oldest problem that remains; None: no problem was reported."""
+        return self._oldest(set())
+
+    def error(self, otherwise: TillError) -> TillError:
+        """The error after a time-out. ``otherwise``: the error when the broker itself has no problem.
+
+        A refused message is left out: a client without the right to send ``get_state`` gets a retained state.
+        """
+        silent = client_error(self._config, BrokerProblem.UNREACHABLE, Text("detail.no_answer_in_time"))
+        found = self._oldest({BrokerProblem.PUBLISH_REFUSED})
+        return found or (otherwise if self._up else silent)
+
+    def _oldest(self, without: set[BrokerProblem]) -> TillError | None:
+        found = (each for each in self._problems.items() if each[0] not in without)
+        return next((client_error(self._config, *each) for each in found), None)
