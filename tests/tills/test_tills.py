@@ -57,7 +57,7 @@ def node(folder: Path) -> list[str]:
 def python(folder: Path) -> list[str]:
     installed(sys.executable, "-m", "venv", folder / "venv", folder=folder)
     program = folder / "venv" / "bin" / "python"
-    installed(program, "-m", "pip", "install", "--quiet", "aiomqtt", "cryptography", folder=folder)
+    installed(program, "-m", "pip", "install", "--quiet", "aiomqtt", "joserfc", folder=folder)
     return [str(program), str(TILLS / "till.py")]
 
 
