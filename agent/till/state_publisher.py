@@ -49,6 +49,7 @@ class StatePublisher:
     Attributes:
         retained: whether the broker is to retain ``state``. The simulator sets False, as a broker that
             delivers no retained message.
+        copies_to_lose: copies that are not sent. The simulator sets 1, as a network that loses a message.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class StatePublisher:
         self._asking: dict[str, None] = {}  # tills that get a copy, in order
         self._copying = False
         self.final_status = ""  # "stopping" or "offline": never replaced by an earlier status
-        self.retained = True
+        self.retained, self.copies_to_lose = True, 0
 
     @property
     def will(self) -> Message:
@@ -96,6 +97,9 @@ class StatePublisher:
         One copy at a time: many tills ask at once after a restart of the broker, and the places for
         unanswered publishes are few. A till that asks again while it waits gets one copy.
         """
+        if self.copies_to_lose:
+            self.copies_to_lose -= 1
+            return
         if not self._payload:
             return
         self._asking[till] = None

@@ -58,6 +58,8 @@ cancel() {
   send cancel "$(jq -c '{schema: "facepay.cancel/1", request_id}' <<<"$must")"
 }
 
+get_state() { mosquitto_pub -V 5 "${broker[@]}" -q 1 -t "$base/verify/$till/get_state" -m '{}'; }
+
 acknowledge() { send ack "$(jq -nc --arg id "$1" '{schema: "facepay.ack/1", result_id: $id}')"; }
 
 end() { # one outcome for each request: a repeat finds no open request
@@ -73,6 +75,7 @@ on_state() { # only the signed text counts: a broker could write another epoch b
     jq -r .new_key <<<"$statement" >"$tmp/new.pem" && key=$tmp/new.pem # the old key signed the new key
   fi
   state=$(open state "$key" <<<"$1") && here "$state" || return
+  touch "$tmp/has_state"
   epoch=$(jq -r .epoch <<<"$state")
   if [[ $key == "$tmp/new.pem" ]]; then
     mv "$tmp/key.pem" "$tmp/old.pem" && mv "$key" "$tmp/key.pem"
@@ -87,6 +90,7 @@ on_event() {
   if id=$(jq -er 'select(.refusal == "result_expired") | .result_id' <<<"$1"); then acknowledge "$id"; fi
   [[ $(jq -r .event <<<"$1") != guidance ]] || jq -r '.hint[]' <<<"$1" >&2
   if jq -e --argjson must "$must" '.event == "refused" and (.request_id == null or .request_id == $must.request_id)' >/dev/null <<<"$1"; then
+    get_state # request_stale: perhaps the newest state was lost
     end undecided "$(jq -r .refusal <<<"$1")"
   fi
 }
@@ -110,9 +114,10 @@ on_result() {
 }
 
 must='{}' epoch= new_epochs= photo=
+mkfifo "$tmp/never" # for pauses without a process
+while read -rt 5 <>"$tmp/never" || kill -0 $$; do [[ -e $tmp/has_state ]] || get_state; done 2>/dev/null & # a message can be lost
 if [[ ! $test_mode ]]; then
   photo=$(base64 -w0 "$1" | jq -Rc --arg sha "$(sha256 <"$1")" '{image_b64: ., sha256: $sha}')
-  mkfifo "$tmp/never"
   { read -rt "$((ttl_ms / 1000 + 5))" <>"$tmp/never"; echo "undecided/no answer"; kill $$; } &
 fi
 test_photo=$(printf 'a photo' | base64 -w0 | jq -Rc --arg sha "$(printf 'a photo' | sha256)" '{image_b64: ., sha256: $sha}')
@@ -128,7 +133,7 @@ receive() { # a line for each message, the payload in hexadecimal digits: a payl
 exec 3< <(receive) && receiver=$!
 while read -r retained topic payload <&3; do
   # -d also prints its steps; after each subscription ask for the state: the broker may retain none
-  [[ $retained != Subscribed ]] || mosquitto_pub -V 5 "${broker[@]}" -q 1 -t "$base/verify/$till/get_state" -m '{}'
+  [[ $retained != Subscribed ]] || { rm -f "$tmp/has_state"; get_state; }
   [[ $retained == [01] ]] || continue
   payload=$(printf %b "$(sed 's/../\\x&/g' <<<"$payload")" | tr -d '\0')
   jq -e 'type == "object"' >/dev/null 2>&1 <<<"$payload" || continue
@@ -136,6 +141,6 @@ while read -r retained topic payload <&3; do
     state | state_copy) on_state "$payload" ;;
     event) on_event "$payload" ;;
     result) [[ $retained != 0 ]] || on_result "$payload" ;;
-    do) case $(jq -r .do <<<"$payload") in restart) exit ;; cancel) cancel ;; *) ask "$test_photo" ;; esac ;;
+    do) [[ $test_mode ]] && case $(jq -r .do <<<"$payload") in restart) exit ;; cancel) cancel ;; *) ask "$test_photo" ;; esac ;;
   esac
 done
