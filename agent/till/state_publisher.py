@@ -27,6 +27,7 @@ from agent.till.state_keeper import StateKeeper, is_clone
 log = logging.getLogger(__name__)
 
 PUBLISH_TIMEOUT_S = 2.0
+CLONED_FOR_S = 1_800.0  # after the newest ``state`` of another terminal; it shows itself every ten minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class StatePublisher:
         self._payload = b""  # as published last
         self._asking: dict[str, None] = {}  # tills that get a copy, in order
         self._copying = False
+        self._cloned: asyncio.TimerHandle | None = None  # running: another terminal has this name
         self.final_status = ""  # "stopping" or "offline": never replaced by an earlier status
         self.retained, self.copies_to_lose = True, 0
 
@@ -87,7 +89,7 @@ class StatePublisher:
     def received(self, payload: bytes) -> None:
         """The broker delivered a ``state`` of this terminal's topic."""
         if self._is_foreign(payload):
-            self._facts.on_problem(BrokerProblem.CLONED, True, "")
+            self._note_clone()
         if self.retained:
             self._keeper.received(payload)
 
@@ -109,6 +111,15 @@ class StatePublisher:
 
     def close(self) -> None:
         self._keeper.close()
+        if self._cloned is not None:
+            self._cloned.cancel()
+
+    def _note_clone(self) -> None:
+        if self._cloned is not None:
+            self._cloned.cancel()
+        loop, report = asyncio.get_running_loop(), self._facts.on_problem
+        self._cloned = loop.call_later(CLONED_FOR_S, report, BrokerProblem.CLONED, False, "")
+        report(BrokerProblem.CLONED, True, "")
 
     def _is_foreign(self, payload: bytes) -> bool:
         return is_clone(payload, self._who, self._facts.fingerprints)
