@@ -141,7 +141,8 @@ async def main() -> None:
         try:
             async with Client(HOST, int(PORT), protocol=ProtocolVersion.V5, tls_params=tls) as client:
                 await till.serve(client)
-        except* MqttError:
+        except* MqttError as errors:
+            print("no connection:", *errors.exceptions, file=sys.stderr)
             await asyncio.sleep(0.2)
 
 

@@ -161,8 +161,11 @@ class Node:
 
 
 def _inside(system: Debian, namespace: Namespace | None) -> tuple[str, ...]:
-    """The words before a command in the chroot, with its own processes and perhaps its own network."""
-    network = namespace.command if namespace else ()
+    """The words before a command in the chroot, with its own processes and perhaps its own network.
+
+    The command ends with the test process, also when that one is killed.
+    """
+    network = ("setpriv", "--pdeathsig=KILL", *(namespace.command if namespace else ()))
     own = ("unshare", "--mount", "--pid", "--fork", "--kill-child", f"--mount-proc={system.root}/proc")
     return (*network, *own, "chroot", str(system.root))
 
