@@ -5,10 +5,10 @@ operator, overwritten, the last will of an older connection), ``state`` is publi
 Within that time the deliveries of several publishes in a row arrive; the newest one counts. The number of
 repairs is limited, because two terminals with one key would otherwise overwrite each other without end.
 
-The ``state`` of another terminal is replaced less often: two terminals with one name show themselves to each
-other, so that each can report it. A client without a key can forge such a ``state``, because nothing proves
-which key another terminal has. So a forgery costs one publish, an entry in ``conditions`` for a time, and
-nothing else: the terminal serves, and a till uses no ``state`` that its pinned key did not sign.
+The ``state`` of another terminal is replaced less often. So each of two terminals with one name receives the
+``state`` of the other one again and again, and reports it. A client without a key can forge such a ``state``,
+because nothing proves which key another terminal has. A forgery causes one publish in ten minutes and a
+condition for 30 minutes: the terminal serves, and a till uses no ``state`` that its pinned key did not sign.
 """
 
 import asyncio

@@ -27,7 +27,7 @@ from agent.till.state_keeper import StateKeeper, is_clone
 log = logging.getLogger(__name__)
 
 PUBLISH_TIMEOUT_S = 2.0
-CLONED_FOR_S = 1_800.0  # after the newest ``state`` of another terminal; it shows itself every ten minutes
+CLONED_FOR_S = 1_800.0  # after the newest ``state`` of another terminal; it publishes again every ten minutes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A till that never acknowledges, and a broker that lies about retained messages."""
+"""A till that never acknowledges, and a broker that delivers retained messages wrongly."""
 
 from __future__ import annotations
 

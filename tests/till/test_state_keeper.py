@@ -74,7 +74,7 @@ async def test_state_repairs_are_limited(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_state_of_another_terminal_is_replaced_once_in_ten_minutes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The other terminal sees it and reports it, too. A client that forges states gains one publish."""
+    """The other terminal receives it and reports it, too. Forged states cause one publish, not one each."""
     repairs = Repairs(monkeypatch, foreign=True)
     repairs.keeper.published(b"mine")
     await repairs.overwritten(5)
