@@ -82,6 +82,6 @@ async def _deliver_earlier_state(running: RunningTerminal) -> None:
     running.till.state.retained = False  # the terminal would publish its state again within a second
     fields = json.loads(json.loads(running.till.state._payload)["state"])
     more = {name: fields[name] for name in ("version", "limits", "key", "conditions") if name in fields}
-    who = running.till.who
+    who = running.till.identity
     payload = state("online", type(who)(who.site, who.terminal, who.boot_id, "e-0"), more, running.signer)
     await running.till.link.publish(Message(TOPICS.state, payload))

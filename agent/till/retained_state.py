@@ -27,7 +27,7 @@ FOREIGN_REPAIRS_PER_S, FOREIGN_REPAIRS_BURST = 1 / 600, 1
 STATE_MAX_BYTES = 65_536
 
 
-class StateKeeper:
+class RetainedState:
     """For the event loop only.
 
     Args:

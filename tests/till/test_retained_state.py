@@ -13,8 +13,8 @@ import pytest
 from agent.messages.encode import TerminalIdentity, state
 from agent.mqtt.paho_client import Message
 from agent.mqtt.reason_codes import BrokerProblem
-from agent.till import state_keeper, state_publisher
-from agent.till.state_keeper import REPAIRS_BURST, StateKeeper
+from agent.till import retained_state, state_publisher
+from agent.till.retained_state import REPAIRS_BURST, RetainedState
 from tests.brokers import Mosquitto
 from tests.till.test_both_sides import TOPICS, RawTill, raw_till, terminal, till_client
 
@@ -46,10 +46,10 @@ async def test_state_overwritten_is_published_again(
 
 class Repairs:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *, foreign: bool = False) -> None:
-        monkeypatch.setattr(state_keeper, "SETTLE_S", 0.01)
+        monkeypatch.setattr(retained_state, "SETTLE_S", 0.01)
         self.count = 0
         self.now_s = 0.0
-        self.keeper = StateKeeper(lambda: self.now_s, lambda _payload: foreign, self._repair)
+        self.retained = RetainedState(lambda: self.now_s, lambda _payload: foreign, self._repair)
 
     def _repair(self) -> None:
         self.count += 1
@@ -57,18 +57,18 @@ class Repairs:
     async def overwritten(self, times: int, step_s: float = 0.0) -> None:
         for each in range(times):
             self.now_s += step_s
-            self.keeper.received(b"overwritten %d" % each)
+            self.retained.received(b"overwritten %d" % each)
             await asyncio.sleep(0.05)
-            self.keeper.close()  # the next message comes before the next check
+            self.retained.close()  # the next message comes before the next check
 
 
 async def test_state_repairs_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two terminals with one key, or a script, do not cause endless publishes."""
     repairs = Repairs(monkeypatch)
-    repairs.keeper.published(b"mine")
+    repairs.retained.published(b"mine")
     await repairs.overwritten(REPAIRS_BURST * 4)
     assert repairs.count == REPAIRS_BURST
-    repairs.keeper.close()
+    repairs.retained.close()
 
 
 async def test_state_of_another_terminal_is_replaced_once_in_ten_minutes(
@@ -76,7 +76,7 @@ async def test_state_of_another_terminal_is_replaced_once_in_ten_minutes(
 ) -> None:
     """The other terminal receives it and reports it, too. Forged states cause one publish, not one each."""
     repairs = Repairs(monkeypatch, foreign=True)
-    repairs.keeper.published(b"mine")
+    repairs.retained.published(b"mine")
     await repairs.overwritten(5)
     assert repairs.count == 1
     await repairs.overwritten(8, step_s=150.0)
@@ -85,17 +85,17 @@ async def test_state_of_another_terminal_is_replaced_once_in_ten_minutes(
 
 async def test_state_delivery_of_an_earlier_publish_causes_no_repair(monkeypatch: pytest.MonkeyPatch) -> None:
     repairs = Repairs(monkeypatch)
-    repairs.keeper.published(b"online")
-    repairs.keeper.published(b"degraded")
-    repairs.keeper.received(b"online")
-    repairs.keeper.received(b"degraded")
+    repairs.retained.published(b"online")
+    repairs.retained.published(b"degraded")
+    repairs.retained.received(b"online")
+    repairs.retained.received(b"degraded")
     await asyncio.sleep(0.1)
     assert repairs.count == 0
 
 
 async def test_state_before_the_first_publish_causes_no_repair(monkeypatch: pytest.MonkeyPatch) -> None:
     repairs = Repairs(monkeypatch)
-    repairs.keeper.received(b"of an earlier process")
+    repairs.retained.received(b"of an earlier process")
     await asyncio.sleep(0.1)
     assert repairs.count == 0
 
