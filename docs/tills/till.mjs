@@ -18,7 +18,7 @@ const settings = {
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex') // a key id: 16 digits, of the 32 bytes of the key
 const keyId = (publicKey) => sha256(Buffer.from(publicKey.export({ format: 'jwk' }).x, 'base64url')).slice(0, 16)
 
-export function open(envelope, kind, key) { // the text, or null when its signature is not that of `key`
+export function verified(envelope, kind, key) { // the text, or null when its signature is not that of `key`
   const text = envelope?.[kind], [header, middle, signature] = String(envelope?.jws).split('.')
   if (typeof text !== 'string' || middle !== '' || signature === undefined) return null
   let head; try { head = JSON.parse(Buffer.from(header, 'base64url')) } catch { return null }
@@ -40,7 +40,7 @@ export class Till {
   constructor(set) {
     Object.assign(this, set, { pinned: { key: set.terminalKey }, open: null }) // open: the one open request
     this.base = `facepay/v1/${set.site}/${set.terminal}`
-    this.act = { ask: () => this.ask(Buffer.from('a photo')), cancel: () => this.cancel(), restart: () => process.exit() }
+    this.commands = { ask: () => this.ask(Buffer.from('a photo')), cancel: () => this.cancel(), restart: () => process.exit() }
   }
 
   connect() {
@@ -59,8 +59,8 @@ export class Till {
         const message = JSON.parse(payload)
         if (kind === 'state' || kind === 'state_copy') this.onState(message)
         else if (kind === 'event') this.onEvent(message)
-        else if (kind === 'result' && !packet.retain) this.onResult(message)
-        else if (kind === 'do' && this.testMode) this.act[message.do]?.()
+        else if (kind === 'result' && !packet.retain) this.onResult(message) // never act on a retained result
+        else if (kind === 'do' && this.testMode) this.commands[message.do]?.()
       } catch (error) { console.error('ignored a malformed message:', error.message) }
     })
     this.client.on('error', (error) => console.error(error.message)) // mqtt.js connects again
@@ -76,10 +76,10 @@ export class Till {
 
   onState(envelope) { // only the signed text counts: a broker could write another epoch beside it
     const state = JSON.parse(envelope.state), rotation = state.key?.rotation
-    const text = rotation && open(rotation, 'rotation', this.pinned.key), statement = text ? JSON.parse(text) : {}
+    const text = rotation && verified(rotation, 'rotation', this.pinned.key), statement = text ? JSON.parse(text) : {}
     const here = (message) => message.site === this.site && message.terminal === this.terminal
     const newKey = here(statement) && createPublicKey(statement.new_key) // the old key signed the new key
-    if (open(envelope, 'state', newKey || this.pinned.key) === null || !here(state)) return
+    if (verified(envelope, 'state', newKey || this.pinned.key) === null || !here(state)) return
     if (newKey) this.pinned = { key: newKey, old: this.pinned.key, until: performance.now() + 600_000, newEpochs: new Set() } // 10 min
     this.pinned.newEpochs?.add(state.epoch)
     Object.assign(this, { state, hasState: true })
@@ -92,7 +92,7 @@ export class Till {
     const must = { request_id: randomUUID(), nonce: randomBytes(16).toString('hex'), epoch: this.state.epoch, till: this.till }
     return new Promise((resolve) => {
       const timer = setTimeout(() => this.end({ decision: 'undecided', reason: 'no answer' }), this.ttlMs)
-      this.open = { must, resolve, timer, deadline: performance.now() + this.ttlMs, cancelled: false }
+      this.open = { must, resolve, timer, deadline: performance.now() + this.ttlMs, cancelled: false } // before sending
       this.send('request', { schema: 'facepay.request/1', ...must, transaction_id: `sale-${Date.now()}`,
         ttl_ms: this.ttlMs, sent_at_ms: Date.now(), reference }, Math.ceil(this.ttlMs / 1000))
     })
@@ -113,8 +113,8 @@ export class Till {
 
   onResult(envelope) {
     const { key, old, until, newEpochs } = this.pinned
-    let text = open(envelope, 'result', key)
-    const before = performance.now() < until ? open(envelope, 'result', old) : null // stored before the rotation
+    let text = verified(envelope, 'result', key)
+    const before = performance.now() < until ? verified(envelope, 'result', old) : null // stored before the rotation
     if (before !== null && !newEpochs.has(JSON.parse(before).epoch)) text = before
     if (text === null) return
     const result = JSON.parse(text), { site, terminal, till } = result

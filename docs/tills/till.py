@@ -63,7 +63,7 @@ class Till:
                 await self.on_state(message)
             case "event":
                 await self.on_event(message)
-            case "result" if not retained:
+            case "result" if not retained:  # never act on a retained result
                 await self.on_result(message)
             case "do" if TEST_MODE and message["do"] == "ask":
                 await self.ask(b"a photo")

@@ -15,7 +15,7 @@ unb64url() { local t; t=$(tr -- '-_' '+/'); while ((${#t} % 4)); do t+==; done; 
 sha256() { sha256sum | cut -d' ' -f1; }
 key_id() { openssl pkey "$@" -pubout -outform DER | tail -c 32 | sha256 | cut -c1-16; } # of the 32 bytes of the public key
 
-open() { # KIND KEY < envelope: the text, or failure when the signature is not that of the key
+verified() { # KIND KEY < envelope: the text, or failure when the signature is not that of the key
   local envelope jws header
   envelope=$(cat) && jws=$(jq -er .jws <<<"$envelope") || return 1
   [[ $jws =~ ^([A-Za-z0-9_-]+)\.\.([A-Za-z0-9_-]+)$ ]] || return 1
@@ -71,10 +71,10 @@ here() { jq -e --arg s "$site" --arg t "$terminal" '.site == $s and .terminal ==
 
 on_state() { # only the signed text counts: a broker could write another epoch beside it
   local statement state key=$tmp/key.pem
-  if statement=$(jq -ce '.state | fromjson | .key.rotation // empty' <<<"$1" | open rotation "$tmp/key.pem") && here "$statement"; then
+  if statement=$(jq -ce '.state | fromjson | .key.rotation // empty' <<<"$1" | verified rotation "$tmp/key.pem") && here "$statement"; then
     jq -r .new_key <<<"$statement" >"$tmp/new.pem" && key=$tmp/new.pem # the old key signed the new key
   fi
-  state=$(open state "$key" <<<"$1") && here "$state" || return
+  state=$(verified state "$key" <<<"$1") && here "$state" || return
   touch "$tmp/has_state"
   epoch=$(jq -r .epoch <<<"$state")
   if [[ $key == "$tmp/new.pem" ]]; then
@@ -97,8 +97,8 @@ on_event() {
 
 on_result() {
   local result decision
-  if ! result=$(open result "$tmp/key.pem" <<<"$1"); then # perhaps stored before a rotation
-    (($(now_ms) < ${old_until_ms:-0})) && result=$(open result "$tmp/old.pem" <<<"$1") || return
+  if ! result=$(verified result "$tmp/key.pem" <<<"$1"); then # perhaps stored before a rotation
+    (($(now_ms) < ${old_until_ms:-0})) && result=$(verified result "$tmp/old.pem" <<<"$1") || return
     [[ $new_epochs != *" $(jq -r .epoch <<<"$result") "* ]] || return
   fi
   jq -e --arg s "$site" --arg t "$terminal" --arg till "$till" '.site == $s and .terminal == $t and .till == $till' >/dev/null <<<"$result" || return
@@ -140,7 +140,7 @@ while read -r retained topic payload <&3; do
   case ${topic##*/} in
     state | state_copy) on_state "$payload" ;;
     event) on_event "$payload" ;;
-    result) [[ $retained != 0 ]] || on_result "$payload" ;;
+    result) [[ $retained != 0 ]] || on_result "$payload" ;; # never act on a retained result
     do) [[ $test_mode ]] && case $(jq -r .do <<<"$payload") in restart) exit ;; cancel) cancel ;; *) ask "$test_photo" ;; esac ;;
   esac
 done
