@@ -6,12 +6,14 @@ import asyncio
 import json
 import math
 from collections import Counter
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from agent.core.attempt_limits import GuardLimits
 from agent.errors import TillError
+from agent.kits.till import terminal_state
 from agent.messages.encode import state
 from agent.mqtt.paho_client import Message
 from tests.brokers import Mosquitto
@@ -60,11 +62,17 @@ async def test_request_of_an_earlier_epoch_without_its_retain_flag_is_stale(
 
 @pytest.mark.forged  # two states of one terminal at once
 async def test_till_with_an_earlier_state_of_the_terminal_gets_the_newest_one_after_one_refusal(
-    broker: Mosquitto, tmp_path: Path
+    broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node of a cluster retained an earlier state with a valid signature, and delivers it as the newest."""
-    async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
-        await till._get_state.stop()
+    monkeypatch.setattr(terminal_state, "GET_STATE_S", 3_600.0)
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(terminal(broker.port, tmp_path))
+        running.till.state.copies_to_lose = 1  # a copy that arrives late would replace the earlier state
+        till = await stack.enter_async_context(till_client(broker.port, running))
+        async with asyncio.timeout(15):
+            while running.till.state.copies_to_lose:  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.02)
         await _deliver_earlier_state(running)
         async with asyncio.timeout(15):
             while till._state.fields["epoch"] != "e-0":  # noqa: ASYNC110 - no event for it

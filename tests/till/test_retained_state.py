@@ -113,7 +113,9 @@ async def test_forged_states_of_another_terminal_do_no_harm(
 
     async with terminal(broker.port, tmp_path) as running, raw_till(broker.port) as attacker:
         running.till.state._facts = replace(running.till.state._facts, on_problem=note)
-        await own_state(attacker)
+        async with asyncio.timeout(15):
+            while not running.till.state._payload:  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.02)
         for _ in range(3):
             await attacker.connection.publish(Message(TOPICS.state, ONLINE_CLONE, retained=True))
         async with till_client(broker.port, running) as till:
