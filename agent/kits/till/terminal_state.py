@@ -76,8 +76,12 @@ class GetState:
         await self._background.close()
 
     async def _until_arrived(self) -> None:
-        while not self._arrived.is_set():
+        await self._ask()  # also when a retained ``state`` has arrived meanwhile: it can be an earlier one
+        while not await self._arrives_in_time():
             await self._ask()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(GET_STATE_S):
-                    await self._arrived.wait()
+
+    async def _arrives_in_time(self) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GET_STATE_S):
+                await self._arrived.wait()
+        return self._arrived.is_set()
