@@ -68,6 +68,9 @@ async def test_till_with_an_earlier_state_of_the_terminal_gets_the_newest_one_af
     monkeypatch.setattr(terminal_state, "GET_STATE_S", 3_600.0)
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(terminal(broker.port, tmp_path))
+        async with asyncio.timeout(15):
+            while not running.till.state._payload:  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.02)
         running.till.state.copies_to_lose = 1  # a copy that arrives late would replace the earlier state
         till = await stack.enter_async_context(till_client(broker.port, running))
         async with asyncio.timeout(15):
