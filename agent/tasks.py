@@ -44,10 +44,11 @@ class Background:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add(self, work: Coroutine[Any, Any, None]) -> None:
+    def add(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     async def finish(self, timeout_s: float) -> None:
         """Wait up to ``timeout_s`` for the running tasks, then cancel the rest."""

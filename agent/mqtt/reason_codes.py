@@ -32,7 +32,7 @@ class BrokerProblem(StrEnum):
     PUBLISH_REFUSED = "mqtt_publish_refused"
     TOO_LARGE = "mqtt_message_not_taken"
     TAKEN_OVER = "mqtt_client_id_taken"
-    CLONED = "terminal_cloned"  # raised when ``state`` is received; cleared by ``BrokerStatus``
+    CLONED = "terminal_cloned"  # raised and cleared by ``StatePublisher``
 
 
 _CODES = {

@@ -75,7 +75,7 @@ class BrokerStatus:
     def connected(self, missing: str) -> None:
         """``missing``: features that the terminal needs and the CONNACK of this broker excludes."""
         self._up_since_s = asyncio.get_running_loop().time()
-        self._after(ALONE_AFTER_S, "alone", self._clear_rival)
+        self._after(ALONE_AFTER_S, "alone", lambda: self._set("rival"))
         self._after(STEADY_AFTER_S, "steady", lambda: self._set("disconnect"))
         self._set(
             "limits", BrokerProblem.LIMITS if missing else None, Text("detail.broker_lacks", missing=missing)
@@ -136,10 +136,6 @@ class BrokerStatus:
         if times >= CUTS_MAX:
             why = Text("detail.cut_after", message=worst, times=times)
             self.too_large((worst,), why)
-
-    def _clear_rival(self) -> None:
-        self._set("rival")
-        self._report(BrokerProblem.CLONED, False, "")
 
     def _set(self, source: str, problem: BrokerProblem | None = None, detail: str | Text = "") -> None:
         before = self._held.pop(source, None)

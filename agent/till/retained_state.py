@@ -4,6 +4,11 @@ The broker delivers the terminal's own ``state`` back. When another payload is d
 operator, overwritten, the last will of an older connection), ``state`` is published again after ``SETTLE_S``.
 Within that time the deliveries of several publishes in a row arrive; the newest one counts. The number of
 repairs is limited, because two terminals with one key would otherwise overwrite each other without end.
+
+The ``state`` of another terminal is replaced less often. So each of two terminals with one name receives the
+``state`` of the other one again and again, and reports it. A client without a key can forge such a ``state``,
+because nothing proves which key another terminal has. A forgery causes one publish in ten minutes and a
+condition for 30 minutes: the terminal serves, and a till uses no ``state`` that its pinned key did not sign.
 """
 
 import asyncio
@@ -18,6 +23,7 @@ log = logging.getLogger(__name__)
 
 SETTLE_S = 1.0
 REPAIRS_PER_S, REPAIRS_BURST = 1 / 60, 3
+FOREIGN_REPAIRS_PER_S, FOREIGN_REPAIRS_BURST = 1 / 600, 1
 STATE_MAX_BYTES = 65_536
 
 
@@ -26,7 +32,7 @@ class RetainedState:
 
     Args:
         now_s: monotonic seconds.
-        is_foreign: whether a ``state`` belongs to another terminal; such a ``state`` is never overwritten.
+        is_foreign: whether a ``state`` seems to belong to another terminal.
         repair: publish ``state`` again.
     """
 
@@ -38,6 +44,7 @@ class RetainedState:
         self._received: bytes | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._repairs = TokenBucket(REPAIRS_PER_S, REPAIRS_BURST, now_s())
+        self._foreign_repairs = TokenBucket(FOREIGN_REPAIRS_PER_S, FOREIGN_REPAIRS_BURST, now_s())
 
     def published(self, payload: bytes) -> None:
         """The terminal is about to publish this ``state``."""
@@ -61,9 +68,9 @@ class RetainedState:
         self._timer = None
         if self._published is None or self._received in (None, self._published):
             return
-        if self._is_foreign(self._received or b""):
-            return
-        if self._repairs.take(self._now_s()):
+        foreign = self._is_foreign(self._received or b"")
+        repairs = self._foreign_repairs if foreign else self._repairs
+        if repairs.take(self._now_s()):
             log.warning("state_published_again")
             self._repair()
         else:
@@ -71,11 +78,12 @@ class RetainedState:
 
 
 def is_clone(raw: bytes, own: TerminalIdentity, fingerprints: Collection[str]) -> bool:
-    """Whether ``raw`` is the ``state`` of another running terminal with the same ids.
+    """Whether ``raw`` seems to be the ``state`` of another running terminal with the same ids.
 
     A ``state`` of an earlier process of this terminal is not a clone: that process ran in the same boot, or
     signed with one of our ``fingerprints`` (SHA-256 of the keys, the key before a rotation included). A
     copied key is not detected here but in ``fleet/machine.py``. Anything but a valid ``state`` is no clone.
+    No signature is checked: the key of another terminal is not known here.
     """
     tree = json_object(raw) if len(raw) <= STATE_MAX_BYTES else None
     if tree is None or tree.get("status") not in ("online", "degraded"):

@@ -27,6 +27,7 @@ from agent.till.retained_state import RetainedState, is_clone
 log = logging.getLogger(__name__)
 
 PUBLISH_TIMEOUT_S = 2.0
+CLONED_FOR_S = 1_800.0  # after the newest ``state`` of another terminal; it publishes again every ten minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class StatePublisher:
     Attributes:
         retained: whether the broker is to retain ``state``. The simulator sets False, as a broker that
             delivers no retained message.
+        copies_to_lose: copies that are not sent. The simulator sets 1, as a network that loses a message.
     """
 
     def __init__(
@@ -66,8 +68,9 @@ class StatePublisher:
         self._payload = b""  # as published last
         self._asking: dict[str, None] = {}  # tills that get a copy, in order
         self._copying = False
+        self._cloned: asyncio.TimerHandle | None = None  # running: another terminal has this name
         self.final_status = ""  # "stopping" or "offline": never replaced by an earlier status
-        self.retained = True
+        self.retained, self.copies_to_lose = True, 0
 
     @property
     def will(self) -> Message:
@@ -86,7 +89,7 @@ class StatePublisher:
     def received(self, payload: bytes) -> None:
         """The broker delivered a ``state`` of this terminal's topic."""
         if self._is_foreign(payload):
-            self._facts.on_problem(BrokerProblem.CLONED, True, "")
+            self._note_clone()
         if self.retained:
             self._retained_state.received(payload)
 
@@ -96,6 +99,9 @@ class StatePublisher:
         One copy at a time: many tills ask at once after a restart of the broker, and the places for
         unanswered publishes are few. A till that asks again while it waits gets one copy.
         """
+        if self.copies_to_lose:
+            self.copies_to_lose -= 1
+            return
         if not self._payload:
             return
         self._asking[till] = None
@@ -105,6 +111,15 @@ class StatePublisher:
 
     def close(self) -> None:
         self._retained_state.close()
+        if self._cloned is not None:
+            self._cloned.cancel()
+
+    def _note_clone(self) -> None:
+        if self._cloned is not None:
+            self._cloned.cancel()
+        loop, report = asyncio.get_running_loop(), self._facts.on_problem
+        self._cloned = loop.call_later(CLONED_FOR_S, report, BrokerProblem.CLONED, False, "")
+        report(BrokerProblem.CLONED, True, "")
 
     def _is_foreign(self, payload: bytes) -> bool:
         return is_clone(payload, self._identity, self._facts.fingerprints)

@@ -12,14 +12,13 @@ const settings = {
   site: env.FACEPAY_SITE ?? 'demo', terminal: env.FACEPAY_TERMINAL ?? 'terminal-1', till: env.FACEPAY_TILL ?? 'till-1',
   terminalKey: createPublicKey(file('FACEPAY_TERMINAL_KEY')), // from `facepay keys show`, pinned out of band
   signKey: env.FACEPAY_SIGN_KEY ? createPrivateKey(file('FACEPAY_SIGN_KEY')) : undefined,
-  ttlMs: Number(env.FACEPAY_TTL_MS ?? 8000),
-  testMode: env.FACEPAY_CONFORMANCE === '1', // for `facepay till conformance` only
+  ttlMs: Number(env.FACEPAY_TTL_MS ?? 8000), testMode: env.FACEPAY_CONFORMANCE === '1', // only for `facepay till conformance`
 }
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex') // a key id: 16 digits, of the 32 bytes of the key
 const keyId = (publicKey) => sha256(Buffer.from(publicKey.export({ format: 'jwk' }).x, 'base64url')).slice(0, 16)
 
-export function open(envelope, kind, key) { // the text, or null when its signature is not that of `key`
+export function verified(envelope, kind, key) { // the text, or null when its signature is not that of `key`
   const text = envelope?.[kind], [header, middle, signature] = String(envelope?.jws).split('.')
   if (typeof text !== 'string' || middle !== '' || signature === undefined) return null
   let head; try { head = JSON.parse(Buffer.from(header, 'base64url')) } catch { return null }
@@ -39,19 +38,20 @@ export function seal(kind, message, key) {
 
 export class Till {
   constructor(set) {
-    Object.assign(this, set)
+    Object.assign(this, set, { pinned: { key: set.terminalKey }, open: null }) // open: the one open request
     this.base = `facepay/v1/${set.site}/${set.terminal}`
-    Object.assign(this, { pinned: { key: set.terminalKey }, open: null }) // open: the one open request
-    this.act = { ask: () => this.ask(Buffer.from('a photo')), cancel: () => this.cancel(), restart: () => process.exit() }
+    this.commands = { ask: () => this.ask(Buffer.from('a photo')), cancel: () => this.cancel(), restart: () => process.exit() }
   }
 
   connect() {
     this.client = mqtt.connect(this.broker, { protocolVersion: 5, ca: this.ca, cert: this.cert, key: this.key })
+    this.getState = () => this.client.publish(`${this.base}/verify/${this.till}/get_state`, '{}', { qos: 1 })
+    setInterval(() => this.client.connected && !this.hasState && this.getState(), 5000) // until a state arrives: one can be lost
     this.client.on('connect', () => {
-      const test = this.testMode ? [`conformance/${this.till}/do`] : []
-      const own = ['state_copy', 'event', 'result'].map((kind) => `verify/${this.till}/${kind}`)
-      const getState = () => this.client.publish(`${this.base}/verify/${this.till}/get_state`, '{}', { qos: 1 })
-      this.client.subscribe(['state', ...own, ...test].map((topic) => `${this.base}/${topic}`), { qos: 1 }, getState)
+      this.hasState = false
+      const topics = ['state', ...['state_copy', 'event', 'result'].map((kind) => `verify/${this.till}/${kind}`)]
+      if (this.testMode) topics.push(`conformance/${this.till}/do`)
+      this.client.subscribe(topics.map((topic) => `${this.base}/${topic}`), { qos: 1 }, this.getState)
     })
     this.client.on('message', (topic, payload, packet) => {
       const kind = topic.slice(topic.lastIndexOf('/') + 1)
@@ -59,8 +59,8 @@ export class Till {
         const message = JSON.parse(payload)
         if (kind === 'state' || kind === 'state_copy') this.onState(message)
         else if (kind === 'event') this.onEvent(message)
-        else if (kind === 'result' && !packet.retain) this.onResult(message)
-        else if (kind === 'do') this.act[message.do]?.()
+        else if (kind === 'result' && !packet.retain) this.onResult(message) // never act on a retained result
+        else if (kind === 'do' && this.testMode) this.commands[message.do]?.()
       } catch (error) { console.error('ignored a malformed message:', error.message) }
     })
     this.client.on('error', (error) => console.error(error.message)) // mqtt.js connects again
@@ -76,14 +76,13 @@ export class Till {
 
   onState(envelope) { // only the signed text counts: a broker could write another epoch beside it
     const state = JSON.parse(envelope.state), rotation = state.key?.rotation
-    const text = rotation && open(rotation, 'rotation', this.pinned.key), statement = text ? JSON.parse(text) : {}
+    const text = rotation && verified(rotation, 'rotation', this.pinned.key), statement = text ? JSON.parse(text) : {}
     const here = (message) => message.site === this.site && message.terminal === this.terminal
     const newKey = here(statement) && createPublicKey(statement.new_key) // the old key signed the new key
-    if (open(envelope, 'state', newKey || this.pinned.key) === null || !here(state)) return
-    const tenMinutes = performance.now() + 600_000
-    if (newKey) this.pinned = { key: newKey, old: this.pinned.key, until: tenMinutes, newEpochs: new Set() }
+    if (verified(envelope, 'state', newKey || this.pinned.key) === null || !here(state)) return
+    if (newKey) this.pinned = { key: newKey, old: this.pinned.key, until: performance.now() + 600_000, newEpochs: new Set() } // 10 min
     this.pinned.newEpochs?.add(state.epoch)
-    this.state = state
+    Object.assign(this, { state, hasState: true })
     if (['online', 'degraded'].includes(state.status)) this.ready?.() // both accept requests
   }
 
@@ -93,14 +92,14 @@ export class Till {
     const must = { request_id: randomUUID(), nonce: randomBytes(16).toString('hex'), epoch: this.state.epoch, till: this.till }
     return new Promise((resolve) => {
       const timer = setTimeout(() => this.end({ decision: 'undecided', reason: 'no answer' }), this.ttlMs)
-      this.open = { must, resolve, timer, deadline: performance.now() + this.ttlMs, cancelled: false }
+      this.open = { must, resolve, timer, deadline: performance.now() + this.ttlMs, cancelled: false } // before sending
       this.send('request', { schema: 'facepay.request/1', ...must, transaction_id: `sale-${Date.now()}`,
         ttl_ms: this.ttlMs, sent_at_ms: Date.now(), reference }, Math.ceil(this.ttlMs / 1000))
     })
   }
 
   cancel() {
-    if (this.open) this.open.cancelled = true
+    if (this.open) this.open.cancelled = true // from now on never pay on this request
     if (this.open) this.send('cancel', { schema: 'facepay.cancel/1', request_id: this.open.must.request_id })
   }
 
@@ -108,13 +107,14 @@ export class Till {
     if (event.refusal === 'result_expired' && event.result_id) this.send('ack', { schema: 'facepay.ack/1', result_id: event.result_id })
     if (event.event === 'guidance') console.error(Object.values(event.hint)[0])
     const mine = this.open && [null, this.open.must.request_id].includes(event.request_id)
+    if (event.refusal === 'request_stale' && mine) this.getState() // perhaps the newest state was lost
     if (event.event === 'refused' && mine) this.end({ decision: 'undecided', reason: `${event.refusal}`.replace(/\W/g, '') }) // not signed
   }
 
   onResult(envelope) {
     const { key, old, until, newEpochs } = this.pinned
-    let text = open(envelope, 'result', key)
-    const before = performance.now() < until ? open(envelope, 'result', old) : null // stored before the rotation
+    let text = verified(envelope, 'result', key)
+    const before = performance.now() < until ? verified(envelope, 'result', old) : null // stored before the rotation
     if (before !== null && !newEpochs.has(JSON.parse(before).epoch)) text = before
     if (text === null) return
     const result = JSON.parse(text), { site, terminal, till } = result

@@ -15,7 +15,7 @@ unb64url() { local t; t=$(tr -- '-_' '+/'); while ((${#t} % 4)); do t+==; done; 
 sha256() { sha256sum | cut -d' ' -f1; }
 key_id() { openssl pkey "$@" -pubout -outform DER | tail -c 32 | sha256 | cut -c1-16; } # of the 32 bytes of the public key
 
-open() { # KIND KEY < envelope: the text, or failure when the signature is not that of the key
+verified() { # KIND KEY < envelope: the text, or failure when the signature is not that of the key
   local envelope jws header
   envelope=$(cat) && jws=$(jq -er .jws <<<"$envelope") || return 1
   [[ $jws =~ ^([A-Za-z0-9_-]+)\.\.([A-Za-z0-9_-]+)$ ]] || return 1
@@ -58,6 +58,8 @@ cancel() {
   send cancel "$(jq -c '{schema: "facepay.cancel/1", request_id}' <<<"$must")"
 }
 
+get_state() { mosquitto_pub -V 5 "${broker[@]}" -q 1 -t "$base/verify/$till/get_state" -m '{}'; }
+
 acknowledge() { send ack "$(jq -nc --arg id "$1" '{schema: "facepay.ack/1", result_id: $id}')"; }
 
 end() { # one outcome for each request: a repeat finds no open request
@@ -69,10 +71,11 @@ here() { jq -e --arg s "$site" --arg t "$terminal" '.site == $s and .terminal ==
 
 on_state() { # only the signed text counts: a broker could write another epoch beside it
   local statement state key=$tmp/key.pem
-  if statement=$(jq -ce '.state | fromjson | .key.rotation // empty' <<<"$1" | open rotation "$tmp/key.pem") && here "$statement"; then
+  if statement=$(jq -ce '.state | fromjson | .key.rotation // empty' <<<"$1" | verified rotation "$tmp/key.pem") && here "$statement"; then
     jq -r .new_key <<<"$statement" >"$tmp/new.pem" && key=$tmp/new.pem # the old key signed the new key
   fi
-  state=$(open state "$key" <<<"$1") && here "$state" || return
+  state=$(verified state "$key" <<<"$1") && here "$state" || return
+  touch "$tmp/has_state"
   epoch=$(jq -r .epoch <<<"$state")
   if [[ $key == "$tmp/new.pem" ]]; then
     mv "$tmp/key.pem" "$tmp/old.pem" && mv "$key" "$tmp/key.pem"
@@ -87,14 +90,15 @@ on_event() {
   if id=$(jq -er 'select(.refusal == "result_expired") | .result_id' <<<"$1"); then acknowledge "$id"; fi
   [[ $(jq -r .event <<<"$1") != guidance ]] || jq -r '.hint[]' <<<"$1" >&2
   if jq -e --argjson must "$must" '.event == "refused" and (.request_id == null or .request_id == $must.request_id)' >/dev/null <<<"$1"; then
+    get_state # request_stale: perhaps the newest state was lost
     end undecided "$(jq -r .refusal <<<"$1")"
   fi
 }
 
 on_result() {
   local result decision
-  if ! result=$(open result "$tmp/key.pem" <<<"$1"); then # perhaps stored before a rotation
-    (($(now_ms) < ${old_until_ms:-0})) && result=$(open result "$tmp/old.pem" <<<"$1") || return
+  if ! result=$(verified result "$tmp/key.pem" <<<"$1"); then # perhaps stored before a rotation
+    (($(now_ms) < ${old_until_ms:-0})) && result=$(verified result "$tmp/old.pem" <<<"$1") || return
     [[ $new_epochs != *" $(jq -r .epoch <<<"$result") "* ]] || return
   fi
   jq -e --arg s "$site" --arg t "$terminal" --arg till "$till" '.site == $s and .terminal == $t and .till == $till' >/dev/null <<<"$result" || return
@@ -110,9 +114,10 @@ on_result() {
 }
 
 must='{}' epoch= new_epochs= photo=
+mkfifo "$tmp/never" # for pauses without a process
+while read -rt 5 <>"$tmp/never" || kill -0 $$; do [[ -e $tmp/has_state ]] || get_state; done 2>/dev/null & # a message can be lost
 if [[ ! $test_mode ]]; then
   photo=$(base64 -w0 "$1" | jq -Rc --arg sha "$(sha256 <"$1")" '{image_b64: ., sha256: $sha}')
-  mkfifo "$tmp/never"
   { read -rt "$((ttl_ms / 1000 + 5))" <>"$tmp/never"; echo "undecided/no answer"; kill $$; } &
 fi
 test_photo=$(printf 'a photo' | base64 -w0 | jq -Rc --arg sha "$(printf 'a photo' | sha256)" '{image_b64: ., sha256: $sha}')
@@ -128,14 +133,14 @@ receive() { # a line for each message, the payload in hexadecimal digits: a payl
 exec 3< <(receive) && receiver=$!
 while read -r retained topic payload <&3; do
   # -d also prints its steps; after each subscription ask for the state: the broker may retain none
-  [[ $retained != Subscribed ]] || mosquitto_pub -V 5 "${broker[@]}" -q 1 -t "$base/verify/$till/get_state" -m '{}'
+  [[ $retained != Subscribed ]] || { rm -f "$tmp/has_state"; get_state; }
   [[ $retained == [01] ]] || continue
   payload=$(printf %b "$(sed 's/../\\x&/g' <<<"$payload")" | tr -d '\0')
   jq -e 'type == "object"' >/dev/null 2>&1 <<<"$payload" || continue
   case ${topic##*/} in
     state | state_copy) on_state "$payload" ;;
     event) on_event "$payload" ;;
-    result) [[ $retained != 0 ]] || on_result "$payload" ;;
-    do) case $(jq -r .do <<<"$payload") in restart) exit ;; cancel) cancel ;; *) ask "$test_photo" ;; esac ;;
+    result) [[ $retained != 0 ]] || on_result "$payload" ;; # never act on a retained result
+    do) [[ $test_mode ]] && case $(jq -r .do <<<"$payload") in restart) exit ;; cancel) cancel ;; *) ask "$test_photo" ;; esac ;;
   esac
 done

@@ -1,6 +1,7 @@
 """RabbitMQ of Debian 13 in a chroot: one node, or a cluster whose nodes are killed and started again.
 
-Needs root. All ports are on loopback. The nodes share one file system and differ by name and ports.
+Needs root. All ports are on loopback. The nodes share one file system and differ by name and ports; with a
+``Switch`` each node has a network namespace, and the network between the nodes can be cut.
 """
 
 from __future__ import annotations
@@ -21,13 +22,16 @@ from pathlib import Path
 import pytest
 
 from tests import debian
+from tests.broker_matrix.machines import Namespace, Switch
 from tests.brokers import free_port
 from tests.debian import Debian, run
 from tests.stored import kept, stored
 
 RELEASE, PACKAGE = "trixie", "rabbitmq-server"
 START_S = 180
-_USER = ("setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--clear-groups")
+NET_TICK_S = 8  # a node that does not answer counts as down after it; the default is 60
+# a change of the user clears the signal with which `unshare --kill-child` ends the processes: it is set again
+_USER = ("setpriv", "--reuid=rabbitmq", "--regid=rabbitmq", "--clear-groups", "--pdeathsig=KILL")
 _LIBRARY = "/usr/lib/rabbitmq/bin"
 
 
@@ -60,20 +64,24 @@ def _make(partial: Path) -> None:
 class Node:
     """One RabbitMQ node. ``start`` after ``kill`` uses the same data and the same ports."""
 
-    def __init__(self, system: Debian, name: str, epmd_port: int) -> None:
+    def __init__(self, system: Debian, name: str, epmd_port: int, switch: Switch | None = None) -> None:
         self.name, self.port = name, free_port()
         self._system = system
+        self._namespace = switch.machines[name] if switch else None
+        self.full_name = f"{name}@{name if switch else 'localhost'}"
+        address = switch.addresses[name] if switch else "127.0.0.1"
         self._ports = (free_port(), free_port())
         self._environment = {
             "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
             "HOME": "/var/lib/rabbitmq",
             "LANG": "C.UTF-8",
-            "RABBITMQ_NODENAME": f"{name}@localhost",
+            "RABBITMQ_NODENAME": self.full_name,
             "RABBITMQ_CONFIG_FILE": f"/etc/rabbitmq/{name}",
             "RABBITMQ_DIST_PORT": str(self._ports[1]),
             "ERL_EPMD_PORT": str(epmd_port),
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1} +S 1:1",
+            "ERL_EPMD_ADDRESS": address,
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-kernel inet_dist_use_interface {_tuple(address)}"
+            f"{f' -kernel net_ticktime {NET_TICK_S}' if switch else ''} +S 1:1",
         }
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -82,7 +90,6 @@ class Node:
         listeners = (
             f"listeners.tcp.1 = 127.0.0.1:{self._ports[0]}",
             f"mqtt.listeners.tcp.1 = 127.0.0.1:{self.port}",
-            "cluster_partition_handling = pause_minority",
         )
         text = "".join(f"{line}\n" for line in (*listeners, *lines))
         self._system.file(f"/etc/rabbitmq/{self.name}.conf").write_text(text)
@@ -90,27 +97,46 @@ class Node:
     def join(self, other: Node) -> None:
         """Make this running node a member of the cluster of ``other``."""
         self.control("stop_app")
-        self.control("join_cluster", f"{other.name}@localhost")
+        self.control("join_cluster", other.full_name)
         self.control("start_app")
 
     def control(self, *words: str) -> str:
         """The output of rabbitmqctl for this node."""
         settings = (f"{name}={value}" for name, value in self._environment.items())
         command = (*_USER, f"{_LIBRARY}/rabbitmqctl", *words)
-        return self._system.run("env", "-i", *settings, *command)
+        return run(*_inside(self._system, self._namespace), "env", "-i", *settings, *command)
 
     def start(self) -> None:
         """Start the node and wait until it accepts MQTT connections."""
         command = (*_USER, f"{_LIBRARY}/rabbitmq-server")
-        self._process = _started(self._system, command, self._environment, f"{self.name}.log")
+        inside = _inside(self._system, self._namespace)
+        self._process = _started(self._system, inside, command, self._environment, f"{self.name}.log")
+        self.wait_until(listening=True)
+
+    def wait_until(self, *, listening: bool) -> None:
+        """Wait until the node accepts MQTT connections, or no more: a paused node accepts none."""
         until = time.monotonic() + START_S
         while time.monotonic() < until:
-            assert self._process.poll() is None, f"{self.name} ended: {self._log()}"
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+            assert self._process is not None and self._process.poll() is None, f"{self.name}: {self._log()}"
+            with self._socket() as probe:
+                if (probe.connect_ex(("127.0.0.1", self.port)) == 0) == listening:
                     return
             time.sleep(0.1)
-        raise AssertionError(f"{self.name} did not listen within {START_S} s: {self._log()}")
+        raise AssertionError(f"{self.name} listening: not {listening} within {START_S} s: {self._log()}")
+
+    async def connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection of a client. Raises ``OSError``."""
+        client = self._socket()
+        client.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", self.port))
+        except OSError:
+            client.close()
+            raise
+        return await asyncio.open_connection(sock=client)
+
+    def _socket(self) -> socket.socket:
+        return self._namespace.socket() if self._namespace else socket.socket()
 
     def kill(self) -> None:
         """End the node without any shutdown, like a power cut."""
@@ -118,18 +144,43 @@ class Node:
             self._process.kill()
             self._process.wait(30)
             self._process = None
+            self._wait_until_ended()
+
+    def _wait_until_ended(self) -> None:
+        """A node that lives on would answer in place of the next one, and hide that none was killed."""
+        until = time.monotonic() + 30
+        with contextlib.suppress(ConnectionRefusedError):
+            while time.monotonic() < until:
+                with self._socket() as probe:
+                    probe.connect(("127.0.0.1", self.port))
+                time.sleep(0.05)
+            raise AssertionError(f"{self.name} was killed and still listens: {self._log()}")
 
     def _log(self) -> str:
         return self._system.file(f"/root/{self.name}.log").read_text(errors="replace")[-2_000:]
 
 
-def _started(
-    system: Debian, command: Sequence[str], environment: dict[str, str], log: str
-) -> subprocess.Popen[bytes]:
+def _inside(system: Debian, namespace: Namespace | None) -> tuple[str, ...]:
+    """The words before a command in the chroot, with its own processes and perhaps its own network.
+
+    The command ends with the test process, also when that one is killed.
+    """
+    network = ("setpriv", "--pdeathsig=KILL", *(namespace.command if namespace else ()))
     own = ("unshare", "--mount", "--pid", "--fork", "--kill-child", f"--mount-proc={system.root}/proc")
+    return (*network, *own, "chroot", str(system.root))
+
+
+def _tuple(address: str) -> str:
+    """The address as Erlang writes it."""
+    return "{" + address.replace(".", ",") + "}"
+
+
+def _started(
+    system: Debian, inside: Sequence[str], command: Sequence[str], environment: dict[str, str], log: str
+) -> subprocess.Popen[bytes]:
     with system.file(f"/root/{log}").open("ab") as output:
         return subprocess.Popen(
-            (*own, "chroot", str(system.root), *command),
+            (*inside, *command),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -138,8 +189,14 @@ def _started(
 
 
 @contextmanager
-def rabbitmq(count: int = 1, *lines: str) -> Iterator[list[Node]]:
-    """A running cluster of ``count`` nodes; ``lines`` are added to each config file."""
+def rabbitmq(
+    count: int = 1, *lines: str, switch: Switch | None = None, partition_handling: str = "pause_minority"
+) -> Iterator[list[Node]]:
+    """A running cluster of ``count`` nodes; ``lines`` are added to each config file.
+
+    ``switch``: the network of machines r1, r2 …; None: the nodes share the loopback of this machine.
+    """
+    lines = (*lines, f"cluster_partition_handling = {partition_handling}")
     base = stored(_base(), _make)
     with tempfile.TemporaryDirectory(prefix="facepay-rabbitmq-") as scratch:
         system = Debian(Path(scratch, "root"))
@@ -149,10 +206,16 @@ def rabbitmq(count: int = 1, *lines: str) -> Iterator[list[Node]]:
         system.run("sh", "-ec", script)
         system.file("/etc/rabbitmq/enabled_plugins").write_text("[rabbitmq_mqtt].\n")
         epmd_port = free_port()
-        command = (*_USER, "epmd", "-port", str(epmd_port), "-address", "127.0.0.1")
-        # outside the namespaces of the nodes: it lives on when a node is killed
-        epmd = _started(system, command, {"PATH": "/usr/bin"}, "epmd.log")
-        nodes = [Node(system, f"r{number}", epmd_port) for number in range(1, count + 1)]
+        # outside the process namespaces of the nodes: it lives on when a node is killed
+        epmds = []
+        addresses = [*switch.addresses.items()] if switch else [("", "127.0.0.1")]
+        for name, address in addresses:
+            inside = _inside(system, switch.machines[name] if switch else None)
+            command = (*_USER, "epmd", "-port", str(epmd_port), "-address", address)
+            epmds.append(_started(system, inside, command, {"PATH": "/usr/sbin:/usr/bin"}, "epmd.log"))
+        with system.file("/etc/hosts").open("a") as hosts:
+            hosts.writelines(f"{address} {name}\n" for name, address in addresses if name)
+        nodes = [Node(system, f"r{number}", epmd_port, switch) for number in range(1, count + 1)]
         try:
             for node in nodes:
                 node.configure(lines)
@@ -163,15 +226,16 @@ def rabbitmq(count: int = 1, *lines: str) -> Iterator[list[Node]]:
         finally:
             for node in nodes:
                 node.kill()
-            epmd.kill()
-            epmd.wait(30)
+            for epmd in epmds:
+                epmd.kill()
+                epmd.wait(30)
 
 
 class Balancer:
     """Forwards each connection to the next node that accepts one, as a load balancer does."""
 
-    def __init__(self, ports: Sequence[int]) -> None:
-        self._ports, self._next = list(ports), 0
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self._nodes, self._next = list(nodes), 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.port = 0
@@ -193,11 +257,11 @@ class Balancer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         with contextlib.closing(writer):
-            for _ in self._ports:
-                port = self._ports[self._next % len(self._ports)]
+            for _ in self._nodes:
+                node = self._nodes[self._next % len(self._nodes)]
                 self._next += 1
                 with contextlib.suppress(OSError):
-                    node_reader, node_writer = await asyncio.open_connection("127.0.0.1", port)
+                    node_reader, node_writer = await node.connection()
                     with contextlib.closing(node_writer):
                         await _both_ways((reader, node_writer), (node_reader, writer))
                     return

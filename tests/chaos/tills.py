@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import secrets
@@ -14,6 +15,7 @@ from typing import Any
 
 from agent.config import MqttConfig
 from agent.errors import TillError
+from agent.kits.till.terminal_state import GET_STATE_S
 from agent.messages.signing import PublicKey
 from agent.messages.topics import Topics
 from agent.mqtt.connection import Connection
@@ -48,15 +50,20 @@ class PatientTill:
         self.bad_signatures = 0
         self.ends: Counter[str] = Counter()
         self._epoch: str | None = None
+        self._has_epoch = asyncio.Event()
         own = {"event": 0, "result": 1, "state_copy": 1}
         filters = [(topics.state, 1), *((topics.verify(name, kind), qos) for kind, qos in own.items())]
-        wiring = ClientOptions(f"chaos-{name}", filters, self._received, self._subscribed)
+        wiring = ClientOptions(f"chaos-{name}", filters, self._received, self._get_state)
         self.link = Connection(MqttConfig(port=port, keepalive_s=5), wiring)
 
     async def request_until_ended(self) -> str:
         """The outcome of one request: ``result``, ``stale`` (never claimed), ``expired`` or ``lost``."""
-        while self._epoch is None:  # noqa: ASYNC110 - no epoch before the first state
-            await asyncio.sleep(0.05)
+        while self._epoch is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GET_STATE_S):
+                    await self._has_epoch.wait()
+            if self._epoch is None:
+                await self._send("get_state", b"{}")
         request = self._new_request(self._epoch)
         try:
             async with asyncio.timeout(OUTAGE_MAX_S):
@@ -94,17 +101,24 @@ class PatientTill:
         except (TillError, TimeoutError):
             await asyncio.sleep(0.1)  # the broker is unreachable: the bytes are repeated later
 
-    def _subscribed(self) -> None:
+    def _get_state(self) -> None:
         self._state_task = asyncio.get_running_loop().create_task(self._send("get_state", b"{}"))
 
     def _received(self, message: Message) -> None:
         tree = json.loads(message.payload)
         if message.topic.endswith(("/state", "/state_copy")):
-            self._epoch = tree["epoch"] if tree["status"] in ("online", "degraded") else None
+            self._set_epoch(tree["epoch"] if tree["status"] in ("online", "degraded") else None)
         elif message.topic.endswith("/result"):
             self._accept_result(message.payload, tree)
         elif tree["event"] == "refused":
             self._handle_refusal(tree)
+
+    def _set_epoch(self, epoch: str | None) -> None:
+        self._epoch = epoch
+        if epoch is None:
+            self._has_epoch.clear()
+        else:
+            self._has_epoch.set()
 
     def _accept_result(self, payload: bytes, tree: dict[str, Any]) -> None:
         if not self._key.verify(tree["result"], tree["jws"], "result"):
@@ -114,12 +128,18 @@ class PatientTill:
         request = self.requests[result["request_id"]]
         request.results[payload] += 1
         request.end("result")
-        ack = json.dumps({"schema": "facepay.ack/1", "result_id": result["result_id"]}).encode()
+        self._acknowledge(result["result_id"])
+
+    def _acknowledge(self, result_id: str) -> None:
+        ack = json.dumps({"schema": "facepay.ack/1", "result_id": result_id}).encode()
         self._ack_task = asyncio.get_running_loop().create_task(self._send("ack", ack))
 
     def _handle_refusal(self, tree: dict[str, Any]) -> None:
+        if tree["refusal"] == "result_expired" and "result_id" in tree:
+            self._acknowledge(tree["result_id"])
         request = self.requests.get(tree["request_id"] or "")
         if request is not None and tree["refusal"] == "request_stale":
             request.end("stale")
+            self._get_state()  # perhaps the newest state was lost: ask for it
         elif request is not None and tree["refusal"] == "result_expired":
             request.end("expired")  # a late match: withheld by the terminal

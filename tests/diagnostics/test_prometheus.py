@@ -71,6 +71,15 @@ def test_dashboard_of_the_fleet_queries_its_metrics_and_shows_all() -> None:
     assert queried == {metric.name for metric in FLEET}
 
 
+def test_page_of_the_fleet_lists_each_panel_with_the_number_of_its_queries() -> None:
+    page = (ROOT / "docs" / "how-to" / "fleet.md").read_text(encoding="utf-8")
+    listed = {
+        name: counts.count(",") + 1 for name, counts in re.findall(r"^\| (.+\(\w+\)) \| (.+) \|$", page, re.M)
+    }
+    board = json.loads(FLEET_DASHBOARD.read_text(encoding="utf-8"))
+    assert listed == {f"{each['title']} ({each['type']})": len(each["targets"]) for each in board["panels"]}
+
+
 @pytest.mark.parametrize("dashboard", DASHBOARDS, ids=lambda path: path.stem)
 def test_dashboard_has_one_place_for_each_panel_and_names_its_data_source(dashboard: Path) -> None:
     board = json.loads(dashboard.read_text(encoding="utf-8"))

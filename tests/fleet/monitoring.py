@@ -38,7 +38,10 @@ class Notifications:
     Attributes:
         raised: the start times of each alert; one start is one alert, however often it is repeated.
         ended: the alerts that were reported as resolved.
+        prometheus_url: the Prometheus that sends them.
     """
+
+    prometheus_url = ""
 
     def __init__(self) -> None:
         self.raised = dict[Named, set[str]]()
@@ -76,6 +79,7 @@ def monitoring(folder: Path, exporter_port: int) -> Iterator[Notifications]:
     prometheus, alertmanager = PROGRAMS
     ports = {"prometheus": free_port(), "alertmanager": free_port()}
     notifications = Notifications()
+    notifications.prometheus_url = f"http://127.0.0.1:{ports['prometheus']}"
     (folder / "rules.yml").write_text(_faster((CONFIG / "prometheus" / "rules.yml").read_text()))
     (folder / "prometheus.yml").write_text(_prometheus(folder, exporter_port, ports["alertmanager"]))
     (folder / "alertmanager.yml").write_text(_alertmanager(notifications.port))

@@ -15,6 +15,7 @@ from tests.brokers import Mosquitto, free_port
 from tests.fleet.fleet_exporter import SimulatedFleet, exporter, publisher, scraped_with
 from tests.fleet.fleet_messages import state_of
 from tests.fleet.monitoring import PROGRAMS, Named, Notifications, monitoring
+from tests.fleet.panels import evaluated, table
 
 pytestmark = pytest.mark.long  # the rules wait for minutes, here divided by 30
 
@@ -117,6 +118,9 @@ async def test_each_fault_of_a_fleet_is_one_alert_that_ends(
                 break_all(fleet)
                 await keep_broken(fleet)
                 await until("faults without an alert", lambda: expected <= set(alerts.raised), alerts)
+                with httpx.Client(trust_env=False, timeout=60) as client:
+                    panels = evaluated(alerts.prometheus_url, client)
+                (tmp_path / "panels.md").write_text(table(panels), encoding="utf-8")
                 repair_all(fleet)
                 await until("alerts that do not end", lambda: expected <= alerts.ended, alerts)
             broker.stop()
@@ -130,6 +134,7 @@ async def test_each_fault_of_a_fleet_is_one_alert_that_ends(
             async with simulated(broker):
                 await until("the alert of the exporter does not end", lambda: MISSING in alerts.ended, alerts)
     assert set(alerts.raised) == alerts.ended == expected | {LOST, MISSING}
+    assert [name for name, counts in panels.items() if not any(counts)] == []
     assert {named: len(starts) for named, starts in alerts.raised.items() if len(starts) != 1} == {}
     assert alerts.paths["FacepayFleetTerminalWarning"] == "/ticket"
     assert alerts.paths["FacepayFleetSiteOffline"] == "/page"

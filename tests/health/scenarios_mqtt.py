@@ -16,6 +16,7 @@ from agent.mqtt import status
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions
 from agent.root import background_jobs
+from agent.till import state_publisher
 from tests.broker_example.pki import Authority
 from tests.e2e.agents import TOPICS
 from tests.health.stage import Scenario, Stage
@@ -130,12 +131,11 @@ async def topics_are_used_by_a_second_terminal(stage: Stage) -> AsyncIterator[No
     client.loop_start()
     client.publish(TOPICS.state, living, qos=1, retain=True).wait_for_publish(5)
     yield
-    client.disconnect()
-    client.loop_stop()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(status, "ALONE_AFTER_S", 1.0)
-        stage.broker.stop()
-        stage.broker.start()  # an undisturbed connection clears the condition
+        patch.setattr(state_publisher, "CLONED_FOR_S", 1.0)
+        client.publish(TOPICS.state, living, qos=1, retain=True).wait_for_publish(5)  # the last one
+        client.disconnect()
+        client.loop_stop()
         await stage.until(lambda: "terminal_cloned" not in stage.shown())
 
 

@@ -1,9 +1,10 @@
-"""The retained ``state`` is restored, but never against another terminal."""
+"""The retained ``state`` is restored; against another terminal, or a forgery of one, only now and then."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 
 from agent.messages.encode import TerminalIdentity, state
 from agent.mqtt.paho_client import Message
-from agent.till import retained_state
+from agent.mqtt.reason_codes import BrokerProblem
+from agent.till import retained_state, state_publisher
 from agent.till.retained_state import REPAIRS_BURST, RetainedState
 from tests.brokers import Mosquitto
-from tests.till.test_both_sides import TOPICS, RawTill, raw_till, terminal
+from tests.till.test_both_sides import TOPICS, RawTill, raw_till, terminal, till_client
 
 pytestmark = pytest.mark.forged  # states of other terminals
 
@@ -52,10 +54,12 @@ class Repairs:
     def _repair(self) -> None:
         self.count += 1
 
-    async def overwritten(self, times: int) -> None:
+    async def overwritten(self, times: int, step_s: float = 0.0) -> None:
         for each in range(times):
+            self.now_s += step_s
             self.retained.received(b"overwritten %d" % each)
             await asyncio.sleep(0.05)
+            self.retained.close()  # the next message comes before the next check
 
 
 async def test_state_repairs_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,11 +71,16 @@ async def test_state_repairs_are_limited(monkeypatch: pytest.MonkeyPatch) -> Non
     repairs.retained.close()
 
 
-async def test_state_of_another_terminal_is_not_overwritten(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_state_of_another_terminal_is_replaced_once_in_ten_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other terminal receives it and reports it, too. Forged states cause one publish, not one each."""
     repairs = Repairs(monkeypatch, foreign=True)
     repairs.retained.published(b"mine")
-    await repairs.overwritten(3)
-    assert repairs.count == 0
+    await repairs.overwritten(5)
+    assert repairs.count == 1
+    await repairs.overwritten(8, step_s=150.0)
+    assert repairs.count == 3
 
 
 async def test_state_delivery_of_an_earlier_publish_causes_no_repair(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,10 +100,32 @@ async def test_state_before_the_first_publish_causes_no_repair(monkeypatch: pyte
     assert repairs.count == 0
 
 
-async def test_terminal_does_not_overwrite_the_state_of_a_clone(broker: Mosquitto, tmp_path: Path) -> None:
-    async with terminal(broker.port, tmp_path) as running, raw_till(broker.port) as till:
-        await till.connection.publish(Message(TOPICS.state, ONLINE_CLONE, retained=True))
-        await asyncio.sleep(retained_state.SETTLE_S + 0.5)
-        assert running.till.state._retained_state._timer is None
-        states = [till.received.get_nowait() for _ in range(till.received.qsize())]
-        assert json.loads(states[-1].payload)["epoch"] == OTHER.epoch
+async def test_forged_states_of_another_terminal_do_no_harm(
+    broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The terminal serves, a new till gets its answer, the retained state returns, the report ends."""
+    monkeypatch.setattr(state_publisher, "CLONED_FOR_S", 3.0)
+    active: list[bool] = []
+
+    def note(problem: BrokerProblem, is_active: bool, _detail: object) -> None:
+        if problem is BrokerProblem.CLONED:
+            active.append(is_active)
+
+    async with terminal(broker.port, tmp_path) as running, raw_till(broker.port) as attacker:
+        running.till.state._facts = replace(running.till.state._facts, on_problem=note)
+        async with asyncio.timeout(15):
+            while not running.till.state._payload:  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.02)
+        for _ in range(3):
+            await attacker.connection.publish(Message(TOPICS.state, ONLINE_CLONE, retained=True))
+        async with till_client(broker.port, running) as till:
+            assert (await till.ask(b"\xff\xd8 a photo", ttl_ms=8_000)).decision == "match"
+        await own_state(attacker)
+        for _ in range(3):
+            await attacker.connection.publish(Message(TOPICS.state, ONLINE_CLONE, retained=True))
+        async with till_client(broker.port, running, "till-2") as till:  # the forgery is retained now
+            assert (await till.ask(b"\xff\xd8 a photo", ttl_ms=8_000)).decision == "match"
+        async with asyncio.timeout(30):
+            while active[-1:] != [False]:  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.05)
+    assert True in active

@@ -11,6 +11,7 @@ import pytest
 from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.kits.simulator.state_forgeries import FORGED_EPOCH, forged_states
+from agent.kits.till import terminal_state
 from agent.kits.till.client import TillClient
 from agent.messages.signing import Signer
 from agent.messages.topics import GET_STATE, STATE_COPY
@@ -18,7 +19,16 @@ from agent.mqtt.paho_client import Message
 from agent.mqtt.reason_codes import BrokerProblem
 from agent.till.rate_limits import ANSWERS_BURST, ANSWERS_PER_S, TillRateLimits
 from tests.brokers import Mosquitto
-from tests.till.test_both_sides import TOPICS, raw_till, terminal, till_client
+from tests.till.test_both_sides import TOPICS, RunningTerminal, raw_till, terminal, till_client
+
+
+async def forget_retained(running: RunningTerminal) -> None:
+    """The broker retains no ``state`` from now on."""
+    async with asyncio.timeout(15):
+        while not running.till.state._payload:  # noqa: ASYNC110 - no event for it
+            await asyncio.sleep(0.02)
+    running.till.state.retained = False  # the terminal would restore the topic
+    await running.till.link.publish(Message(TOPICS.state, b"", retained=True))
 
 
 async def test_get_state_returns_the_bytes_of_the_retained_state(broker: Mosquitto, tmp_path: Path) -> None:
@@ -38,13 +48,49 @@ async def test_get_state_returns_the_bytes_of_the_retained_state(broker: Mosquit
 
 async def test_till_without_a_retained_state_gets_an_answer(broker: Mosquitto, tmp_path: Path) -> None:
     async with terminal(broker.port, tmp_path) as running:
-        async with asyncio.timeout(15):
-            while not running.till.state._payload:  # noqa: ASYNC110 - no event for it
-                await asyncio.sleep(0.02)
-        running.till.state.retained = False  # the terminal would restore the topic
-        await running.till.link.publish(Message(TOPICS.state, b"", retained=True))
+        await forget_retained(running)
         async with till_client(broker.port, running) as till:
             assert (await till.ask(b"\xff\xd8 a photo", ttl_ms=5_000)).decision == "match"
+
+
+async def test_till_client_asks_again_until_a_state_arrives(
+    broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal_state, "GET_STATE_S", 0.1)
+    async with terminal(broker.port, tmp_path) as running:
+        await forget_retained(running)
+        running.till.state.copies_to_lose = 3
+        async with till_client(broker.port, running) as till:
+            assert (await till.ask(b"\xff\xd8 a photo", ttl_ms=5_000)).decision == "match"
+        assert running.till.state.copies_to_lose == 0
+
+
+@pytest.mark.forged
+async def test_till_client_with_a_forged_state_only_asks_again(
+    broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(terminal_state, "GET_STATE_S", 0.1)
+    async with terminal(broker.port, tmp_path), raw_till(broker.port) as observer:
+        till = TillClient(MqttConfig(port=broker.port), TOPICS, "till-1", pinned=Signer.generate().public)
+        await till.start()
+        try:
+            for _ in range(3):
+                await observer.next(GET_STATE)
+                await observer.next(STATE_COPY)
+        finally:
+            await till.stop()
+
+
+async def test_till_client_with_an_old_epoch_asks_for_the_state(broker: Mosquitto, tmp_path: Path) -> None:
+    """The ``state`` of a restarted terminal was lost, e.g. in a partition of a cluster."""
+    async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
+        till._state.fields |= {"epoch": "an earlier one"}
+        with pytest.raises(TillError, match="request_stale"):
+            await till.ask(b"\xff\xd8 a photo", ttl_ms=5_000)
+        async with asyncio.timeout(15):
+            while till._state.fields["epoch"] != "e-1":  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.02)
+        assert (await till.ask(b"\xff\xd8 a photo", ttl_ms=5_000)).decision == "match"
 
 
 async def test_retained_get_state_is_ignored(broker: Mosquitto, tmp_path: Path) -> None:

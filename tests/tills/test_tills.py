@@ -8,12 +8,17 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from agent.config import MqttConfig
+from agent.core.reasons import Reason
+from agent.kits.simulator.script import ScriptStep
+from agent.kits.simulator.simulator import Simulator
+from agent.kits.simulator.state_acts import restart_unretained
 from agent.kits.simulator.terminal import SimulatorSetup
 from agent.kits.till_conformance.before_request import WaitTimes
 from agent.kits.till_conformance.kit import Kit
@@ -57,7 +62,7 @@ def node(folder: Path) -> list[str]:
 def python(folder: Path) -> list[str]:
     installed(sys.executable, "-m", "venv", folder / "venv", folder=folder)
     program = folder / "venv" / "bin" / "python"
-    installed(program, "-m", "pip", "install", "--quiet", "aiomqtt", "cryptography", folder=folder)
+    installed(program, "-m", "pip", "install", "--quiet", "aiomqtt", "joserfc", folder=folder)
     return [str(program), str(TILLS / "till.py")]
 
 
@@ -68,6 +73,16 @@ def shell(folder: Path) -> list[str]:
     return ["bash", str(TILLS / "till.sh")]
 
 
+def _settings(name: str, topics: Topics, port: int) -> dict[str, str]:
+    return {
+        "FACEPAY_SITE": topics.site,
+        "FACEPAY_TERMINAL": topics.terminal,
+        "FACEPAY_TERMINAL_KEY": "terminal.pem",
+        "FACEPAY_BROKER": f"{'mqtt://' if name == 'node' else ''}127.0.0.1:{port}",
+        "FACEPAY_MOSQUITTO_OPTIONS": f"-h 127.0.0.1 -p {port}",
+    }
+
+
 async def _examined(
     command: list[str], broker: Mosquitto, folder: Path, name: str, part: tuple[Scenario, ...]
 ) -> list[ScenarioRow]:
@@ -75,20 +90,11 @@ async def _examined(
     setup = SimulatorSetup(MqttConfig(port=broker.port), topics, folder, RealClock())
     kit = Kit(setup, "till-1", WaitTimes(request_s=REQUEST_S, settle_s=SETTLE_S[name]))
     await kit.start()
-    pinned, own = folder / "terminal.pem", folder / "till.key"
-    pinned.write_bytes(kit.public_key_pem)
+    own = folder / "till.key"
+    (folder / "terminal.pem").write_bytes(kit.public_key_pem)
     Signer.generate().save(own)
-    settings = {
-        "SITE": "site",
-        "TERMINAL": name,
-        "TTL_MS": str(TTL_MS),
-        "CONFORMANCE": "1",
-        "TERMINAL_KEY": str(pinned),
-        "SIGN_KEY": str(own),
-        "BROKER": f"{'mqtt://' if name == 'node' else ''}127.0.0.1:{kit.port}",
-        "MOSQUITTO_OPTIONS": f"-h 127.0.0.1 -p {kit.port}",
-    }
-    environment = os.environ | {f"FACEPAY_{key}": value for key, value in settings.items()}
+    test_mode = {"FACEPAY_CONFORMANCE": "1", "FACEPAY_TTL_MS": str(TTL_MS), "FACEPAY_SIGN_KEY": str(own)}
+    environment = os.environ | _settings(name, topics, kit.port) | test_mode
     till = await asyncio.create_subprocess_exec(
         *("sh", "-c", 'while "$@"; do :; done', "again", *command),  # the kit restarts the till
         cwd=folder,
@@ -112,6 +118,35 @@ async def test_till_passes_every_scenario_of_the_kit(
     rows = await _examined(install(tmp_path), broker, tmp_path, install.__name__, part)
     assert [row.scenario for row in rows] == [scenario.name for scenario in part]
     assert [row for row in rows if row.outcome != "pass"] == []
+
+
+@pytest.mark.parametrize("install", [node, python, shell], ids=lambda each: each.__name__)
+async def test_till_prints_the_outcome_of_one_request(
+    install: Callable[[Path], list[str]], broker: Mosquitto, tmp_path: Path
+) -> None:
+    """Although the broker retains no state and the first copy of the state is lost."""
+    command, topics = install(tmp_path), Topics("site", f"one-{install.__name__}")
+    steps = deque([ScriptStep(reason=Reason.DIFFERENT_PERSON), ScriptStep()])
+    setup = SimulatorSetup(MqttConfig(port=broker.port), topics, tmp_path / "terminal", RealClock())
+    simulator = Simulator(setup, lambda _request: steps.popleft())
+    await simulator.start()
+    (tmp_path / "terminal.pem").write_bytes(simulator.terminal.key.public.pem())
+    (tmp_path / "photo").write_bytes(b"a photo")
+    environment = os.environ | _settings(install.__name__, topics, broker.port) | {"FACEPAY_TTL_MS": "20000"}
+    ends = []
+    try:
+        for _ in range(2):
+            await restart_unretained(simulator.terminal)
+            simulator.terminal.till.state.copies_to_lose = 1
+            till = await asyncio.create_subprocess_exec(
+                *(*command, "photo"), cwd=tmp_path, env=environment, stdout=subprocess.PIPE
+            )
+            async with asyncio.timeout(60):
+                printed, _ = await till.communicate()
+            ends.append((printed.decode().split()[0], till.returncode))
+    finally:
+        await simulator.stop()
+    assert ends == [("no_match/different_person", 1), ("match/same_person", 0)]
 
 
 async def _published(broker: Mosquitto, topic: str, payload: bytes, *options: str) -> None:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.config import MqttConfig
+from agent.core.reasons import Refusal
 from agent.core.strict_json import json_object
 from agent.errors import TillError
 from agent.kits.till.acceptance import Acceptance, OpenRequest, Unused, judge
 from agent.kits.till.request import check_size, new_request, reference_of
-from agent.kits.till.terminal_state import TerminalState
+from agent.kits.till.terminal_state import GetState, TerminalState
 from agent.kits.till.watcher import silent_terminal
 from agent.log import facts
 from agent.messages.encode import envelope
@@ -44,10 +45,6 @@ class _Sender:
         payload = envelope(kind, {"schema": f"facepay.{kind}/1"} | tree | place, self._signer)
         await self._link.publish(Message(self._topics.verify(self._till, kind), payload))
 
-    def get_state_later(self) -> None:
-        """Ask for ``state`` in the background: the broker may deliver no retained message."""
-        self._background.add(self._try_get_state())
-
     def ack_later(self, result_id: str) -> None:
         """Acknowledge in the background: a failed acknowledgement must not lose the verdict."""
         self._background.add(self._try_ack(result_id))
@@ -56,7 +53,8 @@ class _Sender:
         """Wait for the pending acknowledgements, at most ``ACK_TIMEOUT_S``."""
         await self._background.finish(ACK_TIMEOUT_S)
 
-    async def _try_get_state(self) -> None:
+    async def get_state(self) -> None:
+        """Ask for ``state`` once, best effort."""
         try:
             await self._link.publish(Message(self._topics.verify(self._till, GET_STATE), b"{}"))
         except TillError as error:  # e.g. older rights of the broker; the retained state remains
@@ -109,11 +107,13 @@ class TillClient:
         )
         self._link = Connection(config, options)
         self._sender = _Sender(self._link, topics, till, signer)
+        self._get_state = GetState(self._state, self._sender.get_state)
 
     async def start(self) -> None:
         await self._link.start()
 
     async def stop(self) -> None:
+        await self._get_state.stop()
         await self._sender.finish()
         await self._link.stop()
 
@@ -181,7 +181,7 @@ class TillClient:
 
     def _up(self) -> None:
         self.reachability.up()
-        self._sender.get_state_later()
+        self._get_state.begin()
 
     def _received(self, message: Message) -> None:
         tree = json_object(message.payload)
@@ -206,6 +206,8 @@ class TillClient:
         if opened is None or opened.answer.done():
             return
         if request_id is None or request_id == opened.request.expected["request_id"]:
+            if refusal == Refusal.REQUEST_STALE:  # perhaps the newest state was lost
+                self._get_state.begin()
             fix = Text("fix.request_refused_by_terminal")
             why = Text("detail.at", place=refusal, reason=str(tree.get("detail")))
             opened.answer.set_exception(TillError(why, code=refusal, fix=fix))

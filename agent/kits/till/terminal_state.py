@@ -1,13 +1,18 @@
 """The newest ``state`` of a terminal, as far as a till may use it."""
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from agent.messages.rotation import Pinned
 from agent.messages.signing import PublicKey
 from agent.messages.topics import Topics
+from agent.tasks import Background
 from agent.texts import Text
+
+GET_STATE_S = 5.0  # between two requests for ``state``, until one arrives: a message can be lost
 
 
 class TerminalState:
@@ -16,6 +21,7 @@ class TerminalState:
     Attributes:
         pinned: the keys that the till trusts; None: signatures are not checked.
         fields: of the newest usable ``state``; empty: none arrived.
+        arrived: set when a usable ``state`` arrived; the till clears it after each subscription.
         online: set while the terminal accepts requests.
     """
 
@@ -24,7 +30,7 @@ class TerminalState:
         self._unusable = False  # a ``state`` arrived that the till must not use
         self.pinned = None if key is None else Pinned(key)
         self.fields: dict[str, Any] = {}
-        self.online = asyncio.Event()
+        self.arrived, self.online = asyncio.Event(), asyncio.Event()
 
     @property
     def cause(self) -> Text:
@@ -45,7 +51,38 @@ class TerminalState:
             self._unusable = True
             return
         self.pinned, self.fields = pinned, fields
+        self.arrived.set()
         if fields.get("status") in ("online", "degraded"):
             self.online.set()
         else:
             self.online.clear()
+
+
+class GetState:
+    """Asks for ``state`` every ``GET_STATE_S`` until a usable one arrives. For the event loop only."""
+
+    def __init__(self, state: TerminalState, ask: Callable[[], Awaitable[None]]) -> None:
+        self._arrived, self._ask = state.arrived, ask
+        self._background = Background()
+        self._asking: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Ask now: the till has subscribed, or its newest ``state`` is out of date."""
+        self._arrived.clear()
+        if self._asking is not None:
+            self._asking.cancel()
+        self._asking = self._background.add(self._until_arrived())
+
+    async def stop(self) -> None:
+        await self._background.close()
+
+    async def _until_arrived(self) -> None:
+        await self._ask()  # also when a retained ``state`` has arrived meanwhile: it can be an earlier one
+        while not await self._arrives_in_time():
+            await self._ask()
+
+    async def _arrives_in_time(self) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GET_STATE_S):
+                await self._arrived.wait()
+        return self._arrived.is_set()

@@ -8,6 +8,7 @@ from typing import assert_never
 from agent.kits.simulator.proxy import TcpProxy
 from agent.kits.simulator.state_acts import restart_unretained, restore_state, send_forged_states
 from agent.kits.simulator.terminal import SimulatedTerminal
+from agent.kits.till.terminal_state import GET_STATE_S
 from agent.kits.till_conformance.scenarios import Before
 
 ASKED_S = 5.0  # from the connection of the till to its get_state
@@ -32,7 +33,9 @@ class BeforeRequest:
             case Before.FORGED_STATE:
                 await send_forged_states(self._terminal, self._till)
             case Before.NO_RETAINED:
-                return await self._without_retained(patience)
+                return await self._without_retained(patience, ASKED_S)
+            case Before.LOST_COPY:
+                return await self._without_retained(patience, ASKED_S + GET_STATE_S, copies_to_lose=1)
             case Before.RESTART:
                 await self._terminal.restart()
                 await self._terminal.wait_for_connection()
@@ -47,14 +50,15 @@ class BeforeRequest:
         if action is not Before.NOTHING:
             await restore_state(self._terminal)
 
-    async def _without_retained(self, patience: WaitTimes) -> bool:
-        """Restart the terminal while the link of the till is cut; wait for its get_state.
+    async def _without_retained(self, patience: WaitTimes, asked_s: float, copies_to_lose: int = 0) -> bool:
+        """Restart the terminal while the link of the till is cut; wait for its get_state that is answered.
 
         True also for a till that does not connect again: no rule is broken, and no request comes.
         """
         self._proxy.refuse_connections = True
         self._proxy.cut()
         await restart_unretained(self._terminal)
+        self._terminal.till.state.copies_to_lose = copies_to_lose
         before = self._proxy.connections
         self.state_sent.clear()
         self._proxy.refuse_connections = False
@@ -64,6 +68,6 @@ class BeforeRequest:
         if self._proxy.connections == before:
             return True
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ASKED_S + patience.settle_s):
+            async with asyncio.timeout(asked_s + patience.settle_s):
                 await self.state_sent.wait()
         return self.state_sent.is_set()

@@ -20,6 +20,7 @@ class Before(StrEnum):
     NOTHING = ""
     FORGED_STATE = "forged_state"
     NO_RETAINED = "no_retained"
+    LOST_COPY = "lost_copy"
     RESTART = "restart"
 
 
@@ -152,6 +153,13 @@ SCENARIOS = (
         _DELAYED,
         (None,),
         before=Before.NO_RETAINED,
+    ),
+    Scenario(
+        "lost_copy",
+        "the same, and the first copy of the state is lost",
+        _DELAYED,
+        (None,),
+        before=Before.LOST_COPY,
     ),
     _scenario(
         "the terminal crashes before the result; its next process answers with your request's epoch",

@@ -347,6 +347,10 @@ class DoesNotAskForState(ReferenceTill):
     def get_state(self) -> None: ...
 
 
+class AsksForStateOnce(ReferenceTill):
+    get_state_s = 3_600.0
+
+
 class IgnoresTheCopy(ReferenceTill):
     """Asks for the state and ignores the answer."""
 
@@ -394,5 +398,6 @@ BROKEN: dict[type[ReferenceTill], Rule] = {
     TakesAStateOfAnotherKind: Rule.STATE_SIGNATURE,
     TakesTheStateOfAnotherTerminal: Rule.STATE_SIGNATURE,
     DoesNotAskForState: Rule.GET_STATE,
+    AsksForStateOnce: Rule.GET_STATE,
     IgnoresTheCopy: Rule.REQUEST_EPOCH,
 }

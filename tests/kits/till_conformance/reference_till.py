@@ -10,6 +10,7 @@ import hashlib
 import json
 import secrets
 import socket
+import threading
 import time
 import uuid
 from typing import Any
@@ -27,6 +28,7 @@ class ReferenceTill:
     """One sale at a time. All methods except ``start`` and ``stop`` run on paho's network thread."""
 
     protocol = MQTTProtocolVersion.MQTTv5
+    get_state_s = 5.0  # until a state arrives
 
     def __init__(self, port: int, pinned: bytes, address: tuple[str, str, str], ttl_ms: int = 4_000) -> None:
         self.port, self.ttl_ms = port, ttl_ms
@@ -40,9 +42,10 @@ class ReferenceTill:
         self.open: dict[str, Any] | None = None  # the fields that a result must repeat
         self.deadline_s = 0.0
         self.cancelled = False
+        self.has_state, self.again = True, threading.Timer(0, self.get_state)
         self.client = Client(CallbackAPIVersion.VERSION2, protocol=self.protocol)
         self.client.on_connect = lambda *_: self.subscribe()
-        self.client.on_subscribe = lambda *_: self.get_state()
+        self.client.on_subscribe = lambda *_: self.subscribed()
         self.client.on_message = lambda _client, _data, message: self.on_message(message)
 
     def start(self) -> None:
@@ -52,14 +55,25 @@ class ReferenceTill:
     def stop(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        self.again.cancel()
 
     def subscribe(self) -> None:
         own = [f"verify/{self.till}/{kind}" for kind in ("event", "result", "state_copy")]
         topics = ["state", *own, f"conformance/{self.till}/do"]  # the last one: test mode
         self.client.subscribe([(f"{self.base}/{topic}", 1) for topic in topics])
 
+    def subscribed(self) -> None:
+        self.has_state = False
+        self.get_state()
+
     def get_state(self) -> None:
-        self.send("get_state", b"{}")
+        """Ask, again until a state arrives: the broker may retain none, and a copy can be lost."""
+        self.again.cancel()
+        if not self.has_state:
+            self.send("get_state", b"{}")
+            self.again = threading.Timer(self.get_state_s, self.get_state)
+            self.again.daemon = True
+            self.again.start()
 
     def on_message(self, message: MQTTMessage) -> None:
         try:
@@ -83,7 +97,7 @@ class ReferenceTill:
         fields = json.loads(envelope.get("state", "{}"))
         self.follow(fields, envelope)
         if self.is_state_signed(envelope) and self.is_here(fields):
-            self.epoch = fields["epoch"]
+            self.epoch, self.has_state = fields["epoch"], True
             self.new_epochs.add(self.epoch)  # since the rotation
 
     def on_state_copy(self, envelope: dict[str, Any]) -> None:

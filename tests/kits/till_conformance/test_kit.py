@@ -101,7 +101,7 @@ def test_every_rule_has_a_till_that_breaks_it() -> None:
 
 def test_the_reference_till_is_short_and_imports_nothing_of_the_agent() -> None:
     text = (Path(__file__).parent / "reference_till.py").read_text(encoding="utf-8")
-    assert text.count("\n") <= 220
+    assert text.count("\n") <= 230
     assert "agent" not in text.replace("facepay-agent", "")
 
 
