@@ -276,7 +276,10 @@ def test_a_half_installed_package_is_repaired_without_a_network(
     status = upgrades.terminal.root / "var/lib/dpkg/status"
     status.write_text(status.read_text().replace("install ok installed", "install reinstreq half-installed"))
     (upgrades.terminal.root / "opt/facepay-agent").unlink()
-    assert f"{OLD} is half installed" in upgrades.check()
+    repaired = upgrades.terminal.apt(
+        "sh", config_file("apt/facepay-after-upgrade"), "repair", **upgrades.environment
+    )
+    assert f"{OLD} is half installed" in repaired
     assert upgrades.terminal.installed == OLD and "install ok installed" in status.read_text()
 
 
@@ -387,13 +390,14 @@ def test_a_machine_without_an_agent_keeps_each_version(
     assert upgrades.check() == "" and upgrades.terminal.installed == BAD
 
 
-def test_the_unit_is_valid_and_the_script_is_plain_sh(tmp_path: Path) -> None:
-    text = config_file("apt/facepay-after-upgrade.service").read_text()
-    unit = tmp_path / "facepay-after-upgrade.service"
-    unit.write_text(text.replace("/usr/local/sbin/facepay-after-upgrade", "/bin/true"))
-    if shutil.which("systemd-analyze") is not None:
-        done = subprocess.run(
-            ["systemd-analyze", "verify", unit], check=False, capture_output=True, text=True
-        )
-        assert (done.returncode, done.stderr) == (0, "")
+def test_the_units_are_valid_and_the_script_is_plain_sh(tmp_path: Path) -> None:
+    for name in ("facepay-after-upgrade.service", "facepay-repair.service"):
+        unit = tmp_path / name
+        text = config_file(f"apt/{name}").read_text()
+        unit.write_text(text.replace("/usr/local/sbin/facepay-after-upgrade", "/bin/true"))
+        if shutil.which("systemd-analyze") is not None:
+            done = subprocess.run(
+                ["systemd-analyze", "verify", unit], check=False, capture_output=True, text=True
+            )
+            assert (done.returncode, done.stderr) == (0, "")
     run("dash", "-n", config_file("apt/facepay-after-upgrade"))
