@@ -311,6 +311,8 @@ def minimal_system(codename: str = "", arch: str = "") -> Path:
 
 def system_with(codename: str, packages: tuple[str, ...]) -> Path:
     """The minimal system with more packages of Debian, stored for the next run."""
+    if not packages:
+        return minimal_system(codename)
     return stored(_base_with(codename, packages), lambda partial: _add(codename, packages, partial))
 
 
@@ -320,7 +322,8 @@ def _add(codename: str, packages: tuple[str, ...], partial: Path) -> None:
     _copy_of_this_machine(partial, "resolv.conf", "hosts")
     made = Debian(partial)
     made.run("apt-get", "update", "-qq")
-    made.run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages)
+    install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages)
+    made.run_with({}, *install, timeout_s=900)
     made.run("apt-get", "clean")
 
 
