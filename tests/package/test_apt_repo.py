@@ -192,9 +192,10 @@ class Upgrades:
         (root / "after-upgrade").write_text(f'#!/bin/sh\nexec {script} "$@"\n')  # for 52facepay
         (root / "after-upgrade").chmod(0o755)
 
-    def check(self, ok: bool = True) -> str:
+    def check(self, *words: str, ok: bool = True) -> str:
         """Run the script as systemd does."""
-        return self.terminal.apt("sh", config_file("apt/facepay-after-upgrade"), ok=ok, **self.environment)
+        script = config_file("apt/facepay-after-upgrade")
+        return self.terminal.apt("sh", script, *words, ok=ok, **self.environment)
 
     @property
     def good(self) -> str:
@@ -266,6 +267,9 @@ def test_a_version_that_is_not_installed_is_recorded_from_its_first_day(
         waiting.write_text(waiting.read_text().replace(since, "1767225600"))
     assert waiting.read_text().split()[2] == "1767225600", "another version in the ring is no new start"
     assert f"{BAD} has been in the ring" in str(upgrades.problem)
+    waiting.write_text(f"{OLD} {BAD} damaged\n")
+    upgrades.check()
+    assert int(waiting.read_text().split()[2]) > 1_767_225_600, "a damaged time is replaced"
 
 
 def test_a_half_installed_package_is_repaired_without_a_network(
@@ -276,10 +280,7 @@ def test_a_half_installed_package_is_repaired_without_a_network(
     status = upgrades.terminal.root / "var/lib/dpkg/status"
     status.write_text(status.read_text().replace("install ok installed", "install reinstreq half-installed"))
     (upgrades.terminal.root / "opt/facepay-agent").unlink()
-    repaired = upgrades.terminal.apt(
-        "sh", config_file("apt/facepay-after-upgrade"), "repair", **upgrades.environment
-    )
-    assert f"{OLD} is half installed" in repaired
+    assert f"{OLD} is half installed" in upgrades.check("repair")
     assert upgrades.terminal.installed == OLD and "install ok installed" in status.read_text()
 
 
