@@ -62,7 +62,7 @@ def read_upgrades(root: Path = Path("/")) -> UpgradeFacts | None:
     ``root``: parent of /var. A file that this user cannot read counts as absent.
     """
     kept, indexes = root / _KEPT, _indexes(root / _LISTS)
-    if not indexes and not kept.is_dir():
+    if not indexes and not _is_folder(kept):
         return None
     ends_s = [end_s for each in indexes if (end_s := _end_of(each)) is not None]
     failed, installed, other = _failure(kept / "failed")
@@ -132,6 +132,13 @@ def _end_of(index: str) -> int | None:
             except (ValueError, OverflowError):
                 return None
     return None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _read(path: Path, max_bytes: int) -> str | None:
