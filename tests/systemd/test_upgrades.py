@@ -38,8 +38,9 @@ COMPARE = "facepay-compare.service"
 KEPT = "/var/lib/facepay-upgrade"
 SITE_PACKAGES = "opt/facepay-agent/lib/python3*/site-packages"
 OWN_CONFIG = "/etc/facepay-agent/agent.d/60-own.toml"
-# unattended-upgrades runs once a day; a version that does not start is given 10 s in place of 120
+# once a day without this
 TRIAL = 'APT::Periodic::Update-Package-Lists "always";\nAPT::Periodic::Unattended-Upgrade "always";\n'
+# a version that does not start is given 10 s in place of 120
 DROP_IN = "[Service]\nEnvironment=WITHIN_S=10\n"
 PORT = 8099
 # in the order of the package
@@ -128,9 +129,6 @@ class Terminal:
         self.debian.file("/usr/local/sbin/facepay-after-upgrade").chmod(0o755)
         shutil.copy(self.repo / KEYRING, self.debian.file("/usr/share/keyrings/facepay.gpg"))
         self.debian.file("/etc/apt/apt.conf.d/60trial").write_text(TRIAL)
-        drop_in = self.debian.file(f"/etc/systemd/system/{CHECK}.d/trial.conf")
-        drop_in.parent.mkdir()
-        drop_in.write_text(DROP_IN)
         for source in self.debian.file("/etc/apt").glob("sources.list"):
             source.unlink()  # Debian's mirror cannot be reached
         self.debian.run("systemctl", "disable", "apt-daily.timer", "apt-daily-upgrade.timer")
@@ -192,8 +190,7 @@ def a_good_version_is_installed_and_kept(terminal: Terminal, transcript: Transcr
     config, results = configs(transcript), outbox(transcript)
     pid = transcript.show(AGENT, "MainPID")
     version = terminal.publish("0.9.1")
-    unattended_upgrade(transcript)
-    assert checked(transcript) == "success"
+    assert unattended_upgrade(transcript) == "success"
     assert installed(transcript) == kept(transcript) == version
     assert transcript.show(AGENT, "MainPID") != pid
     transcript.ask()
@@ -205,23 +202,27 @@ def a_good_version_is_installed_and_kept(terminal: Terminal, transcript: Transcr
 def a_bad_version_is_replaced_and_named(terminal: Terminal, transcript: Transcript) -> None:
     good, results = installed(transcript), outbox(transcript)
     bad = terminal.publish("0.9.2", starts=False)
-    unattended_upgrade(transcript)
-    assert checked(transcript) == "exit-code"
+    drop_in = transcript.box.file(f"/etc/systemd/system/{CHECK}.d/trial.conf")
+    drop_in.parent.mkdir()
+    drop_in.write_text(DROP_IN)
+    transcript.do("systemctl daemon-reload")
+    assert unattended_upgrade(transcript) == "exit-code"
+    drop_in.unlink()
+    transcript.do("systemctl daemon-reload")
     assert installed(transcript) == kept(transcript) == good
     assert transcript.show(AGENT, "ActiveState") == "active", "postinst restarts a unit that did not start"
     transcript.ask()
     assert outbox(transcript)[: len(results)] == results
     assert transcript.do("apt-mark showhold") == "facepay-agent"
     status = json.loads(transcript.box.run("facepay", "status", "--json", ok=(0, 1, 2)))
-    (condition,) = status["conditions"]
-    assert condition["code"] == "upgrade_failed" and bad in condition["detail"]
+    details = {each["code"]: each["detail"] for each in status["conditions"]}
+    assert bad in details["upgrade_failed"], details
     found = transcript.box.run("facepay", "doctor", "--only", "sys.upgrades", ok=(1,))
     assert f"{bad} was not healthy; {good} is installed again and held" in found
-    watched = transcript.box.run("facepay", "fleet", "watch", "--once", ok=(1,))
-    assert re.search(r"shop-1/terminal-1 +warning .* 0\.9\.1 +upgrade_failed", watched), watched
+    watched = transcript.box.run("facepay", "fleet", "watch", "--once", ok=(1, 2))
+    assert re.search(r"shop-1/terminal-1 .* 0\.9\.1 .*upgrade_failed", watched), watched
     transcript.lines += watched.splitlines()
-    unattended_upgrade(transcript)
-    assert checked(transcript) == "exit-code" and installed(transcript) == good, "held"
+    assert unattended_upgrade(transcript) == "exit-code" and installed(transcript) == good, "held"
     transcript.do("apt-mark unhold facepay-agent")
 
 
@@ -265,21 +266,24 @@ def interrupted_upgrade_is_completed(transcript: Transcript, version: str) -> No
     transcript.ask()
 
 
-def unattended_upgrade(transcript: Transcript) -> None:
-    """The two services of Debian's timers."""
+def unattended_upgrade(transcript: Transcript) -> str:
+    """The two services of Debian's timers; the result of the check that systemd starts after them."""
+    before = transcript.show(CHECK, "InvocationID")
     transcript.do("systemctl start apt-daily.service")
     transcript.do("systemctl start apt-daily-upgrade.service")
+    return checked(transcript, before)
 
 
-def checked(transcript: Transcript) -> str:
-    """The result of facepay-after-upgrade, which systemd starts after unattended-upgrades."""
-    deadline = time.monotonic() + 240
-    while transcript.show(CHECK, "ActiveState") == "activating":
+def checked(transcript: Transcript, before: str = "") -> str:
+    """The result of facepay-after-upgrade; ``before``: the id of its run before this one."""
+    deadline = time.monotonic() + 300
+    while transcript.show(CHECK, "InvocationID") == before or (
+        transcript.show(CHECK, "ActiveState") == "activating"
+    ):
         assert time.monotonic() < deadline, CHECK
         time.sleep(0.5)
-    transcript.lines += transcript.box.run(
-        "journalctl", "--no-pager", "--boot", "-u", REPAIR, "-u", CHECK, "-o", "cat"
-    ).splitlines()
+    journal = ("journalctl", "--no-pager", "--boot", "-u", REPAIR, "-u", CHECK, "-o", "cat", "-n", "12")
+    transcript.lines += transcript.box.run(*journal).splitlines()
     return transcript.show(CHECK, "Result")
 
 
