@@ -32,6 +32,11 @@ def layers(path: Path) -> tuple[Path, ...]:
     return (path, *sorted(file for file in found if not file.name.startswith(".")))
 
 
+def trial_layer(path: Path) -> Path:
+    """The file that `facepay init --try` adds to the config ``path``, after the files of the operator."""
+    return path.with_suffix(".d") / "90-try.toml"
+
+
 def merged(trees: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """One tree; a later value wins. Tables are merged key by key, lists are replaced."""
     result = dict[str, Any]()

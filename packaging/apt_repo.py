@@ -3,7 +3,8 @@
 `make apt-repo` runs this program. A terminal has the distribution of its ring in its sources (config/apt). A
 new version goes to `canary` first. `--promote` copies the version of a ring to a later ring, so each ring
 gets the bytes that the ring before has tested. Any web server can serve the folder, because apt verifies the
-signature.
+signature. Each index is valid for ``VALID_DAYS`` days, so an old one can be replayed for this time only. Each
+run signs all indexes again; ``--renew`` does only this.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from environment import MACHINES, ROOT
 PACKAGE = "facepay-agent"
 RINGS = ("canary", "early", "all")  # in the order in which they get a version
 KEYRING = "facepay.gpg"
+VALID_DAYS = 30  # a terminal that cannot read a newer index for this time accepts no package and reports it
 
 
 class RepositoryError(Exception):
@@ -56,6 +58,7 @@ def create(repo: Path, key: str) -> None:
                 f"Architectures: {' '.join(MACHINES)}",
                 "Components: main",
                 f"SignWith: {key}",
+                f"ValidFor: {VALID_DAYS}d",
             )
         )
         for release in RELEASES
@@ -116,6 +119,21 @@ def withdraw(repo: Path, ring: str) -> None:
         _reprepro(repo, "remove", distribution(release, ring), PACKAGE)
 
 
+def renew(repo: Path) -> None:
+    """Sign the index of each ring again, for ``VALID_DAYS`` days from now, with the key of the repository.
+
+    The configuration is written again, so a repository of an earlier release gets the limit, too.
+    """
+    (key,) = set(re.findall(r"(?m)^SignWith: (\w+)$", (repo / "conf" / "distributions").read_text()))
+    create(repo, key)
+
+
+def valid_until(repo: Path, codename: str) -> str:
+    """``Valid-Until`` of the signed index, e.g. ``Tue, 29 Dec 2026 02:20:00 UTC``."""
+    (found,) = re.findall(r"(?m)^Valid-Until: (.*)$", (repo / "dists" / codename / "InRelease").read_text())
+    return str(found)
+
+
 def listed(repo: Path, codename: str) -> list[tuple[str, str]]:
     """(architecture, version) of the packages in a distribution."""
     lines = _reprepro(repo, "list", codename).decode().splitlines()
@@ -133,8 +151,9 @@ def main() -> None:
             promote(options.repo, *options.promote)
         elif options.withdraw:
             withdraw(options.repo, options.withdraw)
-        else:
+        elif not options.renew:
             add(options.repo, options.packages or built(ROOT / "dist"))
+        renew(options.repo)
     except RepositoryError as error:
         sys.exit(str(error))
     for release in RELEASES:
@@ -142,6 +161,7 @@ def main() -> None:
             codename = distribution(release, ring)
             versions = ", ".join(f"{version} {arch}" for arch, version in listed(options.repo, codename))
             print(f"{codename:<16} {versions or '-'}")
+    print(f"valid until {valid_until(options.repo, codename)}; before: make apt-repo ARGS=--renew")
 
 
 def _reprepro(repo: Path, *words: str | Path) -> bytes:
@@ -170,6 +190,7 @@ def _options() -> argparse.Namespace:
         "--promote", nargs=2, choices=RINGS, metavar=("FROM", "TO"), help="copy to a later ring"
     )
     parser.add_argument("--withdraw", choices=RINGS, help="remove the package from a ring")
+    parser.add_argument("--renew", action="store_true", help=f"only sign again, for {VALID_DAYS} days")
     return parser.parse_args()
 
 

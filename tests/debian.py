@@ -129,14 +129,17 @@ class Booted(Debian):
         began = time.monotonic()
         while (output := self.run(*command, ok=(0, 1, 3, 4)).strip()) != answer:
             assert time.monotonic() - began < timeout_s, f"{command}: {output!r}, not {answer!r}"
-            time.sleep(0.1)
+            time.sleep(0.2)
         return time.monotonic() - began
 
 
 @contextmanager
-def installed_debian(codename: str = "") -> Iterator[Debian]:
-    """A fresh copy of the minimal system with the package in /root; deleted afterwards."""
-    base, package = minimal_system(codename), built_package(codename)
+def installed_debian(codename: str = "", more: tuple[str, ...] = ()) -> Iterator[Debian]:
+    """A fresh copy of the minimal system with the package in /root; deleted afterwards.
+
+    ``more``: packages of Debian that this system also has, because the booted one has no network.
+    """
+    base, package = system_with(codename, more), built_package(codename)
     with tempfile.TemporaryDirectory(prefix="facepay-debian-") as scratch:
         root = Path(scratch, "root")
         run("cp", "-a", "--reflink=auto", base, root)
@@ -190,7 +193,7 @@ def _wait_for_end(init: int) -> None:
     raise AssertionError(f"the container's PID 1, {init}, did not end within 30 s")
 
 
-def needs_a_debian_of_its_own(codename: str = "") -> None:
+def needs_a_debian_of_its_own(codename: str = "", more: tuple[str, ...] = ()) -> None:
     """Skip with a reason where no Debian can be made. Later failures of the set-up are test failures."""
     if os.geteuid() != 0:
         pytest.skip("needs root: debootstrap, chroot, mount")
@@ -201,7 +204,7 @@ def needs_a_debian_of_its_own(codename: str = "") -> None:
         if own != [str(part) for part in sys.version_info[:2]]:
             pytest.skip(f"needs the tests to run on Debian's own Python {'.'.join(own)}: bytecode")
     kept_systems = (_base(codename),) if _is_native(codename) else (_base(codename), _build_base(codename))
-    if not all(each.exists() for each in kept_systems):
+    if not all(each.exists() for each in (*kept_systems, _base_with(codename, more))):
         if not mirror():
             pytest.skip("needs a Debian mirror for this release in apt's sources")
         try:
@@ -304,6 +307,31 @@ def minimal_system(codename: str = "", arch: str = "") -> Path:
     ``arch``: Debian's name of another architecture, for which the kernel has an emulator.
     """
     return stored(_base(codename, arch), lambda partial: _bootstrap(codename, arch, partial))
+
+
+def system_with(codename: str, packages: tuple[str, ...]) -> Path:
+    """The minimal system with more packages of Debian, stored for the next run."""
+    if not packages:
+        return minimal_system(codename)
+    return stored(_base_with(codename, packages), lambda partial: _add(codename, packages, partial))
+
+
+def _add(codename: str, packages: tuple[str, ...], partial: Path) -> None:
+    partial.rmdir()
+    run("cp", "-a", "--reflink=auto", minimal_system(codename), partial)
+    _copy_of_this_machine(partial, "resolv.conf", "hosts")
+    made = Debian(partial)
+    made.run("apt-get", "update", "-qq")
+    install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages)
+    made.run_with({}, *install, timeout_s=900)
+    made.run("apt-get", "clean")
+
+
+def _base_with(codename: str, packages: tuple[str, ...]) -> Path:
+    if not packages:
+        return _base(codename)
+    what = hashlib.sha256(repr((_base(codename).name, packages)).encode()).hexdigest()[:8]
+    return kept(f"{codename or release()}-{packages[0]}-{what}")
 
 
 def _bootstrap(codename: str, arch: str, partial: Path) -> None:

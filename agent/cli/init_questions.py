@@ -60,7 +60,7 @@ def asked(given: Answers, places: TerminalPaths) -> Answers:
 
 
 def accepting(answers: Answers, places: TerminalPaths) -> Answers:
-    """Prompt for each risk that the profile refuses. A risk that is not accepted stays refused."""
+    """Prompt for each risk that the profile refuses. Raises ``ConfigError``: a risk is not accepted."""
     from agent.config import Config
     from agent.config.profile import risks
 
@@ -71,12 +71,13 @@ def accepting(answers: Answers, places: TerminalPaths) -> Answers:
     accepted = answers.accept or []
     if config.profile == "demo":
         return answers
-    more = []
+    answered = dict[str, bool]()
     for name in (name for name, holds in risks(config).items() if holds and name not in accepted):
         print(beside(Text(f"risk.{name}")))
-        if typer.confirm(beside(Text("prompt.risk", risk=name))):
-            more.append(name)
-    return replace(answers, accept=[*accepted, *more])
+        answered[name] = typer.confirm(beside(Text("prompt.risk", risk=name)))
+    if refused := ", ".join(name for name, accepts in answered.items() if not accepts):
+        raise ConfigError(Text("detail.risk_not_accepted", risks=refused), code="risk_not_accepted")
+    return replace(answers, accept=[*accepted, *answered])
 
 
 def _question(field: str, known: Answers, default: str, places: TerminalPaths) -> Answers:

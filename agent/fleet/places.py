@@ -11,6 +11,7 @@ from pathlib import Path
 from agent.fleet.template import Value, fill
 from agent.resources import config_file
 from agent.safe_write import write_whole
+from agent.toml_layers import trial_layer
 
 PACKAGED = Path("/etc/facepay-agent")
 _HEADER = "# The keys of this terminal. A key here takes the place of the same key in {config}.\n"
@@ -36,7 +37,7 @@ class TerminalPaths:
     @property
     def trial(self) -> Path:
         """The keys of `facepay init --try`. The name sorts after ``own``: it wins until it is removed."""
-        return self.config.with_suffix(".d") / "90-try.toml"
+        return trial_layer(self.config)
 
     @property
     def target(self) -> Path:

@@ -20,7 +20,7 @@ from agent.messages.signing import KEY_FILE
 from agent.recorder.traces import TraceFiles
 from agent.root.handle import AgentHandle
 from agent.root.reload import Source
-from agent.root.self_checks import adapt_pace, watch_api, watch_board
+from agent.root.self_checks import adapt_pace, watch_api, watch_board, watch_upgrades
 from agent.root.wiring import BootClock, make_trace_files
 from agent.tasks import Background
 from agent.terminal.terminal import Terminal
@@ -53,6 +53,7 @@ def attend(
     background.add(refresh_conditions(handle.terminal.conditions))
     background.add(watch_storage(handle))
     background.add(watch_board(handle))
+    background.add(watch_upgrades(handle, clock))
     background.add(adapt_pace(handle))
     background.add(watch_api(handle, clock))
     background.add(watch_certificate(handle, clock))

@@ -1,4 +1,4 @@
-"""Checks by the agent itself: the compare API without an answered call for a while, the board, the speed.
+"""Checks by the agent itself: compare API without an answered call for a while, board, package, speed.
 
 Part of the root. Without the checks of the API a captive portal, a wrong port or an old key is detected only
 by the first payer. A check is ``CompareClient.check``: signed, without a picture, free of charge. At most
@@ -18,6 +18,7 @@ from agent.health.board import EARLIEST_MS, HOT_C, hottest_c, shortage
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import DISK_LOW, TERMINAL_HOT
 from agent.health.conditions_compare import CLEARED_BY_ANSWER, CLOCK_OFFSET, COST_LIMIT
+from agent.health.upgrades import UPGRADE_CONDITIONS, judge_upgrades, read_upgrades
 from agent.log import facts
 from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
@@ -31,6 +32,7 @@ FIRST_AFTER_S = 3.0
 EVERY_S = 60.0  # while all calls are answered
 AGAIN_S = 15.0  # while the API's fault lasts
 BOARD_EVERY_S = 10.0
+UPGRADES_EVERY_S = 60.0
 _MEASURED_AFTER_S = 1.0  # the start uses the processor for other work until then
 _OFFSET_MAX_MS = 60_000  # a signature lasts 60 s
 
@@ -88,6 +90,16 @@ async def watch_board(handle: AgentHandle) -> None:
         hottest = await asyncio.to_thread(hottest_c) or 0.0
         conditions.update(TERMINAL_HOT, hottest >= HOT_C, f"{hottest:.0f} °C")
         await asyncio.sleep(BOARD_EVERY_S)
+
+
+async def watch_upgrades(handle: AgentHandle, clock: BootClock) -> None:
+    """Raise ``upgrade_failed`` or ``upgrade_missing`` from the stored facts about the package; clear both."""
+    while True:
+        found = await asyncio.to_thread(read_upgrades)
+        problem = judge_upgrades(found, clock.unix_ms() // 1_000) if found is not None else None
+        condition, why = problem or (None, "")
+        handle.terminal.conditions.raise_only(condition, of=UPGRADE_CONDITIONS, detail=why)
+        await asyncio.sleep(UPGRADES_EVERY_S)
 
 
 async def adapt_pace(handle: AgentHandle) -> None:

@@ -14,6 +14,7 @@ from agent.diagnostics.check import Finding, Verdict
 from agent.diagnostics.checks.agent import unit
 from agent.diagnostics.world import World
 from agent.errors import ConfigError
+from agent.toml_layers import trial_layer
 from tests.diagnostics.kit import Place
 from tests.texts import en
 
@@ -91,6 +92,18 @@ def test_disabled_unit_gets_the_command_that_enables_it(place: Place, state: str
     finding = found(place, facts)
     assert finding.verdict is verdict and "disabled" in finding.why
     assert finding.remedy and "systemctl enable --now facepay-agent" in en(finding.remedy)
+
+
+def test_unit_of_a_try_is_not_to_be_enabled(place: Place) -> None:
+    """The next boot would serve payers with a simulated camera."""
+    trial = trial_layer(place.write())
+    trial.parent.mkdir()
+    trial.touch()
+    finding = found(
+        place, DOWN.replace("activating", "active") + "UnitFileState=disabled\nWatchdogUSec=30s\n"
+    )
+    assert finding.verdict is Verdict.WARN and "simulated camera" in finding.why
+    assert finding.remedy and "init --try --undo" in en(finding.remedy)
 
 
 def test_with_credential_sources_replaces_only_credentials_that_do_not_exist(tmp_path: Path) -> None:

@@ -96,6 +96,7 @@ GUIDES = {
     "camera": "how-to/cameras.md",
     "display": "how-to/payer-display.md",
     "sys": "reference/long-life.md",
+    "sys.upgrades": "how-to/fleet-operations.md",
     "net": "how-to/five-minutes.md",
     "api": "reference/compare-contract.md",
     "mqtt": "how-to/fleet-operations.md",
@@ -123,7 +124,7 @@ def needs(check: Check) -> str:
 
 def section(check: Check) -> str:
     """The section that a finding refers to: the possible reasons in both languages, and a guide."""
-    guide = GUIDES[check.group]
+    guide = GUIDES.get(check.id) or GUIDES[check.group]
     link = posixpath.relpath(guide, "reference")
     title = next(line for line in (DOCS / guide).read_text().splitlines() if line.startswith("# "))
     reasons = [f"- {text.template('en')} {text.template('zh-CN')}" for text in reasons_of(check)]

@@ -185,7 +185,8 @@ def test_each_risk_of_profile_shop_needs_its_own_confirmation(place: Place) -> N
         done = facepay(*command, "--no-tests", answers=answers)
         assert done.returncode == code, done
         assert done.stdout.count("Accept this risk?") == 4 and config.exists() == (code == 0)
-    assert "shop does not run with liveness_off" in done.stderr
+    assert "shop does not run with liveness_off: no config is written" in done.stderr
+    assert "candidate" not in done.stderr, "no file that the operator cannot find"
 
 
 def test_fill_sets_the_values_and_changes_nothing_else() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from agent.errors import TillError
 from agent.fleet import machine
+from agent.health.upgrades import read_upgrades
 from agent.outbox.database import FILE
 from agent.root import opener, self_checks
 from agent.terminal.parts import Ports
@@ -123,6 +124,25 @@ def board_reports(name: str, sick: object, healthy: object) -> Scenario:
     return scenario
 
 
+def upgrade_stores(name: str, line: str) -> Scenario:
+    """A file of facepay-after-upgrade, which deletes the file after a good upgrade."""
+
+    @asynccontextmanager
+    async def scenario(stage: Stage) -> AsyncIterator[None]:
+        file = stage.place.root / "var/lib/facepay-upgrade" / name
+        file.parent.mkdir(parents=True)
+        file.write_text(line)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(self_checks, "UPGRADES_EVERY_S", 0.1)
+            patch.setattr(self_checks, "read_upgrades", lambda: read_upgrades(stage.place.root))
+            await stage.start()
+            yield
+            file.unlink()
+            await stage.until(lambda: not stage.causes())
+
+    return scenario
+
+
 def another_program_has_the_port(section: str) -> Scenario:
     @asynccontextmanager
     async def scenario(stage: Stage) -> AsyncIterator[None]:
@@ -147,6 +167,8 @@ SCENARIOS: dict[str, Scenario] = {
     "outbox_reset": outbox_is_damaged_by_a_power_cut,
     "terminal_hot": board_reports("hottest_c", 91.0, 40.0),
     "disk_low": board_reports("shortage", "0 MB free", ""),
+    "upgrade_failed": upgrade_stores("failed", "returned 0.2.0+deb12 0.3.0+deb12"),
+    "upgrade_missing": upgrade_stores("waiting", "0.2.0+deb12 0.3.0+deb12 1767225600"),
     "page_unavailable": another_program_has_the_port("page"),
     "display_unavailable": another_program_has_the_port("display"),
 }

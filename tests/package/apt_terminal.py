@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from apt_repo import KEYRING, distribution
 
 from agent.resources import config_file
@@ -54,6 +58,21 @@ def package(folder: Path, version: str, name: str = "facepay-agent", postinst: s
     file = folder / f"{name}_{version}_{arch}.deb"
     run("dpkg-deb", "--root-owner-group", "--build", tree, file)
     return file
+
+
+@contextmanager
+def signing_key() -> Iterator[str]:
+    """The fingerprint of a new key; GNUPGHOME is short, because gpg's socket has a short path."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryDirectory(dir="/tmp", prefix="gpg-") as home,
+    ):
+        patch.setenv("GNUPGHOME", home)
+        unprotected = ("gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key")
+        run(*unprotected, "facepay", "ed25519", "sign")
+        colons = run("gpg", "--batch", "--with-colons", "--list-keys", "facepay")
+        yield next(line.split(":")[9] for line in colons.splitlines() if line.startswith("fpr:"))
+        run("gpgconf", "--kill", "gpg-agent")
 
 
 class AptTerminal:

@@ -3,19 +3,37 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
-import tempfile
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
-from apt_repo import RINGS, RepositoryError, add, built, create, distribution, listed, promote, withdraw
+from apt_repo import (
+    RINGS,
+    VALID_DAYS,
+    RepositoryError,
+    add,
+    built,
+    create,
+    distribution,
+    listed,
+    promote,
+    renew,
+    valid_until,
+    withdraw,
+)
 
 from agent import __version__
+from agent.health.upgrades import MISSING_AFTER_S, judge_upgrades, read_upgrades
 from agent.resources import config_file
-from tests.package.apt_terminal import MISSING, AptTerminal, package, run
+from agent.texts import Text
+from tests.package.apt_terminal import MISSING, AptTerminal, package, run, signing_key
 
 pytestmark = [
     pytest.mark.long,  # needs the program of a Debian package
@@ -26,17 +44,8 @@ OLD, NEW, BAD = "0.2.0+deb12", "0.3.0+deb12", "0.4.0+deb12"
 
 @pytest.fixture(scope="module")
 def key() -> Iterator[str]:
-    """A signing key; GNUPGHOME is short, because gpg's socket has a short path."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        tempfile.TemporaryDirectory(dir="/tmp", prefix="gpg-") as home,
-    ):
-        patch.setenv("GNUPGHOME", home)
-        unprotected = ("gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key")
-        run(*unprotected, "facepay", "ed25519", "sign")
-        colons = run("gpg", "--batch", "--with-colons", "--list-keys", "facepay")
-        yield next(line.split(":")[9] for line in colons.splitlines() if line.startswith("fpr:"))
-        run("gpgconf", "--kill", "gpg-agent")
+    with signing_key() as made:
+        yield made
 
 
 @pytest.fixture
@@ -87,6 +96,33 @@ def test_a_changed_repository_and_another_key_are_refused(tmp_path: Path, repo: 
     other = AptTerminal(tmp_path / "other", repo, "early")
     (other.root / "keyring.gpg").write_bytes(b"")
     assert "is not signed" in other.apt("apt-get", "update", ok=False)
+
+
+def test_an_index_ends_and_is_renewed(tmp_path: Path, repo: Path, key: str) -> None:
+    """An old index could be replayed without end, and would keep security updates from a terminal."""
+    add(repo, [package(tmp_path, OLD)])
+    codename = distribution("bookworm", "canary")
+    left = parsedate_to_datetime(valid_until(repo, codename)) - datetime.now(UTC)
+    assert timedelta(days=VALID_DAYS - 1) < left <= timedelta(days=VALID_DAYS)
+    terminal = AptTerminal(tmp_path / "terminal", repo, "canary")
+    release = repo / "dists" / codename / "Release"
+    ended = re.sub(r"(?m)^Valid-Until: .*", "Valid-Until: Sun, 01 Nov 2026 00:00:00 UTC", release.read_text())
+    release.write_text(ended)
+    signed = release.with_name("InRelease")
+    run("gpg", "--batch", "--yes", "--local-user", key, "--clearsign", "--output", signed, release)
+    assert "is expired" in terminal.apt("apt-get", "update", ok=False)
+    renew(repo)
+    assert terminal.upgrade() == OLD
+
+
+def test_a_repository_of_an_earlier_release_gets_an_end(tmp_path: Path, repo: Path) -> None:
+    conf = repo / "conf" / "distributions"
+    conf.write_text(re.sub(r"(?m)^ValidFor: .*\n", "", conf.read_text()))
+    run("reprepro", "--silent", "--basedir", repo, "export")
+    codename = distribution("trixie", "all")
+    assert "Valid-Until" not in (repo / "dists" / codename / "InRelease").read_text()
+    renew(repo)
+    assert valid_until(repo, codename)
 
 
 def test_nothing_else_of_the_repository_is_installed(tmp_path: Path, repo: Path) -> None:
@@ -156,13 +192,25 @@ class Upgrades:
         (root / "after-upgrade").write_text(f'#!/bin/sh\nexec {script} "$@"\n')  # for 52facepay
         (root / "after-upgrade").chmod(0o755)
 
-    def check(self, ok: bool = True) -> str:
+    def check(self, *words: str, ok: bool = True) -> str:
         """Run the script as systemd does."""
-        return self.terminal.apt("sh", config_file("apt/facepay-after-upgrade"), ok=ok, **self.environment)
+        script = config_file("apt/facepay-after-upgrade")
+        return self.terminal.apt("sh", script, *words, ok=ok, **self.environment)
 
     @property
     def good(self) -> str:
         return (self.kept / "version").read_text().strip()
+
+    @property
+    def problem(self) -> Text | None:
+        """The condition's reason, as the agent of this terminal reads it."""
+        root = self.terminal.root
+        (root / "var/lib/facepay-upgrade").unlink(missing_ok=True)
+        (root / "var/lib/facepay-upgrade").symlink_to(self.kept)
+        facts = read_upgrades(root)
+        assert facts is not None
+        problem = judge_upgrades(facts, int(time.time()) + MISSING_AFTER_S)
+        return problem[1] if problem else None
 
 
 @pytest.fixture
@@ -180,7 +228,7 @@ def test_a_good_upgrade_is_kept(tmp_path: Path, repo: Path, upgrades: Upgrades) 
     add(repo, [package(tmp_path, NEW)])
     assert upgrades.terminal.upgrade() == NEW
     upgrades.check()
-    assert upgrades.good == NEW
+    assert upgrades.good == NEW and upgrades.problem is None
     assert NEW in run("dpkg-deb", "--field", upgrades.kept / "facepay-agent.deb", "Version")
     assert upgrades.check() == "", "nothing to do at the next boot"
 
@@ -196,8 +244,74 @@ def test_a_bad_upgrade_returns_to_the_good_version_and_stays_there(
     assert (upgrades.terminal.installed, upgrades.good) == (OLD, OLD)
     assert upgrades.terminal.upgrade() == OLD, "held: the next run does not install it again"
     assert f"{OLD} is held" in upgrades.check(ok=False), "each later run reports the hold"
+    assert str(upgrades.problem) == f"{BAD} was not healthy; {OLD} is installed again and held"
     upgrades.terminal.apt("apt-mark", "unhold", "facepay-agent")
     assert upgrades.check() == ""
+    assert f"{BAD} has been in the ring for 3 days" in str(upgrades.problem), "it is still published"
+    withdraw(repo, "canary")
+    upgrades.terminal.apt("apt-get", "update", "-qq")
+    assert upgrades.check() == "" and upgrades.problem is None
+
+
+def test_a_version_that_is_not_installed_is_recorded_from_its_first_day(
+    tmp_path: Path, repo: Path, upgrades: Upgrades
+) -> None:
+    """Whatever the reason is: a hold, unattended-upgrades is off, a file that it does not replace."""
+    waiting = upgrades.kept / "waiting"
+    for version in (NEW, BAD):
+        add(repo, [package(tmp_path, version)])
+        upgrades.terminal.apt("apt-get", "update", "-qq")
+        upgrades.check()
+        installed, offered, since = waiting.read_text().split()
+        assert (installed, offered) == (OLD, version)
+        waiting.write_text(waiting.read_text().replace(since, "1767225600"))
+    assert waiting.read_text().split()[2] == "1767225600", "another version in the ring is no new start"
+    assert f"{BAD} has been in the ring" in str(upgrades.problem)
+    waiting.write_text(f"{OLD} {BAD} damaged\n")
+    upgrades.check()
+    assert int(waiting.read_text().split()[2]) > 1_767_225_600, "a damaged time is replaced"
+
+
+def test_a_half_installed_package_is_repaired_without_a_network(
+    tmp_path: Path, repo: Path, upgrades: Upgrades
+) -> None:
+    """The power failed while dpkg replaced the files: `dpkg --configure -a` does nothing."""
+    shutil.rmtree(repo)
+    status = upgrades.terminal.root / "var/lib/dpkg/status"
+    status.write_text(status.read_text().replace("install ok installed", "install reinstreq half-installed"))
+    (upgrades.terminal.root / "opt/facepay-agent").unlink()
+    assert f"{OLD} is half installed" in upgrades.check("repair")
+    assert upgrades.terminal.installed == OLD and "install ok installed" in status.read_text()
+
+
+def test_a_half_installed_first_version_is_repaired_from_the_cache(tmp_path: Path, repo: Path) -> None:
+    add(repo, [package(tmp_path, OLD)])
+    upgrades = Upgrades(tmp_path, repo)
+    upgrades.terminal.upgrade()
+    status = upgrades.terminal.root / "var/lib/dpkg/status"
+    status.write_text(status.read_text().replace("install ok installed", "install reinstreq half-installed"))
+    upgrades.check()
+    assert upgrades.good == OLD
+    status.write_text(status.read_text().replace("install ok installed", "install reinstreq half-installed"))
+    for file in (
+        *(upgrades.terminal.root / "var/cache/apt/archives").glob("*.deb"),
+        *upgrades.kept.iterdir(),
+    ):
+        file.unlink()
+    assert "apt-get install --reinstall facepay-agent" in upgrades.check(ok=False)
+
+
+def test_a_version_that_was_installed_from_a_file_is_kept(tmp_path: Path, repo: Path) -> None:
+    """As README.md does: apt stores no copy of the file."""
+    made = package(tmp_path, OLD)
+    upgrades = Upgrades(tmp_path, repo)
+    upgrades.terminal.apt("apt-get", "install", "-y", "-qq", made)
+    assert "apt kept no package" in upgrades.check(ok=False)
+    assert str(upgrades.problem) == f"{OLD} is healthy, but apt stored no package to return to"
+    add(repo, [made])
+    upgrades.terminal.apt("apt-get", "update", "-qq")
+    upgrades.check()
+    assert upgrades.good == OLD and upgrades.problem is None
 
 
 def test_a_changed_config_file_stops_no_return(tmp_path: Path, repo: Path, upgrades: Upgrades) -> None:
@@ -277,13 +391,14 @@ def test_a_machine_without_an_agent_keeps_each_version(
     assert upgrades.check() == "" and upgrades.terminal.installed == BAD
 
 
-def test_the_unit_is_valid_and_the_script_is_plain_sh(tmp_path: Path) -> None:
-    text = config_file("apt/facepay-after-upgrade.service").read_text()
-    unit = tmp_path / "facepay-after-upgrade.service"
-    unit.write_text(text.replace("/usr/local/sbin/facepay-after-upgrade", "/bin/true"))
-    if shutil.which("systemd-analyze") is not None:
-        done = subprocess.run(
-            ["systemd-analyze", "verify", unit], check=False, capture_output=True, text=True
-        )
-        assert (done.returncode, done.stderr) == (0, "")
+def test_the_units_are_valid_and_the_script_is_plain_sh(tmp_path: Path) -> None:
+    for name in ("facepay-after-upgrade.service", "facepay-repair.service"):
+        unit = tmp_path / name
+        text = config_file(f"apt/{name}").read_text()
+        unit.write_text(text.replace("/usr/local/sbin/facepay-after-upgrade", "/bin/true"))
+        if shutil.which("systemd-analyze") is not None:
+            done = subprocess.run(
+                ["systemd-analyze", "verify", unit], check=False, capture_output=True, text=True
+            )
+            assert (done.returncode, done.stderr) == (0, "")
     run("dash", "-n", config_file("apt/facepay-after-upgrade"))

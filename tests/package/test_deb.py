@@ -127,8 +127,11 @@ def test_remove_keeps_state_and_config(debian: Debian) -> None:
 
 
 def test_purge_deletes_everything(debian: Debian, before: set[str]) -> None:
+    upgrade = debian.file("/var/lib/facepay-upgrade")  # of facepay-after-upgrade
+    upgrade.mkdir()
+    (upgrade / "failed").touch()
     debian.run("apt-get", "purge", "-y", "facepay-agent")
-    assert everything(debian) - before == set()
+    assert everything(debian) == before
     for table in ("passwd", "group", "shadow", "gshadow"):
         assert "facepay" not in debian.file(f"/etc/{table}").read_text(), table
 

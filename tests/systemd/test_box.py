@@ -16,31 +16,15 @@ from contextlib import closing
 
 import pytest
 
-from agent.messages.signing import Signer
 from agent.outbox.database import FILE, STEPS
-from agent.service.settings import EXAMPLE_SECRET
 from tests.debian import RELEASES, booted, installed_debian, needs_a_debian_of_its_own
-from tests.systemd.transcript import AGENT, Transcript
+from tests.systemd.transcript import AGENT, CONFIG, CONFIG_FILE, Transcript
 
 pytestmark = pytest.mark.long
 
 COMPARE = "facepay-compare.service"
 FLEET = "facepay-fleet-exporter.service"
 METRICS = "python3 -c \"import urllib.request as u; print(u.urlopen('http://127.0.0.1:9817/metrics').read().decode())\""
-CONFIG_FILE = "/etc/facepay-agent/agent.toml"
-CONFIG = """
-site = "shop-1"
-terminal = "terminal-1"
-accepted_risks = ["plain_mqtt", "plain_http_compare", "replay_camera", "liveness_off"]
-inline_reference = true
-[camera]
-source = "one_obama_podium"
-[compare]
-appid = "1250000001"
-bucket = "terminals"
-secret_id = "AKIDEXAMPLEEXAMPLEEXAMPLE"
-secret_key_file = "/run/credentials/facepay-agent.service/secret-key"
-"""
 
 
 @pytest.fixture(scope="module", params=RELEASES)
@@ -103,21 +87,11 @@ def compare_is_ready_as_shipped(transcript: Transcript) -> None:
 
 
 def agent_is_ready_once_configured(transcript: Transcript) -> None:
-    configured(transcript)
+    transcript.configure()
     transcript.do(f"systemctl enable --now {AGENT}")
     transcript.serving(restarts=0, within_s=1)
     assert transcript.show(AGENT, "StatusText") == "serving shop-1/terminal-1"
     transcript.do("runuser -u facepay -- facepay keys show 2>/dev/null >/root/terminal.pem")
-
-
-def configured(transcript: Transcript) -> None:
-    """The steps of an operator: config, API key, key of a till."""
-    key = Signer.generate()
-    key.save(transcript.box.file("/root/till-1.key"))
-    transcript.box.file("/srv/till-1.pem").write_bytes(key.public.pem())
-    transcript.box.file(CONFIG_FILE).write_text(CONFIG)
-    transcript.box.file("/etc/facepay-agent/credentials/secret-key").write_bytes(EXAMPLE_SECRET)
-    transcript.do("runuser -u facepay -- facepay keys trust till-1 /srv/till-1.pem")
 
 
 def runs_with_few_rights(transcript: Transcript) -> None:
@@ -241,7 +215,7 @@ def second_installation_is_purged_while_it_serves(transcript: Transcript) -> Non
     before = transcript.box.file("/root/terminal.pem").read_bytes()
     transcript.do("apt-get install -qq --no-install-recommends /root/facepay-agent.deb")
     assert transcript.show(AGENT, "UnitFileState") == "disabled", "no state of the first installation"
-    configured(transcript)
+    transcript.configure()
     transcript.do(f"systemctl enable --now {COMPARE} {AGENT}")
     transcript.do("runuser -u facepay -- facepay keys show 2>/dev/null >/root/terminal.pem")
     assert transcript.box.file("/root/terminal.pem").read_bytes() != before

@@ -1,12 +1,14 @@
-"""The first hour of an operator in a booted Debian: install, try, undo, configure, serve, upgrade.
+"""The first hour of an operator in a booted Debian: install, try, undo, configure, serve, screen, upgrade.
 
-Network: loopback only. The commands are those of README.md and docs/how-to/install.md.
+Network: loopback only. The commands are those of README.md, docs/how-to/install.md and payer-display.md. The
+compositor of the payer's screen draws in memory; the unit and its limits are the shipped ones.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -18,6 +20,9 @@ from tests.systemd.transcript import AGENT, Transcript
 pytestmark = pytest.mark.long
 
 COMPARE = "facepay-compare.service"
+DISPLAY = "facepay-display.service"
+BROWSER = ("cage", "seatd", "xwayland", "chromium")
+HEADLESS = "[Service]\nEnvironment=WLR_BACKENDS=headless WLR_LIBINPUT_NO_DEVICES=1\n"
 INSTALL = "apt-get install -y -qq --no-install-recommends"
 INIT = (
     "facepay init --yes --site shop-1 --terminal terminal-1 --camera replay:one_obama_podium --photos inline "
@@ -28,8 +33,8 @@ INIT = (
 
 @pytest.fixture(scope="module")
 def transcript() -> Iterator[Transcript]:
-    needs_a_debian_of_its_own()
-    with installed_debian() as debian, booted(debian) as box:
+    needs_a_debian_of_its_own("", BROWSER)
+    with installed_debian("", BROWSER) as debian, booted(debian) as box:
         yield Transcript(box)
 
 
@@ -43,6 +48,7 @@ def test_the_first_hour_ends_in_a_match(transcript: Transcript, capsys: pytest.C
         a_config_takes_the_place_of_a_try(transcript)
         serves_with_the_config(transcript)
         a_try_does_not_change_the_config(transcript)
+        the_screen_for_the_payer_opens(transcript)
         an_upgrade_does_not_prompt(transcript)
     finally:
         with capsys.disabled():
@@ -116,6 +122,38 @@ def a_try_does_not_change_the_config(transcript: Transcript) -> None:
 
 def stored_config(transcript: Transcript) -> str:
     return transcript.do("cd /etc/facepay-agent && find . -type f | sort | xargs sha256sum")
+
+
+def the_screen_for_the_payer_opens(transcript: Transcript) -> None:
+    """Chromium with its own sandbox, inside the limits of the unit; again after a crash."""
+    config = transcript.box.file("/etc/facepay-agent/agent.d/60-display.toml")
+    config.write_text('[display]\nlisten = "loopback"\n')
+    drop_in = transcript.box.file(f"/etc/systemd/system/{DISPLAY}.d/headless.conf")
+    drop_in.parent.mkdir()
+    drop_in.write_text(HEADLESS)
+    transcript.do(f"systemctl daemon-reload; systemctl restart {AGENT}; systemctl enable --now {DISPLAY}")
+    a_browser_shows_the_screen(transcript)
+    pid = transcript.show(DISPLAY, "MainPID")
+    limits = transcript.do(f"grep -E '^(CapEff|NoNewPrivs|Seccomp):' /proc/{pid}/status")
+    assert limits.split() == ["CapEff:", "0" * 16, "NoNewPrivs:", "1", "Seccomp:", "2"]
+    folders = "/etc/facepay-agent /var/lib/facepay-agent /run/facepay-agent /home /root"
+    assert transcript.do(f"nsenter -t {pid} -m -- find {folders} -mindepth 1") == "", "hidden"
+    transcript.do(f"systemctl kill --signal=KILL {DISPLAY}")
+    transcript.box.wait_for(
+        "systemctl", "show", DISPLAY, "--property=NRestarts", "--value", answer="1", timeout_s=60
+    )
+    a_browser_shows_the_screen(transcript)
+    transcript.ask()
+    transcript.do(f"systemctl disable --now {DISPLAY}")
+
+
+def a_browser_shows_the_screen(transcript: Transcript) -> None:
+    deadline = time.monotonic() + 120
+    while "✓ display.browser" not in (
+        found := transcript.box.run("facepay", "doctor", "--only", "display", ok=(0, 1, 2))
+    ):
+        assert time.monotonic() < deadline, found
+        time.sleep(1)
 
 
 def an_upgrade_does_not_prompt(transcript: Transcript) -> None:

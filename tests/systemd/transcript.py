@@ -5,10 +5,26 @@ from __future__ import annotations
 import json
 import time
 
+from agent.messages.signing import Signer
+from agent.service.settings import EXAMPLE_SECRET
 from tests.debian import Booted
 
 AGENT = "facepay-agent.service"
 PHOTO = "/opt/facepay-agent/lib/python3*/site-packages/agent/data/photos/enrolled/obama_portrait.jpg"
+CONFIG_FILE = "/etc/facepay-agent/agent.toml"
+CONFIG = """
+site = "shop-1"
+terminal = "terminal-1"
+accepted_risks = ["plain_mqtt", "plain_http_compare", "replay_camera", "liveness_off"]
+inline_reference = true
+[camera]
+source = "one_obama_podium"
+[compare]
+appid = "1250000001"
+bucket = "terminals"
+secret_id = "AKIDEXAMPLEEXAMPLEEXAMPLE"
+secret_key_file = "/run/credentials/facepay-agent.service/secret-key"
+"""
 
 
 class Transcript:
@@ -24,6 +40,15 @@ class Transcript:
         """Run a shell command in the system and note it in the transcript."""
         self.note(f"# {command}")
         return self.box.run("sh", "-ec", command).strip()
+
+    def configure(self) -> None:
+        """The steps of an operator: config, API key, key of a till."""
+        key = Signer.generate()
+        key.save(self.box.file("/root/till-1.key"))
+        self.box.file("/srv/till-1.pem").write_bytes(key.public.pem())
+        self.box.file(CONFIG_FILE).write_text(CONFIG)
+        self.box.file("/etc/facepay-agent/credentials/secret-key").write_bytes(EXAMPLE_SECRET)
+        self.do("runuser -u facepay -- facepay keys trust till-1 /srv/till-1.pem")
 
     def show(self, unit: str, name: str) -> str:
         return self.box.run("systemctl", "show", unit, "--property", name, "--value").strip()

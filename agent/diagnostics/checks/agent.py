@@ -11,6 +11,7 @@ from agent.diagnostics.world import World
 from agent.errors import AgentAway, AgentError
 from agent.health.conditions import condition_of
 from agent.texts import Text, from_fields
+from agent.toml_layers import trial_layer
 
 UNIT = "facepay-agent.service"
 _FACTS = (
@@ -83,10 +84,10 @@ def unit(world: World) -> Finding:
     journal = _journal(world)
     if values.get("ActiveState") != "active":
         return _not_active(world, values, _last_error(journal))
-    return _active(values, journal)
+    return _active(world, values, journal)
 
 
-def _active(values: Mapping[str, str], journal: list[str]) -> Finding:
+def _active(world: World, values: Mapping[str, str], journal: list[str]) -> Finding:
     look = Text("fix.read_service_log", then="facepay status")
     kills, restarts = sum(_KILLED in line for line in journal), int(values.get("NRestarts") or 0)
     if kills:
@@ -96,6 +97,8 @@ def _active(values: Mapping[str, str], journal: list[str]) -> Finding:
         return warning(_with_error(why, _last_error(journal)), look)
     if values.get("WatchdogUSec", "0") in ("0", "infinity"):
         return warning(Text("why.service.state.no_watchdog"), Text("fix.install_shipped_unit"))
+    if world.config_file is not None and trial_layer(world.config_file).exists():
+        return warning(Text("why.service.state.trial"), Text("fix.try_active"))
     if values.get("UnitFileState") == _DISABLED:
         return warning(Text("why.service.state.disabled"), Text("fix.enable_unit"))
     return passed(Text("why.service.state.active", restarts=restarts, watchdog=values["WatchdogUSec"]))

@@ -1,4 +1,7 @@
-"""Checks of the board: power, temperature, disk, memory, clock. From /sys, /proc and the Pi's firmware."""
+"""Checks of the board: power, temperature, disk, memory, clock, upgrades of the package.
+
+The values are from /sys, /proc, the Pi's firmware, and the files of apt and facepay-after-upgrade.
+"""
 
 import os
 from functools import reduce
@@ -8,6 +11,7 @@ from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.world import World
 from agent.errors import StatusError
 from agent.health.board import EARLIEST_MS, HOT_C, hottest_c, shortage
+from agent.health.upgrades import DAY_S, ENDS_SOON_S, judge_upgrades, read_upgrades
 from agent.texts import Text
 
 _WARM_C = 75.0
@@ -144,3 +148,18 @@ def clock(world: World) -> Finding:
     if synchronised:
         return passed(Text("why.sys.clock.synchronised"))
     return warning(Text("why.sys.clock.not_synchronised"), _NTP)
+
+
+def upgrades(world: World) -> Finding:
+    """Whether the package follows its ring: the newest upgrade, a waiting version, the end of the index."""
+    facts, unix_s = read_upgrades(world.root), world.unix_ms() // 1_000
+    if facts is None:
+        return skipped(Text("why.sys.upgrades.no_repository"))
+    if problem := judge_upgrades(facts, unix_s):
+        condition, why = problem
+        return warning(why, condition.fix)
+    if facts.index_ends_s is None:
+        return passed(Text("why.sys.upgrades.no_end"))
+    days = (facts.index_ends_s - unix_s) // DAY_S
+    why = Text("why.sys.upgrades.index_ends", days=days)
+    return warning(why, Text("fix.renew_index")) if days * DAY_S < ENDS_SOON_S else passed(why)

@@ -25,6 +25,7 @@ CHECKS: tuple[Check, ...] = (
     Check("sys.disk", system.disk, LINT),
     Check("sys.memory", system.memory),
     Check("sys.clock", system.clock),
+    Check("sys.upgrades", system.upgrades),
     Check("net.dns", network.dns, LINT),
     Check("net.tcp", network.tcp, ("net.dns",)),
     Check("api.clock", network.clock, ("net.tcp", "sys.clock")),

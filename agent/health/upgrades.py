@@ -1,0 +1,150 @@
+"""Upgrades of the package: what facepay-after-upgrade (config/apt) and apt have stored. Reads only.
+
+The agent and `facepay doctor` judge the same files, so a terminal that does not follow its ring is visible at
+the terminal and in the fleet. unattended-upgrades itself reports only in its own log.
+"""
+
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import assert_never
+
+from agent.health.condition import Condition
+from agent.health.conditions_board import UPGRADE_FAILED, UPGRADE_MISSING
+from agent.texts import Text
+
+UPGRADE_CONDITIONS = (UPGRADE_FAILED, UPGRADE_MISSING)
+"""At most one of these is active."""
+DAY_S = 86_400
+MISSING_AFTER_S = 3 * DAY_S  # unattended-upgrades runs once a day
+ENDS_SOON_S = 7 * DAY_S  # `make apt-repo` signs the index for 30 days
+_KEPT, _LISTS = "var/lib/facepay-upgrade", "var/lib/apt/lists"
+_ORIGIN = "Origin: facepay"
+_HEAD_BYTES = 4_096  # of an index; its checksums follow and can have 200 kB
+_REPORT_MAX_BYTES = 512
+
+
+class Failure(StrEnum):
+    """The first word of the file ``failed``."""
+
+    RETURNED = "returned"  # the new version was not healthy; the version before is installed and held
+    RETURN_FAILED = "return_failed"
+    UNHEALTHY = "unhealthy"  # the new version stays
+    NOT_KEPT = "not_kept"  # healthy, but apt stored no package to return to
+    UNKNOWN = "unknown"  # the file is damaged
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeFacts:
+    """The stored facts.
+
+    Attributes:
+        failed: the newest upgrade failed so; None: it did not fail.
+        installed: the version at that time, or the version that waits for ``candidate``; may be empty.
+        other: the version that was not healthy; empty without a failure.
+        candidate: a newer version in the ring that is not installed; empty: there is none.
+        candidate_since_s: Unix time since which a newer version waits.
+        index_ends_s: Unix time of the end of the ring's index; None: no index, or an index without an end.
+    """
+
+    failed: Failure | None = None
+    installed: str = ""
+    other: str = ""
+    candidate: str = ""
+    candidate_since_s: int = 0
+    index_ends_s: int | None = None
+
+
+def read_upgrades(root: Path = Path("/")) -> UpgradeFacts | None:
+    """The facts of this machine; None: it has no apt repository of this product.
+
+    ``root``: parent of /var. A file that this user cannot read counts as absent.
+    """
+    kept, indexes = root / _KEPT, _indexes(root / _LISTS)
+    if not indexes and not _is_folder(kept):
+        return None
+    ends_s = [end_s for each in indexes if (end_s := _end_of(each)) is not None]
+    failed, installed, other = _failure(kept / "failed")
+    candidate, since_s = "", 0
+    match (_read(kept / "waiting", _REPORT_MAX_BYTES) or "").split():
+        case [version, offered, digits] if digits.isascii() and digits.isdecimal():
+            installed, candidate, since_s = installed or version, offered, int(digits)
+    return UpgradeFacts(failed, installed, other, candidate, since_s, max(ends_s, default=None))
+
+
+def judge_upgrades(facts: UpgradeFacts, unix_s: int) -> tuple[Condition, Text] | None:
+    """The condition and its reason; None: this terminal follows its ring."""
+    if facts.failed is not None:
+        return UPGRADE_FAILED, _failure_text(facts)
+    if facts.candidate and unix_s - facts.candidate_since_s >= MISSING_AFTER_S:
+        days = (unix_s - facts.candidate_since_s) // DAY_S
+        why = Text(
+            "why.sys.upgrades.waiting", candidate=facts.candidate, installed=facts.installed, days=days
+        )
+        return UPGRADE_MISSING, why
+    if facts.index_ends_s is not None and facts.index_ends_s <= unix_s:
+        days = (unix_s - facts.index_ends_s) // DAY_S
+        return UPGRADE_MISSING, Text("why.sys.upgrades.index_ended", days=days)
+    return None
+
+
+def _failure_text(facts: UpgradeFacts) -> Text:
+    versions = {"installed": facts.installed, "other": facts.other}
+    match facts.failed:
+        case Failure.RETURNED | Failure.RETURN_FAILED:
+            return Text(f"why.sys.upgrades.{facts.failed.value}", **versions)
+        case Failure.UNHEALTHY | Failure.NOT_KEPT:
+            return Text(f"why.sys.upgrades.{facts.failed.value}", installed=facts.installed)
+        case Failure.UNKNOWN | None:
+            return Text("why.sys.upgrades.unknown")
+        case _:
+            assert_never(facts.failed)
+
+
+def _failure(path: Path) -> tuple[Failure | None, str, str]:
+    text = _read(path, _REPORT_MAX_BYTES)
+    if text is None:
+        return None, "", ""
+    match text.split():
+        case [word, installed, *others] if word in set(Failure):
+            return Failure(word), installed, " ".join(others)
+        case _:
+            return Failure.UNKNOWN, "", ""
+
+
+def _indexes(lists: Path) -> list[str]:
+    """The heads of the signed indexes of this product's repository."""
+    try:
+        heads = [_read(path, _HEAD_BYTES) or "" for path in sorted(lists.glob("*InRelease"))]
+    except OSError:
+        return []
+    return [each for each in heads if _ORIGIN in each.splitlines()]
+
+
+def _end_of(index: str) -> int | None:
+    """Unix time of ``Valid-Until``."""
+    for line in index.splitlines():
+        name, _, value = line.partition(": ")
+        if name == "Valid-Until":
+            try:
+                return int(parsedate_to_datetime(value).timestamp())
+            except (ValueError, OverflowError):
+                return None
+    return None
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _read(path: Path, max_bytes: int) -> str | None:
+    """The beginning of a file; None when it is absent or not readable."""
+    try:
+        with path.open("rb") as file:
+            return file.read(max_bytes).decode("ascii", "replace")
+    except OSError:
+        return None

@@ -1,0 +1,128 @@
+"""Stored facts about upgrades: those of facepay-after-upgrade, and the end of the ring's index."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.diagnostics.check import Verdict
+from agent.diagnostics.checks.system import upgrades
+from agent.health.conditions_board import UPGRADE_FAILED, UPGRADE_MISSING
+from agent.health.upgrades import (
+    DAY_S,
+    MISSING_AFTER_S,
+    Failure,
+    UpgradeFacts,
+    judge_upgrades,
+    read_upgrades,
+)
+from tests.diagnostics.kit import Place
+from tests.texts import zh
+
+ENDS_S = 1_800_000_000
+INDEX = """-----BEGIN PGP SIGNED MESSAGE-----
+Hash: SHA512
+
+Origin: {origin}
+Date: Wed, 16 Dec 2026 08:00:00 UTC
+Valid-Until: Fri, 15 Jan 2027 08:00:00 UTC
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "var/lib/facepay-upgrade").mkdir(parents=True)
+    (tmp_path / "var/lib/apt/lists").mkdir(parents=True)
+    return tmp_path
+
+
+def store(root: Path, name: str, text: str) -> None:
+    (root / "var/lib/facepay-upgrade" / name).write_text(text)
+
+
+def index(root: Path, origin: str = "facepay") -> None:
+    file = root / f"var/lib/apt/lists/{origin}.example_dists_bookworm-all_InRelease"
+    file.write_text(INDEX.format(origin=origin))
+
+
+def test_machine_without_a_repository_has_no_facts(tmp_path: Path) -> None:
+    assert read_upgrades(tmp_path) is None
+    (tmp_path / "var/lib/apt/lists").mkdir(parents=True)
+    index(tmp_path, "Debian")
+    assert read_upgrades(tmp_path) is None
+
+
+def test_index_of_the_ring_is_found_among_others(root: Path) -> None:
+    index(root, "Debian")
+    assert read_upgrades(root) == UpgradeFacts()
+    index(root)
+    assert read_upgrades(root) == UpgradeFacts(index_ends_s=ENDS_S)
+
+
+@pytest.mark.parametrize(
+    ("line", "failure", "words"),
+    [
+        ("returned 0.2.0 0.3.0\n", Failure.RETURNED, "0.3.0 was not healthy; 0.2.0 is installed again"),
+        ("return_failed 0.3.0 0.3.0\n", Failure.RETURN_FAILED, "the return failed"),
+        ("unhealthy 0.3.0\n", Failure.UNHEALTHY, "0.3.0 is not healthy"),
+        ("not_kept 0.3.0\n", Failure.NOT_KEPT, "no package to return to"),
+        ("", Failure.UNKNOWN, "damaged"),
+        ("later words of another version", Failure.UNKNOWN, "damaged"),
+    ],
+)
+def test_failed_upgrade_is_a_condition_with_its_versions(
+    root: Path, line: str, failure: Failure, words: str
+) -> None:
+    store(root, "failed", line)
+    facts = read_upgrades(root)
+    assert facts is not None and facts.failed is failure
+    problem = judge_upgrades(facts, ENDS_S)
+    assert problem is not None and problem[0] is UPGRADE_FAILED
+    assert words in str(problem[1]) and zh(problem[1]) != str(problem[1])
+
+
+def test_version_waits_three_days_before_it_is_a_condition(root: Path) -> None:
+    store(root, "waiting", f"0.2.0 0.3.0 {ENDS_S}\n")
+    facts = read_upgrades(root)
+    assert facts == UpgradeFacts(installed="0.2.0", candidate="0.3.0", candidate_since_s=ENDS_S)
+    assert judge_upgrades(facts, ENDS_S + MISSING_AFTER_S - 1) is None
+    problem = judge_upgrades(facts, ENDS_S + MISSING_AFTER_S)
+    assert problem is not None and problem[0] is UPGRADE_MISSING
+    assert "0.3.0 has been in the ring for 3 days, and 0.2.0 is installed" in str(problem[1])
+
+
+@pytest.mark.parametrize("line", ["", "0.2.0", "0.2.0 0.3.0 yesterday", "0.2.0 0.3.0 ²", "1 2 3 4"])
+def test_damaged_file_of_a_waiting_version_is_ignored(root: Path, line: str) -> None:
+    store(root, "waiting", line)
+    assert read_upgrades(root) == UpgradeFacts()
+
+
+def test_ended_index_is_a_condition(root: Path) -> None:
+    index(root)
+    facts = read_upgrades(root)
+    assert facts is not None and judge_upgrades(facts, ENDS_S - 1) is None
+    problem = judge_upgrades(facts, ENDS_S)
+    assert problem is not None and problem[0] is UPGRADE_MISSING and "ended 0 days ago" in str(problem[1])
+
+
+@pytest.mark.parametrize(
+    ("days_before", "verdict"),
+    [(8, Verdict.PASS), (7, Verdict.PASS), (6, Verdict.WARN), (0, Verdict.WARN), (-2, Verdict.WARN)],
+)
+def test_doctor_warns_before_the_index_ends(tmp_path: Path, days_before: int, verdict: Verdict) -> None:
+    place = Place(tmp_path, "http://127.0.0.1:1", 1)
+    world = place.world(unix_ms=lambda: (ENDS_S - days_before * DAY_S) * 1_000)
+    assert upgrades(world).verdict is Verdict.SKIP
+    (place.root / "var/lib/apt/lists").mkdir(parents=True)
+    index(place.root)
+    found = upgrades(world)
+    assert found.verdict is verdict
+    assert verdict is Verdict.PASS or "make apt-repo ARGS=--renew" in str(found.remedy)
+
+
+def test_doctor_names_a_failed_upgrade(root: Path) -> None:
+    place = Place(root, "http://127.0.0.1:1", 1)
+    store(root, "failed", "returned 0.2.0 0.3.0\n")
+    found = upgrades(place.world(root=root))
+    assert found.verdict is Verdict.WARN and "apt-mark unhold" in str(found.remedy)
