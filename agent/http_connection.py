@@ -1,6 +1,7 @@
 """One HTTP connection: since when it waits for a request, and whether its client is too slow."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from enum import StrEnum, unique
@@ -12,6 +13,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 HEADER_MAX_BYTES = 16 * 1024
+_HEADER_MAX_LINES = 100
+_HEADER_END = re.compile(rb"\n\r?\n")
 UNREAD_S = 10.0  # an answer that the client does not read
 _SMALL_BYTES = 256  # less than a packet of any network
 _SMALL_MAX = 1_000  # pieces of one body; each takes as much time as 100 kB in one piece
@@ -31,12 +34,15 @@ class Closed(StrEnum):
 class _Parser(h11.Connection):
     """Refuses a request whose parsing takes much time for few bytes.
 
-    One call of ``data_received`` parses all that was received, and no other connection runs meanwhile.
+    One call of ``data_received`` parses all that was received, and no other connection runs meanwhile. The
+    limit of h11 itself does not apply to a header that was received as a whole.
     """
 
     _small = 0
 
     def next_event(self) -> Any:
+        if self.their_state is h11.IDLE:
+            _check_header(self.trailing_data[0])
         event = super().next_event()
         if isinstance(event, h11.Data):
             self._small += len(event.data) < _SMALL_BYTES
@@ -45,6 +51,14 @@ class _Parser(h11.Connection):
         elif isinstance(event, h11.Request):
             self._small = 0
         return event
+
+
+def _check_header(received: bytes) -> None:
+    """Raises ``RemoteProtocolError``: the first header, also an unfinished one, is too large."""
+    end = _HEADER_END.search(received, 0, HEADER_MAX_BYTES)
+    size = len(received) if end is None else end.start()
+    if size > HEADER_MAX_BYTES or received.count(b"\n", 0, size) > _HEADER_MAX_LINES:
+        raise h11.RemoteProtocolError("the header is too large")
 
 
 class HttpConnection(H11Protocol):

@@ -232,3 +232,26 @@ async def test_body_in_thousands_of_small_pieces_is_refused(size: int, status: b
         answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 30)
         assert answer.split()[1] == status
         writer.close()
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (b"a: b\r\n" * 90, b"200"),
+        (b"a: b\r\n" * 110, b"400"),
+        (b"a: %s\r\n" % (b"b" * 20_000), b"400"),
+    ],
+    ids=["90 lines", "110 lines", "20 kB"],
+)
+@pytest.mark.parametrize("is_pipelined", [False, True])
+async def test_large_header_is_refused_also_when_it_arrives_as_a_whole(
+    lines: bytes, status: bytes, is_pipelined: bool
+) -> None:
+    first = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" if is_pipelined else b""
+    async with plain_service(reads_the_body=True) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(first + b"GET / HTTP/1.1\r\nHost: x\r\n" + lines + b"Connection: close\r\n\r\n")
+        answers = await asyncio.wait_for(reader.read(), 30)
+        writer.close()
+    statuses = [part.split()[0] for part in answers.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == ([b"200"] if is_pipelined else []) + [status]
