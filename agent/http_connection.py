@@ -108,6 +108,10 @@ class HttpConnection(H11Protocol):
         self.peer = self.client[0] if self.client else ""
         self._header_since_s = self.waits_since_s = time.monotonic()  # without the TLS handshake
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unset_keepalive_if_required()  # its timer would keep the buffers of a reset connection
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
         if self._header_since_s is None:
             self._header_since_s = time.monotonic()

@@ -17,7 +17,9 @@ import logging
 import socket
 import ssl
 import time
+import traceback
 from abc import ABC, abstractmethod
+from asyncio import sslproto
 from dataclasses import dataclass
 
 import uvicorn
@@ -71,6 +73,8 @@ class HttpListener(ABC):
     def __init__(
         self, app: ASGIApp, limits: ListenerLimits, *, tls: ssl.SSLContext | None = None, log_prefix: str = ""
     ) -> None:
+        # asyncio allocates 256 kB for each connection before its handshake. It has no parameter for the size.
+        sslproto.SSLProtocol.max_size = _RECEIVE_BYTES
         self.tls = tls
         self._limits = limits
         self._log_prefix = log_prefix
@@ -201,6 +205,8 @@ class HttpListener(ABC):
         except (OSError, ssl.SSLError) as error:
             handshake.connection.close()
             log.debug(f"{self._log_prefix}handshake_failed", extra=facts(why=error))
+            # a frame holds the future that holds the error: the buffers would stay until a garbage collection
+            traceback.clear_frames(error.__traceback__)
             self.note_closed(Closed.GAVE_WAY if handshake.is_ended else Closed.HANDSHAKE, handshake.peer)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import logging
 import socket
 import ssl
+from asyncio.sslproto import SSLProtocol
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -186,6 +188,32 @@ async def test_connection_with_a_request_does_not_give_way_to_handshakes(tmp_pat
         assert (await asked).endswith(b"slow")
         for link in links:
             link.close()
+
+
+def tls_connections() -> int:
+    """Those with their buffers in memory, also when nothing but a reference cycle holds them."""
+    return sum(type(each) is SSLProtocol for each in gc.get_objects())
+
+
+async def test_tls_connections_leave_no_buffer_in_memory(tmp_path: Path) -> None:
+    """With the garbage collector off: it can run after thousands of connections."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with tls_service(tmp_path, connections_max=8) as (listener, _, request):
+            for link in await silent(listener, 20, "127.0.0.1"):
+                link.close()
+            for n in range(10):
+                address = f"127.0.0.{2 + n}"
+                (link,) = await silent(listener, 1, address)
+                link.sendall(b"no handshake" * 9)
+                link.close()
+                assert (await request(address)).endswith(b"hello")
+            async with asyncio.timeout(30):
+                while tls_connections() > 2:  # noqa: ASYNC110 - the client's last connections
+                    await asyncio.sleep(0.05)
+    finally:
+        gc.enable()
 
 
 # --- requests that cost more than their bytes ------------------------------------------------------
