@@ -293,6 +293,9 @@ async def test_names_without_an_answer_do_not_stop_other_downloads(monkeypatch: 
         assert lookups.started == DOMAIN_LOOKUPS_MAX
         assert set(await asyncio.gather(*(code_of(urls[0], hasty) for _ in range(20)))) == {-1506}
         assert lookups.started == DOMAIN_LOOKUPS_MAX, "one lookup serves all requests for a name"
+        with pytest.raises(ApiFailure) as caught:
+            await hasty.fetch("http://one-more.hang.example/x")
+        assert caught.value.cause == "resolver_slow"
         async with endpoint(replies(http(PICTURE))) as server:
             assert await hasty.fetch(f"http://localhost:{server.port}/x") == PICTURE
     finally:
@@ -306,6 +309,9 @@ async def test_lookups_have_a_limit_and_its_cause(monkeypatch: pytest.MonkeyPatc
         urls = [f"http://a.n{number}.example/x" for number in range(LOOKUPS_MAX + 5)]
         codes = await asyncio.gather(*(code_of(url, hasty) for url in urls))
         assert codes == [-1506] * LOOKUPS_MAX + [15] * 5
+        with pytest.raises(ApiFailure) as caught:
+            await hasty.fetch("http://one.more.example/x")
+        assert caught.value.cause == "resolver_full"
         assert lookups.started == LOOKUPS_MAX
     finally:
         lookups.released.set()

@@ -100,6 +100,21 @@ def test_senders_without_a_verified_signature_leave_half_to_the_others(
         budget.take(total // 4, account="A", address=address)
 
 
+@pytest.mark.parametrize(
+    ("account", "address", "cause"),
+    [("A", "3", "memory_account"), ("B", "1", "memory_address"), ("B", "3", "")],
+)
+def test_share_that_is_used_up_is_named(account: str, address: str, cause: str) -> None:
+    budget, found = FlightBudget(60 * MB), ""
+    for number in "12":
+        budget.take(15 * MB, account="A", address=number)
+    try:
+        budget.take(1, account=account, address=address)
+    except ApiFailure as failure:
+        found = str(failure.cause)
+    assert found == cause
+
+
 def test_decoders_share_their_budget() -> None:
     budget, at_once, most, lock = DecodeBudget(100), 0, 0, threading.Lock()
 
