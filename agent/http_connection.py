@@ -121,6 +121,9 @@ class HttpConnection(H11Protocol):
         self._note(Closed.NO_HTTP, self.peer)
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             super().send_400_response(msg)
+            if not self.is_idle:  # the application reads this body; its answer would be a second one
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
         else:  # this request has an answer already, or a part of it
             self.transport.close()
 

@@ -29,6 +29,7 @@ _NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)  # after entr
 _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"})
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _MANY = 1 << 32
+_PIECE_BYTES = 65_536
 _PIXEL_BYTES = 3  # of the result
 
 
@@ -184,7 +185,7 @@ def _jpeg(data: bytes | bytearray) -> Image:
         raise _broken("JPEG without a picture", Cause.UNFINISHED)
     is_ended = data[at - 2 : at] == b"\xff\xd9"
     if not is_ended:
-        at = len(bytes(memoryview(data)[:at]).rstrip(b"\xff"))  # without half a marker
+        at = _without_fill(data, at)  # also without half a marker
     if not is_ended and interval and (scans > 1 or restarts < _restarts(*frame, interval)):
         raise _broken("rows of the picture are missing", Cause.UNFINISHED)
     is_buffered = frame[0] not in _SEQUENTIAL or scans > 1 or selected < frame[1][7]
@@ -199,6 +200,16 @@ def _marker(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
     if at + 1 < len(data) and data[at] != 0xFF:
         raise _broken("no JPEG marker where one is due", Cause.HEADER)
     return None
+
+
+def _without_fill(data: bytes | bytearray, end: int) -> int:
+    """The end of ``data[:end]`` without the fill bytes there, found in pieces: without a copy of the data."""
+    while end:
+        start = max(0, end - _PIECE_BYTES)
+        if kept := bytes(data[start:end]).rstrip(b"\xff"):
+            return start + len(kept)
+        end = start
+    return 0
 
 
 def _restarts(marker: int, frame: bytes, interval: int) -> int:
