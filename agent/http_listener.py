@@ -6,7 +6,7 @@ continue to answer while it stops. Here:
 
 1. ``refusal_for`` of the subclass limits the connections. A refused one gets one answer and is closed.
 2. Accepting is bounded in its rate; further connections wait in the kernel's backlog.
-3. A TLS handshake has ``handshake_s`` seconds and counts as a connection.
+3. A TLS handshake has ``handshake_s`` seconds and counts as a connection. A subclass can end the oldest one.
 4. A connection without a complete request for ``header_s`` seconds is aborted, also one whose client does not
    read its answers.  A connection between two requests is closed after ``keepalive_s``.
 """
@@ -17,7 +17,9 @@ import logging
 import socket
 import ssl
 import time
+import traceback
 from abc import ABC, abstractmethod
+from asyncio import sslproto
 from dataclasses import dataclass
 
 import uvicorn
@@ -25,12 +27,11 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from agent.core.rate import TokenBucket
-from agent.http_connection import HttpConnection
+from agent.http_connection import HEADER_MAX_BYTES, Closed, HttpConnection
 from agent.log import facts
 
 log = logging.getLogger(__name__)
 
-_HEADER_MAX_BYTES = 16 * 1024
 _RECEIVE_BYTES = 64 * 1024  # asyncio's default of 256 kB would be the largest buffer of a connection
 _ACCEPT_PAUSE_S = 0.1
 _SWEEP_S = 1.0
@@ -47,6 +48,21 @@ class ListenerLimits:
     backlog: int
 
 
+@dataclass(slots=True, eq=False)
+class Handshake:
+    """A connection without an HTTP connection yet. ``since_s``: monotonic time of its acceptance."""
+
+    peer: str
+    connection: socket.socket
+    since_s: float
+    is_ended: bool = False  # by ``end``; its task will close the connection
+
+    def end(self) -> None:
+        self.is_ended = True
+        with contextlib.suppress(OSError):  # the client has left
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+
 class HttpListener(ABC):
     """Serves ``app`` between ``listen`` and ``close``, in the event loop of the caller.
 
@@ -57,6 +73,8 @@ class HttpListener(ABC):
     def __init__(
         self, app: ASGIApp, limits: ListenerLimits, *, tls: ssl.SSLContext | None = None, log_prefix: str = ""
     ) -> None:
+        # asyncio allocates 256 kB for each connection before its handshake. It has no parameter for the size.
+        sslproto.SSLProtocol.max_size = _RECEIVE_BYTES
         self.tls = tls
         self._limits = limits
         self._log_prefix = log_prefix
@@ -68,11 +86,11 @@ class HttpListener(ABC):
             access_log=False,
             proxy_headers=False,
             timeout_keep_alive=int(limits.keepalive_s),
-            h11_max_incomplete_event_size=_HEADER_MAX_BYTES,
+            h11_max_incomplete_event_size=HEADER_MAX_BYTES,
         )
         self._config.load()
         self._state = ServerState()
-        self._handshakes: dict[asyncio.Task[None], tuple[str, socket.socket]] = {}
+        self._handshakes: dict[asyncio.Task[None], Handshake] = {}  # the oldest first
         self._socket: socket.socket | None = None
         self._accepting: asyncio.Task[None] | None = None
         self._sweeping: asyncio.Task[None] | None = None
@@ -80,6 +98,10 @@ class HttpListener(ABC):
     @abstractmethod
     def refusal_for(self, peer: str) -> bytes | None:
         """None: serve a new connection of this address. Otherwise the whole answer of a refusal."""
+
+    def note_closed(self, cause: Closed, peer: str) -> None:
+        """Called for each connection that is closed without an answer of the application."""
+        log.debug(f"{self._log_prefix}connection_closed", extra=facts(cause=cause, client=peer))
 
     @property
     def open_now(self) -> list[HttpConnection]:
@@ -89,7 +111,12 @@ class HttpListener(ABC):
     @property
     def peers(self) -> list[str]:
         """The client's address of each open connection, with those in a TLS handshake."""
-        return [each.peer for each in self.open_now] + [peer for peer, _ in self._handshakes.values()]
+        return [each.peer for each in self.open_now] + [each.peer for each in self.handshakes]
+
+    @property
+    def handshakes(self) -> list[Handshake]:
+        """The connections in a TLS handshake, the oldest first."""
+        return [each for each in self._handshakes.values() if not each.is_ended]
 
     def listen(self, listener: socket.socket) -> None:
         """Listen. ``listener`` is bound; it may listen already, with connections in its backlog.
@@ -122,17 +149,16 @@ class HttpListener(ABC):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for task, (_, connection) in handshakes.items():
+        for task, handshake in handshakes.items():
             if task.cancelled():  # otherwise the connection has a transport, which was aborted
-                connection.close()
+                handshake.connection.close()
         self._socket = self._sweeping = None
 
     def sweep(self) -> None:
         """Abort the connections of slow clients. Called every second."""
         now_s = time.monotonic()
         for each in self.open_now:
-            if each.is_overdue(now_s):
-                each.transport.abort()
+            each.abort_if_overdue(now_s)
 
     async def _sweep_often(self) -> None:
         while True:
@@ -157,25 +183,31 @@ class HttpListener(ABC):
                         connection.send(refusal)
                         connection.shutdown(socket.SHUT_WR)
                 continue
-            task = asyncio.create_task(self._connect(connection))
-            self._handshakes[task] = (peer, connection)
+            handshake = Handshake(peer, connection, time.monotonic())
+            task = asyncio.create_task(self._connect(handshake))
+            self._handshakes[task] = handshake
             task.add_done_callback(lambda done: self._handshakes.pop(done, None))
             if self.tls is None:  # open before the next one is judged: only an open one can give way
                 await asyncio.wait([task])
+            else:
+                await asyncio.sleep(0)  # a burst of connections must not stop the handshakes
 
-    async def _connect(self, connection: socket.socket) -> None:
+    async def _connect(self, handshake: Handshake) -> None:
         try:
             transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
-                lambda: HttpConnection(self._config, self._state, self._limits.header_s),
-                connection,
+                lambda: HttpConnection(self._config, self._state, self._limits.header_s, self.note_closed),
+                handshake.connection,
                 ssl=self.tls,
                 ssl_handshake_timeout=None if self.tls is None else self._limits.handshake_s,
             )
             if hasattr(transport, "max_size"):
                 transport.max_size = _RECEIVE_BYTES
         except (OSError, ssl.SSLError) as error:
-            connection.close()
+            handshake.connection.close()
             log.debug(f"{self._log_prefix}handshake_failed", extra=facts(why=error))
+            # a frame holds the future that holds the error: the buffers would stay until a garbage collection
+            traceback.clear_frames(error.__traceback__)
+            self.note_closed(Closed.GAVE_WAY if handshake.is_ended else Closed.HANDSHAKE, handshake.peer)
 
 
 def bind(host: str, port: int) -> socket.socket:

@@ -41,6 +41,7 @@ ALLOWED_FILES = {
     "libcamera": (),
     "starlette": ("service/*.py", "page/*.py", "http_listener.py"),
     "uvicorn": ("http_connection.py", "http_listener.py"),
+    "h11": ("http_connection.py",),
     "python_multipart": ("service/*.py",),
     "prometheus_client": ("service/*.py",),
     "iotcore": ("demo/*.py",),

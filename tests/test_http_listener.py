@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
+import logging
 import socket
+import ssl
+from asyncio.sslproto import SSLProtocol
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +20,7 @@ from starlette.responses import PlainTextResponse
 from agent.http_listener import HttpListener, ListenerLimits, bind
 from agent.service.service_listener import ServiceListener
 from agent.service.stats import Stats
+from tests.service.certificates import self_signed
 
 LIMITS = ListenerLimits(handshake_s=5.0, header_s=5.0, keepalive_s=5.0, accepts_per_s=100, backlog=8)
 
@@ -93,3 +101,185 @@ async def test_connections_of_one_burst_give_way_to_the_newest() -> None:
         await listener.close()
         for link in links[:-1]:
             link.close()
+
+
+# --- the TLS handshake -----------------------------------------------------------------------------
+
+WANTED = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+
+@asynccontextmanager
+async def tls_service(
+    folder: Path, connections_max: int
+) -> AsyncIterator[tuple[ServiceListener, Stats, Any]]:
+    """(listener, its metrics, an asynchronous function: one request from an address of this machine)."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*self_signed(folder))
+    stats = Stats()
+    listener = ServiceListener(
+        PlainTextResponse("hello"), stats, connections_max=connections_max, tls=context
+    )
+    bound = bind("127.0.0.1", 0)
+    listener.listen(bound)
+    trust = ssl.create_default_context(cafile=str(folder / "cert.pem"))
+
+    async def request(address: str) -> bytes:
+        reader, writer = await asyncio.open_connection(
+            *bound.getsockname(), ssl=trust, server_hostname="localhost", local_addr=(address, 0)
+        )
+        writer.write(WANTED)
+        answer = await asyncio.wait_for(reader.read(), 30)
+        writer.close()
+        return answer
+
+    try:
+        yield listener, stats, request
+    finally:
+        await listener.close()
+
+
+async def silent(listener: ServiceListener, count: int, address: str) -> list[socket.socket]:
+    """Connections of one address that never begin their handshake; all are accepted."""
+    assert listener._socket is not None
+    server, links = listener._socket.getsockname(), list[socket.socket]()
+    for _ in range(count):
+        links.append(socket.create_connection(server, source_address=(address, 0)))
+        await asyncio.sleep(0.01)
+    return links
+
+
+async def test_handshakes_of_one_address_hold_a_quarter_of_the_connections(tmp_path: Path) -> None:
+    async with tls_service(tmp_path, connections_max=8) as (listener, stats, request):
+        links = await silent(listener, 20, "127.0.0.1")
+        assert 1 <= len(listener.handshakes) <= 2
+        for address in ("127.0.0.1", "127.0.0.2"):
+            assert (await request(address)).endswith(b"hello"), address
+        assert b'connections_closed_total{cause="gave_way"}' in stats.exposition()
+        for link in links:
+            link.close()
+
+
+async def test_handshakes_of_many_addresses_give_way_to_a_client(tmp_path: Path) -> None:
+    async with tls_service(tmp_path, connections_max=8) as (listener, _, request):
+        links = [link for n in range(2, 8) for link in await silent(listener, 2, f"127.0.0.{n}")]
+        assert len(listener.handshakes) == 8
+        assert (await request("127.0.0.9")).endswith(b"hello")
+        for link in links:
+            link.close()
+
+
+async def test_connection_with_a_request_does_not_give_way_to_handshakes(tmp_path: Path) -> None:
+    """At the limit only connections without a request are closed."""
+    may_answer = asyncio.Event()
+
+    async with tls_service(tmp_path, connections_max=4) as (listener, _, request):
+
+        async def slow(scope: Any, receive: Any, send: Any) -> None:
+            await may_answer.wait()
+            await PlainTextResponse("slow")(scope, receive, send)
+
+        listener._config.loaded_app = slow
+        asked = asyncio.create_task(request("127.0.0.2"))
+        while not any(not each.is_idle for each in listener.open_now):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        links = [link for n in range(3, 12) for link in await silent(listener, 1, f"127.0.0.{n}")]
+        assert len(listener.peers) == 4
+        may_answer.set()
+        assert (await asked).endswith(b"slow")
+        for link in links:
+            link.close()
+
+
+def tls_connections() -> int:
+    """Those with their buffers in memory, also when nothing but a reference cycle holds them."""
+    return sum(type(each) is SSLProtocol for each in gc.get_objects())
+
+
+async def test_tls_connections_leave_no_buffer_in_memory(tmp_path: Path) -> None:
+    """With the garbage collector off: it can run after thousands of connections."""
+    gc.collect()
+    gc.disable()
+    try:
+        async with tls_service(tmp_path, connections_max=8) as (listener, _, request):
+            for link in await silent(listener, 20, "127.0.0.1"):
+                link.close()
+            for n in range(10):
+                address = f"127.0.0.{2 + n}"
+                (link,) = await silent(listener, 1, address)
+                link.sendall(b"no handshake" * 9)
+                link.close()
+                assert (await request(address)).endswith(b"hello")
+            async with asyncio.timeout(30):
+                while tls_connections() > 2:  # noqa: ASYNC110 - the client's last connections
+                    await asyncio.sleep(0.05)
+    finally:
+        gc.enable()
+
+
+# --- requests that cost more than their bytes ------------------------------------------------------
+
+
+@asynccontextmanager
+async def plain_service(*, reads_the_body: bool) -> AsyncIterator[tuple[str, int]]:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while reads_the_body and (await receive()).get("more_body"):
+            pass
+        await PlainTextResponse("hello")(scope, receive, send)
+
+    listener = ServiceListener(app, Stats(), connections_max=4)
+    bound = bind("127.0.0.1", 0)
+    listener.listen(bound)
+    try:
+        yield bound.getsockname()
+    finally:
+        await listener.close()
+
+
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def test_broken_body_after_the_answer_is_no_error_of_the_service(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with plain_service(reads_the_body=False) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(POST)
+        await reader.readuntil(b"hello")
+        writer.write(b"no length\r\n")
+        assert await asyncio.wait_for(reader.read(), 30) == b""
+        writer.close()
+    assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
+
+
+@pytest.mark.parametrize(("size", "status"), [(1, b"400"), (300, b"200")])
+async def test_body_in_thousands_of_small_pieces_is_refused(size: int, status: bytes) -> None:
+    piece = b"%x\r\n%s\r\n" % (size, b"x" * size)
+    async with plain_service(reads_the_body=True) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(POST + piece * 3_000 + b"0\r\n\r\n")
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 30)
+        assert answer.split()[1] == status
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        (b"a: b\r\n" * 90, b"200"),
+        (b"a: b\r\n" * 110, b"400"),
+        (b"a: %s\r\n" % (b"b" * 20_000), b"400"),
+    ],
+    ids=["90 lines", "110 lines", "20 kB"],
+)
+@pytest.mark.parametrize("is_pipelined", [False, True])
+async def test_large_header_is_refused_also_when_it_arrives_as_a_whole(
+    lines: bytes, status: bytes, is_pipelined: bool
+) -> None:
+    first = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" if is_pipelined else b""
+    async with plain_service(reads_the_body=True) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(first + b"GET / HTTP/1.1\r\nHost: x\r\n" + lines + b"Connection: close\r\n\r\n")
+        answers = await asyncio.wait_for(reader.read(), 30)
+        writer.close()
+    statuses = [part.split()[0] for part in answers.split(b"HTTP/1.1 ")[1:]]
+    assert statuses == ([b"200"] if is_pipelined else []) + [status]

@@ -30,7 +30,24 @@ OPENED = frozenset({"connection.connect_tcp.complete", "connection.start_tls.com
 _CHUNKS_END = b"0\r\n\r\n"
 _HEAD_END = b"\r\n\r\n"
 _RECEIVED_MAX_BYTES = 65_536  # the end of the headers is searched within this size
+# Of one answer, with its interim answers (1xx). A server can send these without an end, and the parser of a
+# piece leaves no time for anything else in the event loop.
+_HEAD_MAX_BYTES, _HEAD_PIECE_BYTES = 65_536, 4_096
+_SMALL_BYTES, _SMALL_MAX = 256, 1_000  # pieces of one body
 _Found = TypeVar("_Found")
+
+
+class SmallPieces:
+    """Counts the small pieces of one body. The pieces that arrive together are parsed without a pause."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def add(self, piece: bytes) -> None:
+        """Raises ``httpx.RemoteProtocolError``: more than a thousand of them."""
+        self._count += len(piece) < _SMALL_BYTES
+        if self._count > _SMALL_MAX:
+            raise httpx.RemoteProtocolError("a body in too many small pieces")
 
 
 def client(context: ssl.SSLContext) -> httpx.AsyncClient:
@@ -65,6 +82,7 @@ class ExchangeConnection:
         self._received = bytearray()  # of this exchange, at most ``_RECEIVED_MAX_BYTES``
         self._received_bytes = 0
         self._tail = b""
+        self._head_left_bytes: int | None = None  # None: the body is read
         self._streams: list[Any] = []
 
     def opened(self, stream: Any) -> None:
@@ -78,9 +96,15 @@ class ExchangeConnection:
         self._streams.append(stream)
         read = stream.read
 
-        async def counted(*arguments: Any, **named: Any) -> bytes:
+        async def counted(most_bytes: int, *arguments: Any, **named: Any) -> bytes:
             self.reads += 1
-            data: bytes = await read(*arguments, **named)
+            if self._head_left_bytes is not None:
+                if self._head_left_bytes < 1:
+                    raise httpx.RemoteProtocolError("the header of the answer is too large")
+                most_bytes = min(most_bytes, _HEAD_PIECE_BYTES)
+            data: bytes = await read(most_bytes, *arguments, **named)
+            if self._head_left_bytes is not None:
+                self._head_left_bytes -= len(data)
             self._received_bytes += len(data)
             self._tail = (self._tail + data[-len(_CHUNKS_END) :])[-len(_CHUNKS_END) :]
             self._received += data[: max(0, _RECEIVED_MAX_BYTES - len(self._received))]
@@ -108,6 +132,10 @@ class ExchangeConnection:
         """httpcore's trace hook for an exchange without time measurement."""
         if event in OPENED:
             self.opened(info["return_value"])
+        elif event == "http11.send_request_headers.started":
+            self._head_left_bytes = _HEAD_MAX_BYTES
+        elif event == "http11.receive_response_headers.complete":
+            self._head_left_bytes = None
 
     async def close(self) -> int:
         """Close the client, then each socket that the client left open; return their number."""

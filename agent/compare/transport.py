@@ -8,7 +8,7 @@ from typing import Any
 import certifi
 import httpx
 
-from agent.compare.exchange import OPENED, ExchangeConnection, client
+from agent.compare.exchange import OPENED, ExchangeConnection, SmallPieces, client
 from agent.config.tls_files import client_context
 from agent.core.ports import Clock
 
@@ -40,8 +40,9 @@ async def read_capped(response: httpx.Response, limit: int) -> bytes | None:
     codings = response.headers.get("content-encoding", "").lower().split(",")
     if _COMPRESSED & {coding.strip() for coding in codings}:
         return None
-    body = bytearray()
+    body, pieces = bytearray(), SmallPieces()
     async for chunk in response.aiter_raw():
+        pieces.add(chunk)
         body += chunk
         if len(body) > limit:
             return None

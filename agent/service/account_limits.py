@@ -27,7 +27,7 @@ class AccountLimits(Protocol):
 
         Raises:
             ApiFailure: 13, the signature was used; 15, no call is left; 9, the signature has expired by the
-                clock of a shared store. None of them uses anything.
+                clock of a shared store, or by this clock before it was set back. None of them uses anything.
         """
         ...
 
@@ -54,6 +54,8 @@ class MemoryLimits:
         used = self._used.setdefault(account.secret_id, UsedSignatures()) if account.single_use else None
         if used is not None and digest in used:
             raise ApiFailure(REPLAY)
+        if used is not None and used.is_forgotten(expires_s):
+            raise ApiFailure(EXPIRED, "expired before the clock was set back", cause=Cause.EXPIRED)
         if used is not None and not used.has_room(now_s):
             why = "too many signatures that have not expired"
             raise ApiFailure(TOO_OFTEN, why, cause=Cause.SIGNATURES_FULL)
@@ -77,6 +79,7 @@ class UsedSignatures:
         self._most = most
         self._digests: set[bytes] = set()
         self._ends: list[tuple[int, bytes]] = []  # heap by expiry
+        self._removed_s = 0  # latest expiry of a removed entry
 
     def __len__(self) -> int:
         return len(self._digests)
@@ -84,10 +87,18 @@ class UsedSignatures:
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._digests
 
+    def is_forgotten(self, expires_s: int) -> bool:
+        """Whether an entry with this expiry can have been removed.
+
+        True for a signature that has not expired only after the clock was set back: it could have been used.
+        """
+        return expires_s <= self._removed_s
+
     def has_room(self, now_s: float) -> bool:
         """Remove the expired entries, then report whether one more fits."""
         while self._ends and self._ends[0][0] < now_s:
-            self._digests.discard(heapq.heappop(self._ends)[1])
+            self._removed_s, digest = heapq.heappop(self._ends)
+            self._digests.discard(digest)
         return len(self._digests) < self._most
 
     def add(self, digest: bytes, expires_s: int) -> None:

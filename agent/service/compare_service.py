@@ -172,6 +172,7 @@ def serve(
     listener = kept or sockets.bind(config.host, config.port)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # until the event loop runs
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # a reload waits until the event loop runs
     recognisers = load_recognisers(config)
     with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
         runner.run(_serve(config, recognisers, faults, listener, reread))
@@ -191,6 +192,7 @@ async def _serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     loop.add_signal_handler(signal.SIGHUP, reload, config, running.api, running.listener, reread)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     line = f"compare service ready on {_url(config, listener.getsockname()[1])}"
     print(line, file=sys.stderr, flush=True)
     notify("READY=1", f"STATUS={line}")

@@ -12,7 +12,7 @@ from functools import partial
 import httpx
 
 from agent.compare.contract import ApiFailure
-from agent.compare.exchange import ExchangeConnection, Exchanges, client
+from agent.compare.exchange import ExchangeConnection, Exchanges, SmallPieces, client
 from agent.compare.photo_url import parse_photo_url
 from agent.service.causes import Cause
 from agent.service.resolver import Address, Resolver
@@ -126,8 +126,9 @@ class Downloader:
         encoding = response.headers.get("content-encoding", "identity").lower()
         if response.status_code != httpx.codes.OK or encoding != "identity":
             raise ApiFailure(_FAILED, f"HTTP {response.status_code}", cause=Cause.HTTP_STATUS)
-        body = bytearray()
+        body, pieces = bytearray(), SmallPieces()
         async for chunk in response.aiter_raw():
+            pieces.add(chunk)
             body += chunk
             if len(body) > self._max_bytes:
                 raise ApiFailure(_TOO_LARGE)

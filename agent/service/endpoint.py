@@ -26,7 +26,7 @@ from agent.service.front import Call, Front
 from agent.service.memory_budget import FlightBudget, Lease
 from agent.service.recogniser import Recogniser
 from agent.service.settings import ServiceConfig
-from agent.service.stats import Stats
+from agent.service.stats import NO_ACCOUNT, Stats
 from agent.service.worker_pool import WorkerPool
 
 log = logging.getLogger(__name__)
@@ -156,7 +156,9 @@ class CompareApi:
         return await upload.read(chunks)
 
     def _reserve(self, call: Call, size: int) -> Lease:
-        lease = self._flight.take(size, account=call.holder, address=call.address)
+        is_verified = call.appid != NO_ACCOUNT
+        account = call.appid if is_verified else call.claimed
+        lease = self._flight.take(size, account=account, address=call.address, is_verified=is_verified)
         call.leases.append(lease)
         return lease
 

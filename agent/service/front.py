@@ -31,14 +31,6 @@ class Call:
     def address(self) -> str:
         return self.request.client.host if self.request.client else ""
 
-    @property
-    def holder(self) -> str:
-        """The account whose share of the memory is used.
-
-        A claimed account has a separate share: a sender without the key can claim it.
-        """
-        return f"claimed {self.claimed}" if self.appid == NO_ACCOUNT and self.claimed else self.appid
-
     def header(self, name: str) -> str:
         """The value of a header; empty: absent."""
         return self.request.headers.get(name, "")

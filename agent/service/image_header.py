@@ -16,16 +16,20 @@ _UNDECODABLE, _BAD_FORMAT = -1102, -1400
 JPEG_MAX_PX = 8_192  # long side; a larger JPEG than IMAGE_MAX_PX is decoded at 1/2, 1/4 or 1/8 of its size
 JPEG_MAX_AREA_PX = 52_000_000
 _SCANS_MAX = 64  # a progressive JPEG may repeat scans without limit; each scan costs a full pass
+_MARKERS_MAX = 1_000  # of a JPEG, without those in its scans. Cameras write less than 100
+_CHUNKS_MAX = 20_000  # of a PNG. Writers put 8 kB or more into a chunk
 _COST_MAX_BYTES = 160_000_000  # of the decoder; equal to memory_budget.DECODE_MAX_BYTES
 _SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = frozenset({0xC0, 0xC1})
 _STANDALONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 _SOS, _EOI, _DRI = 0xDA, 0xD9, 0xDD
-_RESTART = re.compile(rb"\xff[\xd0-\xd7]")
-_NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)  # after entropy-coded data
+_RESTARTS = [bytes((0xFF, low)) for low in range(0xD0, 0xD8)]
+_MARKER = re.compile(rb"\xff+([^\xff])", re.DOTALL)  # with fill bytes in front
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)  # after entropy-coded data
 _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"})
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
 _MANY = 1 << 32
+_PIECE_BYTES = 65_536
 _PIXEL_BYTES = 3  # of the result
 
 
@@ -97,7 +101,7 @@ def _png(data: bytes | bytearray) -> Image:
 def _png_chunks(data: bytes | bytearray) -> bytes | bytearray:
     """The PNG with its necessary chunks only. Each declared length lies within the data."""
     kept, at, is_whole = [bytes(data[:8])], 8, True
-    while True:
+    for _ in range(_CHUNKS_MAX):
         if at + 8 > len(data):
             raise _broken("PNG without its end", Cause.UNFINISHED)
         (size,) = struct.unpack_from(">I", data, at)
@@ -111,8 +115,8 @@ def _png_chunks(data: bytes | bytearray) -> bytes | bytearray:
             is_whole = False
         at = end
         if kind == b"IEND":
-            break
-    return data if is_whole and at == len(data) else b"".join(kept)
+            return data if is_whole and at == len(data) else b"".join(kept)
+    raise _broken("too many PNG chunks", Cause.HEADER)
 
 
 # --- BMP -------------------------------------------------------------------------------------------
@@ -148,9 +152,12 @@ def _bmp(data: bytes | bytearray) -> Image:
 
 def _jpeg(data: bytes | bytearray) -> Image:
     """Walk the segments to the last marker. Every step moves forward, so the walk ends."""
-    at, scans, frame, interval, restarts, selected = 2, 0, None, 0, 0, 0
+    at, scans, frame, interval, restarts, selected, markers = 2, 0, None, 0, 0, 0, 0
     while (found := _marker(data, at)) is not None:
         marker, at = found
+        markers += 1
+        if markers > _MARKERS_MAX:
+            raise _broken("too many JPEG markers", Cause.HEADER)
         if marker == _EOI:
             break
         if marker in _STANDALONE_MARKERS:
@@ -171,14 +178,14 @@ def _jpeg(data: bytes | bytearray) -> Image:
                 raise _broken("too many scans", Cause.SCANS)
             after = _NEXT_MARKER.search(data, at)
             begin, at = at, len(data) if after is None else after.start()
-            restarts = len(_RESTART.findall(data, begin, at)) if interval else 0
+            restarts = sum(data.count(each, begin, at) for each in _RESTARTS) if interval else 0
     if frame is None:
         raise _broken("no size in the header", Cause.HEADER)
     if scans == 0:
         raise _broken("JPEG without a picture", Cause.UNFINISHED)
     is_ended = data[at - 2 : at] == b"\xff\xd9"
-    while not is_ended and data[at - 1] == 0xFF:  # half a marker
-        at -= 1
+    if not is_ended:
+        at = _without_fill(data, at)  # also without half a marker
     if not is_ended and interval and (scans > 1 or restarts < _restarts(*frame, interval)):
         raise _broken("rows of the picture are missing", Cause.UNFINISHED)
     is_buffered = frame[0] not in _SEQUENTIAL or scans > 1 or selected < frame[1][7]
@@ -187,13 +194,22 @@ def _jpeg(data: bytes | bytearray) -> Image:
 
 def _marker(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
     """The marker at ``at`` and the position after it; None at the end of the data."""
-    while at + 1 < len(data):
-        if data[at] != 0xFF:
-            raise _broken("no JPEG marker where one is due", Cause.HEADER)
-        if data[at + 1] != 0xFF:  # else a fill byte
-            return data[at + 1], at + 2
-        at += 1
+    found = _MARKER.match(data, at)
+    if found is not None:
+        return data[found.end() - 1], found.end()
+    if at + 1 < len(data) and data[at] != 0xFF:
+        raise _broken("no JPEG marker where one is due", Cause.HEADER)
     return None
+
+
+def _without_fill(data: bytes | bytearray, end: int) -> int:
+    """The end of ``data[:end]`` without the fill bytes there, found in pieces: without a copy of the data."""
+    while end:
+        start = max(0, end - _PIECE_BYTES)
+        if kept := bytes(data[start:end]).rstrip(b"\xff"):
+            return start + len(kept)
+        end = start
+    return 0
 
 
 def _restarts(marker: int, frame: bytes, interval: int) -> int:

@@ -74,29 +74,38 @@ class Lease:
 class FlightBudget:
     """Bytes of bodies and downloads in flight. For one event loop.
 
-    One account holds at most half of ``total_bytes``, one address at most a quarter.
+    One account holds at most half of ``total_bytes``, one address at most a quarter. Senders whose signature
+    is not verified yet hold at most half together, and a quarter in the name of one account.
     """
 
     def __init__(self, total_bytes: int) -> None:
         self._total_bytes = total_bytes
-        self._account_bytes = max(total_bytes // 2, _SHARE_MIN_BYTES)
-        self._address_bytes = max(total_bytes // 4, _SHARE_MIN_BYTES)
+        self._half_bytes = max(total_bytes // 2, _SHARE_MIN_BYTES)
+        self._quarter_bytes = max(total_bytes // 4, _SHARE_MIN_BYTES)
         self._held: Counter[str] = Counter()
         self.used_bytes = 0
 
-    def take(self, size: int, *, account: str, address: str) -> Lease:
-        """Reserve ``size`` bytes. Raises ``ApiFailure`` 15 when the total or a share is used up."""
+    def take(self, size: int, *, account: str, address: str, is_verified: bool = True) -> Lease:
+        """Reserve ``size`` bytes. Raises ``ApiFailure`` 15 when the total or a share is used up.
+
+        Args:
+            is_verified: whether the signature of ``account`` is verified.
+        """
         if self.used_bytes + size > self._total_bytes:
             raise ApiFailure(_BUSY, "memory for bodies is used up", cause=Cause.MEMORY)
-        holders = (f"account {account}", f"address {address}")
-        if self._held[holders[0]] + size > self._account_bytes:
-            raise ApiFailure(_BUSY, "the share of this account is used up", cause=Cause.MEMORY_ACCOUNT)
-        if self._held[holders[1]] + size > self._address_bytes:
-            raise ApiFailure(_BUSY, "the share of this address is used up", cause=Cause.MEMORY_ADDRESS)
+        shares = {f"address {address}": (self._quarter_bytes, Cause.MEMORY_ADDRESS)}
+        if is_verified:
+            shares[f"account {account}"] = (self._half_bytes, Cause.MEMORY_ACCOUNT)
+        else:
+            shares[f"claimed {account}"] = (self._quarter_bytes, Cause.MEMORY_ACCOUNT)
+            shares["all unverified senders"] = (self._half_bytes, Cause.MEMORY)
+        for holder, (most_bytes, cause) in shares.items():
+            if self._held[holder] + size > most_bytes:
+                raise ApiFailure(_BUSY, f"the share of {holder} is used up", cause=cause)
         self.used_bytes += size
-        for holder in holders:
+        for holder in shares:
             self._held[holder] += size
-        return Lease(self, size, holders)
+        return Lease(self, size, tuple(shares))
 
     def give_back(self, size: int, holders: tuple[str, ...]) -> None:
         """Called by ``Lease`` only."""

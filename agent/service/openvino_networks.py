@@ -95,7 +95,7 @@ class OpenVino:
         model = self._core.read_model(locate(YUNET))
         model.reshape([1, 3, high, wide])
         steps = self.ov.preprocess.PrePostProcessor(model)
-        steps.input().tensor().set_element_type(self.ov.Type.u8).set_layout(self.ov.Layout("NHWC"))
+        steps.input().tensor().set_layout(self.ov.Layout("NHWC"))  # bytes would be reordered twice
         steps.input().model().set_layout(self.ov.Layout("NCHW"))
         return steps.build()
 
@@ -122,7 +122,7 @@ class OpenVinoDetector(Detector):
     def __init__(self, openvino: OpenVino, *, threads: int) -> None:
         super().__init__(locate(YUNET), threads=threads)
         self._openvino = openvino
-        self._requests: dict[tuple[int, int], tuple[Any, Pixels]] = {}
+        self._requests: dict[tuple[int, int], tuple[Any, NDArray[np.float32]]] = {}
 
     def infer(self, picture: Pixels) -> NDArray[np.float32]:
         """As ``Detector.infer``."""
@@ -139,11 +139,11 @@ class OpenVinoDetector(Detector):
         ]
         return _faces(levels, wide, self.confidence)
 
-    def _request(self, wide: int, high: int) -> tuple[Any, Pixels] | None:
+    def _request(self, wide: int, high: int) -> tuple[Any, NDArray[np.float32]] | None:
         compiled = self._openvino.detector(wide, high)
         if compiled is None:
             return None
-        request, padded = compiled.create_infer_request(), np.zeros((1, high, wide, 3), np.uint8)
+        request, padded = compiled.create_infer_request(), np.zeros((1, high, wide, 3), np.float32)
         request.set_input_tensor(self._openvino.ov.Tensor(padded, shared_memory=True))
         self._requests[wide, high] = request, padded
         return request, padded

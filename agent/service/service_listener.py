@@ -1,7 +1,8 @@
 """The listener of the service: at its limit a new connection replaces an idle one; hands over on a restart.
 
-1. At most ``connections_max`` connections are open, half of them from one address. At the limit an idle
-   connection is closed in favour of the new one; without an idle one the new one gets code 15.
+1. At most ``connections_max`` connections are open, half of them from one address, and a quarter of them in
+   the TLS handshake with one address. At the limit the connection that waits longest for a request is closed
+   in favour of the new one, also in its handshake; without such a connection the new one gets code 15.
 2. While the service stops, each answer closes its connection, and ``drain`` waits for open requests.
 """
 
@@ -9,12 +10,14 @@ import asyncio
 import json
 import logging
 import ssl
+from collections.abc import Callable
 from email.utils import formatdate
+from operator import itemgetter
 
 from starlette.types import ASGIApp
 
 from agent.compare.contract import ApiFailure, failure_body
-from agent.http_connection import HttpConnection
+from agent.http_connection import Closed
 from agent.http_listener import HttpListener, ListenerLimits
 from agent.log import facts
 from agent.service.causes import Cause
@@ -50,18 +53,25 @@ class ServiceListener(HttpListener):
         self._is_draining = False
 
     def refusal_for(self, peer: str) -> bytes | None:
-        """Close an idle connection for the new one where a limit is reached."""
-        peers, candidates = self.peers, self.open_now
-        is_full = len(peers) >= self._connections_max
-        if peers.count(peer) >= max(1, self._connections_max // 2):
-            is_full, candidates = True, [each for each in candidates if each.peer == peer]
-        if not is_full or _evict(candidates):
+        """Close a connection that waits for the new one where a limit is reached."""
+        own_handshakes = [each for each in self.handshakes if each.peer == peer]
+        if len(own_handshakes) >= max(1, self._connections_max // 4):
+            own_handshakes[0].end()  # also below the other limits: a handshake takes memory and CPU time
+        peers = self.peers
+        is_of_peer = peers.count(peer) >= max(1, self._connections_max // 2)
+        if not is_of_peer and len(peers) < self._connections_max:
+            return None
+        if self._give_way(peer if is_of_peer else None):
             return None
         failure = ApiFailure(_BUSY, "too many connections", cause=Cause.CONNECTIONS)
         self._stats.refused(failure)
         log.warning("connection_refused", extra=facts(cause=failure.cause, client=peer))
         body = body_for_every_api(failure)
         return _REFUSAL % (len(body), body)
+
+    def note_closed(self, cause: Closed, peer: str) -> None:
+        self._stats.closed(cause)
+        log.info("connection_closed", extra=facts(cause=cause, client=peer))
 
     def sweep(self) -> None:
         super().sweep()
@@ -87,6 +97,25 @@ class ServiceListener(HttpListener):
             if late:
                 await asyncio.wait(late, timeout=_CANCEL_S)
 
+    def _give_way(self, peer: str | None) -> bool:
+        """Close the connection, of this address or of any, that has waited longest for a request.
+
+        A connection in its TLS handshake waits, and one that waits for its client to read. False when every
+        connection has a request.
+        """
+        waiting: list[tuple[float, Callable[[], object]]] = [
+            (each.since_s, each.end) for each in self.handshakes if peer in (None, each.peer)
+        ]
+        waiting += [
+            (each.waits_since_s, each.give_way)
+            for each in self.open_now
+            if peer in (None, each.peer) and each.is_waiting
+        ]
+        if not waiting:
+            return False
+        min(waiting, key=itemgetter(0))[1]()
+        return True
+
     def _stamp(self) -> None:
         """Set the headers of every answer, in place: open requests refer to the same list."""
         date = (b"date", formatdate(usegmt=True).encode())
@@ -97,18 +126,3 @@ def body_for_every_api(failure: ApiFailure) -> bytes:
     """No request was read, so the API is unknown: one object with the fields of both answers."""
     fields = json.loads(failure_body(failure, "")) | json.loads(error_body(failure, ""))
     return json.dumps(fields, separators=(",", ":")).encode()
-
-
-def _evict(candidates: list[HttpConnection]) -> bool:
-    """Close the connection that has waited longest for a request. False when every one has a request.
-
-    A connection that waits for its client to read counts as idle.
-    """
-    open_now = [each for each in candidates if not each.transport.is_closing()]
-    idle = [each for each in open_now if each.is_idle or each.unread_since_s is not None]
-    if not idle:
-        return False
-    oldest = min(idle, key=lambda each: each.waits_since_s)
-    oldest.transport.abort()
-    oldest.connections.discard(oldest)
-    return True

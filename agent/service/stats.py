@@ -8,6 +8,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from agent.compare.contract import ApiFailure
+from agent.http_connection import Closed
 
 _SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _PREFIX = "facepay_service_"
@@ -23,6 +24,7 @@ class Stats:
         self._refusals = self._counter("refusals", "Failures by code and cause.", "code", "cause")
         self._accounts = self._counter("account_answers", "Answers by account and code.", "appid", "code")
         self.clients_gone = self._counter("clients_gone", "Requests whose client left before the answer.")
+        self._closed = self._counter("connections_closed", "Connections closed without an answer.", "cause")
         self._seconds = self._histogram("answer_seconds", "Request received to answer ready.")
         self.queue_wait = self._histogram("queue_wait_seconds", "Wait of a comparison for a recogniser.")
 
@@ -35,6 +37,9 @@ class Stats:
 
     def refused(self, failure: ApiFailure) -> None:
         self._refusals.labels(str(failure.api_code), str(failure.cause)).inc()
+
+    def closed(self, cause: Closed) -> None:
+        self._closed.labels(str(cause)).inc()
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
         """Add a gauge that is read at each exposition. A second call with this name replaces ``value``."""

@@ -99,6 +99,24 @@ GOALS: Mapping[str, Goal] = {
         "times",
         at_least=True,
     ),
+    "overload_16": Goal(
+        "overload",
+        "goodput of the service, 16 clients",
+        0.9,
+        "one client",
+        "answers per CPU second",
+        at_least=True,
+    ),
+    "overload_40": Goal(
+        "overload",
+        "goodput of the service, 40 clients",
+        0.8,
+        "one client",
+        "answers per CPU second",
+        at_least=True,
+    ),
+    "overload_16_p99": Goal("overload", "answers to 16 clients, p99", 2_500, unit="ms"),
+    "overload_40_p99": Goal("overload", "answers to 40 clients, p99", 2_500, unit="ms"),
     "warm_call": Goal("compare_client", "warm API call, p50", 4, "the network alone", "ms"),
     "warmed_first_call": Goal(
         "compare_client", "first API call at 30 ms, warmed", 0.4, "the same call, cold", "ms"
@@ -139,7 +157,7 @@ GOALS: Mapping[str, Goal] = {
     "display_hint": Goal("display", "cause -> hint on the screen, p99", 2, "one frame period", "ms"),
     "package": Goal("package", "size of the Debian package (MB)", 70),
 }
-_SPEED_UNITS = ("ms", "times", "% of a core")
+_SPEED_UNITS = ("ms", "times", "% of a core", "answers per CPU second")
 
 
 def is_timed(goal: Goal) -> bool:

@@ -1,9 +1,12 @@
 """The compare service under more clients than it can answer: answers per CPU second of the service.
 
 The service is a program with one worker, the clients are another process. A client sends the next request
-directly after an answer, also after a refusal, and leaves after 2.5 s. CPU seconds and not seconds: clients
-and service share the cores of this machine. Direct call, for the clients: ``python -m tests.bench.overload
-URL CLIENTS SECONDS`` prints one JSON line.
+directly after an answer, also after a refusal, and leaves after 2.5 s.
+
+CPU seconds of the service and not seconds: clients and service share the cores of this machine. On a machine
+that other programs use, the figure is not judged: a service that gets a tenth of a core refuses most
+requests, and its few CPU seconds are those of the refusals. Direct call, for the clients:
+``python -m tests.bench.overload URL CLIENTS SECONDS`` prints one JSON line.
 """
 
 from __future__ import annotations
@@ -27,8 +30,9 @@ from tests.service.kit import APPID, sign
 from tests.service.program import Program, program
 
 PATIENCE_S = 2.5
-# clients, smallest share of the answers per CPU second of one client (%)
-LOADS = ((1, None), (16, 90), (40, 80))
+GOODPUT = "answers per CPU second"
+# clients -> the goals: goodput, and p99 of the answers
+LOADS = {16: ("overload_16", "overload_16_p99"), 40: ("overload_40", "overload_40_p99")}
 SHOT, ENROLLED = (
     data(f"photos/enrolled/{name}.jpg").read_bytes() for name in ("obama_podium", "obama_portrait")
 )
@@ -84,25 +88,23 @@ def load(service: Program, clients: int, seconds: float) -> Row:
         "refused": refused,
         "left": left,
         "CPU (s)": round(spent_s, 2),
-        "answers per CPU second": round(len(took_s) / spent_s, 2),
+        GOODPUT: round(len(took_s) / spent_s, 2),
         "p99 (ms)": round(1e3 * percentile(took_s, 0.99)) if took_s else 0,
     }
 
 
 def run(*, quick: bool) -> Section:
     section = Section("compare service with more clients than it can answer, one worker")
-    with tempfile.TemporaryDirectory() as name, program(Path(name)) as service:
+    seconds = 2 if quick else 10
+    # fresh: a child of this process, so that its CPU time is not taken for that of other programs
+    with tempfile.TemporaryDirectory() as name, program(Path(name), fresh=True) as service:
         load(service, 1, 2)
-        for clients, at_least in LOADS:
-            row = load(service, clients, 2 if quick else 10)
-            section.rows.append(row)
-            if at_least is None:
-                continue
-            share = 100 * row["answers per CPU second"] / section.rows[0]["answers per CPU second"]
-            section.goal(
-                f"answers per CPU second, {clients} clients over one (%)", round(share), at_least=at_least
-            )
-            section.goal(f"answers to {clients} clients, p99 (ms)", row["p99 (ms)"], at_most=2_500)
+        section.rows.append(one := load(service, 1, seconds))
+        for clients, (goodput, p99) in LOADS.items():
+            section.rows.append(row := load(service, clients, seconds))
+            section.measure(goodput, row[GOODPUT], one[GOODPUT])
+            if row["answers"]:  # otherwise no time was measured
+                section.measure(p99, row["p99 (ms)"])
     section.notes.append("both pictures new; a refused client sends its next request at once")
     return section
 

@@ -29,6 +29,7 @@ from agent.service.recogniser import Recogniser
 from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
 from tests.bench.report import Row, Section, percentile
 from tests.bench.service import varied
+from tests.bench.service_stages import stages
 
 SHOT = data("photos/enrolled/obama_podium.jpg").read_bytes()
 ENROLLED = data("photos/enrolled/obama_portrait.jpg").read_bytes()
@@ -145,6 +146,8 @@ def recognise(count: int) -> float:
     """Seconds for the vectors of ``count`` pairs; a separate process, which waits for a line to start."""
     recogniser = Recogniser()
     recogniser.warm()
+    recogniser.embed(SHOT)  # compiles the networks for the sizes of these pictures
+    recogniser.embed(ENROLLED)
     print("ready", flush=True)
     sys.stdin.readline()
     start_s = time.perf_counter()
@@ -198,6 +201,7 @@ def run(*, quick: bool) -> Section:
         section.measure(key, p50, base)
     alone, whole = percentile(service_ms[ALONE], 0.5), percentile(service_ms[CASES[0]], 0.5)
     section.rows.append({"what": ALONE, "p50": round(alone, 1), "n": count})
+    section.rows += stages(SHOT, ENROLLED, count)
     section.measure("service_overhead", whole, alone)
     one, two = _workers(1, 2 if quick else 12), _workers(2, 2 if quick else 12)
     section.rows.append({"what": "one worker, API calls per second", "p50": round(one, 1)})
@@ -209,6 +213,7 @@ def run(*, quick: bool) -> Section:
         speedup = _bare_speedup(2 if quick else 12)
         section.rows.append({"what": "two processes over one, recognition alone", "p50": round(speedup, 2)})
         section.measure("two_workers", round(two / one, 2), round(speedup, 2))
+    section.notes.append("stages of a picture: CPU time of one thread")
     section.notes.append("the client shares the machine's cores with the workers")
     return section
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from agent.http_connection import Closed
 from agent.log import Sparing
 from agent.service.causes import Cause
 from agent.service.compare_service import CompareService
@@ -121,5 +122,11 @@ def test_log_limit_drops_no_session_of_an_account(
 
 def test_documented_causes_are_the_causes() -> None:
     text = DOCS.read_text(encoding="utf-8")
-    table = text[text.index("## Causes") : text.index("## Codes")]
+    table = text[text.index("## Causes") : text.index("## Closed connections")]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == {str(each) for each in Cause}
+
+
+def test_documented_causes_of_closed_connections_are_the_causes() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    table = text[text.index("## Closed connections") : text.index("## Injected faults")]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == {str(each) for each in Closed}

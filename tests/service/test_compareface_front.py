@@ -13,13 +13,13 @@ from typing import Any
 
 import httpx
 import pytest
-from starlette.requests import Request
 
+from agent.compare.contract import ApiFailure
 from agent.kits.compare.images import blank_png
 from agent.service.compare_service import CompareService
 from agent.service.compareface_body import parse
 from agent.service.compareface_front import score
-from agent.service.front import Call
+from agent.service.memory_budget import FlightBudget
 from agent.service.recogniser import KNOTS
 from tests.service.compareface_kit import base_url, call, error, fields, signed_headers
 from tests.service.kit import APPID, SECRET_ID, account, files, post, running, shipped
@@ -282,12 +282,16 @@ def test_forged_upload_is_refused_before_its_body(service: CompareService) -> No
             assert b'"Error"' in until_closed(link)
 
 
-def test_claimed_account_has_a_share_of_its_own() -> None:
+def test_memory_of_a_claimed_account_is_not_that_of_the_account() -> None:
     """A sender without the key can claim an account, and must not use up the memory of the account."""
-    call_ = Call(Request({"type": "http"}), claimed="7")
-    claimed = call_.holder
-    call_.appid = "7"
-    assert (claimed, call_.holder) == ("claimed 7", "7")
+    total = 80_000_000
+    budget = FlightBudget(total)
+    for address in "12":
+        budget.take(total // 8, account="7", address=address, is_verified=False)
+    with pytest.raises(ApiFailure):
+        budget.take(1, account="7", address="3", is_verified=False)
+    for address in "12":
+        budget.take(total // 8, account="7", address=address)
 
 
 def test_memory_of_a_body_that_never_ends_comes_back(service: CompareService) -> None:

@@ -54,6 +54,23 @@ for _ in range(int(sys.argv[1])):
 print(json.dumps({"grown_kb": memory("VmPeak") - before_kb, "outcomes": outcomes}))
 """
 )
+_SLOW = (
+    _MEASURE
+    + """
+picture = photo("obama_portrait")
+scan = picture.index(b"\\xff\\xda") + 14
+pictures = {
+    "fill bytes in the scan": picture[:-2] + b"\\xff" * 2_000_000,
+    "fill bytes in front of a marker": picture[:2] + b"\\xff" * 2_000_000 + picture[2:],
+    "zeros in the scan": picture[:scan] + b"\\xff\\0" * 1_000_000,
+    "restart markers": picture[:scan] + b"\\xff\\xd0" * 1_000_000 + b"\\xff\\xd9",
+}
+resource.setrlimit(resource.RLIMIT_CPU, (20, 20))  # seconds; the kernel ends the process
+for data in pictures.values():
+    inspected(data)
+print(json.dumps({"inspected": len(pictures)}))
+"""
+)
 _LARGEST = (
     _MEASURE
     + """
@@ -129,6 +146,11 @@ def test_no_damaged_header_makes_the_decoder_allocate_more_than_its_limit(
     outcomes = found["outcomes"]
     assert isinstance(outcomes, dict)
     assert {"-1102", "-1400", "[150, 120, 3]"} <= outcomes.keys(), "the damage no longer reaches the decoder"
+
+
+def test_no_header_takes_a_time_that_grows_with_the_square_of_its_size() -> None:
+    """Half a second on the slowest machine, not hours: all other requests would wait."""
+    assert measured(_SLOW) == {"inspected": 4}
 
 
 def test_cost_of_the_largest_pictures_is_not_underestimated(

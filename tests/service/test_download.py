@@ -181,6 +181,37 @@ async def cut(_: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
     raise ConnectionError
 
 
+def endless(start: bytes, piece: bytes) -> Play:
+    """A server that never ends its answer, and sends as fast as its client reads."""
+
+    async def play(_: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
+        writer.write(start)
+        while True:
+            writer.write(piece)
+            await writer.drain()
+
+    return play
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        endless(b"", b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100),
+        endless(b"HTTP/1.1 200 OK\r\n", b"a: b\r\n" * 500),
+        endless(CHUNKED, b"1\r\nx\r\n" * 500),
+    ],
+    ids=["interim answers", "header", "chunks"],
+)
+async def test_answer_in_endless_small_pieces_ends_before_its_timeout(script: Play) -> None:
+    """The parser of such an answer leaves no time for other requests in the event loop."""
+    async with endpoint(script) as server:
+        made = downloader("localhost", timeout_ms=60_000, max_bytes=6_000_000)
+        assert await code_of(f"http://localhost:{server.port}/x", made) == -1403
+
+
 @pytest.mark.parametrize(
     ("script", "code"),
     [
@@ -262,6 +293,9 @@ async def test_names_without_an_answer_do_not_stop_other_downloads(monkeypatch: 
         assert lookups.started == DOMAIN_LOOKUPS_MAX
         assert set(await asyncio.gather(*(code_of(urls[0], hasty) for _ in range(20)))) == {-1506}
         assert lookups.started == DOMAIN_LOOKUPS_MAX, "one lookup serves all requests for a name"
+        with pytest.raises(ApiFailure) as caught:
+            await hasty.fetch("http://one-more.hang.example/x")
+        assert caught.value.cause == "resolver_slow"
         async with endpoint(replies(http(PICTURE))) as server:
             assert await hasty.fetch(f"http://localhost:{server.port}/x") == PICTURE
     finally:
@@ -275,6 +309,9 @@ async def test_lookups_have_a_limit_and_its_cause(monkeypatch: pytest.MonkeyPatc
         urls = [f"http://a.n{number}.example/x" for number in range(LOOKUPS_MAX + 5)]
         codes = await asyncio.gather(*(code_of(url, hasty) for url in urls))
         assert codes == [-1506] * LOOKUPS_MAX + [15] * 5
+        with pytest.raises(ApiFailure) as caught:
+            await hasty.fetch("http://one.more.example/x")
+        assert caught.value.cause == "resolver_full"
         assert lookups.started == LOOKUPS_MAX
     finally:
         lookups.released.set()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
+import tracemalloc
 import zlib
 
 import cv2
@@ -12,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.compare.contract import ApiFailure
+from agent.service.causes import Cause
 from agent.service.image_decoder import decode, inspected
 from tests.service.pictures import bomb_png, photo, plain, turned
 
@@ -160,6 +163,46 @@ def test_png_with_packed_text_is_decoded_without_the_text() -> None:
     bomb = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
     image = inspected(picture[:33] + bomb + picture[33:] + b"trailer")
     assert bytes(image.data) == picture
+
+
+def restarts(count: int) -> bytes:
+    """A JPEG of some megabytes whose scan holds restart markers only."""
+    at = PORTRAIT.index(b"\xff\xda")
+    return PORTRAIT[:at] + b"\xff\xdd\x00\x04\x00\x01" + PORTRAIT[at : at + 14] + b"\xff\xd0" * count
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PORTRAIT[:2] + b"\xff\xfe\x00\x02" * 1_100 + PORTRAIT[2:],
+        PORTRAIT[:2] + b"\xff\x01" * 1_100 + PORTRAIT[2:],
+        plain(20, 20)[:33] + (b"\0\0\0\0abCd" + b"\0" * 4) * 21_000 + plain(20, 20)[33:],
+    ],
+    ids=["JPEG segments", "JPEG markers", "PNG chunks"],
+)
+def test_picture_of_too_many_parts_is_refused_by_its_header(data: bytes) -> None:
+    with pytest.raises(ApiFailure) as caught:
+        inspected(data)
+    assert (caught.value.api_code, caught.value.cause) == (-1102, Cause.HEADER)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        restarts(1_000_000),
+        PORTRAIT[:2] + b"\xff" * 2_000_000 + PORTRAIT[2:],
+        PORTRAIT[:-2] + b"\xff" * 2_000_000,
+    ],
+    ids=["restart markers", "fill bytes", "fill bytes at the end"],
+)
+def test_header_is_inspected_with_little_memory(data: bytes) -> None:
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(ApiFailure):
+            inspected(data)
+        assert tracemalloc.get_traced_memory()[1] < 500_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("kind", [".png", ".bmp"])

@@ -197,3 +197,14 @@ def test_sighup_applies_accounts_and_certificate(tmp_path: Path) -> None:
         service.wait_for('"reload_refused"')
         assert code("SECOND") == -1505
         assert service.stop() == 0
+
+
+def test_sighup_during_the_start_is_applied_after_it(tmp_path: Path) -> None:
+    setup = (
+        "import os, signal; from agent.service import compare_service as service\n"
+        "load = service.load_recognisers\n"
+        "service.load_recognisers = lambda config: (os.kill(os.getpid(), signal.SIGHUP), load(config))[1]\n"
+    )
+    with program(tmp_path, setup=setup) as service:
+        service.wait_for('"reloaded"')
+        assert service.stop() == 0

@@ -50,6 +50,28 @@ def test_expired_entries_are_removed_and_others_are_kept() -> None:
     assert b"a" not in used and b"b" in used and len(used) == 1
 
 
+def test_signature_that_expired_before_the_clock_was_set_back_is_not_accepted_again() -> None:
+    """Its entry was removed, so a second use could not be recognised."""
+    start_s = 1_800_000_000
+    clock = [float(start_s)]
+    checks = Authenticator((account("ONCE", single_use=True),), MemoryLimits(), unix_s=lambda: clock[0])
+
+    def code_of(nonce: int, now_s: int) -> int:
+        signed = Credential(APPID, "ONCE"), EXAMPLE_SECRET
+        try:
+            admit(checks, sign(*signed, now_s=now_s, validity_s=60, nonce=nonce))
+        except ApiFailure as failure:
+            return failure.api_code
+        return 0
+
+    assert code_of(1, start_s) == 0
+    clock[0] += 3_600  # a wrong time server
+    assert code_of(2, start_s + 3_600) == 0
+    clock[0] = start_s + 1
+    assert code_of(1, start_s) == 9
+    assert code_of(3, start_s + 1) == 0, "a new signature expires later"
+
+
 def test_full_memory_refuses_new_signatures_and_keeps_the_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = int(time.time())
 

@@ -71,6 +71,7 @@ async def test_each_image_has_its_flag_and_failures_are_not_cached() -> None:
         with pytest.raises(ApiFailure) as caught:
             await pool.compare(bytearray(first), bytearray(second))
         assert (caught.value.api_code, caught.value.fail_flag) == (code, flag)
+        assert caught.value.cause == ("vector" if code == -1103 else "")
     assert recogniser.images.count(b"no face") == 3
     pool.close()
 
@@ -83,7 +84,7 @@ async def test_full_queue_fails_with_15_at_once_without_blocking_the_loop() -> N
     await asyncio.sleep(0)
     with pytest.raises(ApiFailure) as caught:
         await pool.compare(bytearray(b"a"), bytearray(b"a"))
-    assert caught.value.api_code == 15
+    assert (caught.value.api_code, caught.value.cause) == (15, "queue_length")
     recogniser.may_go.set()
     assert await asyncio.gather(*waiting) == [100.0, 100.0]
     assert pool.open == 0
