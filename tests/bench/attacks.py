@@ -18,7 +18,7 @@ from typing import Any
 from unittest.mock import patch
 
 from agent.core import challenge, motion
-from agent.core.challenge import draw
+from agent.core.challenge_plan import draw
 from agent.vision import face_identity, shot_checks, stillness
 from agent.vision.passive.error_rates import clopper_pearson
 from tests.vision import attacks
