@@ -55,13 +55,16 @@ class LocalFaceAnalyzer:
         identity: FaceIdentity | None = None,
         *,
         challenge: bool = False,
+        shading: bool = False,
     ) -> None:
         """Load and check the detector unless ``detector`` is given. Raises ``ModelError``.
 
         ``liveness_models`` check every shot before its crop. ``identity`` assigns faces to tracks.
         ``challenge``: analyses carry the appearance of the face, and a face that never moves is no face.
+        ``shading``: the light on the face must change in each turn.
         """
         self._challenge = challenge
+        self._shading = shading
         self._stillness = Stillness()
         self._liveness_models = liveness_models
         self._config = config
@@ -124,7 +127,7 @@ class LocalFaceAnalyzer:
         pixels = shot.frame.pixels
         if not isinstance(pixels, np.ndarray):
             raise ImageError(Text("detail.shot_without_pixels"))
-        check_shot(shot, pixels, self._identity, self._liveness_models)
+        check_shot(shot, pixels, self._identity, self._liveness_models, shading=self._shading)
         return crop_face(
             pixels,
             shot.face,

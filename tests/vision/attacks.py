@@ -8,7 +8,7 @@ prompts knows them at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -37,6 +37,7 @@ from agent.core.verification import advance, begin, wake_at
 from agent.errors import AgentError
 from agent.terminal.verification_runner import reason_of
 from agent.vision.face_analyzer import LocalFaceAnalyzer
+from agent.vision.shot_checks import LivenessModel
 from tests.vision.people import Pixels
 from tests.vision.surfaces import Pose, Print, bent, flat, noisy, printed, solid
 
@@ -56,8 +57,10 @@ class End:
     took_ms: int
 
 
-def analyzer() -> LocalFaceAnalyzer:
-    return LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), challenge=True)
+def analyzer(models: Sequence[LivenessModel] = (), *, shading: bool = False) -> LocalFaceAnalyzer:
+    return LocalFaceAnalyzer(
+        VisionConfig(), PolicyLimits(), liveness_models=models, challenge=True, shading=shading
+    )
 
 
 def verified(
