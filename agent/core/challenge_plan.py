@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 # From the second frame to the first prompt, and from the last turned frame to each later prompt. The first
-# wait stops films that turn in a loop: with up to 200 ms, 222 of 1200 passed, and 7 with this one. Longer
+# wait stops films that turn in a loop: with up to 200 ms, 151 of 1200 passed, and 7 with this one. Longer
 # waits before a later prompt stopped no more of them (docs/explanation/seeing.md).
 WAIT_MS, NEXT_WAIT_MS = (650, 1_300), (100, 300)
 ATTEMPTS = 3  # challenges drawn per verification
