@@ -133,6 +133,7 @@ class LivenessConfig(Section):
 
     mode: Literal["off", "challenge"] = "off"
     turns: Annotated[int, Field(ge=1, le=3)] = 2
+    shading: bool = False  # vision/turn_shading.py
     passive: Literal["off", "minifasnet"] = "off"  # imported by `facepay liveness import`
     passive_threshold: Annotated[float, Field(ge=0.5, lt=1)] = 0.5  # least mean score of a living face
     veto: VetoConfig | None = None

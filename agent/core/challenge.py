@@ -12,10 +12,10 @@ the nose is in front of the face in each turn (``Shot.paths``).
 docs/explanation/seeing.md lists the simulated attacks. A video whose turns agree with the prompts passes.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from agent.core.challenge_plan import Plan, TurnSide
 from agent.core.geometry import Pose
 from agent.core.model import Analysis
 from agent.core.motion import SLOWEST_MS, Motion
@@ -29,45 +29,13 @@ MIN_YAW = 0.25  # about 25 degrees of a head; see tests/bench/attacks.py
 MIN_DEPTH = 0.2
 # Least yaw for the slant of the face: the nose of a head is 0.4 eye distances in front, of filmed heads 0.42.
 MIN_RELIEF = 0.2
+CLEAR_YAW = 0.3  # the next frame of a head with this yaw counts, too
 SURE_YAW = 0.35  # a face with this yaw and no depth is flat
 FLAT_DEPTH = 0.08
 MAX_REST = 0.25  # largest yaw of the first frame: a head that still turns is no rest
 STILL_TURNED = 0.2  # after a counted turn; below ``MIN_YAW``, because a head at the limit varies
 BACK = 0.12  # largest yaw difference to the first frame of a head that looks straight again
-# Before the first prompt, and before each later one: ``look_straight`` is displayed since the turn before it.
-WAIT_MS, NEXT_WAIT_MS = (650, 1_300), (200, 850)
-ATTEMPTS = 3  # challenges drawn per verification
 _PATH_STEP_MS = 60  # least time between two faces of a path: more faces would only cost time
-
-
-class TurnSide(StrEnum):
-    """The side as the payer sees it."""
-
-    LEFT = "left"
-    RIGHT = "right"
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    side: TurnSide
-    wait_ms: int  # of looking straight ahead, before the prompt
-
-
-Plan = tuple[Turn, ...]
-
-
-def draw(turns: int, rand: Callable[[int], int]) -> tuple[Plan, ...]:
-    """Draw the challenges of one verification, one per attempt; none for 0 ``turns``.
-
-    ``rand(n)`` returns an unpredictable number from 0 to n - 1.
-    """
-    if turns == 0:
-        return ()
-    sides, waits = tuple(TurnSide), (WAIT_MS, *[NEXT_WAIT_MS] * (turns - 1))
-    return tuple(
-        tuple(Turn(sides[rand(len(sides))], least + rand(most - least)) for least, most in waits)
-        for _ in range(ATTEMPTS)
-    )
 
 
 class Phase(StrEnum):
@@ -115,7 +83,9 @@ class Progress:
 
     @property
     def prompt(self) -> Guidance:
-        if self.phase is not Phase.TURNING:
+        """The first clearly turned frame ends the prompt: the next one comes before a person can react."""
+        is_clear = abs(self.motion.frames[-1][1] - self.rest.yaw) >= CLEAR_YAW
+        if self.phase is not Phase.TURNING or (self.move is Move.AS_ASKED and is_clear):
             return Guidance.LOOK_STRAIGHT
         return Guidance.TURN_LEFT if self.plan[self.turn].side is TurnSide.LEFT else Guidance.TURN_RIGHT
 
@@ -139,7 +109,7 @@ def start(plan: Plan, analysis: Analysis, at_ms: int) -> Progress | None:
     if rest is None or not plan or not abs(rest.yaw) <= MAX_REST:
         return None
     motion = Motion(((analysis.captured_ms, rest.yaw),))
-    return Progress(plan, rest, at_ms + plan[0].wait_ms, motion, (analysis.appearance,))
+    return Progress(plan, rest, at_ms + SLOWEST_MS, motion, (analysis.appearance,))
 
 
 def judge_frame(progress: Progress, analysis: Analysis) -> Judged:
@@ -159,6 +129,8 @@ def judge_frame(progress: Progress, analysis: Analysis) -> Judged:
         return ChallengeOutcome.AGAIN, progress
     if analysis.track is None and not motion.is_low_rate:
         return ChallengeOutcome.AGAIN, progress
+    if not progress.motion.shortest_ms:  # the frame period is known now: the wait begins
+        progress = replace(progress, until_ms=analysis.captured_ms + progress.plan[0].wait_ms)
     progress = _with_path(replace(progress, motion=motion), analysis)
     match progress.phase:
         case Phase.STEADY:
@@ -184,7 +156,7 @@ def tick(progress: Progress, at_ms: int) -> Judged:
     if at_ms < progress.until_ms:
         return ChallengeOutcome.ON, progress
     if progress.phase is Phase.STEADY:
-        if not progress.motion.shortest_ms:  # no prompt before the frame period is known
+        if not progress.motion.shortest_ms:  # no prompt before the second frame
             return ChallengeOutcome.ON, replace(progress, until_ms=at_ms + SLOWEST_MS)
         return ChallengeOutcome.ON, replace(progress, phase=Phase.TURNING, until_ms=at_ms + TURN_MS)
     return ChallengeOutcome.AGAIN, progress
@@ -239,7 +211,7 @@ def _judge_return(progress: Progress, pose: Pose, analysis: Analysis) -> Judged:
     if progress.turn + 1 == len(progress.plan):
         return (ChallengeOutcome.PASSED if analysis.shot is not None else ChallengeOutcome.ON), progress
     turn = progress.turn + 1
-    until_ms = captured_ms + progress.plan[turn].wait_ms
+    until_ms = max(captured_ms, progress.turned_ms + progress.plan[turn].wait_ms)
     return ChallengeOutcome.ON, replace(progress, turn=turn, until_ms=until_ms, phase=Phase.STEADY)
 
 

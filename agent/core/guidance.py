@@ -1,7 +1,7 @@
 """Guidance for the payer: a pure function of the newest analysis, with hysteresis.
 
-A hint is displayed for at least ``HOLD_MS``, because faster changes cannot be read. The same hint is
-published once.
+A hint is displayed for at least ``HOLD_MS``, because faster changes cannot be read. A prompt to turn replaces
+a hint at once, because the time to react counts from the prompt. The same hint is published once.
 """
 
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from agent.core.reasons import FrameReason, Guidance
 from agent.core.steps import Challenging, Comparing, State, Waiting
 
 HOLD_MS = 600
+_TURNS = (Guidance.TURN_LEFT, Guidance.TURN_RIGHT)
 
 _HINTS: dict[FrameReason, Guidance] = {
     FrameReason.NO_PRESENCE: Guidance.LOOK_HERE,
@@ -57,6 +58,6 @@ def next_hint(
     wanted = prompt or (None if analysis is None else analysis.hint or _HINTS.get(analysis.reason))
     if wanted is None or wanted is shown.guidance:
         return shown
-    if shown.guidance is not None and at_ms - shown.since_ms < HOLD_MS:
+    if wanted not in _TURNS and shown.guidance is not None and at_ms - shown.since_ms < HOLD_MS:
         return shown
     return ShownHint(wanted, at_ms)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.core.challenge import Plan, Progress
+from agent.core.challenge import Progress
+from agent.core.challenge_plan import Plan
 from agent.core.model import Analysis, Comparison, Shot
 from agent.core.reasons import Decision, Reason
 from agent.errors import Retry

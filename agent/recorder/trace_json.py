@@ -11,7 +11,7 @@ from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
 from agent.core import model, steps, strict_json
-from agent.core.challenge import Turn, TurnSide
+from agent.core.challenge_plan import Turn, TurnSide
 from agent.core.model import Analysis, Detection, Result
 from agent.core.policy import PolicyLimits, coordinates
 from agent.core.reasons import Continuity, FrameReason, Guidance, Reason

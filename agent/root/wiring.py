@@ -128,6 +128,7 @@ def make_face_analyzer(config: Config) -> LocalFaceAnalyzer:
         policy_limits(config),
         liveness_models=make_liveness_models(config),
         challenge=has_liveness(config),
+        shading=config.liveness.shading,
     )
 
 

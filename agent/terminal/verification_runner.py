@@ -13,7 +13,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 from agent.core import steps
-from agent.core.challenge import draw
+from agent.core.challenge_plan import draw
 from agent.core.frame_log import FrameLog
 from agent.core.guidance import ShownHint, next_hint, prompt_of
 from agent.core.model import Request, Timings

@@ -40,6 +40,7 @@ from agent.vision.shot_checks import LivenessModel, check_shot
 from agent.vision.stillness import Stillness
 
 _BETTER = 5.0  # of 100: a region scores the same face up to 4 points higher than the whole frame
+_STRAIGHTER = 10.0  # of 100: a yaw of 0.06
 
 
 class LocalFaceAnalyzer:
@@ -54,13 +55,16 @@ class LocalFaceAnalyzer:
         identity: FaceIdentity | None = None,
         *,
         challenge: bool = False,
+        shading: bool = False,
     ) -> None:
         """Load and check the detector unless ``detector`` is given. Raises ``ModelError``.
 
         ``liveness_models`` check every shot before its crop. ``identity`` assigns faces to tracks.
         ``challenge``: analyses carry the appearance of the face, and a face that never moves is no face.
+        ``shading``: the light on the face must change in each turn.
         """
         self._challenge = challenge
+        self._shading = shading
         self._stillness = Stillness()
         self._liveness_models = liveness_models
         self._config = config
@@ -72,7 +76,7 @@ class LocalFaceAnalyzer:
         self._schedule = DetectionSchedule()
         self._begun_ms = 0
         self._whole_reason: FrameReason | None = None  # of the payer in the last whole frame
-        self._shot_score: float | None = None  # of the last whole frame, if its reason was SHOT
+        self._shot: Quality | None = None  # of the last whole frame, if its reason was SHOT
 
     def use(self, limits: PolicyLimits) -> None:
         """Replace the limits, between two verifications."""
@@ -123,7 +127,7 @@ class LocalFaceAnalyzer:
         pixels = shot.frame.pixels
         if not isinstance(pixels, np.ndarray):
             raise ImageError(Text("detail.shot_without_pixels"))
-        check_shot(shot, pixels, self._identity, self._liveness_models)
+        check_shot(shot, pixels, self._identity, self._liveness_models, shading=self._shading)
         return crop_face(
             pixels,
             shot.face,
@@ -158,12 +162,13 @@ class LocalFaceAnalyzer:
     def _is_useful(self, quality: Quality) -> bool:
         """Whether another shot is useful: not after an excellent shot, because that shot is sent at once.
 
-        If the core refused the last shot, the next whole frame provides another shot.
+        If the core refused the last shot, the next whole frame provides another shot. With a challenge the
+        core waits for a head that looks straight again, so each straighter face is useful.
         """
-        if self._shot_score is None:
+        last = self._shot
+        if last is None or (self._challenge and quality.head_pose_yaw > last.head_pose_yaw + _STRAIGHTER):
             return True
-        excellent = self._shot_score >= self._limits.excellent_score
-        return not excellent and quality.score > self._shot_score + _BETTER
+        return last.score < self._limits.excellent_score and quality.score > last.score + _BETTER
 
     def _judge(self, detections: tuple[Detection, ...], bgr: NDArray[np.uint8]) -> Judgement:
         high, wide = bgr.shape[:2]
@@ -184,7 +189,7 @@ class LocalFaceAnalyzer:
         is_shot = judgement.reason is FrameReason.SHOT
         self._follower.start(face, judgement.others, bgr)
         self._whole_reason = judgement.reason
-        self._shot_score = quality.score if is_shot and frame.captured_ms >= self._begun_ms else None
+        self._shot = quality if is_shot and frame.captured_ms >= self._begun_ms else None
         placed = self._identity.place(face, frame.captured_ms, aligned if is_shot else None)
         return replace(_analysis(frame, bgr, judgement, placed), appearance=aligned)
 

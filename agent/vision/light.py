@@ -21,7 +21,9 @@ _FLAT_BITS, _FULL_BITS = 3.0, 7.0  # entropy of the luma: a face in fog, a face 
 
 def luma_levels(gray: Gray) -> Levels:
     """The histogram of a gray picture: (256,) counts; all zero for an empty one."""
-    return np.bincount(gray.ravel(), minlength=256)
+    if gray.size == 0:
+        return np.zeros(256, np.intp)
+    return cv2.calcHist([gray], [0], None, [256], [0, 256]).ravel().astype(np.intp)
 
 
 def under_exposure_prevention(levels: Levels) -> float:

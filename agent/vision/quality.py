@@ -6,6 +6,7 @@ conformance is claimed. The scales were set on the shipped photos, see tests/vis
 
 import math
 from dataclasses import replace
+from itertools import combinations_with_replacement
 
 import cv2
 import numpy as np
@@ -159,7 +160,8 @@ def sharpness(gray: Gray) -> float:
         cv2.Sobel(smooth, cv2.CV_32F, x, y, ksize=1)[1:-1, 1:-1].ravel() for x, y in ((2, 0), (0, 2), (1, 1))
     ]
     # products of two vectors each: a matrix product of three rows costs five times as much
-    moments = np.array([[float(one @ other) for other in parts] for one in parts]) / parts[0].size
+    xx, xy, xz, yy, yz, zz = (float(one @ other) for one, other in combinations_with_replacement(parts, 2))
+    moments = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) / parts[0].size
     ratio = float(moments[0, 0] + moments[1, 1] + 2.0 * moments[0, 1]) / brightness
     weakest = _weakest_energy(moments) / brightness
     return min(percent(ratio / (ratio + _HALF_SHARP)), _LEAST_SCORE * weakest / _LEAST_SHARP)

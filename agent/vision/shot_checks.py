@@ -13,6 +13,7 @@ from agent.texts import Text
 from agent.vision.embedding import align
 from agent.vision.face_identity import FaceIdentity
 from agent.vision.turn_relief import has_relief
+from agent.vision.turn_shading import changes_light
 
 
 class LivenessModel(Protocol):
@@ -24,7 +25,12 @@ class LivenessModel(Protocol):
 
 
 def check_shot(
-    shot: Shot, pixels: NDArray[np.uint8], identity: FaceIdentity, models: Sequence[LivenessModel]
+    shot: Shot,
+    pixels: NDArray[np.uint8],
+    identity: FaceIdentity,
+    models: Sequence[LivenessModel],
+    *,
+    shading: bool = False,
 ) -> None:
     """Raise unless every check that is in use accepts the shot.
 
@@ -32,6 +38,7 @@ def check_shot(
         pixels: (H, W, 3) uint8, the full-size frame of the shot.
         identity: compares the faces of a challenge with the shot; not used without a challenge.
         models: all of them must accept the shot.
+        shading: the light on the face must change in each turn of a challenge.
     Raises:
         LivenessError: ``face_swapped``, ``liveness_not_completed`` or ``liveness_failed``.
         ModelError: a model of a check is missing or failed.
@@ -40,6 +47,8 @@ def check_shot(
         check_one_person(identity.compare_challenge(shot.evidence, align(pixels, shot.face)))
     if not all(has_relief(path) for path in shot.paths):
         raise _not_completed(Text("detail.no_relief"))
+    if shading and not all(changes_light(path) for path in shot.paths):
+        raise _not_completed(Text("detail.no_shading"))
     for model in models:
         if not model.is_live(pixels, shot.face):
             raise LivenessError(Text("detail.model_refused", name=model.name))

@@ -77,7 +77,9 @@ def _layout() -> tuple[Points, Mask, _Rule, _Rule]:
     )
 
 
-_POINTS, _NOSE, _COLUMNS, _ROWS = _layout()
+POINTS, _NOSE, _COLUMNS, _ROWS = _layout()
+BANDS = _COLUMNS.around  # above and below the nose: forehead and mouth
+BAND_TERMS = _ROWS.terms[BANDS][:, :3]  # 1, column and row, eye distances
 
 
 def has_relief(path: TurnPath) -> bool:
@@ -89,6 +91,32 @@ def has_relief(path: TurnPath) -> bool:
     return any(one and other for one, other in pairwise(_leaves(sign, *move) for move in _moves(path.faces)))
 
 
+def follow_points(faces: Sequence[object]) -> Iterator[tuple[Points, Mask]]:
+    """Of each face after the first: (the places of ``POINTS`` in it, px; which of them were followed)."""
+    grays = [_gray(face) for face in faces if isinstance(face, np.ndarray)]
+    points, found = POINTS, np.ones(len(POINTS), np.bool_)
+    for one, other in pairwise(grays):
+        points, still_found = _follow(one, other, points)
+        found = found & still_found
+        yield points, found
+
+
+def robust_fit(terms: Terms, values: Shifts, floor: float) -> Shifts:
+    """The factors of the terms by least squares, with less weight for points that do not fit.
+
+    ``floor``: the least scale of the errors, in the unit of ``values``.
+    """
+    weights = np.ones(len(values))
+    factors = np.zeros(terms.shape[1], np.float64)
+    for _ in range(_ROUNDS):
+        weighted = terms * weights[:, None]
+        factors = np.asarray(np.linalg.lstsq(weighted, values * weights, rcond=None)[0], np.float64)
+        errors = np.abs(values - terms @ factors)
+        scale = max(1.48 * float(np.median(errors)), floor)
+        weights = np.sqrt(1.0 / (1.0 + (errors / (2.0 * scale)) ** 2))
+    return factors
+
+
 def _leaves(sign: float, moved: Shifts, followed: Mask) -> bool:
     """One frame. False for a shift that cannot be measured: NaN fails each comparison."""
     from_column = sign * _nose_shift(_COLUMNS, moved, followed)
@@ -98,12 +126,8 @@ def _leaves(sign: float, moved: Shifts, followed: Mask) -> bool:
 
 def _moves(faces: Sequence[object]) -> Iterator[tuple[Shifts, Mask]]:
     """Of each face after the first: (the way of each point to the right, which of them were followed)."""
-    grays = [_gray(face) for face in faces if isinstance(face, np.ndarray)]
-    points, followed = _POINTS, np.ones(len(_POINTS), np.bool_)
-    for one, other in pairwise(grays):
-        points, found = _follow(one, other, points)
-        followed = followed & found
-        yield (points[:, 0] - _POINTS[:, 0]).astype(np.float64) / _EYES_PX, followed
+    for points, followed in follow_points(faces):
+        yield (points[:, 0] - POINTS[:, 0]).astype(np.float64) / _EYES_PX, followed
 
 
 def _gray(face: Gray) -> Gray:
@@ -125,12 +149,5 @@ def _nose_shift(rule: _Rule, moved: Shifts, followed: Mask) -> float:
         return float("nan")
     if any((followed & side).sum() < rule.share * side.sum() for side in rule.sides):
         return float("nan")
-    weights = np.ones(int(around.sum()))
-    factors = np.zeros(rule.terms.shape[1], np.float64)
-    for _ in range(_ROUNDS):  # least squares with less weight for points that do not fit
-        weighted = rule.terms[around] * weights[:, None]
-        factors = np.asarray(np.linalg.lstsq(weighted, moved[around] * weights, rcond=None)[0], np.float64)
-        errors = np.abs(moved[around] - rule.terms[around] @ factors)
-        scale = max(1.48 * float(np.median(errors)), _FLOOR)
-        weights = np.sqrt(1.0 / (1.0 + (errors / (2.0 * scale)) ** 2))
+    factors = robust_fit(rule.terms[around], moved[around], _FLOOR)
     return float(np.median(moved[nose] - rule.terms[nose] @ factors))

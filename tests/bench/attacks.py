@@ -1,26 +1,32 @@
-"""Attacks on the challenge, with and without defences: ``python -m tests.bench.attacks [N] [title]``.
+"""Attacks on the challenge: ``python -m tests.bench.attacks [N] [title] [--passive STATE_DIR] [--shading]``.
 
 Prints one table for docs/explanation/seeing.md: N verifications for each attack (60 by default), each with
 another seed. Passed: an API call with the face of the attack was due. The interval is that of Clopper and
-Pearson, 95 %. The last rows are living payers: the share that passes must be high.
+Pearson, 95 %. The last rows are living payers: the share that passes must be high. With ``--passive``
+(the model that was imported below STATE_DIR) and ``--shading``, these checks are added, and none is switched
+off.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 from random import Random
 from typing import Any
 from unittest.mock import patch
 
 from agent.core import challenge, motion
-from agent.core.challenge import draw
+from agent.core.challenge_plan import draw
 from agent.vision import face_identity, shot_checks, stillness
+from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.passive.error_rates import clopper_pearson
+from agent.vision.passive.passive_liveness import PassiveLiveness
 from tests.vision import attacks
 from tests.vision.attacks import End, Show, analyzer, verified
 from tests.vision.people import NAMES
@@ -118,9 +124,16 @@ def switched_off(patches: tuple[tuple[object, str, object], ...]) -> Iterator[No
         yield
 
 
-def play(line: Line, count: int, patches: tuple[Any, ...] = (), *, identity: bool = True) -> list[End]:
+def play(
+    line: Line,
+    count: int,
+    patches: tuple[Any, ...] = (),
+    *,
+    identity: bool = True,
+    eye: LocalFaceAnalyzer | None = None,
+) -> list[End]:
     """``count`` verifications, the same seeds for each set of defences."""
-    eye, ends = analyzer(), list[End]()
+    eye, ends = eye or analyzer(), list[End]()
     with switched_off(patches):
         for seed in range(count):
             dice, name = Random(seed), NAMES[seed % len(NAMES)]
@@ -136,11 +149,11 @@ def cell(ends: list[End]) -> str:
     return f"{passed} of {len(ends)} [{100 * low:.0f}–{100 * high:.0f} %]"
 
 
-def row(title: str, line: Line, count: int) -> str:
-    ends = play(line, count)
+def row(title: str, line: Line, count: int, eye: LocalFaceAnalyzer | None) -> str:
+    ends = play(line, count, eye=eye)
     others = Counter(end.reason.value for end in ends if not end.called)
     how = ", ".join(f"`{reason}` {number}" for reason, number in others.most_common()) or "–"
-    if line.is_living:
+    if line.is_living or eye:
         times = sorted(end.took_ms for end in ends if end.called)
         how += f"; p50 {times[len(times) // 2] / 1e3:.1f} s" if times else ""
         return f"| {title} | {cell(ends)} | {how} |"
@@ -153,11 +166,17 @@ def row(title: str, line: Line, count: int) -> str:
 
 
 def main() -> int:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 60
-    wanted = " ".join(sys.argv[2:])
+    options = argparse.ArgumentParser(prog="python -m tests.bench.attacks")
+    options.add_argument("count", type=int, nargs="?", default=60)
+    options.add_argument("title", nargs="*", help="a part of the title of an attack")
+    options.add_argument("--passive", type=Path, metavar="STATE_DIR")
+    options.add_argument("--shading", action="store_true")
+    given = options.parse_args()
+    models = (PassiveLiveness(given.passive),) if given.passive else ()
+    eye = analyzer(models, shading=given.shading) if models or given.shading else None
     for title, line in (ATTACKS | LIVING).items():
-        if wanted in title:
-            print(row(title, line, count), flush=True)
+        if " ".join(given.title) in title:
+            print(row(title, line, given.count, eye), flush=True)
     return 0
 
 

@@ -1,9 +1,11 @@
-"""Living payers and the rules of the challenge: ``python -m tests.bench.payers [N]``. No pixels, no networks.
+"""Payers and films against the rules of the challenge: ``python -m tests.bench.payers [N]``. No networks.
 
 A photograph on a model of a head is no measure for payers: the detector finds half of the yaw of that model,
 and steps. Here the landmarks come from the geometry of a head: eyes, mouth corners and a nose in front of
 them, with noise. The rules are those of the agent; the comparison of the faces and the check of the columns
-are left out. Prints the share that gets an API call, and the time until then.
+are left out. Prints the share that gets an API call, and the time until then; for payers who pass at the
+first attempt, how long each phase took; and how often films pass that were made without knowledge of the
+prompts: the best one of many with two turns at fixed moments, and turns in a loop.
 """
 
 from __future__ import annotations
@@ -11,14 +13,17 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from random import Random
+from statistics import mean
 
-from agent.core.challenge import draw
+from agent.core.challenge_plan import draw
 from agent.core.geometry import yaw_ratio
 from agent.core.model import Analysis, Box, Detection, Frame, Landmarks, Point, Shot
 from agent.core.reasons import Continuity, FrameReason
-from agent.core.steps import Effect, Finished, FrameAnalyzed, Limits, StartCall, State, Ticked
+from agent.core.steps import Challenging, Effect, Finished, FrameAnalyzed, Limits, StartCall, State, Ticked
 from agent.core.verification import advance, begin, wake_at
 from tests.core.stories import even
 from tests.vision.attacks import prompted
@@ -30,6 +35,9 @@ EYE_PX, NOISE_PX = 35.0, 0.9  # half the distance of the eyes; of each coordinat
 DEGREES = (36.0, 50.0)  # of a turn
 WHOLE_MS = 300  # between two frames that can be a shot
 SCORE, SHOT_YAW = 85.0, 0.3  # an excellent shot; the limit of ``head_pose_yaw``
+FILM_PLANS = 40  # to find the best film
+LOOPS_MS = ((2_500.0, 5_000.0), (5_000.0, 9_000.0))
+STRAIGHTER = 0.06  # of the yaw: a face that much straighter than the last shot makes the frame a whole one
 
 # turns, ms between frames, fastest and slowest turn in ms (one way)
 ROWS = (
@@ -61,8 +69,14 @@ class Head:
 
     def _at(self, at_ms: float) -> float:
         start_ms, origin, aim = [move for move in self.moves if move[0] <= at_ms][-1]
-        share = min(1.0, (at_ms - start_ms) / self.turn_ms)
-        return origin + (aim - origin) * (10 * share**3 - 15 * share**4 + 6 * share**5)
+        share = (at_ms - start_ms) / self.turn_ms
+        return origin + (aim - origin) * eased(share)
+
+
+def eased(share: float) -> float:
+    """Minimum jerk: the share of the way for a share of the time."""
+    share = min(1.0, max(0.0, share))
+    return 10 * share**3 - 15 * share**4 + 6 * share**5
 
 
 def landmarks(degrees: float, dice: Random) -> Landmarks:
@@ -83,56 +97,144 @@ class Camera:
 
     dice: Random
     whole_ms: int = 0
+    shot_yaw: float = 0.0
     was_usable: bool = False
 
     def analysis(self, degrees: float, at_ms: int) -> Analysis:
         face = Detection(Box(260, 110, 120, 160), landmarks(degrees, self.dice), 0.9)
         reason, quality, shot = FrameReason.TURNED, even(SCORE), None
-        if abs(yaw_ratio(face.landmarks)) <= SHOT_YAW:
+        yaw = abs(yaw_ratio(face.landmarks))
+        if yaw <= SHOT_YAW:
             reason = FrameReason.FOLLOWED
-            if not self.was_usable or at_ms - self.whole_ms >= WHOLE_MS:
-                reason, self.whole_ms = FrameReason.SHOT, at_ms
+            is_better = not self.was_usable or yaw < self.shot_yaw - STRAIGHTER
+            if is_better or at_ms - self.whole_ms >= WHOLE_MS:
+                reason, self.whole_ms, self.shot_yaw = FrameReason.SHOT, at_ms, yaw
                 shot = Shot(Frame(None, at_ms, at_ms, 640, 360), face, quality, 1)
         self.was_usable = reason is not FrameReason.TURNED
         return Analysis(at_ms, at_ms, reason, face, 1, quality, shot, continuity=Continuity.SAME)
 
 
-def play(seed: int, turns: int, frame_ms: int, turn_ms: tuple[int, int]) -> tuple[int | None, str]:
-    """(time of the API call in ms, or None; the reason of the end)."""
+@dataclass(frozen=True)
+class Film:
+    """Two turns, left and right, at fixed moments: each takes 0.6 s, is held, and takes 0.6 s back."""
+
+    begins_ms: tuple[int, int]
+    hold_ms: int
+    turn_ms: int = 600
+    degrees: float = 43.0
+
+    def yaw(self, _state: State, at_ms: int) -> float:
+        left, right = (self._part(at_ms - begin_ms) for begin_ms in self.begins_ms)
+        return self.degrees * (left - right)
+
+    def _part(self, since_ms: int) -> float:
+        back_ms = since_ms - self.turn_ms - self.hold_ms
+        return eased(since_ms / self.turn_ms) - eased(back_ms / self.turn_ms)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A film of a head that turns left and right in a loop, as in the suite of attacks."""
+
+    degrees: float
+    period_ms: float
+    phase: float
+
+    def yaw(self, _state: State, at_ms: int) -> float:
+        wave = math.sin(2 * math.pi * at_ms / self.period_ms + self.phase)
+        return self.degrees * math.copysign(min(1.0, max(0.0, abs(wave) - 0.6) * 2.5 / 0.9), wave)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """``call_ms``: of the API call, or None. ``phases``: of the challenge, each with its first frame."""
+
+    call_ms: int | None
+    reason: str
+    phases: tuple[tuple[str, int], ...]
+    attempts: int
+
+
+def play(seed: int, make: Callable[[Random], Head | Film | Loop], turns: int, frame_ms: int) -> End:
     dice = Random(seed)
     limits = replace(Limits(), turns=turns, plans=draw(turns, dice.randrange))
-    head, camera = Head(dice, dice.uniform(*DEGREES), dice.uniform(*turn_ms)), Camera(dice)
+    actor, camera = make(dice), Camera(dice)
     state: State = begin(BUDGET_MS)
-    at_ms = 0
+    at_ms, phases = 0, list[tuple[str, int]]()
     effects: tuple[Effect, ...] = ()
     while not isinstance(state, Finished):
         at_ms += frame_ms
         while not isinstance(state, Finished) and wake_at(state) <= at_ms and not effects:
             state, effects = advance(state, Ticked(wake_at(state)), limits)
         if not isinstance(state, Finished) and not effects:
-            seen = FrameAnalyzed(at_ms, camera.analysis(head.yaw(state, at_ms), at_ms))
+            seen = FrameAnalyzed(at_ms, camera.analysis(actor.yaw(state, at_ms), at_ms))
             state, effects = advance(state, seen, limits)
+        attempts = state.context.liveness.attempts if not isinstance(state, Finished) else 0
+        phase = f"{state.progress.turn} {state.progress.phase}" if isinstance(state, Challenging) else ""
+        if not phases or phases[-1][0] != phase:
+            phases.append((phase, at_ms))
         if any(isinstance(effect, StartCall) for effect in effects):
-            return at_ms, "call"
-    return None, state.reason.value
+            return End(at_ms, "call", tuple(phases), attempts)
+    return End(None, state.reason.value, tuple(phases), state.liveness.attempts)
 
 
 def row(count: int, turns: int, frame_ms: int, fastest_ms: int, slowest_ms: int) -> str:
-    ends = [play(seed, turns, frame_ms, (fastest_ms, slowest_ms)) for seed in range(count)]
-    times = sorted(ms for ms, _ in ends if ms is not None)
-    others = Counter(reason for ms, reason in ends if ms is None)
+    def head(dice: Random) -> Head:
+        return Head(dice, dice.uniform(*DEGREES), dice.uniform(fastest_ms, slowest_ms))
+
+    ends = [play(seed, head, turns, frame_ms) for seed in range(count)]
+    times = sorted(end.call_ms for end in ends if end.call_ms is not None)
+    others = Counter(end.reason for end in ends if end.call_ms is None)
     p50, p95 = (times[int(share * len(times))] if times else "–" for share in (0.5, 0.95))
     how = ", ".join(f"`{reason}` {number}" for reason, number in others.most_common()) or "–"
     title = f"{turns} | {round(1e3 / frame_ms)} | {fastest_ms / 1e3:.1f}–{slowest_ms / 1e3:.1f}"
-    return f"| {title} | {len(times)} of {count} | {p50} | {p95} | {how} |"
+    return f"| {title} | {len(times)} of {count} | {p50} | {p95} | {how} | {timeline(ends)} |"
+
+
+def timeline(ends: list[End]) -> str:
+    """Mean time of each phase, of the payers who passed at the first attempt, in ms."""
+    spent = dict[str, list[int]]()
+    for end in ends:
+        if end.call_ms is not None and end.attempts == 1:
+            starts = [*end.phases, ("", end.call_ms)]
+            for (phase, since_ms), (_, until_ms) in pairwise(starts):
+                spent.setdefault(phase, []).append(until_ms - since_ms)
+    return ", ".join(f"{phase} {round(mean(times))}" for phase, times in spent.items() if phase) or "–"
+
+
+def best_film(count: int, turns: int = 2, frame_ms: int = 100) -> str:
+    """The film that passes most often, and how often it passes with other plans."""
+
+    def passed(film: Film, seeds: range) -> int:
+        return sum(play(seed, lambda _: film, turns, frame_ms).call_ms is not None for seed in seeds)
+
+    films = [
+        Film((first_ms, first_ms + 1_200 + hold_ms + pause_ms), hold_ms)
+        for first_ms in range(200, 2_400, 200)
+        for hold_ms in (200, 500)
+        for pause_ms in range(0, 1_500, 300)
+    ]
+    best = max(films, key=lambda film: passed(film, range(count, count + FILM_PLANS)))
+    return f"best of {len(films)} films, {best}: {passed(best, range(count))} of {count}"
+
+
+def loops(count: int, periods_ms: tuple[float, float], turns: int = 2, frame_ms: int = 100) -> str:
+    def loop(dice: Random) -> Loop:
+        return Loop(dice.uniform(*DEGREES), dice.uniform(*periods_ms), dice.uniform(0, 6))
+
+    passed = sum(play(seed, loop, turns, frame_ms).call_ms is not None for seed in range(count))
+    return f"loops of {periods_ms} ms: {passed} of {count}"
 
 
 def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 600
-    print("| turns | frames/s | s for a turn | passed | ms p50 | ms p95 | others |")
-    print("|---|---|---|---|---|---|---|")
+    print("| turns | frames/s | s for a turn | passed | ms p50 | ms p95 | others | phases, ms |")
+    print("|---|---|---|---|---|---|---|---|")
     for each in ROWS:
         print(row(count, *each), flush=True)
+    print(best_film(count), flush=True)
+    for periods_ms in LOOPS_MS:
+        print(loops(2 * count, periods_ms), flush=True)
     return 0
 
 

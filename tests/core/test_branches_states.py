@@ -9,7 +9,8 @@ import pytest
 
 from agent.core import challenge
 from agent.core.attempt_limits import GuardLimits, PaidCalls
-from agent.core.challenge import ChallengeOutcome, Move, Phase, Plan, Progress, Turn, TurnSide
+from agent.core.challenge import ChallengeOutcome, Move, Phase, Progress
+from agent.core.challenge_plan import Plan, Turn, TurnSide
 from agent.core.frame_log import FRAMES_MAX, FrameLog
 from agent.core.geometry import Pose, pitch_ratio, roll
 from agent.core.guidance import prompt_of

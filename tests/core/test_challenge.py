@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.challenge import ATTEMPTS, NEXT_WAIT_MS, TURN_MS, WAIT_MS, Plan, Turn, TurnSide, draw
+from agent.core.challenge import TURN_MS
+from agent.core.challenge_plan import ATTEMPTS, NEXT_WAIT_MS, WAIT_MS, Plan, Turn, TurnSide, draw
 from agent.core.model import Analysis, Landmarks
 from agent.core.reasons import Continuity, Decision, FrameReason, Reason
 from agent.core.steps import (
@@ -38,6 +39,7 @@ from tests.core.stories import FACE, answer, shot, unknown
 
 LEFT, RIGHT = Turn(TurnSide.LEFT, 700), Turn(TurnSide.RIGHT, 700)
 TURNED = 28.0  # degrees
+CLEAR = 37.0  # beyond CLEAR_YAW
 NEAR = 8.0  # between looking straight and the turn: within one step of both
 
 
@@ -58,6 +60,11 @@ def frame(at_ms: int, marks: Landmarks, *, track: int = 1, usable: bool | None =
     return FrameAnalyzed(at_ms, replace(view, continuity=continuity, appearance=f"face at {at_ms}"))
 
 
+def prompted(scenario: Scenario) -> str:
+    assert isinstance(scenario.state, Challenging), scenario.state
+    return scenario.state.progress.prompt
+
+
 def gone(at_ms: int) -> FrameAnalyzed:
     return FrameAnalyzed(at_ms, Analysis(at_ms, at_ms, FrameReason.NO_FACE))
 
@@ -76,7 +83,13 @@ class Scenario:
         return self
 
     def look(
-        self, yaw: float = 0.0, *, times: int = 1, track: int = 1, flat: bool = False, after_ms: int = 100
+        self,
+        yaw: float = 0.0,
+        *,
+        times: int = 1,
+        track: int = 1,
+        flat: bool = False,
+        after_ms: int = 100,
     ) -> Scenario:
         for _ in range(times):
             self.wait(after_ms)
@@ -188,6 +201,31 @@ def test_turn_before_the_prompt_or_the_reaction_time_does_not_count() -> None:
     assert isinstance(swift.turn(times=1, after_ms=140).state, Seeking), "280 ms after the prompt"
 
 
+def test_the_wait_before_the_first_prompt_begins_with_the_second_frame() -> None:
+    """No prompt is due before the frame period is known."""
+    scenario = Scenario(limits((Turn(TurnSide.LEFT, 0),))).look()
+    assert isinstance(scenario.wait(500).state, Challenging)
+    assert scenario.state.progress.prompt == "look_straight"  # type: ignore[union-attr] # challenging
+    assert prompted(scenario.look().wait(0)) == "turn_left"
+
+
+def test_the_wait_before_a_later_prompt_begins_with_the_last_turned_frame() -> None:
+    second = Turn(TurnSide.LEFT, 250)
+    scenario = Scenario(limits((LEFT, second))).look().steady().wait(200).turn().look(TURNED)
+    scenario.look(TURNED / 2).look()  # 200 ms after the last turned frame
+    assert prompted(scenario) == "look_straight"
+    assert prompted(scenario.wait(50)) == "turn_left"
+
+
+def test_a_clearly_turned_frame_ends_the_prompt_and_does_not_count_alone() -> None:
+    scenario = Scenario(limits((LEFT,), (LEFT,))).look().steady().wait(200).look(TURNED / 2)
+    assert prompted(scenario.look(TURNED)) == "turn_left", "near the limit the next frame may not count"
+    scenario = Scenario(limits((LEFT,), (LEFT,))).look().steady().wait(200).look(TURNED / 2).look(24)
+    assert prompted(scenario.look(CLEAR)) == "look_straight"
+    assert prompted(scenario.look(24)) == "turn_left"
+    assert scenario.look(TURNED / 2).look().wait(500).asks == 0
+
+
 @pytest.mark.parametrize("moment", ["during", "held", "comparing"])
 def test_another_person_after_the_start_of_the_challenge_is_face_swapped(moment: str) -> None:
     scenario = Scenario(limits((LEFT,))).look().steady().wait(200)
@@ -268,7 +306,7 @@ def test_every_series_of_steps_makes_a_call_only_after_the_prompted_turn(side: T
         f"(straight|flat|near|unknown).* later( straight| flat| near)* {between} turned turned.* {between}"
     )
     compared = played = 0
-    rules = replace(limits((Turn(side, 700),), (Turn(side, 700),)), hold_ms=0)
+    rules = replace(limits((Turn(side, 600),), (Turn(side, 600),)), hold_ms=0)
     series: list[tuple[Scenario, tuple[str, ...]]] = [(Scenario(rules).look(), ("straight",))]
     while series:
         scenario, past = series.pop()

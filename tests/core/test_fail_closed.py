@@ -35,6 +35,7 @@ from tests.core.test_challenge import LEFT, TURNED, Scenario, limits
 CHALLENGES = ("passed", "jumped", "flat", "none")
 IDENTITIES: tuple[Continuity | None, ...] = (*Continuity, None)  # None: no model
 RELIEFS = (True, False)
+SHADINGS = (True, False, None)
 MODELS = ("live", "refused", "broken", "off")  # the passive model, and the external model
 SIMILAR = (93.0, 20.0)
 
@@ -79,15 +80,19 @@ class Model:
 
 
 def refusal(
-    shot: Shot, identity: Continuity | None, relief: bool, models: tuple[str, str]
+    shot: Shot, identity: Continuity | None, relief: bool, shading: bool | None, models: tuple[str, str]
 ) -> AgentError | None:
-    """The error of the analyzer's checks; None: the face is sent."""
+    """The error of the analyzer's checks; None: the face is sent. ``shading`` None: switched off."""
     in_use = [
         Model(name, how) for name, how in zip(("passive", "external"), models, strict=True) if how != "off"
     ]
     try:
-        with patch.object(shot_checks, "has_relief", lambda _path: relief):
-            shot_checks.check_shot(shot, np.zeros((720, 1280, 3), np.uint8), Identity(identity), in_use)
+        with (
+            patch.object(shot_checks, "has_relief", lambda _path: relief),
+            patch.object(shot_checks, "changes_light", lambda _path: shading),
+        ):
+            pixels, is_used = np.zeros((720, 1280, 3), np.uint8), shading is not None
+            shot_checks.check_shot(shot, pixels, Identity(identity), in_use, shading=is_used)
     except AgentError as error:
         return error
     return None
@@ -112,13 +117,15 @@ def ended(scenario: Scenario, error: AgentError | None, similarity: float) -> Fi
 def test_every_combination_with_a_failed_or_missing_check_is_no_match(
     challenge: str, identity: Continuity | None
 ) -> None:
-    """4 challenges × 4 identities × relief × passive model × external model × similarity."""
+    """4 challenges × 4 identities × relief × light × passive model × external model × similarity."""
     scenario = challenged(challenge)
     shot = scenario.state.best if isinstance(scenario.state, Comparing) else None
-    for relief, passive, external, similarity in itertools.product(RELIEFS, MODELS, MODELS, SIMILAR):
-        error = None if shot is None else refusal(shot, identity, relief, (passive, external))
+    for relief, shading, passive, external, similarity in itertools.product(
+        RELIEFS, SHADINGS, MODELS, MODELS, SIMILAR
+    ):
+        error = None if shot is None else refusal(shot, identity, relief, shading, (passive, external))
         end = ended(scenario, error, similarity)
-        moved = challenge == "passed" and identity is Continuity.SAME and relief
+        moved = challenge == "passed" and identity is Continuity.SAME and relief and shading is not False
         all_passed = moved and passive in ("live", "off") and external in ("live", "off")
         assert (end.decision is Decision.MATCH) is (all_passed and similarity >= 80.0)
         assert (end.comparison is not None) is all_passed, "no call after a refusal"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,15 @@ def test_hint_of_the_analysis_has_priority() -> None:
 
 def test_idle_frame_gives_no_hint() -> None:
     assert next_hint(ShownHint(), analysis(FrameReason.IDLE), 0) == ShownHint()
+
+
+@pytest.mark.parametrize("prompt", [Guidance.TURN_LEFT, Guidance.TURN_RIGHT])
+def test_a_prompt_to_turn_is_displayed_at_once(prompt: Guidance) -> None:
+    """The reaction time of the challenge counts from the prompt."""
+    shown = next_hint(ShownHint(), None, 0, Guidance.LOOK_STRAIGHT)
+    assert next_hint(shown, None, 1, prompt) == ShownHint(prompt, 1)
+    turned = ShownHint(prompt, 1)
+    assert next_hint(turned, None, HOLD_MS, Guidance.LOOK_STRAIGHT) is turned, "readable for its time"
 
 
 @given(st.lists(st.tuples(st.sampled_from(FrameReason), st.integers(0, 300)), max_size=60))

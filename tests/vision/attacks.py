@@ -8,7 +8,7 @@ prompts knows them at once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 
 from agent.config import VisionConfig
-from agent.core.challenge import Phase, Plan
+from agent.core.challenge import Phase
+from agent.core.challenge_plan import Plan
 from agent.core.model import Frame
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import Guidance, Reason
@@ -36,6 +37,7 @@ from agent.core.verification import advance, begin, wake_at
 from agent.errors import AgentError
 from agent.terminal.verification_runner import reason_of
 from agent.vision.face_analyzer import LocalFaceAnalyzer
+from agent.vision.shot_checks import LivenessModel
 from tests.vision.people import Pixels
 from tests.vision.surfaces import Pose, Print, bent, flat, noisy, printed, solid
 
@@ -55,8 +57,10 @@ class End:
     took_ms: int
 
 
-def analyzer() -> LocalFaceAnalyzer:
-    return LocalFaceAnalyzer(VisionConfig(), PolicyLimits(), challenge=True)
+def analyzer(models: Sequence[LivenessModel] = (), *, shading: bool = False) -> LocalFaceAnalyzer:
+    return LocalFaceAnalyzer(
+        VisionConfig(), PolicyLimits(), liveness_models=models, challenge=True, shading=shading
+    )
 
 
 def verified(

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from agent.core.challenge import Plan, Turn, TurnSide
+from agent.core.challenge_plan import Plan, Turn, TurnSide
 from agent.core.reasons import Reason
 from tests.vision.attacks import (
     End,

@@ -33,6 +33,8 @@ from tests.vision.people import (
     staged,
     standing,
 )
+from tests.vision.surfaces import Pose as SolidPose
+from tests.vision.surfaces import printed, solid
 
 FRAME_MS = 60
 WHOLE_MS = 300
@@ -53,13 +55,17 @@ class RecordingDetector:
 
 
 def make_analyzer(
-    face_detector: RecordingDetector | None = None, limits: PolicyLimits | None = None
+    face_detector: RecordingDetector | None = None,
+    limits: PolicyLimits | None = None,
+    *,
+    challenge: bool = False,
 ) -> LocalFaceAnalyzer:
     ready = LocalFaceAnalyzer(
         VisionConfig(),
         limits or PolicyLimits(),
         face_detector or RecordingDetector(),
         identity=new_identity(),
+        challenge=challenge,
     )
     ready.begin(0)
     return ready
@@ -142,6 +148,19 @@ def test_better_shot_is_made_at_once() -> None:
     assert better.shot.quality.score > first.shot.quality.score
     assert better.track == first.track
     assert face_detector.asked[-2:] == ["region", "whole"]
+
+
+@pytest.mark.parametrize("challenge", [False, True])
+def test_straighter_face_is_a_shot_at_once_with_a_challenge(challenge: bool) -> None:
+    """The core waits for a head that looks straight again, also after an excellent shot."""
+    analyzer = make_analyzer(challenge=challenge, limits=replace(PolicyLimits(), excellent_score=60.0))
+    analyses = [
+        analyzer.analyze(frame(solid(printed("obama_portrait"), SolidPose(yaw)), number * FRAME_MS))
+        for number, yaw in enumerate((26.0, 26.0, 0.0, 0.0))
+    ]
+    assert analyses[0].reason is FrameReason.SHOT
+    assert analyses[2].reason is (FrameReason.SHOT if challenge else FrameReason.FOLLOWED)
+    assert analyses[3].reason is FrameReason.FOLLOWED
 
 
 def test_first_usable_frame_of_a_followed_face_is_a_shot() -> None:
