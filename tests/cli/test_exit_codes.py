@@ -73,6 +73,27 @@ def test_ctrl_c_exits_130_without_traceback(command: str, at_work: str, config: 
     assert "Traceback" not in text and "terminate called" not in text and "FATAL" not in text
 
 
+@pytest.mark.parametrize("interrupted", ["_speak_any_encoding", "application", "_report", "_leave"])
+def test_ctrl_c_at_any_time_exits_130(interrupted: str) -> None:
+    """Also inside ``exec``, as in the import of a dataclass: there `python -m` ended by the signal."""
+    code = f"""
+from agent import cli
+
+def interrupt(*_):
+    cli.{interrupted} = original
+    exec("raise KeyboardInterrupt")
+
+def refuse(_):
+    raise cli.StorageError("no disk")
+
+original, cli.application = cli.{interrupted}, refuse
+cli.{interrupted} = interrupt
+cli.main()
+"""
+    done = facepay(code=code)
+    assert done.returncode == 130 and "Traceback" not in done.stderr, done
+
+
 @pytest.mark.parametrize(
     "command",
     ["--help", "config show", "doctor --config {config}", "privacy-audit --config {config} --json"],
