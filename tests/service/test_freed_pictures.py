@@ -49,8 +49,8 @@ def windows(picture: bytes) -> list[bytes]:
 def found_in(process: Program, parts: list[bytes]) -> list[tuple[int, int]]:
     """(index of the part, address) of each part in the readable memory of the process.
 
-    A part has ``WINDOW_BYTES`` or more, so it covers a word at a multiple of ``STRIDE_BYTES``. Only a region with
-    such a word is searched: a search of all of the memory for each part takes 4 s.
+    A part has ``WINDOW_BYTES`` or more, so it covers a word at a multiple of ``STRIDE_BYTES``. Only a region
+    with such a word is searched: a search of all of the memory for each part takes 4 s.
     """
     words = {part[start : start + WORD_BYTES] for part in parts for start in range(STRIDE_BYTES)}
     first_two = np.zeros(2**16, bool)
@@ -70,7 +70,9 @@ def found_in(process: Program, parts: list[bytes]) -> list[tuple[int, int]]:
             sample = np.frombuffer(data, "<u2")[:: STRIDE_BYTES // 2]
             places = np.flatnonzero(first_two[sample]) * STRIDE_BYTES
             if any(data[place : place + WORD_BYTES] in words for place in places):
-                found += [(n, int(start, 16) + data.find(part)) for n, part in enumerate(parts) if part in data]
+                found += [
+                    (n, int(start, 16) + data.find(part)) for n, part in enumerate(parts) if part in data
+                ]
     return found
 
 
