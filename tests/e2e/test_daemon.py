@@ -18,12 +18,12 @@ from agent.messages.signing import KEY_FILE
 from agent.resources import package_file
 from agent.service.settings import EXAMPLE_SECRET
 from tests.brokers import Mosquitto
-from tests.e2e.agents import ENROLLED, TOPICS, Place, running, till_of, until
+from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, TOPICS, Place, running, till_of, until
 
 
 async def test_run_answers_a_request_and_announces_its_end(place: Place) -> None:
     async with running(place.config("one_obama_podium")) as agent, till_of(place) as (till, states):
-        verdict = await till.ask(ENROLLED, ttl_ms=8_000)
+        verdict = await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)
         assert (verdict.decision, verdict.reason) == ("match", "same_person")
         agent.process.send_signal(signal.SIGTERM)
         await until(states, "stopping")
@@ -80,14 +80,14 @@ async def test_ready_waits_for_no_broker_and_the_terminal_serves_when_one_comes(
         place.broker.start()
         async with till_of(place) as (till, _):
             await till.online(timeout_s=30)
-            assert (await till.ask(ENROLLED, ttl_ms=8_000)).decision == "match"
+            assert (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision == "match"
     place.broker.stop()
 
 
 async def test_no_captured_picture_stays_anywhere(place: Place) -> None:
     """No file contains a JPEG after a verification, except for the enrolled photos of the test."""
     async with running(place.config("one_obama_podium")) as agent, till_of(place) as (till, _):
-        await till.ask(ENROLLED, ttl_ms=8_000)
+        await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)
         agent.process.send_signal(signal.SIGTERM)
         await agent.ended(5)
     kept = [path for path in place.folder.rglob("*") if path.is_file()]
