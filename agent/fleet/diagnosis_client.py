@@ -39,8 +39,10 @@ class DiagnosisClient:
         filters = [(topics.state, 1), (self._inbox, 1)]
         self._link = Connection(config, ClientOptions(client_id, filters, self._received, lambda: None))
 
-    async def ask(self, only: tuple[str, ...] = (), *, timeout_s: float = 60.0) -> dict[str, Any]:
+    async def ask(self, only: tuple[str, ...] = (), *, timeout_s: float = 180.0) -> dict[str, Any]:
         """Send one request; the object of the report, with signature and nonce verified.
+
+        ``timeout_s`` of a report: longer than the slowest chain of checks on a board with other work.
 
         Raises:
             TillError: ``terminal_offline``, ``diag_unanswered``, ``diag_declined`` (the terminal's reason).
