@@ -159,7 +159,7 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
         site="demo",
         terminal="terminal-1",
         inline_reference=True,
-        camera=CameraConfig(kind="replay", source=EMPTY_SCENE),
+        camera=CameraConfig(kind="replay", source=EMPTY_SCENE, stall_ms=TTL_MS),  # a late frame is no fault
         compare=CompareConfig(
             url=compare_url, appid="1250000001", bucket="terminals", secret_id=EXAMPLE_ID, secret_key_file=key
         ),
