@@ -64,7 +64,7 @@ def test_ctrl_c_exits_130_without_traceback(command: str, at_work: str, config: 
                 assert process.poll() is None, output.read_text()
                 time.sleep(0.02)
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 130, output.read_text()
+            assert process.wait(60) == 130, output.read_text()
         finally:
             process.kill()
             process.wait()
@@ -157,7 +157,7 @@ def test_unreadable_config_is_named_with_a_fix(command: str, tmp_path: Path) -> 
 
 def test_without_a_home_and_without_any_environment_it_works(config: Path) -> None:
     command = [*FACEPAY, "doctor", "--config", str(config), "--only", "config.lint"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env={})
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300, env={})
     assert done.returncode == 0 and done.stderr == "" and "✓ config.lint" in done.stdout
 
 

@@ -30,7 +30,7 @@ async def status_with(place: Place, wanted: Any) -> dict[str, Any]:
     """The agent's status as soon as ``wanted`` is true of it."""
     async with asyncio.timeout(60):
         while True:
-            status = await asyncio.to_thread(request_status, path_for(place.folder / "state"))
+            status = await asyncio.to_thread(request_status, path_for(place.folder / "state"), timeout_s=60)
             if wanted(status):
                 return status
             await asyncio.sleep(0.1)
