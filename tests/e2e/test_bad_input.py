@@ -87,7 +87,7 @@ async def test_unanswered_lookup_of_the_broker_delays_neither_ready_nor_the_end(
         assert status.returncode <= 2, "the event loop answers"
         assert (place.folder / "lookups").exists(), "otherwise this test shows nothing"
         agent.process.send_signal(signal.SIGTERM)
-        assert await agent.ended(8) == 0
+        assert await agent.ended(60) == 0
 
 
 @pytest.mark.usefixtures("slow_names")
@@ -107,7 +107,7 @@ async def test_unanswered_lookup_of_the_api_delays_neither_results_nor_the_end(
             assert (verdict.decision, verdict.reason) == ("undecided", "compare_unreachable")
         assert (place.folder / "lookups").exists(), "otherwise this test shows nothing"
         agent.process.send_signal(signal.SIGTERM)
-        assert await agent.ended(8) == 0
+        assert await agent.ended(60) == 0
 
 
 def test_run_with_a_secret_readable_for_every_user_is_refused(place: Place) -> None:
@@ -182,6 +182,6 @@ async def test_run_without_network_is_ready(place: Place) -> None:
                 await asyncio.sleep(0.5)
         assert status.returncode == 2, status
         agent.process.send_signal(signal.SIGTERM)
-        assert await agent.ended(8) == 0
+        assert await agent.ended(60) == 0
     finally:
         agent.close()

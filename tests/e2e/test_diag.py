@@ -67,7 +67,7 @@ class Line:
     async def send(self, payload: bytes, who: str = WHO, *, retained: bool = False) -> None:
         await self.link.publish(Message(TOPICS.diag(who, REQUEST), payload, retained))
 
-    async def report(self, timeout_s: float = 10.0) -> dict[str, Any]:
+    async def report(self, timeout_s: float = 60) -> dict[str, Any]:
         message = await asyncio.wait_for(self.received.get(), timeout_s)
         reported = opened_report(json.loads(message.payload), self._key)
         assert reported is not None, "signed by the terminal"
@@ -84,7 +84,7 @@ async def lined(place: Place, scene: str = "empty") -> AsyncIterator[tuple[Line,
         line = Line(place)
         await line.link.start()
         try:
-            yield line, await asyncio.wait_for(line.epoch, 10), agent
+            yield line, await asyncio.wait_for(line.epoch, 60), agent
         finally:
             await line.link.stop()
 

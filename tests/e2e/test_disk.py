@@ -57,7 +57,7 @@ async def conditions(state: Path) -> list[str]:
 
 
 async def until_shown(state: Path, *codes: str) -> None:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while await conditions(state) != list(codes):  # noqa: ASYNC110 - the status is polled
             await asyncio.sleep(0.2)
 
@@ -100,7 +100,7 @@ async def test_read_only_card_is_reported_without_a_request_and_recovers_without
         assert await matches(till)
         assert agent.process.poll() is None and not till.violations
         agent.process.terminate()
-        assert await agent.ended(8) == 0
+        assert await agent.ended(60) == 0
     log = (place.folder / "agent.log").read_bytes()
     assert b"went read-only" in log and b"Traceback" not in log
 

@@ -65,7 +65,7 @@ async def listening_till(place: Place) -> AsyncIterator[tuple[TillClient, asynci
 
 
 async def receive(inbox: asyncio.Queue[tuple[str, State]], holds: Callable[[str, State], bool]) -> State:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             topic, tree = await inbox.get()
             if holds(topic, tree):
@@ -188,7 +188,7 @@ async def test_the_agents_end_does_not_wait_for_its_viewers(place: Place) -> Non
                     pictures = parts(answer)
                     await anext(pictures)
                     agent.process.send_signal(signal.SIGTERM)
-                    assert await agent.ended(5) == 0
+                    assert await agent.ended(60) == 0
         await receive(inbox, lambda topic, tree: topic == TOPICS.state and tree["status"] == "stopping")
         assert (await receive(inbox, lambda topic, _: topic == TOPICS.state))["status"] == "offline"
 

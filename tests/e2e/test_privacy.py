@@ -95,7 +95,7 @@ async def test_after_verifications_no_file_and_no_message_contains_a_picture(
                 assert (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision == "match"
             _audit_beside_the_running_agent(config, agent, home)
             agent.process.terminate()
-            assert await agent.ended(5) == 0
+            assert await agent.ended(60) == 0
         await asyncio.sleep(0.2)
     reported = messages(captured)
     topics = {topic.rsplit("/", 1)[1] for topic in reported}
