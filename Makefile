@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# more workers than cores: most tests wait for brokers, clocks and processes
-TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 3 )))
+# More workers than cores: most tests wait for brokers, clocks and processes. Each worker collects all tests.
+TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
+LONG_WORKERS ?= $(shell echo $$(( $$(nproc) * 3 )))
 # Without cached bytecode, each worker and each process of a test compiles every module again.
 unexport PYTHONDONTWRITEBYTECODE
 # without broker, process or camera: seconds
@@ -42,7 +43,7 @@ test-rest: $(STAMP)-dev mosquitto picamera2
 test-full: test test-long ## test, and the long tests: package in a minimal Debian, real systemd, browser
 
 test-long: $(STAMP)-dev mosquitto picamera2 debootstrap faketime promtool reprepro haproxy chromium valgrind
-	@$(BIN)/pytest -m long $(PATIENT) -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(LONG)
+	@$(BIN)/pytest -m long $(PATIENT) -n $(LONG_WORKERS) --dist loadfile --no-loadscope-reorder $(LONG)
 
 # One worker per core: measured code needs more time, and a terminal under test has its own deadlines.
 coverage: $(STAMP)-dev mosquitto picamera2 ## measure line and branch coverage; fails below the floor

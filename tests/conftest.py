@@ -30,6 +30,8 @@ settings.register_profile(
 settings.load_profile("steady")
 
 wire.watch()
+# their assertions show the compared values, as those of a test module
+pytest.register_assert_rewrite("tests.health", "tests.e2e", "tests.cluster")
 
 
 def pytest_collection_finish() -> None:

@@ -50,6 +50,10 @@ exec systemd-nspawn -q -D "$0" --register=no --keep-unit --boot --private-networ
 _REMOVE_CGROUP = """
 mount -t cgroup2 none /sys/fs/cgroup
 [ ! -d /sys/fs/cgroup/facepay-$0 ] || find /sys/fs/cgroup/facepay-$0 -depth -type d -delete
+# and the groups of containers whose test was killed
+for group in $(find /sys/fs/cgroup -maxdepth 1 -name 'facepay-*' -mmin +60); do
+    ! grep -q '^populated 0' "$group/cgroup.events" || find "$group" -depth -type d -delete || true
+done
 """
 
 

@@ -187,7 +187,7 @@ class QueueTill:
         self.delivered.append(stored)
         self._changed.set()
 
-    async def until(self, holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    async def until(self, holds: Callable[[], bool], timeout_s: float = 60) -> None:
         """Wait until an event or a result makes ``holds`` true."""
         async with asyncio.timeout(timeout_s):
             while not holds():

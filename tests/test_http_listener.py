@@ -52,7 +52,7 @@ async def test_accept_without_a_free_descriptor_is_logged_and_tried_again(
     try:
         reader, writer = await asyncio.open_connection(*bound.getsockname())
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert (await asyncio.wait_for(reader.read(), 30)).endswith(b"hello")
+        assert (await asyncio.wait_for(reader.read(), 60)).endswith(b"hello")
         writer.close()
     finally:
         await listener.close()
@@ -73,7 +73,7 @@ async def test_a_closed_connection_whose_client_reads_nothing_gives_its_place_ba
         client.connect(bound.getsockname())
         client.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while not listener.open_now:  # noqa: ASYNC110 - no event for it
                     await asyncio.sleep(0.01)
                 (connection,) = listener.open_now
@@ -95,7 +95,7 @@ async def test_connections_of_one_burst_give_way_to_the_newest() -> None:
     links[-1].sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
     try:
         reader, writer = await asyncio.open_connection(sock=links[-1])
-        assert (await asyncio.wait_for(reader.read(), 30)).endswith(b"hello")
+        assert (await asyncio.wait_for(reader.read(), 60)).endswith(b"hello")
         writer.close()
     finally:
         await listener.close()

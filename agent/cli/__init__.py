@@ -24,16 +24,20 @@ from agent.texts import Text, lines, translations
 
 _PLAIN = {"✓": "+", "✗": "x", "→": "->", "█": "#", "…": "...", "—": "-", "×": "x", "·": "."}
 _ERRORS = "facepay_plain"
+_INTERRUPTED = 130  # after Ctrl-C, as of a shell: 128 + SIGINT
 
 
 def main() -> None:
     """Entry point of the ``facepay`` command."""
-    _speak_any_encoding()
-    _leave(_run())
+    try:
+        _speak_any_encoding()
+        _leave(_run())
+    except KeyboardInterrupt:
+        _leave(_INTERRUPTED)
 
 
 def _run() -> int:
-    """Run the command of ``sys.argv``; return the exit code."""
+    """Run the command of ``sys.argv``; return the exit code. Raises ``KeyboardInterrupt``."""
     try:
         try:
             application(sys.argv[1] if len(sys.argv) > 1 else "")()
@@ -55,8 +59,6 @@ def _run() -> int:
         return _report(
             StorageError(Text("detail.output_incomplete", reason=reason_of(error)), code="output_failed")
         )
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 
@@ -102,6 +104,9 @@ def _leave(code: int) -> NoReturn:
 
     An abandoned thread (a hanging check or driver) may run C++ code during the interpreter's shutdown, which
     aborts the process. So with a daemon thread, the process ends without a shutdown.
+
+    The same after Ctrl-C. If it interrupted the execution of a string, which each import of a dataclass does,
+    ``python -m`` ends by SIGINT after its shutdown and not with the exit code.
     """
     try:
         for stream in (sys.stdout, sys.stderr):
@@ -109,6 +114,6 @@ def _leave(code: int) -> NoReturn:
                 stream.flush()
     except OSError:  # closed pipe or full disk: the flush at exit would print a traceback
         os._exit(code or 1)
-    if any(thread.daemon for thread in threading.enumerate()):
+    if code == _INTERRUPTED or any(thread.daemon for thread in threading.enumerate()):
         os._exit(code)
     sys.exit(code)

@@ -162,7 +162,7 @@ def ask(
     operator: Annotated[str, typer.Option(help="This operator's id.")] = "back-office",
     at: TerminalOptions = TerminalOptions(),
     only: Annotated[str, typer.Option(metavar="ID[,ID]", help="Only these checks.")] = "",
-    timeout_s: Annotated[float, typer.Option(min=1, max=600, help="Maximum wait for the report.")] = 60,
+    timeout_s: Annotated[float, typer.Option(min=1, max=600, help="Maximum wait for the report.")] = 180,
     config: Place = None,
     client: IdentityOptions = IdentityOptions(),
     as_json: AsJson = False,

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 from agent import log
 from agent.cli.keys import signing_key
 from agent.cli.waiting import Spinner
-from agent.core.reasons import Reason
 from agent.errors import AgentError, ConfigError, failure_at
 from agent.privileges import as_owner
 from agent.resources import data
@@ -36,17 +35,6 @@ AGENT, COMPARE, BROKER = "facepay-agent", "facepay-compare", "mosquitto"
 SITE, TERMINAL, SCENE, PHOTO = "try", "terminal-1", "one_obama_podium", "photos/enrolled/obama_portrait.jpg"
 _BROKER_AT = ("127.0.0.1", 1883)
 _BROKER_S, _ONLINE_S, _TTL_MS, _API_MS = 15.0, 90.0, 20_000, 10_000  # a busy machine without a camera is slow
-# Reasons of a machine that was too slow at that moment: no answer of the API in time, too few frames to
-# confirm the person after the answer, a camera thread that did not run.
-TOO_SLOW = frozenset(
-    {
-        Reason.TIMED_OUT,
-        Reason.FACE_LOST,
-        Reason.COMPARE_UNREACHABLE,
-        Reason.CAMERA_UNAVAILABLE,
-        Reason.CAMERA_FROZEN,
-    }
-)
 _SYSTEMD = Path("/run/systemd/system")
 
 
@@ -114,6 +102,8 @@ def write_keys(places: TerminalPaths, storage: Path) -> None:
 
 async def asked(ask: Callable[[], Awaitable[Acceptance]]) -> Acceptance:
     """The result of a request; of a second one when the machine was too slow for the first (``TOO_SLOW``)."""
+    from agent.demo.stage import TOO_SLOW
+
     verdict = await ask()
     return await ask() if verdict.reason in TOO_SLOW else verdict
 
@@ -166,11 +156,7 @@ async def _in_this_process() -> Acceptance:
     visit = Visit("the holder", SCENE, Path(PHOTO).stem, "match", "same_person", ttl_ms=_TTL_MS)
     limits = VerificationConfig(budget_ms=_TTL_MS, ask_timeout_ms=_API_MS)
     async with staged(Config(verification=limits)) as stage:
-
-        async def ask() -> Acceptance:
-            return (await stage.play(visit)).verdict
-
-        return await asked(ask)
+        return (await stage.play(visit)).verdict
 
 
 async def _ask(storage: Path) -> Acceptance:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from agent.config import Config, PageConfig
 from agent.demo.broker import free_port
-from agent.demo.stage import VISITS, DemoStage, Visit, VisitRow, staged
+from agent.demo.stage import PATIENT, VISITS, DemoStage, Visit, VisitRow, staged
 from agent.resources import data
 from agent.terminal_output import below
 
@@ -25,7 +25,7 @@ async def show(base: Config | None = None, *, keep: bool = False, as_json: bool 
     # With --json only the JSON goes to stdout; the live table moves the cursor.
     console = Console(file=below(sys.stderr if as_json else sys.stdout))
     rows: list[VisitRow] = []
-    base = base or Config()
+    base = base or Config(verification=PATIENT)
     if keep and base.page.listen == "off":
         page = PageConfig(listen="loopback", port=free_port(), preview=True)
         base = base.model_copy(update={"page": page})

@@ -12,8 +12,17 @@ from typing import Any
 from agent.camera.simulated.cameras import SceneCamera
 from agent.camera.simulated.scene import load_scene
 from agent.camera.source import NewestFrameSource
-from agent.config import CameraConfig, CompareConfig, Config, MqttConfig, StorageConfig, TraceConfig
+from agent.config import (
+    CameraConfig,
+    CompareConfig,
+    Config,
+    MqttConfig,
+    StorageConfig,
+    TraceConfig,
+    VerificationConfig,
+)
 from agent.config.file import load
+from agent.core.reasons import Reason
 from agent.demo.broker import demo_broker
 from agent.kits.till.acceptance import Acceptance
 from agent.kits.till.client import TillClient
@@ -27,8 +36,21 @@ from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_ID, EXAMPLE_SECRET, ServiceConfig
 
 EMPTY_SCENE, HOLDER_WAITS, HOLDER = "empty", "one_obama_podium", "obama_portrait"
-TTL_MS = 6_000
+TTL_MS = 20_000  # at most; each such visit ends with its decision
 EMPTY_TTL_MS = 3_000  # such a scene always ends at the deadline: a short deadline is enough
+# A machine with other work compares in seconds. It needs more time and shows the same decisions.
+PATIENT = VerificationConfig(budget_ms=TTL_MS, ask_timeout_ms=10_000)
+# Reasons of a machine that was too slow at that moment: no answer of the API in time, too few frames to
+# confirm the person after the answer, a camera thread that did not run.
+TOO_SLOW = frozenset(
+    {
+        Reason.TIMED_OUT,
+        Reason.FACE_LOST,
+        Reason.COMPARE_UNREACHABLE,
+        Reason.CAMERA_UNAVAILABLE,
+        Reason.CAMERA_FROZEN,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +110,15 @@ class DemoStage:
     config_file: Path
 
     async def play(self, visit: Visit) -> VisitRow:
-        """Show the visit's scene to the camera, send the request, return the result."""
+        """Show the visit's scene to the camera, send the request, return the result.
+
+        Once more after the result of a machine that was too slow at that moment.
+        """
+        row = await self._play(visit)
+        is_late = row.verdict.reason in TOO_SLOW and not row.as_expected
+        return await self._play(visit) if is_late else row
+
+    async def _play(self, visit: Visit) -> VisitRow:
         if not visit.service_up:
             await self.service.stop()
         await self.stand(visit.scene)
@@ -129,7 +159,7 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
         site="demo",
         terminal="terminal-1",
         inline_reference=True,
-        camera=CameraConfig(kind="replay", source=EMPTY_SCENE),
+        camera=CameraConfig(kind="replay", source=EMPTY_SCENE, stall_ms=TTL_MS),  # a late frame is no fault
         compare=CompareConfig(
             url=compare_url, appid="1250000001", bucket="terminals", secret_id=EXAMPLE_ID, secret_key_file=key
         ),
@@ -169,7 +199,7 @@ async def staged(base: Config | None = None) -> AsyncIterator[DemoStage]:
         async with demo_broker(folder) as port:
             await service.start()
             try:
-                config = _agent_config(base or Config(), folder, port, service.url)
+                config = _agent_config(base or Config(verification=PATIENT), folder, port, service.url)
                 file = folder / "agent.toml"
                 write_whole(file, to_toml(config).encode())
                 async with _terminal(config, service, file) as stage:

@@ -44,8 +44,10 @@ class DiagnosisClient:
         )
         self._link = Connection(config, options)
 
-    async def ask(self, only: tuple[str, ...] = (), *, timeout_s: float = 60.0) -> dict[str, Any]:
+    async def ask(self, only: tuple[str, ...] = (), *, timeout_s: float = 180.0) -> dict[str, Any]:
         """Send one request; the object of the report, with signature and nonce verified.
+
+        ``timeout_s`` of a report: longer than the slowest chain of checks on a board with other work.
 
         Raises:
             TillError: the broker's problem, e.g. ``mqtt_refused``; ``terminal_offline``, ``diag_unanswered``,

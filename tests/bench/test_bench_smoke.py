@@ -15,7 +15,13 @@ from tests.bench.scene import EMPTY_S, LENGTH_S, SCENE, VISITS, judge_calls, vis
 
 
 @pytest.mark.mosquitto
-@pytest.mark.parametrize("name", ["idle", "memory", "service", "delivery", "latency", "tools"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("idle", "memory", "service", "delivery", "latency"),
+        pytest.param("tools", marks=pytest.mark.long),  # starts each tool several times: 9 s of CPU
+    ],
+)
 def test_a_section_runs_quickly_and_fills_its_table(name: str) -> None:
     section = measure(name, quick=True)
     assert section.rows and all(isinstance(row, dict) for row in section.rows)
@@ -55,6 +61,7 @@ def test_random_visits_cost_one_call_each(monkeypatch: pytest.MonkeyPatch) -> No
     assert section.rows[0]["visits"] > 0
 
 
+@pytest.mark.long  # each frame of a visit in two detectors, and a call for each face: 18 s of CPU
 @pytest.mark.mosquitto
 def test_one_visit_costs_the_agent_one_call_and_the_naive_implementation_many() -> None:
     pytest.importorskip("dlib", reason="the naive detector is in the bench extra (make bench)")

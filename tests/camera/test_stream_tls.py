@@ -73,7 +73,7 @@ def test_with_a_ca_a_wrong_certificate_ends_the_connection(
     scheme: str, which: str, certificates: dict[str, Pair], tmp_path: Path
 ) -> None:
     camera = attempt(scheme, "localhost", certificates[which], tmp_path / "ca.pem")
-    assert camera.refused.wait(20) and not camera.received
+    assert camera.refused.wait(60) and not camera.received
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -88,7 +88,7 @@ def test_a_ca_file_that_is_missing_trusts_no_certificate(
     scheme: str, certificates: dict[str, Pair], tmp_path: Path
 ) -> None:
     camera = attempt(scheme, "localhost", certificates["good"], tmp_path / "missing.pem")
-    assert camera.refused.wait(20) and not camera.received
+    assert camera.refused.wait(60) and not camera.received
 
 
 def test_an_option_in_the_environment_does_not_weaken_the_verification(
@@ -96,7 +96,7 @@ def test_an_option_in_the_environment_does_not_weaken_the_verification(
 ) -> None:
     monkeypatch.setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS", "tls_verify;0")
     camera = attempt("https", "localhost", certificates["self-signed"], tmp_path / "ca.pem")
-    assert camera.refused.wait(20) and not camera.received
+    assert camera.refused.wait(60) and not camera.received
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

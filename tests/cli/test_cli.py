@@ -128,23 +128,6 @@ def test_missing_terminal_is_named_in_the_error() -> None:
     assert done.returncode == 1 and done.stderr.startswith("mqtt_unreachable: no MQTT broker")
 
 
-def test_the_demo_passes_and_prints_json_alone(tmp_path: Path) -> None:
-    done = facepay("demo", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
-    seen = [(row["decision"], row["reason"], row["calls"]) for row in report["verifications"]]
-    assert seen == [
-        ("match", "same_person", 1),
-        ("no_match", "different_person", 1),
-        ("undecided", "no_face", 0),
-        ("undecided", "multiple_faces", 0),
-        ("undecided", "reference_unusable", 1),
-        ("undecided", "compare_unreachable", 0),
-        ("match", "same_person", 1),
-    ]
-    assert report["summary"]["frames_seen"] >= report["summary"]["frames_looked_at"] > 0
-
-
 def test_status_reads_only_the_state_directory_from_the_config(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text(f"[mqtt]\nhots = 'x'\n[storage]\ndirectory = '{tmp_path / 'state'}'\n")

@@ -15,14 +15,13 @@ import pytest
 from agent.service.compare_service import CompareService
 from tests.brokers import Mosquitto
 from tests.cluster.machines import HAPROXY, PROXY_TIMEOUT_S, Clients, Machine, cluster
-from tests.e2e.agents import ENROLLED, Place, running, till_of
+from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, Place, running, till_of
 
 pytestmark = [
     pytest.mark.long,  # three processes with models, a proxy and an agent under load
     pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed: make haproxy, as root"),
 ]
 LOAD = 3
-PATIENT = "[verification]\nask_timeout_ms = 20000\n"
 Disturbance = Callable[[Machine], Awaitable[None]]
 
 
@@ -65,14 +64,14 @@ async def test_no_answer_is_lost_while_each_machine_is_disturbed(
         place = Place(tmp_path, broker, cast("CompareService", SimpleNamespace(url=url)))
         clients = Clients(url)
         async with (
-            running(place.config("one_obama_podium", PATIENT)),
+            running(place.config("one_obama_podium")),
             till_of(place) as (till, _),
             clients.running(LOAD),
         ):
 
             async def ask_until(ended: asyncio.Task[None]) -> None:
                 while not ended.done():
-                    result = await till.ask(ENROLLED, ttl_ms=30_000)
+                    result = await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)
                     decisions[f"{result.decision}/{result.reason}"] += 1
                 await ended
 

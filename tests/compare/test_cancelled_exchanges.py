@@ -297,5 +297,5 @@ async def test_a_close_that_fails_leaves_no_other_socket_open(
     exchanges = Exchanges(made)
     with pytest.raises(ValueError):
         await exchanges.run(broken, 5.0)
-    await asyncio.wait_for(exchanges.close(), 20)
+    await asyncio.wait_for(exchanges.close(), 60)
     assert not tcp.socket.is_open

@@ -22,6 +22,7 @@ from agent.health.probe_results import CameraProbe, MountingReading
 from agent.root.doctor import make_world
 from agent.service.settings import EXAMPLE_SECRET
 
+BUSY_S = 120.0
 GOOD_MOUNTING = MountingReading(sharpness=60.0, rotation=0, face_width_px=180.0)
 GOOD_CAMERA = CameraProbe(frames=30, fps=10.0, mean_luma=120.0, mounting=GOOD_MOUNTING, frozen=False)
 ROOMY = os.statvfs_result((4_096, 4_096, 10**7, 10**6, 10**6, 10**6, 10**6, 10**6, 0, 255))
@@ -95,7 +96,9 @@ directory = "{self.storage}"
 
 
 def findings(world: World, *ids: str) -> dict[str, Finding]:
-    return {report.check.id: report.finding for report in run_checks(select(CHECKS, ids), world)}
+    """The findings, with time for a machine with other work: no check is late."""
+    patient = [replace(check, timeout_s=BUSY_S) for check in select(CHECKS, ids)]
+    return {report.check.id: report.finding for report in run_checks(patient, world)}
 
 
 def causes(found: dict[str, Finding]) -> list[str]:

@@ -106,7 +106,7 @@ async def test_status_and_doctor_with_a_silent_broker_report_it(place: Place) ->
         text = config.read_text().replace(f"port = {place.broker.port}", f"port = {hole.getsockname()[1]}")
         config.write_text(text)
         async with running(config):
-            async with asyncio.timeout(40):
+            async with asyncio.timeout(60):
                 while True:  # the condition becomes visible after some time
                     status = await asyncio.to_thread(facepay, "status", "--config", config)
                     if "mqtt_unreachable" in status.stdout:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import commands
-from tests.e2e.agents import ENROLLED, Agent, Place, running, till_of, until
+from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, Agent, Place, running, till_of, until
 from tests.e2e.test_keys import SHOP, facepay
 
 # A name server that never answers, so that the resolver never returns.
@@ -87,7 +87,7 @@ async def test_unanswered_lookup_of_the_broker_delays_neither_ready_nor_the_end(
         assert status.returncode <= 2, "the event loop answers"
         assert (place.folder / "lookups").exists(), "otherwise this test shows nothing"
         agent.process.send_signal(signal.SIGTERM)
-        assert await agent.ended(8) == 0
+        assert await agent.ended(60) == 0
 
 
 @pytest.mark.usefixtures("slow_names")
@@ -107,7 +107,7 @@ async def test_unanswered_lookup_of_the_api_delays_neither_results_nor_the_end(
             assert (verdict.decision, verdict.reason) == ("undecided", "compare_unreachable")
         assert (place.folder / "lookups").exists(), "otherwise this test shows nothing"
         agent.process.send_signal(signal.SIGTERM)
-        assert await agent.ended(8) == 0
+        assert await agent.ended(60) == 0
 
 
 def test_run_with_a_secret_readable_for_every_user_is_refused(place: Place) -> None:
@@ -149,7 +149,7 @@ async def test_result_without_api_key_has_reason_compare_credentials(place: Plac
     config = place.config("one_obama_podium")
     (place.folder / "secret").unlink()
     async with running(config), till_of(place) as (till, states):
-        verdict = await till.ask(ENROLLED, ttl_ms=8_000)
+        verdict = await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)
         assert (verdict.decision, verdict.reason) == ("undecided", "compare_credentials")
         await until(states, "degraded")
 
@@ -182,6 +182,6 @@ async def test_run_without_network_is_ready(place: Place) -> None:
                 await asyncio.sleep(0.5)
         assert status.returncode == 2, status
         agent.process.send_signal(signal.SIGTERM)
-        assert await agent.ended(8) == 0
+        assert await agent.ended(60) == 0
     finally:
         agent.close()

@@ -45,7 +45,7 @@ async def test_run_without_camera_answers_with_reason_and_feeds_the_watchdog(
         watchdog_signals = asyncio.Queue[None]()
         listening = asyncio.create_task(listen(agent, watchdog_signals))
         async with till_of(place) as (till, _):
-            await till.online(timeout_s=30)
+            await till.online(timeout_s=60)
             verdict = await till.ask(ENROLLED, ttl_ms=6_000)
             assert (verdict.decision, verdict.reason) == ("undecided", "camera_unavailable")
             assert (await till.online())["conditions"] == ["camera_absent"]
@@ -68,10 +68,10 @@ async def test_hanging_driver_ends_the_process_with_code_74_after_a_result(
     agent = started(config)
     try:
         async with till_of(place, pinned=False) as (till, _):
-            await till.online(timeout_s=30)
+            await till.online(timeout_s=60)
             verdict = await till.ask(ENROLLED, ttl_ms=20_000)
             assert (verdict.decision, verdict.reason) == ("undecided", "camera_unavailable")
-        assert await asyncio.to_thread(agent.wait, 20) == 74
+        assert await asyncio.to_thread(agent.wait, 60) == 74
     finally:
         agent.kill()
         agent.wait()

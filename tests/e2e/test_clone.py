@@ -60,7 +60,7 @@ async def test_status_of_another_terminal_with_this_name_raises_terminal_cloned(
     async with running(config):
         await codes(config, "ONLINE")
         await other.start()
-        await asyncio.wait_for(up.wait(), 10)
+        await asyncio.wait_for(up.wait(), 60)
         await other.publish(
             Message(TOPICS.state, state("online", who, more | {"key": key}, Signer.generate()), retained=True)
         )
@@ -75,7 +75,7 @@ async def test_restart_after_kill_is_no_clone(place: Place) -> None:
     async with running(config) as agent:
         await codes(config, "connected, 0")
         agent.process.kill()
-        await agent.ended(5)
+        await agent.ended(60)
     async with running(config):
         shown = await codes(config, "connected, 0")
         await asyncio.sleep(0.5)

@@ -24,7 +24,7 @@ from agent.messages.topics import REPORT, REQUEST
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
 from agent.till.remote_diagnosis import VERIFIED_PER_MINUTE
-from tests.e2e.agents import ENROLLED, TOPICS, Agent, Place, running, till_of
+from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, TOPICS, Agent, Place, running, till_of
 from tests.e2e.test_keys import facepay
 
 WHO = "back-office"
@@ -67,7 +67,7 @@ class Line:
     async def send(self, payload: bytes, who: str = WHO, *, retained: bool = False) -> None:
         await self.link.publish(Message(TOPICS.diag(who, REQUEST), payload, retained))
 
-    async def report(self, timeout_s: float = 10.0) -> dict[str, Any]:
+    async def report(self, timeout_s: float = 60) -> dict[str, Any]:
         message = await asyncio.wait_for(self.received.get(), timeout_s)
         reported = opened_report(json.loads(message.payload), self._key)
         assert reported is not None, "signed by the terminal"
@@ -84,7 +84,7 @@ async def lined(place: Place, scene: str = "empty") -> AsyncIterator[tuple[Line,
         line = Line(place)
         await line.link.start()
         try:
-            yield line, await asyncio.wait_for(line.epoch, 10), agent
+            yield line, await asyncio.wait_for(line.epoch, 60), agent
         finally:
             await line.link.stop()
 
@@ -258,7 +258,7 @@ async def test_flood_of_requests_is_limited_and_payments_continue(place: Place, 
         for _ in range(60):
             await line.send(envelope("diag", request_tree(TOPICS, WHO, epoch, QUICK), operator))
         await line.send(b"x" * 100_000)
-        verdict = await till.ask(ENROLLED, ttl_ms=8_000)
+        verdict = await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)
         assert verdict.decision == "match"
         answers = line.received.qsize()
         assert 1 <= answers <= VERIFIED_PER_MINUTE, "each of them costs one signature at most"

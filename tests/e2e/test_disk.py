@@ -15,7 +15,7 @@ from agent.control.server import path_for, request_status
 from agent.errors import TillError
 from agent.kits.till.client import TillClient
 from tests.debian import run
-from tests.e2e.agents import ENROLLED, Agent, Place, running, till_of, until
+from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, Agent, Place, running, till_of, until
 from tests.e2e.test_keys import facepay
 
 pytestmark = [
@@ -57,7 +57,7 @@ async def conditions(state: Path) -> list[str]:
 
 
 async def until_shown(state: Path, *codes: str) -> None:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while await conditions(state) != list(codes):  # noqa: ASYNC110 - the status is polled
             await asyncio.sleep(0.2)
 
@@ -65,13 +65,13 @@ async def until_shown(state: Path, *codes: str) -> None:
 async def answered(till: TillClient) -> str:
     """The decision, or the code of the refusal."""
     try:
-        return (await till.ask(ENROLLED, ttl_ms=8_000)).decision
+        return (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision
     except TillError as error:
         return error.code
 
 
 async def matches(till: TillClient) -> bool:
-    verdict = await till.ask(ENROLLED, ttl_ms=8_000)
+    verdict = await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)
     return (verdict.decision, verdict.reason) == ("match", "same_person")
 
 
@@ -100,7 +100,7 @@ async def test_read_only_card_is_reported_without_a_request_and_recovers_without
         assert await matches(till)
         assert agent.process.poll() is None and not till.violations
         agent.process.terminate()
-        assert await agent.ended(8) == 0
+        assert await agent.ended(60) == 0
     log = (place.folder / "agent.log").read_bytes()
     assert b"went read-only" in log and b"Traceback" not in log
 

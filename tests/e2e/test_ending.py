@@ -71,7 +71,7 @@ async def serving(
     stop, ready = asyncio.Event(), asyncio.Queue[AgentHandle]()
     overrides = Overrides(camera, adapt, ready.put_nowait)
     task = asyncio.create_task(serve(load(path, Config), stop, overrides, source))
-    await asyncio.wait_for(ready.get(), 20)
+    await asyncio.wait_for(ready.get(), 60)
     try:
         yield stop, task
     finally:
@@ -91,9 +91,9 @@ async def test_request_that_is_claimed_during_the_stop_gets_one_result(
     async with serving(path, camera, Source(), adapt) as (stop, task), till_of(place) as (till, states):
         await until(states, "online")
         asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=8_000))
-        await asyncio.wait_for(claiming.wait(), 10)
+        await asyncio.wait_for(claiming.wait(), 60)
         stop.set()
-        verdict = await asyncio.wait_for(asking, 5)
+        verdict = await asyncio.wait_for(asking, 60)
         assert (verdict.decision, verdict.reason) == ("undecided", "interrupted")
         await task
     assert _rows(place) == [(verdict.result["result_id"],)], "one result, which the till received"
@@ -105,7 +105,7 @@ async def test_hung_camera_ends_the_agent_with_stopping_and_offline(place: Place
     async with serving(path, camera, Source()) as (_, task), till_of(place) as (_, states):
         await until(states, "online")
         camera.hung = True
-        assert [await asyncio.wait_for(states.get(), 10) for _ in range(2)] == ["stopping", "offline"]
+        assert [await asyncio.wait_for(states.get(), 60) for _ in range(2)] == ["stopping", "offline"]
         with pytest.raises(CameraHung):
             await task
 
@@ -127,9 +127,9 @@ async def test_reload_during_the_stop_is_no_bug(
     with caplog.at_level(logging.WARNING):
         async with serving(path, camera, source) as (stop, task):
             source.requested.set()
-            await asyncio.wait_for(reading.wait(), 10)
+            await asyncio.wait_for(reading.wait(), 60)
             stop.set()
-            await asyncio.wait_for(task, 10)
+            await asyncio.wait_for(task, 60)
     assert _bugs(caplog) == []
 
 

@@ -16,7 +16,7 @@ from agent.resources import config_file
 from agent.service.compare_service import CompareService
 from agent.service.faults import InjectedFault
 from agent.service.settings import ServiceConfig
-from tests.e2e.agents import ENROLLED, TOPICS, Place, running
+from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, TOPICS, Place, running
 
 LATENCY_MS = 700  # of the API: the pause below starts during the call
 
@@ -38,7 +38,7 @@ async def test_a_stopped_and_continued_agent_keeps_the_paid_answer(place: Place,
         if tree.get("stage") == "comparing":
             comparing.set()
 
-    config = place.config("one_obama_podium", "[verification]\nbudget_ms = 20000")
+    config = place.config("one_obama_podium")
     async with running(config) as agent:
         key = Signer.load_or_create(place.folder / "state").public
         till = TillClient(
@@ -48,8 +48,8 @@ async def test_a_stopped_and_continued_agent_keeps_the_paid_answer(place: Place,
         try:
             for _ in range(3):
                 comparing.clear()
-                asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=20_000))
-                await asyncio.wait_for(comparing.wait(), 30)
+                asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS))
+                await asyncio.wait_for(comparing.wait(), 60)
                 agent.process.send_signal(signal.SIGSTOP)
                 await asyncio.sleep(pause_s)
                 agent.process.send_signal(signal.SIGCONT)
@@ -61,7 +61,7 @@ async def test_a_stopped_and_continued_agent_keeps_the_paid_answer(place: Place,
 
 @pytest.mark.parametrize("fps", [1, 2, 3, 5])
 async def test_a_slow_camera_ends_in_a_match(place: Place, fps: int) -> None:
-    config = place.config("one_obama_portrait", "[verification]\nbudget_ms = 20000")
+    config = place.config("one_obama_portrait")
     config.write_text(config.read_text().replace("[camera]\n", f"[camera]\nfps = {fps}\n"))
     async with running(config):
         key = Signer.load_or_create(place.folder / "state").public
@@ -69,7 +69,7 @@ async def test_a_slow_camera_ends_in_a_match(place: Place, fps: int) -> None:
         await till.start()
         try:
             for _ in range(2):
-                verdict = await asyncio.wait_for(till.ask(ENROLLED, ttl_ms=20_000), 60)
+                verdict = await asyncio.wait_for(till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS), 60)
                 assert (verdict.decision, verdict.reason) == ("match", "same_person")
         finally:
             await till.stop()

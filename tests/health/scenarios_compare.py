@@ -16,7 +16,7 @@ from agent.root import self_checks
 from agent.root.wiring import BootClock
 from agent.service.faults import InjectedFault
 from agent.service.settings import EXAMPLE_SECRET
-from tests.health.stage import Scenario, Stage
+from tests.health.stage import PATIENT, WAIT_S, Scenario, Stage
 
 MATCH = "match/same_person"
 
@@ -33,13 +33,15 @@ async def compare_service_is_stopped(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def compare_service_answers_too_late(stage: Stage) -> AsyncIterator[None]:
-    stage.config["verification"] = {"ask_timeout_ms": 2_000}
+    stage.config["verification"] = PATIENT | {"ask_timeout_ms": 3_000}
     await stage.start()
-    await stage.serve_with(InjectedFault("latency", 6_000))
+    await stage.serve_with(InjectedFault("latency", 12_000))
     assert await stage.verify() == "undecided/compare_unreachable"
     yield
     await stage.serve_with()
-    assert await stage.verify() == MATCH
+    async with asyncio.timeout(WAIT_S):
+        while await stage.verify() != MATCH:  # a machine with other work can still be too slow
+            pass
 
 
 @asynccontextmanager
@@ -92,7 +94,7 @@ async def wall_clock_is_an_hour_slow(stage: Stage) -> AsyncIterator[None]:
 @asynccontextmanager
 async def calls_per_minute_reach_the_limit(stage: Stage) -> AsyncIterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(attempt_limits, "MINUTE_MS", 10_000)
+        patch.setattr(attempt_limits, "MINUTE_MS", 600_000)
         stage.config["guard"] = {"calls_per_minute": 1}
         await stage.start()
         assert await stage.verify() == MATCH

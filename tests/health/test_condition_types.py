@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,11 @@ def test_mistyped_condition_is_a_type_error(tmp_path: Path, monkeypatch: pytest.
     snippet = tmp_path / "snippet.py"
     right = "tracker.raise_(conditions_mqtt.MQTT_REFUSED)\n"
     snippet.write_text(HEAD + right + "\n".join(MISTAKES) + "\n")
-    report, problems, status = api.run(["--cache-dir", str(tmp_path), str(snippet)])
+    limit = sys.getrecursionlimit()
+    try:
+        report, problems, status = api.run(["--cache-dir", str(tmp_path), str(snippet)])
+    finally:
+        sys.setrecursionlimit(limit)  # mypy raises it, and a later test reads deeply nested JSON
     assert (status, problems) == (1, ""), report
     first = HEAD.count("\n") + 2
     for number, expected in enumerate(MISTAKES.values(), first):

@@ -40,10 +40,10 @@ class Client:
         )
         self.connection = Connection(MqttConfig(port=port, keepalive_s=keepalive_s), wiring)
 
-    async def up(self, timeout_s: float = 20.0) -> None:
+    async def up(self, timeout_s: float = 60) -> None:
         await asyncio.wait_for(self.ready.get(), timeout_s)
 
-    async def next(self, timeout_s: float = 20.0) -> Message:
+    async def next(self, timeout_s: float = 60) -> Message:
         return await asyncio.wait_for(self.received.get(), timeout_s)
 
 
@@ -60,7 +60,7 @@ async def online(*clients: Client) -> AsyncIterator[None]:
             await client.connection.stop()
 
 
-async def down(client: Client, timeout_s: float = 30.0) -> None:
+async def down(client: Client, timeout_s: float = 60) -> None:
     async with asyncio.timeout(timeout_s):
         while client.connection.connected:  # noqa: ASYNC110 - ``Connection`` has no event for this
             await asyncio.sleep(0.02)
@@ -127,7 +127,7 @@ async def test_publish_cut_before_puback_raises_publish_cut(tmp_path: Path) -> N
         await asyncio.sleep(0.1)
         proxy.cut()
         with pytest.raises(TillError) as caught:
-            await asyncio.wait_for(sending, 20)
+            await asyncio.wait_for(sending, 60)
         assert caught.value.code == "publish_cut"
     await proxy.stop()
     broker.stop()
@@ -178,7 +178,7 @@ async def test_connection_handler_bug_does_not_stop_deliveries(
     async with online(subscriber, publisher):
         await publisher.connection.publish(Message("a", b"bang"))
         await publisher.connection.publish(Message("a", b"still here"))
-        assert await asyncio.wait_for(payloads.get(), 10) == b"still here"
+        assert await asyncio.wait_for(payloads.get(), 60) == b"still here"
     assert [type(error) for error in loop_errors] == [ZeroDivisionError], "the loop reports the error once"
 
 
@@ -215,7 +215,7 @@ async def test_stop_with_hanging_broker_is_bounded(broker: Mosquitto) -> None:
     await client.connection.start()
     await client.up()
     proxy.pause()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await client.connection.stop()
     await proxy.stop()
 
@@ -225,7 +225,7 @@ async def test_connection_without_broker_retries_and_stops() -> None:
     await client.connection.start()
     await asyncio.sleep(0.5)
     assert not client.connection.connected
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await client.connection.stop()
 
 

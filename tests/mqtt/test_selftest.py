@@ -73,9 +73,9 @@ async def test_selftest_broker_with_bound_client_ids_delivers_the_will(tmp_path:
     try:
         probe = await BrokerSelfTest(config, TOPICS, no_agent).run()
         await later.start()
-        await asyncio.wait_for(ready.wait(), 20)
+        await asyncio.wait_for(ready.wait(), 60)
         await later.publish(Message(TOPICS.doctor, b"end"))
-        first = await asyncio.wait_for(received.get(), 20)
+        first = await asyncio.wait_for(received.get(), 60)
     finally:
         await later.stop()
         broker.stop()

@@ -54,15 +54,15 @@ async def test_messages_and_the_will_arrive_over_websockets(settings: dict[str, 
     await reader.start()
     await writer.start()
     try:
-        await asyncio.wait_for(asyncio.gather(ready.wait(), other_ready.wait()), 20)
+        await asyncio.wait_for(asyncio.gather(ready.wait(), other_ready.wait()), 60)
         for payload in (b"small", LARGE):
             assert await writer.publish(Message("a/b", payload))
-            assert (await asyncio.wait_for(received.get(), 20)).payload == payload
+            assert (await asyncio.wait_for(received.get(), 60)).payload == payload
         other_ready.clear()
         assert writer._client is not None
         cut(writer._client)
-        assert (await asyncio.wait_for(received.get(), 20)).topic == "a/will"
-        await asyncio.wait_for(other_ready.wait(), 20)
+        assert (await asyncio.wait_for(received.get(), 60)).topic == "a/will"
+        await asyncio.wait_for(other_ready.wait(), 60)
         assert await writer.publish(Message("a/b", b"after the reconnect"))
     finally:
         await writer.stop()
@@ -94,7 +94,7 @@ async def test_the_tls_handshake_offers_the_configured_alpn(tmp_path: Path, alpn
     async with scripted(Script(), context=context) as port:
         watched = Watched(port, tls=True, ca_file=ca.path, alpn=alpn)
         async with started(watched):
-            await asyncio.wait_for(watched.up.wait(), 20)
+            await asyncio.wait_for(watched.up.wait(), 60)
             selected = [each.selected_alpn_protocol() for each in handshakes]
     assert selected == [alpn or None]
 

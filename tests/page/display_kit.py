@@ -123,7 +123,7 @@ async def messages(answer: httpx.Response) -> AsyncIterator[Received]:
             rest = rest[8 + text + jpeg :]
 
 
-async def until_kind(stream: AsyncIterator[Received], kind: str, timeout_s: float = 20.0) -> Received:
+async def until_kind(stream: AsyncIterator[Received], kind: str, timeout_s: float = 60) -> Received:
     """The next message of this kind."""
     async with asyncio.timeout(timeout_s):
         async for each in stream:

@@ -140,13 +140,13 @@ async def opened(
         yield Open(listener, sources.preview, keys)
 
 
-async def until(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
+async def until(holds: Callable[[], bool], timeout_s: float = 60) -> None:
     async with asyncio.timeout(timeout_s):
         while not holds():  # noqa: ASYNC110 - what is waited for knows no event
             await asyncio.sleep(0.01)
 
 
-async def raw(page: Open, sent: bytes, *, timeout_s: float = 10.0) -> bytes:
+async def raw(page: Open, sent: bytes, *, timeout_s: float = 60) -> bytes:
     """All bytes that the page sends on one connection until the page closes it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", page.listener.port)
     try:

@@ -128,7 +128,7 @@ async def test_connection_without_a_handshake_is_aborted(
     )
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
         writer.close()
     finally:
         await opened.close()

@@ -112,7 +112,7 @@ async def test_slow_drawing_skips_frames_and_holds_up_no_caller() -> None:
 
     def draw(each: Frame) -> bytes:
         drawn.append(each.seq)
-        assert go.wait(20)
+        assert go.wait(60)
         return str(each.seq).encode()
 
     async with opened_display(draw) as page, watching(page) as stream:
@@ -133,7 +133,7 @@ async def test_picture_that_is_drawn_during_the_end_is_dropped() -> None:
     go = threading.Event()
 
     def draw(_: Frame) -> bytes:
-        assert go.wait(20)
+        assert go.wait(60)
         return A_FACE
 
     async with opened_display(draw) as page, watching(page) as stream:
@@ -239,7 +239,7 @@ async def test_viewer_that_reads_nothing_loses_its_place(monkeypatch: pytest.Mon
             page.display.offer(replace(frame(), captured_ms=begun.received_ms + 100 * seq))
             return page.display.viewers == 0
 
-        await until(is_dropped, 20)
+        await until(is_dropped, 60)
         stuck.close()
 
 
@@ -315,7 +315,7 @@ async def test_change_while_a_message_is_sent_is_in_the_next_message(
         sending = page.display.messages()
         assert isinstance((await anext(sending)).screen, Idle)
         begun = page.begin()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             shown = (await anext(sending)).screen
             assert isinstance(shown, Guiding) and shown.hint is Guidance.LOOK_HERE
             page.hint(begun, Guidance.STEP_BACK)
@@ -353,7 +353,7 @@ async def test_bug_in_the_screen_reaches_no_caller(
 
 async def picture_of(stream: AsyncIterator[Received]) -> bytes:
     """The next picture."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for each in stream:
             if each.picture:
                 return each.picture
@@ -361,7 +361,7 @@ async def picture_of(stream: AsyncIterator[Received]) -> bytes:
 
 
 async def until_symbol(stream: AsyncIterator[Received], symbol: str) -> Received:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for each in stream:
             if each.tree.get("symbol") == symbol:
                 return each

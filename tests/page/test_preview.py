@@ -70,13 +70,13 @@ async def test_verification_replaces_the_picture_by_a_notice_until_its_end() -> 
     async with opened(world) as page, watching(page) as pictures:
         assert A_FACE in await anext(pictures)
         world.lens.error = CameraReserved("a verification is open")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             while A_FACE in await anext(pictures):
                 pass
         assert page.preview is not None and page.preview.paused == "camera_in_use_by_verification"
         assert (await anext(pictures)).startswith(b"\xff\xd8")
         world.lens.error = None
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             while A_FACE not in await anext(pictures):
                 pass
         assert page.preview.paused == ""
@@ -111,7 +111,7 @@ async def test_a_camera_that_fails_replaces_the_picture_too() -> None:
     async with opened(world) as page, watching(page) as pictures:
         await anext(pictures)
         world.lens.error = CameraError("unplugged")
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             while A_FACE in await anext(pictures):
                 pass
         assert page.preview is not None and page.preview.paused == "camera_unavailable"
@@ -167,7 +167,7 @@ async def test_viewer_that_reads_no_pictures_is_disconnected(monkeypatch: pytest
             + b"\r\n\r\n"
         )
         await until(lambda: page.preview is not None and page.preview.viewers == 1)
-        await until(lambda: page.preview is not None and page.preview.viewers == 0, 10)
+        await until(lambda: page.preview is not None and page.preview.viewers == 0, 60)
         await until(lambda: world.lens.announced == [True, False])
         stuck.close()
 
@@ -196,7 +196,7 @@ async def test_ended_session_gets_no_further_picture() -> None:
                     for _ in range(SESSIONS_MAX):
                         async with page.stranger() as other:
                             await other.post("/login", data={"token": TOKEN})
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     last = [part async for part in pictures][-1]
                 assert A_FACE not in last and last.startswith(b"\xff\xd8"), "a notice stays on the screen"
             await until(lambda: page.preview is not None and page.preview.viewers == 0)
@@ -208,7 +208,7 @@ async def test_preview_ends_with_its_session() -> None:
     async with opened(now_s=lambda: now[0]) as page, page.stranger() as client:
         await client.post("/login", data={"token": TOKEN})
         now[0] += SESSION_S - 0.3
-        async with client.stream("GET", "/preview.mjpg") as answer, asyncio.timeout(5):
+        async with client.stream("GET", "/preview.mjpg") as answer, asyncio.timeout(60):
             seen = [part async for part in parts(answer)]
         assert A_FACE in seen[0] and A_FACE not in seen[-1]
 

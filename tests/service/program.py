@@ -28,7 +28,7 @@ os.environ.update({"LISTEN_PID": str(os.getpid())} if "LISTEN_FDS" in os.environ
 read = lambda: load_service(Path(sys.argv[1]))
 serve(read(), reread=read, json_lines=True)
 """
-WAIT_S = 60.0
+WAIT_S = 180.0
 
 
 @dataclass

@@ -18,8 +18,9 @@ OBAMA, PODIUM = photo("obama_portrait"), photo("obama_podium")
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[CompareService]:
-    config = shipped(download_hosts=("localhost",), download_timeout_ms=700, body_max_bytes=500_000)
-    with running(config) as made:
+    """With the limits of a machine with other work."""
+    patient = {"download_timeout_ms": 15_000, "answer_within_ms": 60_000}
+    with running(shipped(download_hosts=("localhost",), body_max_bytes=500_000, **patient)) as made:
         yield made
 
 
@@ -58,7 +59,6 @@ async def slow(_: ReceivedRequest, __: asyncio.StreamWriter) -> None:
     ("script", "expected"),
     [
         (replies(http(b"", "404 Not Found")), -1403),
-        (slow, -1506),
         (replies(http(b"\xff" * 600_000)), -1408),
         (replies(http(b"<html>no picture</html>")), -1400),
         (replies(http(b"")), -1300),
@@ -74,3 +74,20 @@ async def test_failed_download_has_its_code_and_flag(
         sides = (bad, good) if flag == 1 else (good, bad)
         urls = {"urlA": sides[0].url(), "urlB": sides[1].url()}
         assert code(await compare(service, json={"appid": APPID, **urls})) == (expected, flag)
+
+
+@pytest.fixture
+def hasty() -> Iterator[CompareService]:
+    with running(shipped(download_hosts=("localhost",), download_timeout_ms=700)) as made:
+        yield made
+
+
+async def test_download_that_does_not_end_has_its_code_and_flag(hasty: CompareService) -> None:
+    async with endpoint(slow) as silent:
+        for number, picture in ((1, "urlA"), (2, "urlB")):
+            images = {"imageA": ("a", PODIUM), "imageB": ("b", OBAMA)}
+            del images[picture.replace("url", "image")]
+            answer = await compare(
+                hasty, files={"appid": (None, APPID), picture: (None, silent.url())} | images
+            )
+            assert code(answer) == (-1506, number)

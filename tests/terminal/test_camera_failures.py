@@ -38,7 +38,7 @@ async def serving(world: World) -> AsyncIterator[asyncio.Task[None]]:
         yield task
     finally:
         world.stop.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await asyncio.gather(task, return_exceptions=True)
 
 
@@ -68,7 +68,7 @@ async def test_hung_camera_answers_the_open_verification_first() -> None:
         await world.till.until(lambda: world.analyzer.analyses > 0)
         world.camera.broken = CameraHung("grab does not return")
         assert await world.verdict() == "undecided/camera_unavailable"
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             with pytest.raises(CameraHung, match="grab does not return"):
                 await task
     assert world.claim_store.settled[0].request.request_id == "r-1"
@@ -77,7 +77,7 @@ async def test_hung_camera_answers_the_open_verification_first() -> None:
 async def test_hung_camera_without_a_request_ends_at_once() -> None:
     world = World()
     world.camera.broken = CameraHung("open does not return")
-    async with serving(world) as task, asyncio.timeout(5):
+    async with serving(world) as task, asyncio.timeout(60):
         with pytest.raises(CameraHung):
             await task
 
@@ -101,7 +101,7 @@ async def test_watchdog_gets_no_signal_from_a_hung_analyzer() -> None:
     world.terminal._frames._analyze = look  # type: ignore[method-assign,assignment]
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=300)))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await hangs.wait()
         world.terminal.watchdog_signal.poll(now_ms())  # the signal of earlier frames
         assert not world.terminal.watchdog_signal.poll(now_ms())
@@ -123,7 +123,7 @@ async def test_frozen_camera_is_restarted_and_its_frames_give_no_signal() -> Non
     world = World(camera=camera)
     world.terminal._frames._check_frame = lambda frame: replace(check_frame(frame), frozen=True)
     async with serving(world):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await camera.started.wait()
         await world.idle(frames=2)
         watchdog_signal = world.terminal.watchdog_signal
@@ -141,7 +141,7 @@ async def test_repeated_frames_of_a_coded_stream_are_no_face_and_the_payer_is_se
         return replace(check_frame(frame), repeated_ms=2_000)
 
     world.terminal._frames._check_frame = repeated
-    async with serving(world), asyncio.timeout(30):
+    async with serving(world), asyncio.timeout(60):
         await world.till.inbox.put(RequestReceived(request(budget_ms=30_000)))
         await several.wait()
         assert world.analyzer.analyses == 0 and world.terminal.conditions.active == ()
@@ -162,7 +162,7 @@ async def test_frame_that_repeats_a_picture_is_not_analyzed() -> None:
         return analyze(frame)
 
     world.analyzer.analyze = noted  # type: ignore[method-assign]
-    async with serving(world), asyncio.timeout(30):
+    async with serving(world), asyncio.timeout(60):
         await world.till.inbox.put(RequestReceived(request(budget_ms=30_000)))
         assert await world.verdict() == "match/same_person"
     assert len(analyzed) >= 2 and all(seq % 2 for seq in analyzed)
@@ -173,7 +173,7 @@ async def test_first_frame_of_a_verification_is_analyzed_also_when_it_repeats_a_
     world = World()
     world.analyzer.stage = FrameReason.NO_FACE
     world.terminal._frames._check_frame = lambda frame: replace(check_frame(frame), is_repeated=True)
-    async with serving(world), asyncio.timeout(30):
+    async with serving(world), asyncio.timeout(60):
         await world.till.inbox.put(RequestReceived(request(budget_ms=1_000)))
         assert await world.verdict() == "undecided/no_face"
     assert world.analyzer.analyses == 1
@@ -224,5 +224,5 @@ async def test_match_waits_for_a_fresh_picture_while_a_stream_repeats_an_old_pic
             await asyncio.sleep(0.005)
         if moves_again:
             world.terminal._frames._check_frame = check_frame
-        await world.till.until(lambda: bool(world.till.delivered), timeout_s=30)
+        await world.till.until(lambda: bool(world.till.delivered), timeout_s=60)
         assert await world.verdict() == verdict

@@ -41,7 +41,7 @@ class SlowCamera(PacedCamera):
 
     def start(self) -> None:
         self.opening.set()
-        assert self.opens.wait(5)
+        assert self.opens.wait(60)
         self.runs = True
 
     def stop(self) -> None:
@@ -93,7 +93,7 @@ async def test_stop_during_a_camera_restart_leaves_the_camera_stopped() -> None:
     world = World(camera=camera)
     world.terminal._frames._check_frame = lambda frame: replace(check_frame(frame), frozen=True)
     async with serving(world):
-        await asyncio.to_thread(camera.opening.wait, 5)
+        await asyncio.to_thread(camera.opening.wait, 60)
     camera.stop()  # as the composition root does after serving
     camera.opens.set()
     await asyncio.get_running_loop().shutdown_default_executor()  # waits for the start that is still running
@@ -103,7 +103,7 @@ async def test_stop_during_a_camera_restart_leaves_the_camera_stopped() -> None:
 async def test_hung_camera_sets_the_stop_event() -> None:
     world = World()
     world.camera.broken = CameraHung("open does not return")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         with pytest.raises(CameraHung):
             await world.terminal.serve(world.stop)
         await world.stop.wait()

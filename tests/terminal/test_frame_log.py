@@ -82,7 +82,7 @@ async def test_terminal_stores_the_frame_log_of_the_last_verification(tmp_path: 
     kept = replace(ports, record=lambda result, frame_log, _trace: write(tmp_path, result, frame_log, 0))
     world.terminal = Terminal(kept, Settings(EPOCH, LIMITS, 50, Assurance()))
     async with serving(world):
-        await world.till.inbox.put(RequestReceived(request(budget_ms=200)))
+        await world.till.inbox.put(RequestReceived(request(budget_ms=1_000)))
         await world.verdict()
     last = read(tmp_path)
     assert (last.decision, last.reason, last.asks) == ("undecided", "no_face", 0)

@@ -67,7 +67,7 @@ def prompts(events: list[TillEvent]) -> list[Guidance]:
 async def test_challenge_with_prompted_turns_matches_with_liveness_passed() -> None:
     async with serving(challenged()) as world:
         await world.till.inbox.put(RequestReceived(replace(request(budget_ms=15_000), require=("liveness",))))
-        await world.till.until(lambda: bool(world.till.delivered), timeout_s=15)
+        await world.till.until(lambda: bool(world.till.delivered), timeout_s=60)
     assert world.till.delivered[0].payload == b"match/same_person"
     assert world.claim_store.settled[0].assurance.liveness == "passed"
     assert len(prompts(world.till.events)) >= 2, "more after a pause of a busy machine"
@@ -81,7 +81,7 @@ async def test_challenge_with_prompted_turns_matches_with_liveness_passed() -> N
 async def test_challenge_without_prompted_turns_makes_no_call(how: dict[str, object]) -> None:
     async with serving(challenged(**how)) as world:
         await world.till.inbox.put(RequestReceived(request(budget_ms=2_500)))
-        await world.till.until(lambda: bool(world.till.delivered), timeout_s=10)
+        await world.till.until(lambda: bool(world.till.delivered), timeout_s=60)
     assert world.till.delivered[0].payload == b"undecided/liveness_not_completed"
     assert world.claim_store.settled[0].assurance.liveness == "not_checked"
     assert world.compare.asked == []

@@ -63,7 +63,7 @@ class World:
         """Wait for this number of further idle frames."""
         counted = self.terminal.counters.frames
         until = counted[FrameReason.IDLE] + frames
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while counted[FrameReason.IDLE] < until:  # noqa: ASYNC110 - the counter has no event
                 await asyncio.sleep(0.005)
 
@@ -78,7 +78,7 @@ async def serving(world: World) -> AsyncIterator[World]:
         yield world
     finally:
         world.stop.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await task
 
 

@@ -27,7 +27,7 @@ async def test_delivery_unexpected_exception_is_logged_and_the_result_is_sent_ag
     async with terminal(broker.port, tmp_path) as running, raw_till(broker.port) as till:
         monkeypatch.setattr(Connection, "publish", failing)
         await till.send("request", request_bytes())
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             await till.next("result")
         assert running.till.result_sender.depth == 1, "until it is acknowledged"
     assert "bug_in_delivery" in caplog.text

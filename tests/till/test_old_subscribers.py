@@ -40,7 +40,7 @@ def subscribed(port: int, topic: str) -> Iterator[subprocess.Popen[bytes]]:
 
 def payload_of(process: subprocess.Popen[bytes]) -> bytes:
     """The message in the debug output of ``mosquitto_sub -d``."""
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=60)
     (line,) = [line for line in out.splitlines() if line.startswith(b'{"result"')]
     return line
 
@@ -48,7 +48,7 @@ def payload_of(process: subprocess.Popen[bytes]) -> bytes:
 async def check_result_arrives(terminal_port: int, subscriber_port: int, folder: Path) -> None:
     async with terminal(terminal_port, folder) as running, till_client(terminal_port, running) as till:
         with subscribed(subscriber_port, RESULT) as old:
-            assert (await till.ask(PHOTO, ttl_ms=5_000)).decision == "match"
+            assert (await till.ask(PHOTO, ttl_ms=30_000)).decision == "match"
             envelope = json.loads(await asyncio.to_thread(payload_of, old))
     assert running.signer.public.verify(envelope["result"], envelope["jws"], "result")
     assert json.loads(envelope["result"])["decision"] == "match"

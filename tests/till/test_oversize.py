@@ -38,7 +38,7 @@ def stored(name: str, payload: bytes) -> StoredResult:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - no event for it
             await asyncio.sleep(0.02)
 
@@ -121,6 +121,6 @@ async def test_match_that_waits_for_the_receive_maximum_is_not_sent_late(tmp_pat
         client = side.till.link._client
         assert client is not None, "the broker owes one answer for less than 5 s"
         side.till.link.on_puback(client, held[0], ReasonCode(PacketTypes.PUBACK, identifier=0), None)
-        await asyncio.wait_for(events.wait(), 20)
+        await asyncio.wait_for(events.wait(), 60)
         await asyncio.gather(delivering, other)
         assert matches == []

@@ -4,18 +4,20 @@ from agent.diagnostics.check import Check
 from agent.diagnostics.checks import agent, camera, config, display, mqtt, network, stored, system, tls
 
 LINT, STATUS = ("config.lint",), ("agent.status",)
+# Checks that load modules and models, and read files: a board with other work needs long and has no fault.
+LOCAL_S = 60.0
 
 CHECKS: tuple[Check, ...] = (
-    Check("config.lint", config.lint),
+    Check("config.lint", config.lint, timeout_s=LOCAL_S),
     Check("keys.files", config.files, LINT),
     Check("keys.permissions", config.permissions, LINT),
     Check("agent.status", agent.status, LINT),
     Check("agent.conditions", agent.conditions, STATUS),
     Check("service.state", agent.unit),
-    Check("model.integrity", stored.model, LINT, timeout_s=30.0),
+    Check("model.integrity", stored.model, LINT, LOCAL_S),
     Check("camera.detect", camera.detect, STATUS, timeout_s=15.0),
     Check("camera.frame", camera.frame, ("camera.detect",), timeout_s=15.0),
-    Check("camera.speed", camera.speed, (*STATUS, "model.integrity"), timeout_s=30.0),
+    Check("camera.speed", camera.speed, (*STATUS, "model.integrity"), LOCAL_S),
     Check("camera.light", camera.light, ("camera.frame",), timeout_s=15.0),
     Check("camera.focus", camera.focus, ("camera.frame",), timeout_s=15.0),
     Check("camera.mounting", camera.mounting, ("camera.frame", "model.integrity"), timeout_s=15.0),

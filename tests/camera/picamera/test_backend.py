@@ -59,7 +59,7 @@ def backend_of(world: World, source: str = "") -> PicameraBackend:
     return PicameraBackend(config, RunningClock(), world.library)
 
 
-def until(holds: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def until(holds: Callable[[], bool], timeout_s: float = 60) -> None:
     end = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < end, "the condition never became true"
@@ -248,7 +248,7 @@ def test_grab_request_that_completes_after_cancelling_releases_its_buffer(
 
     def complete_without_delivery() -> None:
         world.before_cancel = lambda: None
-        world.before_answer = lambda: (delivered.wait(20), None)[1]
+        world.before_answer = lambda: (delivered.wait(60), None)[1]
         world.is_silent = False
         until(lambda: not world.camera._jobs)
 
@@ -438,12 +438,12 @@ def test_restart_waits_while_pixels_are_read(world: World, backend: PicameraBack
 
     def slow() -> None:
         reading.set()
-        go_on.wait(20)
+        go_on.wait(60)
 
     world.while_mapped = slow
     frames: list[Frame] = []
     reader = in_thread(lambda: frames.append(backend.grab()))
-    assert reading.wait(20)
+    assert reading.wait(60)
     restart = in_thread(remedy(backend, "restart"))
     time.sleep(0.1)
     assert world.camera.stop_count == 0
@@ -607,7 +607,7 @@ async def test_source_delivers_increasing_numbers(world: World) -> None:
     camera = NewestFrameSource(backend_of(world), RunningClock(), stall_ms=2_000)
     camera.start()
     seq = 0
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         for _ in range(5):
             frame = await camera.next_frame(seq)
             assert frame.seq > seq

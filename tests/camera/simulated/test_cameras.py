@@ -292,7 +292,7 @@ async def test_each_replay_source_becomes_a_running_camera(tmp_path: Path) -> No
     for source in sources:
         camera = make_camera(config(source, fps=30), RunningClock())
         camera.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             assert (await camera.next_frame(0)).width_px == 320
         camera.stop()
 

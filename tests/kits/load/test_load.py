@@ -31,7 +31,7 @@ async def test_a_broker_that_dies_shows_as_loss(tmp_path: Path, monkeypatch: pyt
     running = asyncio.create_task(run(MqttConfig(port=broker.port), Load(5, rate=50, seconds=3)))
     await asyncio.sleep(1.5)
     broker.kill()
-    report = await asyncio.wait_for(running, 30)
+    report = await asyncio.wait_for(running, 60)
     assert report.lost > 0 and report.results > 0 and report.requests == 150
     assert report.connections_lost == 5 + load.TILLS
 
