@@ -14,12 +14,21 @@ ANSWER = json.dumps(
 ).encode()
 
 
+_CHECK_MAX_BYTES = 4_096  # a signed check of the API has no picture; the smallest crop has 8 KiB
+
+
 @dataclass
 class StubApi:
-    """HTTP/1.1, keep-alive. ``calls`` holds (arrival of the last body byte in perf_counter s, body bytes)."""
+    """HTTP/1.1, keep-alive.
+
+    Attributes:
+        calls: (arrival of the last body byte in perf_counter s, body bytes) of each API call with pictures.
+        checks: number of requests without a picture: the agent's check of the API, which is free of charge.
+    """
 
     response_s: float = 0.0
     calls: list[tuple[float, int]] = field(default_factory=list)
+    checks: int = 0
     connections: int = 0
     bytes_in: int = 0
     port: int = 0
@@ -47,7 +56,10 @@ class StubApi:
                 await reader.readexactly(size)
                 self.bytes_in += len(head) + size
                 if head.startswith(b"POST"):
-                    self.calls.append((time.perf_counter(), size))
+                    if size > _CHECK_MAX_BYTES:
+                        self.calls.append((time.perf_counter(), size))
+                    else:
+                        self.checks += 1
                     await asyncio.sleep(self.response_s)
                 writer.write(
                     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
