@@ -174,3 +174,32 @@ def test_a_default_section_is_the_section_that_an_empty_table_makes() -> None:
         if isinstance(field.default, Section):
             assert getattr(whole, name) == type(field.default).model_validate({}), name
             assert getattr(whole, name).model_dump() == type(field.default)().model_dump(), name
+
+
+@pytest.mark.parametrize("is_one", [True, False])
+def test_threads_share_one_heap(is_one: bool) -> None:
+    """glibc reserves 64 MiB of addresses for each further heap; the part that is not used is unreadable."""
+    code = f"""
+import ctypes, threading
+from pathlib import Path
+from agent.health.process import use_one_heap
+if {is_one}:
+    assert use_one_heap()
+malloc, free = ctypes.CDLL(None).malloc, ctypes.CDLL(None).free
+malloc.restype, free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+barrier = threading.Barrier(5)
+def allocate():
+    block = malloc(50_000)
+    barrier.wait()  # all threads live at the same time
+    free(block)
+threads = [threading.Thread(target=allocate) for _ in range(4)]
+for thread in threads: thread.start()
+barrier.wait()
+reserved = 0
+for line in Path("/proc/self/maps").read_text().splitlines():
+    first, last = (int(number, 16) for number in line.split()[0].split("-"))
+    reserved += "---p" in line and len(line.split()) == 5 and 60 * 2**20 < last - first < 64 * 2**20
+print(reserved)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (int(done.stdout or -1) == 0) is is_one, done.stdout + done.stderr
