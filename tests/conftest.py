@@ -1,4 +1,4 @@
-"""Fixtures for the tests of all rooms."""
+"""Fixtures for the tests of all folders."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from agent.core.model import (
     Result,
     Shot,
 )
-from agent.core.ports import Claimed, ImageSource, Inbound, StoredResult, TillEvent
+from agent.core.ports import ClaimRecord, ImageSource, Inbound, StoredResult, TillEvent
 from agent.core.reasons import Decision, FrameReason
 from agent.errors import AgentError, CameraError
 from tests.core.stories import FACE
@@ -127,23 +127,23 @@ class ScriptedCompare:
     async def close(self) -> None: ...
 
 
-class MemoryLedger:
-    """Claims and results in memory, with the ledger's rules: first outcome wins, seq only grows."""
+class MemoryClaimStore:
+    """Claims and results in memory, with the rules of the port: first outcome wins, seq only grows."""
 
     def __init__(self) -> None:
-        self.rows: dict[tuple[str, str], Claimed] = {}
+        self.rows: dict[tuple[str, str], ClaimRecord] = {}
         self.settled: list[Result] = []
         self.claim_error: AgentError | None = None
         self.settle_error: AgentError | None = None
 
-    async def find(self, till: str, request_id: str) -> Claimed | None:
+    async def find(self, till: str, request_id: str) -> ClaimRecord | None:
         return self.rows.get((till, request_id))
 
     async def claim(self, request: Request) -> None:
         if self.claim_error is not None:
             raise self.claim_error
         assert (request.till, request.request_id) not in self.rows, "claimed twice"
-        self.rows[request.till, request.request_id] = Claimed(request.payload_sha256, None)
+        self.rows[request.till, request.request_id] = ClaimRecord(request.payload_sha256, None)
 
     async def settle(self, result: Result) -> StoredResult:
         if self.settle_error is not None:
@@ -163,7 +163,7 @@ class MemoryLedger:
             result.decision is Decision.MATCH,
             request.deadline_ms,
         )
-        self.rows[request.till, request.request_id] = Claimed(known.payload_sha256, stored)
+        self.rows[request.till, request.request_id] = ClaimRecord(known.payload_sha256, stored)
         return stored
 
 
@@ -179,7 +179,7 @@ class QueueTill:
     async def receive(self) -> Inbound:
         return await self.inbox.get()
 
-    async def tell(self, event: TillEvent) -> None:
+    async def publish(self, event: TillEvent) -> None:
         self.events.append(event)
         self._changed.set()
 

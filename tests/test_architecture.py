@@ -1,8 +1,8 @@
 """What import-linter and ruff cannot check: budgets of lines, the purity of the core, libraries by file.
 
-Who may import whom stands in pyproject.toml: ``[tool.importlinter]`` for rooms, ``banned-api`` for libraries.
+The import rules are in pyproject.toml: ``[tool.importlinter]`` for folders, ``banned-api`` for libraries.
 ``make lint`` checks both, and the budgets of statements, branches and arguments. An exemption of ruff opens a
-file to all banned libraries; ``FENCES`` narrows it.
+file to all banned libraries; ``ALLOWED_FILES`` lists the files of each library.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FILES = sorted(AGENT.rglob("*.py"))
 FILE_LINES_MAX, CLASS_LINES_MAX, FUNCTION_LINES_MAX, PORT_METHODS_MAX = 250, 150, 40, 3
 
 # library -> the only files that may import it; * stands for folders, too
-FENCES = {
+ALLOWED_FILES = {
     "paho": ("mqtt/*.py", "kits/load/connections.py"),
     "sqlite3": ("outbox/*.py",),
     "joserfc": ("messages/signing.py",),
@@ -98,7 +98,7 @@ def outside_fences(files: Files) -> list[str]:
         f"agent/{name}:{line} imports {module}"
         for name, tree in files
         for line, module in imports(tree)
-        if (allowed := FENCES.get(module.split(".")[0])) is not None
+        if (allowed := ALLOWED_FILES.get(module.split(".")[0])) is not None
         and not any(fnmatch(name, pattern) for pattern in allowed)
     ]
 
@@ -172,7 +172,7 @@ def test_each_library_is_imported_by_the_files_of_its_fence_only() -> None:
 
 def test_ruff_bans_each_library_that_has_a_fence() -> None:
     tree = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert set(tree["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]) == set(FENCES)
+    assert set(tree["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-api"]) == set(ALLOWED_FILES)
 
 
 def test_these_rules_can_fail() -> None:

@@ -63,7 +63,7 @@ def _refused_by_run(path: Path) -> str:
 def _refused_by_reload(path: Path, in_force: Config) -> str:
     """Why a serving agent with ``in_force`` refuses the file; empty when it accepts the file."""
     conditions = ConditionTracker(lambda: 0)
-    terminal = SimpleNamespace(conditions=conditions, epoch="e", adopt=lambda *_: None)
+    terminal = SimpleNamespace(conditions=conditions, epoch="e", apply_settings=lambda *_: None)
     reload = Reload(in_force, cast(Any, terminal), cast(Any, None), cast(Any, None))
     asyncio.run(reload.once(path))
     assert [each.code for each in conditions.causes] == (["config_refused"] if reload.refused else [])

@@ -107,7 +107,11 @@ class Gathering:
         frames = [[frame.after_ms, frame.reason, frame.score] for frame in kept.frame_log.frames]
         stages = [[stage.after_ms, stage.name] for stage in kept.frame_log.stages]
         tree = {key: getattr(kept, key) for key in ("request_id", "decision", "reason", "asks", "total_ms")}
-        return tree | {"frames": frames, "stages": stages, "funnel": dict(kept.frame_log.funnel)}
+        return tree | {
+            "frames": frames,
+            "stages": stages,
+            "funnel": dict(kept.frame_log.frames_by_reason),
+        }
 
     def _traces(self) -> list[dict[str, Any]]:
         if not self._config.trace.enabled:

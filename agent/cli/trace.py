@@ -183,7 +183,7 @@ def _event_line(event: Event) -> str:
 
 
 def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -> None:
-    """Show the reason of the last result: the funnel of its frames, from captured to sent.
+    """Show the reason of the last result, and the number of its frames for each reason.
 
     Each frame counts under exactly one reason. The command shows numbers; no picture or landmark is stored.
     """
@@ -191,9 +191,9 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
 
     loaded = load_config(config)
     last = read(loaded.storage.directory)
-    funnel = dict(last.frame_log.funnel.most_common())
+    frames_by_reason = dict(last.frame_log.frames_by_reason.most_common())
     if plot is not None:
-        from agent.recorder.picture import svg
+        from agent.recorder.plot import svg
 
         try:
             plot.write_text(svg(last, loaded.policy.excellent_score), encoding="utf-8")
@@ -201,12 +201,12 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
             raise ConfigError(failure_at(plot, error), fix=Text("fix.file_unwritable")) from error
     if as_json:
         facts = {"request_id": last.request_id, "decision": last.decision, "reason": last.reason}
-        print(json.dumps(facts | {"asks": last.asks, "total_ms": last.total_ms, "frames": funnel}))
+        print(json.dumps(facts | {"asks": last.asks, "total_ms": last.total_ms, "frames": frames_by_reason}))
         return
-    total = last.frame_log.funnel.total()
+    total = last.frame_log.frames_by_reason.total()
     line = f"{last.total_ms} ms, API calls: {last.asks}, request {last.request_id}"
     print(printable(f"{last.decision} / {last.reason}   {line}") + "\n")
-    for reason, count in funnel.items():
+    for reason, count in frames_by_reason.items():
         print(f"{count:6d}  {printable(reason):<15} {'█' * max(1, round(40 * count / total))}")
     print(f"{total:6d}  frames in total")
     if last.frame_log.stages:

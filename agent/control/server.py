@@ -27,8 +27,8 @@ log = logging.getLogger(__name__)
 
 SCHEMA = "facepay.status/1"
 NAME = "status.sock"
-ASK = b"status\n"
-ASK_MAX_BYTES = 64
+STATUS_REQUEST = b"status\n"
+REQUEST_MAX_BYTES = 64
 ANSWER_MAX_BYTES = 64 * 1024
 CLIENTS_MAX = 8  # at a time; a further connection is closed
 CLIENT_TIMEOUT_S = 2.0  # for the request, and again for reading the response
@@ -56,10 +56,10 @@ class StatusServer:
         self,
         path: Path,
         document: Callable[[], Mapping[str, Any]],
-        looks: Mapping[bytes, RequestHandler] | None = None,
+        handlers: Mapping[bytes, RequestHandler] | None = None,
     ) -> None:
         self._path = path
-        self._looks = looks or {}
+        self._handlers = handlers or {}
         self._document = document
         self._server: asyncio.Server | None = None
         self._inode = 0
@@ -70,7 +70,7 @@ class StatusServer:
     async def open(self) -> None:
         """Start listening. A failure is logged and not raised: no payment needs the socket."""
         try:
-            self._server = await asyncio.start_unix_server(self._client, self._path, limit=ASK_MAX_BYTES)
+            self._server = await asyncio.start_unix_server(self._client, self._path, limit=REQUEST_MAX_BYTES)
             self._path.chmod(0o660)
             self._inode = self._path.stat().st_ino
         except OSError as error:
@@ -105,9 +105,9 @@ class StatusServer:
 
     async def _answer_to(self, request: bytes, writer: asyncio.StreamWriter) -> bytes:
         """The response; empty for an unknown request."""
-        if request == ASK:
+        if request == STATUS_REQUEST:
             return self._status()
-        handler = self._looks.get(request)
+        handler = self._handlers.get(request)
         if handler is None:
             return b""
         async with asyncio.timeout(HANDLER_TIMEOUT_S):
@@ -135,7 +135,7 @@ def request_status(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
         AgentAway: ``status_socket_missing``, ``agent_not_running``.
         StatusError: ``status_denied``, ``agent_hung``, ``status_malformed``.
     """
-    document = request_document(path, ASK, SCHEMA, timeout_s=timeout_s)
+    document = request_document(path, STATUS_REQUEST, SCHEMA, timeout_s=timeout_s)
     if document is None:
         why = Text("detail.no_status", path=path)
         raise StatusError(why, code="status_malformed", fix=_OTHER_PROGRAM)

@@ -14,7 +14,7 @@
 from dataclasses import dataclass
 
 from agent.core.model import Request
-from agent.core.ports import Claimed, RequestReceived, StoredResult
+from agent.core.ports import ClaimRecord, RequestReceived, StoredResult
 from agent.core.reasons import Refusal
 
 WRONG_EPOCH = "the epoch is not the one in state"
@@ -62,7 +62,7 @@ class Refuse:
 Admission = Admit | Replay | Ignore | Refuse
 
 
-def admit(received: RequestReceived, known: Claimed | None, now: Situation) -> Admission:
+def admit(received: RequestReceived, known: ClaimRecord | None, now: Situation) -> Admission:
     """Return exactly one of four decisions. A known id is never admitted again."""
     request = received.request
     if received.retained:
@@ -106,7 +106,7 @@ def _stale(request: Request, now: Situation) -> str:
     return "its time is up" if request.deadline_ms <= now.now_ms else ""
 
 
-def _known(received: RequestReceived, known: Claimed) -> Admission:
+def _known(received: RequestReceived, known: ClaimRecord) -> Admission:
     if known.forgotten:
         return Refuse(Refusal.REQUEST_STALE, "this request_id was answered, and its record is deleted")
     if known.payload_sha256 != received.request.payload_sha256:

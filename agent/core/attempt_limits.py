@@ -11,8 +11,8 @@ from agent.core.model import Reference
 from agent.core.reasons import Reason
 
 MINUTE_MS, DAY_MS = 60_000, 86_400_000
-_SLOT_MS = 600_000  # the calls of a day are counted in slots of ten minutes; a slot expires as a whole
-_MOST_REFERENCES = 1_000  # the entry with the oldest last failure is removed first
+_PERIOD_MS = 600_000  # the calls of a day are counted in slots of ten minutes; a period expires as a whole
+_REFERENCES_MAX = 1_000  # the entry with the oldest last failure is removed first
 
 # A face was present and was not the holder, or failed the liveness challenge. No face is no failed attempt.
 FAILURES = frozenset({Reason.DIFFERENT_PERSON, Reason.FACE_SWAPPED, Reason.LIVENESS_FAILED})
@@ -30,7 +30,7 @@ class GuardLimits:
     calls_per_day: int = 6_000
 
 
-class Attempts:
+class FailedAttempts:
     """Failed attempts per enrolled photo and of the whole terminal. Too many attempts start a pause."""
 
     def __init__(self, limits: GuardLimits) -> None:
@@ -48,7 +48,7 @@ class Attempts:
     def is_paused(self, reference: Reference, now_ms: int) -> bool:
         return any(now_ms < self._paused_until_ms.get(key, now_ms) for key in _keys(reference))
 
-    def ended(self, reference: Reference, reason: Reason, now_ms: int) -> None:
+    def record_end(self, reference: Reference, reason: Reason, now_ms: int) -> None:
         """Count the end of a verification.
 
         A match proves the holder and removes the failures of the photo.
@@ -67,7 +67,7 @@ class Attempts:
         if full and now_ms - times[0] <= self._limits.failures_within_ms:
             self._paused_until_ms[key] = now_ms + self._limits.pause_ms
             times.clear()  # the count restarts after the pause
-        while len(self._failures) > _MOST_REFERENCES:
+        while len(self._failures) > _REFERENCES_MAX:
             self._forget(next(key for key in self._failures if key != _TERMINAL))
 
     def _forget(self, key: str) -> None:
@@ -75,7 +75,7 @@ class Attempts:
         self._paused_until_ms.pop(key, None)
 
 
-class Spending:
+class PaidCalls:
     """Paid calls of the last minute and of the last 24 hours."""
 
     def __init__(self, limits: GuardLimits, now_ms: int, earlier: int = 0) -> None:
@@ -83,7 +83,7 @@ class Spending:
         self._limits = limits
         self._minute: deque[int] = deque()
         self._reserved = 0
-        self._slots: OrderedDict[int, int] = OrderedDict({now_ms // _SLOT_MS: earlier})
+        self._periods: OrderedDict[int, int] = OrderedDict({now_ms // _PERIOD_MS: earlier})
 
     def use(self, limits: GuardLimits) -> None:
         """Replace the limits. Counted calls stay."""
@@ -104,15 +104,15 @@ class Spending:
         return True
 
     def release(self) -> None:
-        """End one reservation: ``called`` counts the call now, or the call is not made."""
+        """End one reservation: ``record_call`` counts the call now, or the call is not made."""
         self._reserved = max(0, self._reserved - 1)
 
-    def called(self, now_ms: int) -> None:
+    def record_call(self, now_ms: int) -> None:
         """Count one call."""
         self._drop_old(now_ms)
         self._minute.append(now_ms)
-        slot = now_ms // _SLOT_MS
-        self._slots[slot] = self._slots.get(slot, 0) + 1
+        period = now_ms // _PERIOD_MS
+        self._periods[period] = self._periods.get(period, 0) + 1
 
     def is_high(self, now_ms: int) -> bool:
         """Whether the calls of the day reach the warning limit. The terminal continues."""
@@ -120,13 +120,13 @@ class Spending:
         return 0 < self._limits.calls_per_day_warning <= self._day()
 
     def _day(self) -> int:
-        return sum(self._slots.values())
+        return sum(self._periods.values())
 
     def _drop_old(self, now_ms: int) -> None:
         while self._minute and now_ms - self._minute[0] >= MINUTE_MS:
             self._minute.popleft()
-        while self._slots and now_ms - next(iter(self._slots)) * _SLOT_MS >= DAY_MS + _SLOT_MS:
-            self._slots.popitem(last=False)
+        while self._periods and now_ms - next(iter(self._periods)) * _PERIOD_MS >= DAY_MS + _PERIOD_MS:
+            self._periods.popitem(last=False)
 
 
 _TERMINAL = ""  # no reference has this key

@@ -24,14 +24,17 @@ class StageEntry:
 
 @dataclass(slots=True)
 class FrameLog:
-    """Grows while the verification runs. ``funnel`` counts all frames; ``frames`` stores the first 4 000."""
+    """The frames and stages of one verification so far.
+
+    ``frames_by_reason`` counts all frames; ``frames`` stores the first 4 000.
+    """
 
     frames: list[FrameEntry] = field(default_factory=list)
     stages: list[StageEntry] = field(default_factory=list)
-    funnel: Counter[FrameReason] = field(default_factory=Counter)
+    frames_by_reason: Counter[FrameReason] = field(default_factory=Counter)
 
     def add_frame(self, analysis: Analysis, after_ms: int) -> None:
-        self.funnel[analysis.reason] += 1
+        self.frames_by_reason[analysis.reason] += 1
         if len(self.frames) < MOST_FRAMES:
             score = None if analysis.quality is None else round(analysis.quality.score, 1)
             self.frames.append(FrameEntry(after_ms, analysis.reason, score))

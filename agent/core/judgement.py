@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from agent.core.hints import hint_for
 from agent.core.model import Detection, Quality
-from agent.core.policy import PolicyLimits, choose_face, gate
+from agent.core.policy import PolicyLimits, choose_face, face_reason
 from agent.core.reasons import FrameReason, Guidance
 
 UNMEASURED = Quality(*[math.nan] * 15)  # of a recorded face whose measures were not recorded
@@ -50,6 +50,6 @@ def judge(
         reason = choice.reason or FrameReason.NO_FACE
     else:
         quality = measure(choice.face)
-        reason = gate(choice.face, quality, width_px, height_px, limits)
+        reason = face_reason(choice.face, quality, width_px, height_px, limits)
     hint = hint_for(reason, choice.face, quality, width_px, limits)
     return Judgement(reason, choice.face, choice.others, quality, hint)

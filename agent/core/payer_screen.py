@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from agent.core.model import Request, Result
-from agent.core.ports import Accepted, Guided, RefusedEvent, Staged, TillEvent
+from agent.core.ports import AcceptedEvent, GuidanceEvent, RefusedEvent, StageEvent, TillEvent
 from agent.core.reasons import Decision, Guidance, Reason
 
 ENDING_MS = 1_700  # with the time to the browser, the screen is blank within two seconds
@@ -92,11 +92,11 @@ def advance(screen: Screen, event: ScreenEvent | None, at_ms: int) -> Screen:
     if due_ms is not None and at_ms >= due_ms:
         screen = Idle()
     match event:
-        case None | Staged():  # the hints show the progress
+        case None | StageEvent():  # the hints show the progress
             return screen
-        case Accepted(request=request):
+        case AcceptedEvent(request=request):
             return screen if _shows(screen, request.till, request.request_id) else _begin(request, at_ms)
-        case Guided(request=request, guidance=guidance):
+        case GuidanceEvent(request=request, guidance=guidance):
             if isinstance(screen, Guiding) and _shows(screen, request.till, request.request_id):
                 return screen if screen.hint is guidance else replace(screen, hint=guidance)
             return screen

@@ -105,7 +105,7 @@ def choose_face(
     return FaceChoice(None, payer, tuple(face for face in faces if face is not payer))
 
 
-def gate(
+def face_reason(
     face: Detection, quality: Quality, width_px: int, height_px: int, limits: PolicyLimits
 ) -> FrameReason:
     """The reason why this face is not good enough to send, or ``shot``. The first failing check decides.

@@ -1,6 +1,6 @@
 """Ports: the interfaces between the terminal and its adapters, with at most three methods each.
 
-Adapters are in the rooms camera, vision, compare, till and outbox; only composition roots name them.
+Adapters are in the folders camera, vision, compare, till and outbox; only composition roots name them.
 A method raises ``AgentError`` subclasses only. Any other exception is a bug.
 """
 
@@ -92,7 +92,7 @@ class CancelReceived:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class MessageRefused:
     """The till adapter refused a message that is no usable request."""
 
     till: str
@@ -101,23 +101,23 @@ class Refused:
     detail: str
 
 
-Inbound = RequestReceived | CancelReceived | Refused
+Inbound = RequestReceived | CancelReceived | MessageRefused
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedEvent:
     request: Request
     budget_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class Guided:
+class GuidanceEvent:
     request: Request
     guidance: Guidance
 
 
 @dataclass(frozen=True, slots=True)
-class Staged:
+class StageEvent:
     """A verification entered a new state; ``stage`` is the name of the state in lower case."""
 
     request: Request
@@ -140,7 +140,7 @@ class RefusedEvent:
     asks: int | None = None
 
 
-TillEvent = Accepted | Guided | Staged | RefusedEvent
+TillEvent = AcceptedEvent | GuidanceEvent | StageEvent | RefusedEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class Till(Protocol):
     async def receive(self) -> Inbound:
         """Wait for the next message. Acknowledgements close their outbox row and are not returned."""
 
-    async def tell(self, event: TillEvent) -> None:
+    async def publish(self, event: TillEvent) -> None:
         """Publish an event with best effort (QoS 0): a lost event changes no outcome. Never raises."""
 
     async def deliver(self, stored: StoredResult) -> None:
@@ -173,7 +173,7 @@ class Till(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class ClaimRecord:
     """The record of (till, request_id). ``result`` is None while the verification runs."""
 
     payload_sha256: str
@@ -181,10 +181,10 @@ class Claimed:
     forgotten: bool = False  # the record is deleted after the retention time; only its id is kept
 
 
-class Ledger(Protocol):
+class ClaimStore(Protocol):
     """Durable claims and results. Each method returns only after the data is on disk."""
 
-    async def find(self, till: str, request_id: str) -> Claimed | None:
+    async def find(self, till: str, request_id: str) -> ClaimRecord | None:
         """The record of this request, or None."""
 
     async def claim(self, request: Request) -> None:

@@ -1,16 +1,16 @@
 """Token buckets: a burst at once, then a constant rate. Pure: the caller passes the time."""
 
 
-class Senders:
-    """One token bucket per sender, for at most ``most`` senders.
+class SenderBuckets:
+    """One token bucket per sender, for at most ``senders_max`` senders.
 
     The least recently active is removed first.
     """
 
-    def __init__(self, per_minute: float, burst: int, most: int = 256) -> None:
+    def __init__(self, per_minute: float, burst: int, senders_max: int = 256) -> None:
         self._rate_per_s = per_minute / 60
         self._burst = burst
-        self._most = most
+        self._senders_max = senders_max
         self._buckets: dict[str, TokenBucket] = {}
 
     def __contains__(self, sender: str) -> bool:
@@ -24,7 +24,7 @@ class Senders:
         """Take one token of this sender; False without a token."""
         bucket = self._buckets.pop(sender, None) or TokenBucket(self._rate_per_s, self._burst, now_s)
         self._buckets[sender] = bucket  # the newest is last
-        while len(self._buckets) > self._most:
+        while len(self._buckets) > self._senders_max:
             del self._buckets[next(iter(self._buckets))]
         return bucket.take(now_s)
 

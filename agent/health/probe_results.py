@@ -44,7 +44,7 @@ class BrokerProbe:
     connected: bool
     refused: str = ""  # at CONNECT: the code of the condition
     reason: str | Text = ""  # the reason code of the broker
-    deaf: bool = False  # a subscription was refused
+    subscription_refused: bool = False
     publish_error: str | Text = ""
     roundtrip_ms: int | None = None  # None: the published message was not received
     will_received: bool = False  # the last will of an aborted connection

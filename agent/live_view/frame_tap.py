@@ -11,7 +11,7 @@ from agent.core.model import Frame
 from agent.errors import CameraError, CameraReserved, Retry
 from agent.texts import Text
 
-LINGER_MS = 3_000  # frames of this time after a verification still belong to the payer
+PAYER_FRAMES_MS = 3_000  # frames of this time after a verification still belong to the payer
 FRAME_TIMEOUT_S = 3.0
 
 
@@ -34,7 +34,7 @@ class FrameTap:
         """Give the frame to each waiting ``next_frame``, unless the frame is a payer's."""
         self._newest_ms = frame.captured_ms
         if self._is_serving():
-            self._reserved_until_ms = frame.captured_ms + LINGER_MS
+            self._reserved_until_ms = frame.captured_ms + PAYER_FRAMES_MS
         for waiting in self._waiting:
             if waiting.done():
                 continue
@@ -49,7 +49,7 @@ class FrameTap:
         """The next frame that does not show a payer.
 
         Raises:
-            CameraReserved: a verification is open, or ended less than ``LINGER_MS`` ago.
+            CameraReserved: a verification is open, or ended less than ``PAYER_FRAMES_MS`` ago.
             CameraError: no frame came within 3 s.
         """
         self.check()

@@ -31,7 +31,7 @@ from agent.texts import Text
 log = logging.getLogger(__name__)
 
 _SHOT_QUALITY = 85
-LOOK_EVERY_MS = 240  # at 10 frames a second: every third frame
+DETECT_EVERY_MS = 240  # at 10 frames a second: every third frame
 _TRACK_LOST_MS = 2_000
 # Single pictures must not make a film, which `state` would not report. The log names each picture.
 SHOTS_BURST, SHOT_EVERY_S = 20, 10.0
@@ -76,7 +76,7 @@ class LivePicture:
         """
         analysis = self._last
         age_ms = _TRACK_LOST_MS if analysis is None else frame.captured_ms - analysis.captured_ms
-        if analysis is None or not 0 <= age_ms < LOOK_EVERY_MS:
+        if analysis is None or not 0 <= age_ms < DETECT_EVERY_MS:
             if not 0 <= age_ms < _TRACK_LOST_MS:
                 self._analyzer.begin(frame.captured_ms)
             analysis = self._analyzer.analyze(frame)
@@ -112,12 +112,12 @@ class LiveView:
         self._shots = TokenBucket(1 / SHOT_EVERY_S, SHOTS_BURST, 0.0)
 
     @property
-    def looks(self) -> Mapping[bytes, RequestHandler]:
+    def handlers(self) -> Mapping[bytes, RequestHandler]:
         """The request handlers for the status socket."""
         works = {camera.LENS: self._lens, camera.MOUNTING: self._mounting, camera.SHOT: self._shot}
         return {request: partial(self._answer, work) for request, work in works.items()}
 
-    async def see(self, work: Callable[[Frame], T]) -> T:
+    async def on_next_frame(self, work: Callable[[Frame], T]) -> T:
         """The result of ``work`` on the next frame without a payer, in the vision thread.
 
         Raises:
@@ -138,17 +138,17 @@ class LiveView:
             return camera.answer(error)
 
     async def _lens(self, _user: int) -> Found:
-        return await self.see(lambda frame: measure_lens(frame.pixels, frame.metadata))
+        return await self.on_next_frame(lambda frame: measure_lens(frame.pixels, frame.metadata))
 
     async def _mounting(self, user: int) -> Found:
         self._take_shot()
-        reading = await self.see(lambda frame: self._check_mounting(frame.pixels))
+        reading = await self.on_next_frame(lambda frame: self._check_mounting(frame.pixels))
         log.info("mounting_checked", extra=facts(user=user, rotation=reading.rotation))
         return reading
 
     async def _shot(self, user: int) -> Found:
         self._take_shot()
-        shot = await self.see(lambda frame: annotated_shot(self._analyzer, self._limits(), frame))
+        shot = await self.on_next_frame(lambda frame: annotated_shot(self._analyzer, self._limits(), frame))
         log.warning("picture_handed_out", extra=facts(user=user, bytes=len(shot.jpeg)))
         return shot
 

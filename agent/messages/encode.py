@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from agent.core.model import Result
-from agent.core.ports import Accepted, Guided, RefusedEvent, Staged, TillEvent
+from agent.core.ports import AcceptedEvent, GuidanceEvent, RefusedEvent, StageEvent, TillEvent
 from agent.messages.signing import Signer
 from agent.texts import in_locale
 
@@ -106,13 +106,13 @@ def _compare(value: Result, show_similarity: bool) -> dict[str, Any] | None:
 def event(value: TillEvent) -> tuple[str, bytes]:
     """(till, payload) of an event. Not signed: an event is never a reason to pay."""
     match value:
-        case Accepted(request=request, budget_ms=budget_ms):
+        case AcceptedEvent(request=request, budget_ms=budget_ms):
             return request.till, _event("accepted", request.request_id, {"budget_ms": budget_ms})
-        case Guided(request=request, guidance=guidance):
+        case GuidanceEvent(request=request, guidance=guidance):
             hint = in_locale("guidance", guidance.value, request.locale)
             fields = {"guidance": guidance.value, "hint": hint}
             return request.till, _event("guidance", request.request_id, fields)
-        case Staged(request=request, stage=stage):
+        case StageEvent(request=request, stage=stage):
             return request.till, _event("stage", request.request_id, {"stage": stage})
         case RefusedEvent(till=till, request_id=request_id, refusal=refusal, detail=detail):
             hint = in_locale("refusal", refusal.value, None)

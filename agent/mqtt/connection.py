@@ -29,7 +29,7 @@ from agent.config import MqttConfig
 from agent.errors import ConfigError, TillError, reason_of
 from agent.log import facts
 from agent.mqtt.connect_failure import NO_ANSWER, ConnectFailure, without_connack
-from agent.mqtt.handover import Handover
+from agent.mqtt.loop_queue import LoopQueue
 from agent.mqtt.paho_client import BrokerLimits, ClientOptions, Message, connect, cut, make_client, subscribe
 from agent.mqtt.reason_codes import describe, of_connect, of_disconnect
 from agent.mqtt.sending import Sending
@@ -57,7 +57,7 @@ class Connection:
         self._status = BrokerStatus(wiring.on_problem)
         self._sending = Sending(self._status)
         self._connecting: Future[ConnectFailure | None] | None = None
-        self._handover: Handover | None = None
+        self._loop_queue: LoopQueue | None = None
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -67,7 +67,7 @@ class Connection:
     @property
     def dropped(self) -> int:
         """Received messages that were dropped because the queue to the loop was full."""
-        return 0 if self._handover is None else self._handover.dropped
+        return 0 if self._loop_queue is None else self._loop_queue.dropped
 
     async def start(self) -> None:
         """Connect in the background and repeat until the broker answers.
@@ -76,8 +76,8 @@ class Connection:
         """
         make_client(self._config, self._wiring)  # unusable files fail here, not in the background
         loop, wiring = asyncio.get_running_loop(), self._wiring
-        self._handover = Handover(loop, wiring.admits, self._deliver, wiring.waiting_max)
-        self._task = asyncio.create_task(self._keep_connected(self._handover), name="mqtt-connection")
+        self._loop_queue = LoopQueue(loop, wiring.admits, self._deliver, wiring.waiting_max)
+        self._task = asyncio.create_task(self._keep_connected(self._loop_queue), name="mqtt-connection")
 
     async def stop(self) -> None:
         """Disconnect cleanly, so that the broker discards the will. At most 2 s. Safe to call twice."""
@@ -108,11 +108,11 @@ class Connection:
         if self._client is not None:
             await self._sending.wait_until_free(self._client)
 
-    async def _keep_connected(self, handover: Handover) -> None:
+    async def _keep_connected(self, loop_queue: LoopQueue) -> None:
         attempt = 0
         while True:
             try:
-                await self._one_connection(handover)
+                await self._one_connection(loop_queue)
             except ConfigError as error:  # a file is being replaced, or was removed
                 log.error("mqtt_files_unusable", extra=facts(why=error))
                 self._status.not_connected(ConnectFailure(reason_of(error)))
@@ -120,9 +120,9 @@ class Connection:
             await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             attempt += 1
 
-    async def _one_connection(self, handover: Handover) -> None:
+    async def _one_connection(self, loop_queue: LoopQueue) -> None:
         client = self._candidate = make_client(self._config, self._wiring)
-        _set_callbacks(client, self, handover)
+        _set_callbacks(client, self, loop_queue)
         self._lost.clear()
         if failure := await self._connect(client):
             self._status.not_connected(failure)
@@ -197,13 +197,13 @@ class Connection:
             self._wiring.on_message(Message.of(message))
 
 
-def _set_callbacks(client: Client, to: Connection, handover: Handover) -> None:
+def _set_callbacks(client: Client, to: Connection, loop_queue: LoopQueue) -> None:
     """No callback holds the client: in a reference cycle its socket pair would be collected unclosed."""
-    client.on_connect = lambda source, _u, _flags, *answer: handover.call(to.on_connack, source, *answer)
-    client.on_disconnect = lambda source, _u, *end: handover.call(to.on_disconnect, source, *end)
-    client.on_publish = lambda source, _u, *answer: handover.call(to.on_puback, source, *answer)
-    client.on_subscribe = lambda source, _u, _mid, reasons, _p: handover.call(to.on_suback, source, reasons)
-    client.on_message = lambda source, _u, message: handover.put(source, message)
+    client.on_connect = lambda source, _u, _flags, *answer: loop_queue.call(to.on_connack, source, *answer)
+    client.on_disconnect = lambda source, _u, *end: loop_queue.call(to.on_disconnect, source, *end)
+    client.on_publish = lambda source, _u, *answer: loop_queue.call(to.on_puback, source, *answer)
+    client.on_subscribe = lambda source, _u, _mid, reasons, _p: loop_queue.call(to.on_suback, source, reasons)
+    client.on_message = lambda source, _u, message: loop_queue.put(source, message)
 
 
 async def _without_connack(config: MqttConfig) -> ConnectFailure:

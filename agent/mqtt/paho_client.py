@@ -23,7 +23,7 @@ from agent.config.tls_files import client_context, load_pair
 from agent.errors import ConfigError
 from agent.log import facts
 from agent.mqtt.connect_failure import ConnectFailure, failure_of
-from agent.mqtt.handover import WAITING_MAX
+from agent.mqtt.loop_queue import WAITING_MAX
 from agent.mqtt.reason_codes import describe
 from agent.mqtt.status import ReportProblem
 from agent.safe_open import read_plain

@@ -57,7 +57,7 @@ class BrokerSelfTest:
         )
         self._connection = Connection(config, wiring)
 
-    async def look(self) -> BrokerProbe:
+    async def run(self) -> BrokerProbe:
         """Run the test. Limits: 5 s to connect, 5 s per publish, 3 s for the own message, 3 s for the will.
 
         Raises:
@@ -80,7 +80,7 @@ class BrokerSelfTest:
             await self._connection.stop()
 
     async def _roundtrip(self) -> BrokerProbe:
-        deaf = BrokerProblem.SUBSCRIPTION_REFUSED in self._problems
+        subscription_refused = BrokerProblem.SUBSCRIPTION_REFUSED in self._problems
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         messages = [Message(self._topics.doctor, self._payload)]
@@ -90,15 +90,22 @@ class BrokerSelfTest:
                 await self._connection.publish(message)
             except TillError as error:
                 kind = message.topic.rpartition("/")[2]
-                return BrokerProbe(connected=True, deaf=deaf, publish_error=failure_at(kind, error))
+                return BrokerProbe(
+                    connected=True,
+                    subscription_refused=subscription_refused,
+                    publish_error=failure_at(kind, error),
+                )
         try:
             async with asyncio.timeout(ROUNDTRIP_TIMEOUT_S):
                 await self._received.wait()
         except TimeoutError:
-            return BrokerProbe(connected=True, deaf=deaf)
+            return BrokerProbe(connected=True, subscription_refused=subscription_refused)
         roundtrip_ms = round((loop.time() - began_s) * 1e3)
         return BrokerProbe(
-            connected=True, deaf=deaf, roundtrip_ms=roundtrip_ms, will_received=await self._test_will()
+            connected=True,
+            subscription_refused=subscription_refused,
+            roundtrip_ms=roundtrip_ms,
+            will_received=await self._test_will(),
         )
 
     async def _test_will(self) -> bool:

@@ -1,4 +1,4 @@
-"""The outbox: durable claims and results in one SQLite file. Implements ``core.ports.Ledger``.
+"""The outbox: durable claims and results in one SQLite file. Implements ``core.ports.ClaimStore``.
 
 WAL with ``synchronous=FULL``: a method returns after the data is on the disk. One writer thread owns the
 connection, so the asyncio loop never waits for a disk. A crash leaves a claim without a result;
@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from agent.config import StorageConfig
 from agent.core.model import Request, Result
-from agent.core.ports import Claimed, Clock, StoredResult
+from agent.core.ports import ClaimRecord, Clock, StoredResult
 from agent.errors import StorageError, reason_of
 from agent.outbox.database import open_file, reopen_file
 from agent.outbox.queries import Encode, OutboxQueries
@@ -49,9 +49,9 @@ class Outbox:
             await asyncio.get_running_loop().run_in_executor(self._writer, self._queries.close)
             self._writer.shutdown(wait=True)
 
-    # --- core.ports.Ledger ------------------------------------------------------------------------
+    # --- core.ports.ClaimStore ------------------------------------------------------------------------
 
-    async def find(self, till: str, request_id: str) -> Claimed | None:
+    async def find(self, till: str, request_id: str) -> ClaimRecord | None:
         return await self._run(lambda: self._queries.find(till, request_id))
 
     async def claim(self, request: Request) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 from agent.config import StorageConfig
 from agent.core.model import Reference, Request, Result
-from agent.core.ports import Claimed, Clock, StoredResult
+from agent.core.ports import ClaimRecord, Clock, StoredResult
 from agent.core.reasons import Decision
 from agent.log import facts
 from agent.messages.encode import Issued
@@ -85,13 +85,13 @@ class OutboxQueries:
         with self._db:
             return self._db.execute(statement, (till, result_id)).rowcount == 1
 
-    def find(self, till: str, request_id: str) -> Claimed | None:
+    def find(self, till: str, request_id: str) -> ClaimRecord | None:
         key = (till, request_id)
         claim = self._db.execute("SELECT * FROM claim WHERE till = ? AND request_id = ?", key).fetchone()
         if claim is not None:
-            return Claimed(claim["payload_sha256"], self._result_of(till, request_id))
+            return ClaimRecord(claim["payload_sha256"], self._result_of(till, request_id))
         forgotten = self._db.execute(_FORGOTTEN, key).fetchone() is not None
-        return Claimed("", None, forgotten=True) if forgotten else None
+        return ClaimRecord("", None, forgotten=True) if forgotten else None
 
     def _result_of(self, till: str, request_id: str) -> StoredResult | None:
         key = (till, request_id)

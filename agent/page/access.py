@@ -24,7 +24,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent.core.rate import Senders, TokenBucket
+from agent.core.rate import SenderBuckets, TokenBucket
 from agent.page.login import SessionStore, peer_of
 from agent.texts import Text, every_line
 
@@ -69,7 +69,7 @@ class AccessMiddleware:
         self._sessions = sessions
         self._now_s = now_s
         self._rate = TokenBucket(RATE_PER_S, BURST, now_s())
-        self._senders = Senders(SENDER_PER_MINUTE, SENDER_BURST)
+        self._senders = SenderBuckets(SENDER_PER_MINUTE, SENDER_BURST)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

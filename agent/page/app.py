@@ -88,7 +88,7 @@ class Handlers:
         session = self._sessions.session(request)
         if session is None:  # a program with the token
             return Stream(preview)
-        return Stream(preview, session.over, self._sessions.left_s(session))
+        return Stream(preview, session.ended, self._sessions.left_s(session))
 
     async def preview_facts(self, _request: Request) -> Response:
         """The facts of the newest picture; ``facts`` is null without one. Starts no preview."""

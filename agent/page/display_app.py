@@ -100,7 +100,7 @@ class ScreenStream(Response):
             await send(start)
             await send({"type": "http.response.body", "body": b""})
             return
-        with self._display.seat():  # before the first await: the route has just checked for a free seat
+        with self._display.viewer():  # before the first await: the route has just checked for a free place
             log.info("display_connected")
             try:
                 await send(start)

@@ -13,7 +13,7 @@ import time
 
 from starlette.types import ASGIApp
 
-from agent.core.rate import Senders, TokenBucket
+from agent.core.rate import SenderBuckets, TokenBucket
 from agent.errors import ConfigError, reason_of
 from agent.http_listener import HttpListener, ListenerLimits, bind
 from agent.texts import Text, every_line
@@ -21,8 +21,8 @@ from agent.texts import Text, every_line
 CONNECTIONS_MAX = 32
 PEER_CONNECTIONS_MAX = 12  # two browsers: each opens six, however many its tabs
 ACCEPTS_PER_S = 100  # a refusal costs little time
-WELCOMES_PER_S, WELCOMES_BURST = 20.0, 60  # a TLS handshake takes milliseconds of the loop
-PEER_WELCOMES_PER_MINUTE, PEER_WELCOMES_BURST = 600, 40
+CONNECTS_PER_S, CONNECTS_BURST = 20.0, 60  # a TLS handshake takes milliseconds of the loop
+PEER_CONNECTS_PER_MINUTE, PEER_CONNECTS_BURST = 600, 40
 IDLE_S = 5.0
 HANDSHAKE_S = 3.0
 _BACKLOG = 64
@@ -44,9 +44,9 @@ class Listener(HttpListener):
         self._section = section
         body = every_line(Text("page.too_many_connections")).encode()
         self._refusal = _REFUSAL_HEAD % (len(body), body)
-        self._welcomes = TokenBucket(WELCOMES_PER_S, WELCOMES_BURST, time.monotonic())
-        self._peers = Senders(PEER_WELCOMES_PER_MINUTE, PEER_WELCOMES_BURST)
-        self.turned_away = 0
+        self._connects = TokenBucket(CONNECTS_PER_S, CONNECTS_BURST, time.monotonic())
+        self._peers = SenderBuckets(PEER_CONNECTS_PER_MINUTE, PEER_CONNECTS_BURST)
+        self.refused = 0
 
     @property
     def port(self) -> int:
@@ -75,7 +75,7 @@ class Listener(HttpListener):
     def refusal_for(self, peer: str) -> bytes | None:
         peers, now_s = self.peers, time.monotonic()
         has_room = len(peers) < CONNECTIONS_MAX and peers.count(peer) < PEER_CONNECTIONS_MAX
-        if has_room and self._peers.take(peer, now_s) and self._welcomes.take(now_s):
+        if has_room and self._peers.take(peer, now_s) and self._connects.take(now_s):
             return None
-        self.turned_away += 1
+        self.refused += 1
         return self._refusal

@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 TOKEN_MIN, TOKEN_MAX = 16, 256
 SESSION_S = 8 * 3_600
 SESSIONS_MAX = 16
-PASS_S = 120.0  # enough time to go from a terminal's shell to a browser
-PASSES_MAX = 8
+LINK_VALID_S = 120.0  # enough time to go from a terminal's shell to a browser
+LINKS_MAX = 8
 WRONG_PAUSE_S = 0.5  # delay of the response to a wrong token
 BODY_TIMEOUT_S = 3.0
-GUESSES_MAX = 10  # wrong tokens of an address within WINDOW_S; then the address is refused
+WRONG_TOKENS_MAX = 10  # wrong tokens of an address within WINDOW_S; then the address is refused
 WINDOW_S = 60.0
 _PEERS_MAX = 256
 
@@ -66,7 +66,7 @@ class LoginThrottle:
 
     def too_many(self, peer: str) -> bool:
         began_s, count = self._wrong.get(peer, (0.0, 0))
-        return count >= GUESSES_MAX and self._now_s() - began_s < WINDOW_S
+        return count >= WRONG_TOKENS_MAX and self._now_s() - began_s < WINDOW_S
 
     def wrong(self, peer: str) -> None:
         now_s = self._now_s()
@@ -81,14 +81,14 @@ class LoginThrottle:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Session:
-    """One logged-in browser. ``over`` is set at logout, or when a newer session replaces this session."""
+    """One logged-in browser. ``ended`` is set at logout, or when a newer session replaces this session."""
 
     ends_s: float
-    over: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class SessionStore:
-    """The sessions, the one-time passes and the check of the token.
+    """The sessions, the one-time links and the check of the token.
 
     Attributes:
         cookie: the name of the cookie.
@@ -125,17 +125,17 @@ class SessionStore:
             for digest, end_s in (saved.ends_s if saved else {}).items()
             if end_s <= latest_s
         }
-        self._passes: dict[bytes, float] = {}  # digest -> end, oldest first
+        self._links: dict[bytes, float] = {}  # digest -> end, oldest first
 
     @property
     def has_token(self) -> bool:
         return self._token is not None
 
-    def new_pass(self) -> str:
-        """A secret that opens a session once, within ``PASS_S``; for a user of the agent's local socket."""
+    def new_link_secret(self) -> str:
+        """Opens a session once, within ``LINK_VALID_S``; for a user of the agent's local socket."""
         secret = secrets.token_urlsafe(32)
-        self._passes = dict(list(self._passes.items())[-(PASSES_MAX - 1) :])
-        self._passes[_digest(secret)] = self._now_s() + PASS_S
+        self._links = dict(list(self._links.items())[-(LINKS_MAX - 1) :])
+        self._links[_digest(secret)] = self._now_s() + LINK_VALID_S
         return secret
 
     def session(self, request: Request) -> Session | None:
@@ -163,7 +163,7 @@ class SessionStore:
         async with asyncio.timeout(BODY_TIMEOUT_S):
             body = await request.body()
         given = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0].strip()
-        by_link = self._passes.pop(_digest(given), float("-inf")) > self._now_s()
+        by_link = self._links.pop(_digest(given), float("-inf")) > self._now_s()
         if not by_link and not self._is_token(given, request):
             await asyncio.sleep(WRONG_PAUSE_S)
             return False
@@ -179,7 +179,7 @@ class SessionStore:
     async def log_out(self, request: Request) -> Response:
         session = self._sessions.pop(self._key(request.cookies.get(self.cookie, "")), None)
         if session is not None:
-            session.over.set()
+            session.ended.set()
             await self._save()
         answer = RedirectResponse("/login", 303)
         answer.delete_cookie(self.cookie, httponly=True, samesite="strict", secure=self._secure)
@@ -200,7 +200,7 @@ class SessionStore:
         now_s = self._now_s()
         kept = [(digest, each) for digest, each in self._sessions.items() if each.ends_s > now_s]
         for _, oldest in kept[: max(0, len(kept) - SESSIONS_MAX + 1)]:
-            oldest.over.set()
+            oldest.ended.set()
         self._sessions = dict(kept[-(SESSIONS_MAX - 1) :])
         self._sessions[self._key(name)] = Session(now_s + SESSION_S)
         await self._save()

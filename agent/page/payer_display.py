@@ -80,7 +80,7 @@ class PayerDisplay:
             self._drawing = asyncio.create_task(self._draw_newest(), name="payer's screen")
 
     @contextlib.contextmanager
-    def seat(self) -> Iterator[None]:
+    def viewer(self) -> Iterator[None]:
         """Hold the place of the viewer. The caller has checked that ``viewers`` is 0."""
         self.viewers += 1
         try:

@@ -30,7 +30,7 @@ RATE_MAX = 12.0  # pictures per second
 SLOW_S = 3.0
 OPEN_MAX_S = 600.0
 NOTICE_EVERY_S = 0.5
-LINGER_S = 1.0  # the preview stays open between the two connections of a page reload
+RELOAD_WAIT_S = 1.0  # the preview stays open between the two connections of a page reload
 _BOUNDARY = b"--picture\r\n"
 
 
@@ -49,18 +49,18 @@ class Preview:
     Attributes:
         picture: returns the next picture; raises ``AgentError``.
         notice: a JPEG with a text and without a person.
-        tell: publishes whether the preview is open; returns after the publication.
+        announce: publishes whether the preview is open; returns after the publication.
         paused: the code of the reason for a notice; empty while a picture is shown.
         facts: of the newest picture; None without one, e.g. during a verification.
     """
 
     picture: Callable[[], Awaitable[Picture]]
     notice: Callable[[str], bytes]
-    tell: Callable[[bool], Awaitable[None]]
+    announce: Callable[[bool], Awaitable[None]]
     viewers: int = 0
     paused: str = ""
     facts: Mapping[str, object] | None = None
-    _maker: asyncio.Task[None] | None = None
+    _producer: asyncio.Task[None] | None = None
     _newest: bytes | None = None
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -74,16 +74,16 @@ class Preview:
         return self.notice("the preview has ended")
 
     async def close(self) -> None:
-        if self._maker is not None:
-            self._maker.cancel()
-            await asyncio.gather(self._maker, return_exceptions=True)
+        if self._producer is not None:
+            self._producer.cancel()
+            await asyncio.gather(self._producer, return_exceptions=True)
 
     @contextlib.contextmanager
-    def seat(self) -> Iterator[None]:
+    def viewer(self) -> Iterator[None]:
         """Count one viewer for the duration of the context; starts the producer for the first viewer."""
         self.viewers += 1
-        if self._maker is None:
-            self._maker = asyncio.create_task(self._make(), name="preview")
+        if self._producer is None:
+            self._producer = asyncio.create_task(self._produce(), name="preview")
         try:
             yield
         finally:
@@ -92,9 +92,9 @@ class Preview:
                 self._newest, self.facts = None, None
 
     async def pictures(self) -> AsyncGenerator[bytes]:
-        """Each newest picture, for a viewer with a seat."""
+        """Each newest picture, for a viewer inside ``viewer()``."""
         seen: bytes | None = None
-        while self._maker is not None:
+        while self._producer is not None:
             newest = self._newest
             if newest is None or newest is seen:
                 await self._changed.wait()
@@ -102,10 +102,10 @@ class Preview:
             seen = newest
             yield newest
 
-    async def _make(self) -> None:
+    async def _produce(self) -> None:
         log.warning("preview_opened")
         try:
-            await self.tell(True)
+            await self.announce(True)
             while await self._is_watched():
                 began_s = asyncio.get_running_loop().time()
                 pause_s = await self._next()
@@ -114,16 +114,16 @@ class Preview:
         except Exception:
             log.exception("preview_internal_error")
         finally:
-            self._newest, self._maker, self.facts = None, None, None
+            self._newest, self._producer, self.facts = None, None, None
             self._show(None)
             log.warning("preview_closed")
-            await self.tell(False)
+            await self.announce(False)
 
     async def _is_watched(self) -> bool:
-        """True at once with a viewer; False if no viewer connects within ``LINGER_S``."""
+        """True at once with a viewer; False if no viewer connects within ``RELOAD_WAIT_S``."""
         if self.viewers:
             return True
-        await asyncio.sleep(LINGER_S)
+        await asyncio.sleep(RELOAD_WAIT_S)
         return self.viewers > 0
 
     async def _next(self) -> float:
@@ -157,12 +157,12 @@ class Stream(Response):
     """One viewer's connection: multipart/x-mixed-replace, which every browser displays in an <img>."""
 
     def __init__(
-        self, preview: Preview, over: asyncio.Event | None = None, left_s: float = float("inf")
+        self, preview: Preview, session_ended: asyncio.Event | None = None, left_s: float = float("inf")
     ) -> None:
-        """``over``: set at the end of the viewer's session, at the latest in ``left_s`` seconds."""
+        """``session_ended``: set at the end of the viewer's session, at the latest in ``left_s`` seconds."""
         super().__init__()
         self._preview = preview
-        self._over = over or asyncio.Event()
+        self._session_ended = session_ended or asyncio.Event()
         self._left_s = left_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -173,7 +173,7 @@ class Stream(Response):
             await send(start)
             await send({"type": "http.response.body", "body": b""})
             return
-        with self._preview.seat():  # before the first await: the route has just checked for a free seat
+        with self._preview.viewer():  # before the first await: the route has just checked for a free place
             await send(start)
             await self._show(receive, send)
         with contextlib.suppress(TimeoutError):
@@ -184,7 +184,7 @@ class Stream(Response):
     async def _show(self, receive: Receive, send: Send) -> None:
         """Send pictures until the viewer disconnects or is too slow, or the session or the time ends."""
         limit_s = min(OPEN_MAX_S, self._left_s)
-        await until_first(self._send(send), gone(receive), self._over.wait(), limit_s=limit_s)
+        await until_first(self._send(send), gone(receive), self._session_ended.wait(), limit_s=limit_s)
 
     async def _send(self, send: Send) -> None:
         async with contextlib.aclosing(self._preview.pictures()) as pictures:

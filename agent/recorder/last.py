@@ -41,7 +41,7 @@ def write(directory: Path, result: Result, frame_log: FrameLog, unix_ms: int) ->
         **{name: getattr(result, name) for name in ("decision", "reason", "asks")},
         "total_ms": result.timings.total,
         "ended_unix_ms": unix_ms,
-        "funnel": frame_log.funnel,
+        "funnel": frame_log.frames_by_reason,
         "stages": [[stage.after_ms, stage.name] for stage in frame_log.stages],
         "frames": [[frame.after_ms, frame.reason, frame.score] for frame in frame_log.frames],
     }
@@ -73,7 +73,9 @@ def _last(tree: object) -> LastVerification:
     if not isinstance(tree, dict):
         raise TypeError("not an object")
     frame_log = FrameLog()
-    frame_log.funnel.update({FrameReason(code): int(count) for code, count in tree["funnel"].items()})
+    frame_log.frames_by_reason.update(
+        {FrameReason(code): int(count) for code, count in tree["funnel"].items()}
+    )
     frame_log.stages = [StageEntry(int(after_ms), str(name)) for after_ms, name in tree["stages"]]
     frame_log.frames = [
         FrameEntry(int(after_ms), FrameReason(code), None if score is None else float(score))

@@ -168,6 +168,6 @@ async def feed_watchdog(terminal: Terminal, clock: Clock) -> None:
     """Feed systemd's watchdog, only while fresh frames arrive or a bounded recovery is running."""
     period_s = watchdog_period_s()
     while period_s is not None:
-        if terminal.pulse.poll_liveness(clock.now_ms()):
+        if terminal.watchdog_signal.poll(clock.now_ms()):
             notify("WATCHDOG=1")
         await asyncio.sleep(period_s)

@@ -46,7 +46,7 @@ from agent.tasks import Background
 from agent.terminal.parts import Ports
 from agent.terminal.results import interrupted
 from agent.terminal.terminal import Terminal
-from agent.terminal.verification_runner import Slot
+from agent.terminal.verification_runner import OpenVerification
 
 log = logging.getLogger(__name__)
 
@@ -110,10 +110,10 @@ async def _start_parts(
     outbox = wiring.make_outbox(config, identity, clock, signer, compare.clock_offset_ms)
     stack.push_async_callback(outbox.close)
     analyzer = wiring.make_face_analyzer(config)
-    conditions, slot = ConditionTracker(clock.now_ms, on_change), Slot()
+    conditions, open_verification = ConditionTracker(clock.now_ms, on_change), OpenVerification()
     camera, meter = overrides.camera or make_camera(config.camera, clock), FrameMeter()
     _start_camera(stack, camera, conditions)
-    tap, record = FrameTap(lambda: slot.is_taken), wiring.make_recorder(config, clock)
+    tap, record = FrameTap(lambda: open_verification.is_open), wiring.make_recorder(config, clock)
     facts_of_state = wiring.make_state_facts(config, signer, conditions, tap)
     till = wiring.make_till(config, identity, outbox, clock, facts_of_state)
     check_frame = make_frame_check(config.camera, meter, tap)
@@ -122,7 +122,7 @@ async def _start_parts(
     earlier_calls = await _settle_interrupted(config, outbox, conditions, clock)
     settings = wiring.make_settings(config, identity.epoch, earlier_calls)
     ports = overrides.adapt(ports)
-    terminal = stack.enter_context(closing(Terminal(ports, settings, conditions, slot)))
+    terminal = stack.enter_context(closing(Terminal(ports, settings, conditions, open_verification)))
     stack.push_async_callback(till.stop)
     await till.start()
     reload = Reload(config, terminal, analyzer, clock)
@@ -156,7 +156,8 @@ async def _open_status(
 
     def status() -> dict[str, Any]:
         facts = document(handle.reload.config, handle.now(clock))
-        return facts | {"preview_open": handle.finder.watched, "serving": terminal.slot.is_taken} | more()
+        serving = terminal.open_verification.is_open
+        return facts | {"preview_open": handle.frame_tap.watched, "serving": serving} | more()
 
     def check_mounting(pixels: object) -> MountingReading:
         from agent.vision import detector_check  # for the doctor only
@@ -166,7 +167,7 @@ async def _open_status(
     def limits() -> PolicyLimits:
         return wiring.policy_limits(handle.reload.config)
 
-    live_view = LiveView(handle.finder, handle.analyzer, terminal.worker, limits, check_mounting)
+    live_view = LiveView(handle.frame_tap, handle.analyzer, terminal.worker, limits, check_mounting)
     issuer = PageLinkIssuer(first.page.listen)
     if first.page.listen != "off":
         from agent.root.page import open_page  # loads a web server
@@ -179,7 +180,7 @@ async def _open_status(
         page = Opener("page", open_listener, terminal.conditions, PAGE_UNAVAILABLE)
         if not await page.open():
             background.add(page.retry())
-    handlers = {**live_view.looks, PAGE: issuer.answer}
+    handlers = {**live_view.handlers, PAGE: issuer.answer}
     server = StatusServer(path_for(first.storage.directory), status, handlers)
     stack.push_async_callback(server.close)
     await server.open()

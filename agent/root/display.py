@@ -15,7 +15,7 @@ from typing import Any
 from agent.config import Config
 from agent.core.model import CameraHealth, Frame, Request, Result
 from agent.core.payer_screen import ScreenEvent
-from agent.core.ports import Claimed, Inbound, Ledger, StoredResult, Till, TillEvent
+from agent.core.ports import ClaimRecord, ClaimStore, Inbound, StoredResult, Till, TillEvent
 from agent.core.reasons import Decision, Reason
 from agent.health.conditions_board import DISPLAY_UNAVAILABLE
 from agent.live_view.payer_picture import payer_picture
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class ShownTill:
+class ObservedTill:
     """``core.ports.Till`` that shows each event."""
 
     till: Till
@@ -43,33 +43,33 @@ class ShownTill:
     async def receive(self) -> Inbound:
         return await self.till.receive()
 
-    async def tell(self, event: TillEvent) -> None:
+    async def publish(self, event: TillEvent) -> None:
         self.observe(event)
-        await self.till.tell(event)
+        await self.till.publish(event)
 
     async def deliver(self, stored: StoredResult) -> None:
         await self.till.deliver(stored)
 
 
 @dataclass(frozen=True, slots=True)
-class ShownLedger:
-    """``core.ports.Ledger`` that shows each result after it is stored: a crash cannot change it any more.
+class ObservedClaimStore:
+    """``core.ports.ClaimStore`` that shows each result after it is stored: a crash cannot change it any more.
 
     ``is_late``: whether too little time is left for a match; the till then gets ``result_expired``.
     """
 
-    ledger: Ledger
+    claim_store: ClaimStore
     observe: Callable[[ScreenEvent], None]
     is_late: Callable[[StoredResult], bool]
 
-    async def find(self, till: str, request_id: str) -> Claimed | None:
-        return await self.ledger.find(till, request_id)
+    async def find(self, till: str, request_id: str) -> ClaimRecord | None:
+        return await self.claim_store.find(till, request_id)
 
     async def claim(self, request: Request) -> None:
-        await self.ledger.claim(request)
+        await self.claim_store.claim(request)
 
     async def settle(self, result: Result) -> StoredResult:
-        stored = await self.ledger.settle(result)
+        stored = await self.claim_store.settle(result)
         if stored.is_match is not (result.decision is Decision.MATCH):  # an earlier outcome won
             result = replace(result, decision=Decision.UNDECIDED, reason=Reason.INTERNAL_ERROR)
         elif stored.is_match and self.is_late(stored):
@@ -136,6 +136,6 @@ class DisplayWiring:
             display.offer(frame)
             return check(frame)
 
-        till = ShownTill(ports.till, display.observe)
-        ledger = ShownLedger(ports.ledger, display.observe, self._is_late)
-        return replace(ports, till=till, ledger=ledger, check_frame=check_frame)
+        till = ObservedTill(ports.till, display.observe)
+        claim_store = ObservedClaimStore(ports.claim_store, display.observe, self._is_late)
+        return replace(ports, till=till, claim_store=claim_store, check_frame=check_frame)

@@ -150,7 +150,7 @@ async def _test_broker(config: Config) -> BrokerProbe:
             return False
         return True
 
-    return await BrokerSelfTest(config.mqtt, Topics(config.site, config.terminal), agent_runs).look()
+    return await BrokerSelfTest(config.mqtt, Topics(config.site, config.terminal), agent_runs).run()
 
 
 def _broker_trust(mqtt: MqttConfig) -> ssl.SSLContext:

@@ -25,7 +25,7 @@ class AgentHandle:
     public_key: PublicKey
     meter: FrameMeter
     reload: Reload
-    finder: FrameTap
+    frame_tap: FrameTap
     analyzer: LocalFaceAnalyzer
     outbox: Outbox
     compare: CompareClient | None  # None: replaced by the caller

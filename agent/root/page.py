@@ -54,7 +54,7 @@ async def open_page(
     stack.push_async_callback(listener.close)  # runs before preview.close: clients disconnect first
     log.info("page_open", extra=facts(listen=config.listen, port=listener.port))
     login_url = entrance_of(config, listener.port)
-    return lambda: login_url + sessions.new_pass()
+    return lambda: login_url + sessions.new_link_secret()
 
 
 def entrance_of(config: PageConfig, port: int) -> str:
@@ -90,13 +90,14 @@ def _preview(handle: AgentHandle, live_view: LiveView) -> Preview:
     live = LivePicture(handle.analyzer, lambda: policy_limits(handle.reload.config))
 
     async def picture() -> Picture:
-        return Picture(*await live_view.see(live.draw))
+        return Picture(*await live_view.on_next_frame(live.draw))
 
     async def announce(is_open: bool) -> None:
-        handle.finder.watched = is_open
-        if not is_open and not handle.terminal.slot.is_taken:  # the end of a verification deletes it, too
+        handle.frame_tap.watched = is_open
+        verification = handle.terminal.open_verification
+        if not is_open and not verification.is_open:  # the end of a verification deletes the frame, too
             handle.terminal.worker.submit(live.end)
-        if not handle.terminal.slot.stopping:  # else this message would replace `stopping`
+        if not verification.stopping:  # else this message would replace `stopping`
             await handle.till.announce()
 
     return Preview(picture, notice, announce)

@@ -64,7 +64,7 @@ class Reload:
             return
         keys, self.config, self.refused = changed(self.config, new), new, None
         logs.set_level(new.log.level)
-        self._terminal.adopt(
+        self._terminal.apply_settings(
             make_settings(new, self._terminal.epoch),
             make_recorder(new, self._clock),
             lambda: self._analyzer.use(policy_limits(new)),

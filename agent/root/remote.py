@@ -24,7 +24,12 @@ def start_remote_diagnosis(
     operators = Keyring(handle.reload.config.storage.directory, OPERATORS)
     run_doctor = partial(diagnose, handle, clock, source.path)
     diagnosis = RemoteDiagnosis(
-        handle.till, operators, clock, run_doctor, lambda: handle.terminal.slot.is_taken, background
+        handle.till,
+        operators,
+        clock,
+        run_doctor,
+        lambda: handle.terminal.open_verification.is_open,
+        background,
     )
     background.add(diagnosis.run())
 

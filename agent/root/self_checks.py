@@ -44,7 +44,7 @@ async def watch_api(handle: AgentHandle, clock: BootClock) -> None:
         pause_s = AGAIN_S
         answered_ms = compare.answered_ms
         is_fresh = answered_ms is not None and clock.now_ms() - answered_ms < EVERY_S * 1e3
-        if handle.terminal.slot.is_taken or is_fresh:
+        if handle.terminal.open_verification.is_open or is_fresh:
             continue
         if await check_once(compare, conditions, handle.reload.config.verification.ask_timeout_ms):
             pause_s = EVERY_S
@@ -98,7 +98,7 @@ async def adapt_pace(handle: AgentHandle) -> None:
     """
     config, terminal = handle.reload.config, handle.terminal
     await asyncio.sleep(_MEASURED_AFTER_S)
-    while terminal.slot.is_taken:  # noqa: ASYNC110 - at most for the seconds of a verification
+    while terminal.open_verification.is_open:  # noqa: ASYNC110 - at most for the seconds of a verification
         await asyncio.sleep(_MEASURED_AFTER_S)
     width_px, fps = config.vision.detector_width_px, config.camera.fps
 

@@ -190,13 +190,13 @@ def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Setting
 
 
 def make_state_facts(
-    config: Config, signer: Signer, conditions: ConditionTracker, finder: FrameTap | None = None
+    config: Config, signer: Signer, conditions: ConditionTracker, frame_tap: FrameTap | None = None
 ) -> StateFacts:
     rotation = statement_for(config.storage.directory, signer)
     key = {"kid": signer.key_id, "sha256": signer.fingerprint} | ({"rotation": rotation} if rotation else {})
 
     def facts() -> dict[str, Any]:
-        watched = {"preview_open": True} if finder is not None and finder.watched else {}
+        watched = {"preview_open": True} if frame_tap is not None and frame_tap.watched else {}
         return watched | {
             "version": __version__,
             "profile": config.profile,

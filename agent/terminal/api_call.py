@@ -8,7 +8,7 @@ connections, unknown hosts, an open circuit breaker, a reference photo that coul
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.core.attempt_limits import Attempts, GuardLimits, Spending
+from agent.core.attempt_limits import FailedAttempts, GuardLimits, PaidCalls
 from agent.core.model import Comparison, Crop, Request, Result, Timings
 from agent.core.ports import Clock
 from agent.core.reasons import Reason
@@ -31,45 +31,48 @@ class CallBudget:
         earlier_calls: int = 0,
     ) -> None:
         self._clock = clock
-        self._attempts = Attempts(limits)
-        self._spending = Spending(limits, clock.now_ms(), earlier_calls)
+        self._attempts = FailedAttempts(limits)
+        self._paid_calls = PaidCalls(limits, clock.now_ms(), earlier_calls)
         self._counters = counters
         self._conditions = conditions
 
     def use(self, limits: GuardLimits) -> None:
         """Replace the limits. Counted attempts and calls stay."""
         self._attempts.use(limits)
-        self._spending.use(limits)
+        self._paid_calls.use(limits)
 
-    def objection(self, request: Request) -> Reason | None:
+    def limit_reached(self, request: Request) -> Reason | None:
         """The reason to answer this request at once without an API call, or None."""
         if self._attempts.is_paused(request.reference, self._clock.now_ms()):
             return Reason.ATTEMPT_LIMIT
-        return None if self._spending.may_call(self._clock.now_ms()) else Reason.COST_LIMIT
+        return None if self._paid_calls.may_call(self._clock.now_ms()) else Reason.COST_LIMIT
 
     def reserve(self) -> bool:
-        """Reserve one call; False if a limit allows no more. ``pay`` or ``release`` ends the reservation."""
-        return self._spending.reserve(self._clock.now_ms())
+        """Reserve one call; False if a limit allows no more.
+
+        ``record_sent`` or ``release`` ends the reservation.
+        """
+        return self._paid_calls.reserve(self._clock.now_ms())
 
     def release(self) -> None:
         """Release the reservation of a call that was not sent."""
-        self._spending.release()
+        self._paid_calls.release()
 
-    def pay(self, crop: Crop) -> None:
+    def record_sent(self, crop: Crop) -> None:
         """Count the reserved call, which is sent now with this crop."""
         now_ms = self._clock.now_ms()
-        self._spending.release()
-        self._spending.called(now_ms)
+        self._paid_calls.release()
+        self._paid_calls.record_call(now_ms)
         self._counters.calls += 1
         self._counters.bytes_sent += len(crop.jpeg)
-        self._conditions.update(COST_HIGH, self._spending.is_high(now_ms))
+        self._conditions.update(COST_HIGH, self._paid_calls.is_high(now_ms))
 
-    def ended(self, result: Result) -> None:
-        self._attempts.ended(result.request.reference, result.reason, self._clock.now_ms())
+    def record_end(self, result: Result) -> None:
+        self._attempts.record_end(result.request.reference, result.reason, self._clock.now_ms())
 
 
 @dataclass(slots=True)
-class Spent:
+class PhaseTimes:
     """Durations and API calls of one verification so far. Milliseconds, summed over all calls.
 
     ``connect`` and ``api`` include calls that timed out or were cancelled.
@@ -102,7 +105,7 @@ class ApiCall:
 
     now_ms: Callable[[], int]
     budget: CallBudget
-    spent: Spent
+    times: PhaseTimes
     late_at_ms: int  # time limit of the client: it has passed when the core cancels a late call
     outcome: Comparison | AgentError | None = field(default=None, repr=False)  # None: cancelled, or a bug
     _crop: Crop | None = None
@@ -117,23 +120,23 @@ class ApiCall:
         """Count the call when its request is sent. Further calls of ``sent`` change nothing."""
         if self._sent_ms is None and self._crop is not None:
             self._sent_ms = self.now_ms()
-            self.budget.pay(self._crop)
-            self.spent.calls += 1
+            self.budget.record_sent(self._crop)
+            self.times.calls += 1
 
     def end(self) -> None:
         """Add the durations, and release an unused reservation."""
-        ended_ms, outcome, spent = self.now_ms(), self.outcome, self.spent
+        ended_ms, outcome, times = self.now_ms(), self.outcome, self.times
         is_late = isinstance(outcome, CompareSlow) or (outcome is None and ended_ms >= self.late_at_ms)
-        spent.is_slow = self._sent_ms is not None and is_late
+        times.is_slow = self._sent_ms is not None and is_late
         if self._sent_ms is None:
             self.budget.release()
         if isinstance(outcome, Comparison):
-            spent.sign_ms += outcome.sign_ms
-            spent.connect_ms += outcome.connect_ms
-            spent.api_ms += outcome.api_ms
+            times.sign_ms += outcome.sign_ms
+            times.connect_ms += outcome.connect_ms
+            times.api_ms += outcome.api_ms
         elif self._sent_ms is not None:
-            spent.connect_ms += self._sent_ms - self._began_ms
-            spent.api_ms += ended_ms - self._sent_ms
+            times.connect_ms += self._sent_ms - self._began_ms
+            times.api_ms += ended_ms - self._sent_ms
         elif self._crop is not None:
-            spent.connect_ms += ended_ms - self._began_ms
+            times.connect_ms += ended_ms - self._began_ms
         self._crop = self.outcome = None  # no picture stays in memory after the call

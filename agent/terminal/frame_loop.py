@@ -34,7 +34,7 @@ RESTART_PAUSES_MS = (5_000, 30_000, 300_000)  # between the restarts of a frozen
 RESTART_LIMIT_MS = 6_000  # a restart takes up to 4 s
 
 
-class LivenessSignal:
+class WatchdogSignal:
     """For the watchdog: present only while fresh frames arrive or a recovery step with a limit is active.
 
     A frame that repeats the previous frame is not fresh. After the time limit of a recovery step the step
@@ -52,7 +52,7 @@ class LivenessSignal:
         """Record an active recovery step and its end; 0: no recovery step."""
         self._until_ms = until_ms
 
-    def poll_liveness(self, now_ms: int) -> bool:
+    def poll(self, now_ms: int) -> bool:
         """Return the signal and reset the record of fresh frames. Only the watchdog may call this."""
         fresh, self._fresh = self._fresh, False
         return fresh or now_ms < self._until_ms
@@ -65,13 +65,13 @@ class FrameLoop:
         self,
         ports: Ports,
         worker: Executor,
-        report: tuple[Counters, ConditionTracker, LivenessSignal],
+        report: tuple[Counters, ConditionTracker, WatchdogSignal],
         current: Callable[[], Verification | None],
     ) -> None:
         self._clock = ports.clock
         self._camera = ports.camera
-        self._eye = ports.analyzer
-        self._glance = ports.check_frame
+        self._analyzer = ports.analyzer
+        self._check_frame = ports.check_frame
         self._expose = ports.expose
         self._analyzed_for: Verification | None = None  # the newest one that has got a frame
         self.period_ms = 0.0  # frames of a verification that come sooner are not analyzed
@@ -79,7 +79,7 @@ class FrameLoop:
         self._has_skipped = False  # a picture that came too soon: its repetition is not analyzed yet
         self._exposed_for: Verification | None = None  # the exposure is set for the payer of this one
         self._worker = worker
-        self._counters, self._conditions, self._pulse = report
+        self._counters, self._conditions, self._watchdog_signal = report
         self._current = current
         self._restarts, self._restart_at_ms = 0, 0
 
@@ -96,7 +96,7 @@ class FrameLoop:
                 await asyncio.sleep(CAMERA_RETRY_S)
                 continue
             seq = frame.seq
-            health = self._glance(frame)
+            health = self._check_frame(frame)
             self._update_conditions(health)
             verification = self._current()
             if self._analyzed_for is not verification:
@@ -115,9 +115,9 @@ class FrameLoop:
         now_ms = self._clock.now_ms()
         if not health.frozen:
             self._restarts, self._restart_at_ms = 0, now_ms
-            self._pulse.frame()
+            self._watchdog_signal.frame()
             return
-        self._pulse.recovering(now_ms + RESTART_LIMIT_MS)
+        self._watchdog_signal.recovering(now_ms + RESTART_LIMIT_MS)
         if now_ms >= self._restart_at_ms:
             pause_ms = RESTART_PAUSES_MS[min(self._restarts, len(RESTART_PAUSES_MS) - 1)]
             self._restart_at_ms = now_ms + pause_ms
@@ -177,7 +177,7 @@ class FrameLoop:
         self._analyzed_for, self._analyzed_ms, self._has_skipped = verification, frame.captured_ms, False
         loop = asyncio.get_running_loop()
         try:
-            analysis = await loop.run_in_executor(self._worker, self._eye.analyze, frame)
+            analysis = await loop.run_in_executor(self._worker, self._analyzer.analyze, frame)
         except AgentError as error:
             log.error("analysis_failed", extra=facts(code=error.code, why=error))
             self._counters.frames[FrameReason.NO_FACE] += 1
@@ -202,7 +202,7 @@ class FrameLoop:
         if condition not in self._conditions.active:
             log.warning("camera_failed", extra=facts(code=condition.code, why=error, fix=str(error.fix)))
         self._conditions.raise_only(condition, of=camera.ROWS)
-        self._pulse.recovering(error.bounded_until_ms)
+        self._watchdog_signal.recovering(error.bounded_until_ms)
         verification = self._current()
         if verification is not None:
             verification.post(CameraFailed(self._clock.now_ms(), reason_of(error)))

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
 from agent.core.model import Request
-from agent.core.ports import Accepted, CancelReceived, Inbound, Refused, RequestReceived
-from agent.core.rate import Senders
+from agent.core.ports import AcceptedEvent, CancelReceived, Inbound, MessageRefused, RequestReceived
+from agent.core.rate import SenderBuckets
 from agent.core.reasons import Refusal
 from agent.core.steps import Cancelled
 from agent.errors import StorageError
@@ -19,7 +19,7 @@ from agent.health.conditions_board import STORAGE_UNAVAILABLE
 from agent.log import facts
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.results import Results
-from agent.terminal.verification_runner import Slot
+from agent.terminal.verification_runner import OpenVerification
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Intake:
         ports: Ports,
         settings: Settings,
         *,
-        slot: Slot,
+        open_verification: OpenVerification,
         results: Results,
         conditions: ConditionTracker,
         accept: Callable[[Request], Awaitable[None]],
@@ -49,9 +49,9 @@ class Intake:
 
         Raises ``StorageError``.
         """
-        self._ports, self.settings, self._slot = ports, settings, slot
+        self._ports, self.settings, self._open = ports, settings, open_verification
         self._results, self._conditions, self._accept = results, conditions, accept
-        self._senders = Senders(settings.requests_per_minute, REQUEST_BURST)
+        self._senders = SenderBuckets(settings.requests_per_minute, REQUEST_BURST)
         self.open_tasks = set[asyncio.Task[None]]()
 
     async def run(self) -> None:
@@ -81,20 +81,20 @@ class Intake:
 
     async def _handle(self, inbound: Inbound) -> None:
         match inbound:
-            case Refused(till=till, request_id=request_id, refusal=refusal, detail=detail):
+            case MessageRefused(till=till, request_id=request_id, refusal=refusal, detail=detail):
                 await self._results.refuse(till, request_id, refusal, detail)
             case CancelReceived(till=till, request_id=request_id):
                 await self._cancel(till, request_id)
             case RequestReceived(request=request):
-                known = await self._ports.ledger.find(request.till, request.request_id)
+                known = await self._ports.claim_store.find(request.till, request.request_id)
                 match admit(inbound, known, self._situation(request.till)):
                     case Admit():
                         await self._accept(request)
                     case Replay(stored=stored):
                         await self._ports.till.deliver(stored)
                     case Ignore():
-                        if self._slot.verifies(request.till, request.request_id) is not None:
-                            await self._ports.till.tell(Accepted(request, request.budget_ms))
+                        if self._open.matching(request.till, request.request_id) is not None:
+                            await self._ports.till.publish(AcceptedEvent(request, request.budget_ms))
                         else:  # the result could not be stored
                             await self._results.abandon(request)
                     case Refuse(refusal=refusal, detail=detail):
@@ -104,8 +104,8 @@ class Intake:
         return Situation(
             epoch=self.settings.epoch,
             now_ms=self._ports.clock.now_ms(),
-            busy=self._slot.current is not None,
-            stopping=self._slot.stopping,
+            busy=self._open.current is not None,
+            stopping=self._open.stopping,
             consent_required=self.settings.consent_required,
             inline_reference=self.settings.inline_reference,
             age_required=self.settings.age_required,
@@ -113,10 +113,10 @@ class Intake:
         )
 
     async def _cancel(self, till: str, request_id: str) -> None:
-        if (current := self._slot.verifies(till, request_id)) is not None:
+        if (current := self._open.matching(till, request_id)) is not None:
             current.post(Cancelled(self._ports.clock.now_ms()))
             return
-        known = await self._ports.ledger.find(till, request_id)
+        known = await self._ports.claim_store.find(till, request_id)
         if known is not None and known.result is not None:
             await self._ports.till.deliver(known.result)  # the first stored outcome wins
         else:

@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from agent.core.attempt_limits import GuardLimits
 from agent.core.frame_log import FrameLog
 from agent.core.model import Assurance, CameraHealth, FaceLight, Frame, Result
-from agent.core.ports import Camera, Clock, Compare, FaceAnalyzer, Ledger, Till
+from agent.core.ports import Camera, ClaimStore, Clock, Compare, FaceAnalyzer, Till
 from agent.core.steps import Limits
 from agent.core.trace import Trace
 
-Keep = Callable[[Result, FrameLog, Trace | None], None]
-"""Stores the frame log and the trace of a verification, for diagnosis. Called in a thread."""
+RecordVerification = Callable[[Result, FrameLog, Trace | None], None]
+"""Stores the frame log and the trace of an ended verification, for `facepay why` and `facepay trace`.
+
+Called in a thread. May raise ``OSError``, which changes no result.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +26,9 @@ class Ports:
     analyzer: FaceAnalyzer
     compare: Compare
     till: Till
-    ledger: Ledger
+    claim_store: ClaimStore
     check_frame: Callable[[Frame], CameraHealth]  # the brightness check of every frame
-    keep: Keep = lambda _result, _frame_log, _trace: None  # for `facepay why` and `facepay trace`
+    record: RecordVerification = lambda _result, _frame_log, _trace: None
     # gets the brightness of the payer's face after each analysis of a face; None after the verification
     expose: Callable[[FaceLight | None], None] = lambda _light: None
 
@@ -44,5 +47,5 @@ class Settings:
     requests_per_minute: int = 120  # per till
     guard: GuardLimits = field(default_factory=GuardLimits)
     earlier_calls: int = 0  # calls of earlier processes in the last day
-    traced: bool = False  # whether `keep` gets a trace
+    traced: bool = False  # whether `record` gets a trace
     assurances: frozenset[str] = frozenset()  # the assurances that a request may ``require``

@@ -104,7 +104,7 @@ class Results:
     def __init__(
         self, ports: Ports, settings: Settings, counters: Counters, conditions: ConditionTracker
     ) -> None:
-        self._ledger, self._till = ports.ledger, ports.till
+        self._claim_store, self._till = ports.claim_store, ports.till
         self.settings = settings
         self._counters, self._conditions = counters, conditions
 
@@ -114,7 +114,7 @@ class Results:
         Raises ``StorageError``: nothing is stored.
         """
         try:
-            return result, await self._ledger.settle(result)
+            return result, await self._claim_store.settle(result)
         except StorageError:
             raise
         except Exception:
@@ -122,7 +122,7 @@ class Results:
             finished = Finished(Decision.UNDECIDED, Reason.INTERNAL_ERROR, result.asks)
             outcome = VerificationOutcome(finished, result.timings, calls=result.calls)
             undecided = result_of(result.request, outcome, result.assurance)
-            return undecided, await self._ledger.settle(undecided)
+            return undecided, await self._claim_store.settle(undecided)
 
     async def deliver(self, result: Result, stored: StoredResult, *, is_slow: bool = False) -> None:
         """Count a stored result, then publish it.
@@ -135,7 +135,8 @@ class Results:
     async def abandon(self, request: Request) -> None:
         """Settle a claim without an open verification as interrupted. Raises ``StorageError``."""
         result = interrupted(request, self.settings.assurance, self.settings.limits.max_asks)
-        await self.deliver(result, await self._ledger.settle(result))  # a result that is stored already wins
+        stored = await self._claim_store.settle(result)  # a result that is stored already wins
+        await self.deliver(result, stored)
 
     async def refuse(
         self, till: str, request_id: str | None, refusal: Refusal, detail: str, asks: int | None = None
@@ -143,7 +144,7 @@ class Results:
         """``asks``: API calls made for a request that was accepted and whose result could not be stored."""
         self._counters.refusals[refusal] += 1
         log.info("refused", extra=facts(till=till, request_id=request_id, refusal=refusal, detail=detail))
-        await self._till.tell(RefusedEvent(till, request_id, refusal, detail, asks=asks))
+        await self._till.publish(RefusedEvent(till, request_id, refusal, detail, asks=asks))
 
     async def not_stored(self, result: Result, error: StorageError) -> None:
         """Refuse an accepted request whose result could not be stored, with the number of its API calls.

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from agent.core.model import Request
 from agent.core.pace import Pace
-from agent.core.ports import Accepted
+from agent.core.ports import AcceptedEvent
 from agent.core.reasons import Reason
 from agent.core.steps import Event, InputFailed, Interrupted
 from agent.errors import CameraHung, StorageError
@@ -24,11 +24,11 @@ from agent.health.counters import Counters
 from agent.health.frame_meter import ViewMeter
 from agent.log import facts
 from agent.terminal.api_call import CallBudget
-from agent.terminal.frame_loop import FrameLoop, LivenessSignal
+from agent.terminal.frame_loop import FrameLoop, WatchdogSignal
 from agent.terminal.intake import Intake
-from agent.terminal.parts import Keep, Ports, Settings
+from agent.terminal.parts import Ports, RecordVerification, Settings
 from agent.terminal.results import Results, result_of
-from agent.terminal.verification_runner import Slot, Verification, outcome_of
+from agent.terminal.verification_runner import OpenVerification, Verification, outcome_of
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +43,17 @@ class Terminal:
         ports: Ports,
         settings: Settings,
         conditions: ConditionTracker | None = None,
-        slot: Slot | None = None,
+        open_verification: OpenVerification | None = None,
     ) -> None:
         self.counters = Counters()
         self.conditions = conditions or ConditionTracker(ports.clock.now_ms)
-        self.pulse = LivenessSignal()
+        self.watchdog_signal = WatchdogSignal()
         self.pace: Pace | None = None  # None: not measured yet
         self._view = ViewMeter()
         self._ports = ports
         self._settings = settings
         self.worker: Executor = ThreadPoolExecutor(1, thread_name_prefix="vision")  # calls the analyzer
-        self.slot = slot or Slot()
+        self.open_verification = open_verification or OpenVerification()
         self._running: set[asyncio.Task[None]] = set()
         self._stop_event: Event | None = None  # set when the stop begins: ends each open verification
         self._pending_settings: Callable[[], None] | None = None  # applied after the open verification
@@ -63,12 +63,14 @@ class Terminal:
         self._intake = Intake(
             ports,
             settings,
-            slot=self.slot,
+            open_verification=self.open_verification,
             results=self._results,
             conditions=self.conditions,
             accept=self._accept,
         )
-        self._frames = FrameLoop(ports, self.worker, (*report, self.pulse), lambda: self.slot.current)
+        self._frames = FrameLoop(
+            ports, self.worker, (*report, self.watchdog_signal), lambda: self.open_verification.current
+        )
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until ``stop`` is set or the camera hangs; then answer and deliver open requests.
@@ -87,9 +89,9 @@ class Terminal:
         is_hung = any(isinstance(task.exception(), CameraHung) for task in done)
         camera_failed = InputFailed(now_ms, Reason.CAMERA_UNAVAILABLE)
         self._stop_event = camera_failed if is_hung else Interrupted(now_ms)
-        self.slot.stopping = True
-        if self.slot.current is not None:
-            self.slot.current.post(self._stop_event)
+        self.open_verification.stopping = True
+        if self.open_verification.current is not None:
+            self.open_verification.current.post(self._stop_event)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
                 while open_tasks := {*self._running, *self._intake.open_tasks}:
@@ -110,16 +112,21 @@ class Terminal:
         """End the vision thread, after all users of the analyzer have ended. Safe to call twice."""
         self.worker.shutdown(wait=False, cancel_futures=True)
 
-    def adopt(self, settings: Settings, keep: Keep, prepare_eye: Callable[[], None]) -> None:
-        """Apply new settings from the next verification on. An open verification keeps its settings."""
+    def apply_settings(
+        self, settings: Settings, record: RecordVerification, use_limits: Callable[[], None]
+    ) -> None:
+        """Apply new settings from the next verification on. An open verification keeps its settings.
+
+        ``use_limits`` passes the new policy limits to the analyzer; called in the vision thread.
+        """
 
         def apply() -> None:
-            self._settings, self._ports = settings, replace(self._ports, keep=keep)
+            self._settings, self._ports = settings, replace(self._ports, record=record)
             self._intake.settings = self._results.settings = settings
             self._budget.use(settings.guard)
-            self.worker.submit(prepare_eye)  # runs after an analysis that is still running
+            self.worker.submit(use_limits)  # runs after an analysis that is still running
 
-        if self.slot.current is None:
+        if self.open_verification.current is None:
             apply()
         else:
             self._pending_settings = apply
@@ -131,43 +138,43 @@ class Terminal:
     # --- one request ----------------------------------------------------------------------------
 
     async def _accept(self, request: Request) -> None:
-        await self._ports.ledger.claim(request)  # durable before any paid call
+        await self._ports.claim_store.claim(request)  # durable before any paid call
         self.conditions.clear(STORAGE_UNAVAILABLE)
         ports = self._ports
         verification = Verification(request, ports, self._settings, self.worker, self._budget)
-        objection = self._budget.objection(request)
+        limit_reached = self._budget.limit_reached(request)
         if not set(request.require) <= self._settings.assurances:
-            objection = Reason.ASSURANCE_UNMET
-        if objection is not None:
-            verification.post(InputFailed(ports.clock.now_ms(), objection))
+            limit_reached = Reason.ASSURANCE_UNMET
+        if limit_reached is not None:
+            verification.post(InputFailed(ports.clock.now_ms(), limit_reached))
         if self._stop_event is not None:  # the stop began while the claim was being stored
             verification.post(self._stop_event)
         self.worker.submit(ports.analyzer.begin, ports.clock.now_ms())
-        self.slot.current = verification
+        self.open_verification.current = verification
         task = asyncio.create_task(self._verify(verification), name="verification")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-        await ports.till.tell(Accepted(request, request.budget_ms))
+        await ports.till.publish(AcceptedEvent(request, request.budget_ms))
 
     async def _verify(self, verification: Verification) -> None:
-        keep = self._ports.keep
+        record = self._ports.record
         try:
             outcome = await outcome_of(verification)
             result = result_of(verification.request, outcome, self._settings.assurance)
-            self._budget.ended(result)  # a failed attempt counts even if its result cannot be stored
+            self._budget.record_end(result)  # a failed attempt counts even if its result cannot be stored
             result, stored = await self._results.store(result)
         except StorageError as error:
             await self._results.not_stored(result, error)
             return
         finally:
-            self.slot.current = None
+            self.open_verification.current = None
             self.worker.submit(self._ports.analyzer.begin, self._ports.clock.now_ms())  # deletes the face
             if self._pending_settings is not None:
                 self._pending_settings()
                 self._pending_settings = None
-        self.conditions.raise_only(self._view.add(outcome.frame_log.funnel), of=OF_THE_VIEW)
+        self.conditions.raise_only(self._view.add(outcome.frame_log.frames_by_reason), of=OF_THE_VIEW)
         await self._results.deliver(result, stored, is_slow=outcome.is_slow)
         try:
-            await asyncio.to_thread(keep, result, outcome.frame_log, outcome.trace)
+            await asyncio.to_thread(record, result, outcome.frame_log, outcome.trace)
         except OSError as error:
             log.warning("frame_log_not_stored", extra=facts(why=error))  # for diagnosis, not for payments

@@ -17,14 +17,14 @@ from agent.core.challenge import draw
 from agent.core.frame_log import FrameLog
 from agent.core.guidance import ShownHint, next_hint, prompt_of
 from agent.core.model import Request, Timings
-from agent.core.ports import Guided, ImageSource, Staged
+from agent.core.ports import GuidanceEvent, ImageSource, StageEvent
 from agent.core.reasons import Decision, Reason
 from agent.core.steps import Event, Finished, StartCall, State
 from agent.core.trace import Trace, without_pixels
 from agent.core.verification import advance, begin, wake_at
 from agent.errors import AgentError, CameraError, CompareError, ModelError, Retry
 from agent.log import facts
-from agent.terminal.api_call import ApiCall, CallBudget, Spent
+from agent.terminal.api_call import ApiCall, CallBudget, PhaseTimes
 from agent.terminal.parts import Ports, Settings
 
 log = logging.getLogger(__name__)
@@ -67,8 +67,8 @@ class Verification:
     _calls: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _shown: ShownHint = field(default_factory=ShownHint)
     _frame_log: FrameLog = field(default_factory=FrameLog)
-    _spent: Spent = field(default_factory=Spent)
-    _since_ms: int = 0  # end of the time that is already added to ``_spent``
+    _times: PhaseTimes = field(default_factory=PhaseTimes)
+    _since_ms: int = 0  # end of the time that is already added to ``_times``
 
     def post(self, event: Event) -> None:
         self._inbox.put_nowait(event)
@@ -109,9 +109,9 @@ class Verification:
             # counts their durations and costs
             await asyncio.gather(prepared, *self._calls.values(), return_exceptions=True)
         trace = Trace(deadline_ms, received_ms, limits, tuple(self._events)) if settings.traced else None
-        spent = self._spent
-        timings = spent.timings(self.ports.clock.now_ms() - received_ms)
-        return VerificationOutcome(state, timings, self._frame_log, trace, spent.calls, spent.is_slow)
+        times = self._times
+        timings = times.timings(self.ports.clock.now_ms() - received_ms)
+        return VerificationOutcome(state, timings, self._frame_log, trace, times.calls, times.is_slow)
 
     async def _next_event(self, due_ms: int) -> Event:
         left_s = (due_ms - self.ports.clock.now_ms()) / 1e3
@@ -127,20 +127,20 @@ class Verification:
         if isinstance(event, steps.FrameAnalyzed):
             self._frame_log.add_frame(event.analysis, now_ms - self.request.received_ms)
         if isinstance(before, steps.Seeking | steps.Challenging):
-            self._spent.wait_face_ms += now_ms - self._since_ms
+            self._times.wait_face_ms += now_ms - self._since_ms
         elif isinstance(before, steps.Holding):
-            self._spent.hold_ms += now_ms - self._since_ms
+            self._times.hold_ms += now_ms - self._since_ms
         self._since_ms = now_ms
         if isinstance(event, steps.FrameAnalyzed | steps.Ticked) and not isinstance(after, Finished):
             analysis = event.analysis if isinstance(event, steps.FrameAnalyzed) else None
             hint = next_hint(self._shown, analysis, now_ms, prompt_of(after))
             if hint is not self._shown and hint.guidance is not None:
                 self._shown = hint
-                await self.ports.till.tell(Guided(self.request, hint.guidance))
+                await self.ports.till.publish(GuidanceEvent(self.request, hint.guidance))
         if type(after) is not type(before) and not isinstance(after, Finished):
             stage = type(after).__name__.lower()
             self._frame_log.add_stage(stage, now_ms - self.request.received_ms)
-            await self.ports.till.tell(Staged(self.request, stage))
+            await self.ports.till.publish(StageEvent(self.request, stage))
 
     async def _prepare(self) -> ImageSource | None:
         """The reference photo; None after a failure, whose event ends the verification."""
@@ -161,7 +161,7 @@ class Verification:
             self.post(steps.CallFailed(now_ms(), start.number, Reason.COST_LIMIT, Retry.NEVER))
             return
         late_at_ms = now_ms() + start.timeout_ms - _CLIENT_FIRST_MS
-        call = ApiCall(now_ms, self.budget, self._spent, late_at_ms)
+        call = ApiCall(now_ms, self.budget, self._times, late_at_ms)
         try:
             event = await self._event_of(start, prepared, call)
         finally:
@@ -178,7 +178,7 @@ class Verification:
             began_ms = now_ms()
             loop = asyncio.get_running_loop()
             crop = await loop.run_in_executor(self.worker, self.ports.analyzer.crop, start.shot)
-            self._spent.encode_ms += now_ms() - began_ms
+            self._times.encode_ms += now_ms() - began_ms
             reference = await asyncio.shield(prepared)
             if reference is None:
                 return None
@@ -211,7 +211,7 @@ async def outcome_of(verification: Verification) -> VerificationOutcome:
 
 
 @dataclass(slots=True)
-class Slot:
+class OpenVerification:
     """The place of the one open verification. Only the terminal writes; other parts read.
 
     ``current``: the open verification, if any. ``stopping``: no further verification starts.
@@ -221,10 +221,10 @@ class Slot:
     stopping: bool = False
 
     @property
-    def is_taken(self) -> bool:
+    def is_open(self) -> bool:
         return self.current is not None
 
-    def verifies(self, till: str, request_id: str) -> Verification | None:
+    def matching(self, till: str, request_id: str) -> Verification | None:
         """The open verification of this request; None if there is none."""
         open_ = self.current
         if open_ is None or (open_.request.till, open_.request.request_id) != (till, request_id):

@@ -11,7 +11,7 @@ import logging
 from typing import Any
 
 from agent.config import MqttConfig
-from agent.core.ports import Accepted, Clock, Inbound, StoredResult, TillEvent
+from agent.core.ports import AcceptedEvent, Clock, Inbound, StoredResult, TillEvent
 from agent.errors import StorageError, TillError
 from agent.log import facts
 from agent.messages.decode import DecodeRules
@@ -22,8 +22,8 @@ from agent.mqtt.paho_client import ClientOptions, Message
 from agent.outbox.outbox import Outbox
 from agent.tasks import Background
 from agent.till.delivery import ResultSender
-from agent.till.gate import Gate
 from agent.till.inbound import TillMessages
+from agent.till.rate_limits import TillRateLimits
 from agent.till.state_publisher import StateFacts, StatePublisher
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class MqttTill:
     def __init__(
         self,
         config: MqttConfig,
-        who: TerminalIdentity,
+        identity: TerminalIdentity,
         rules: DecodeRules,
         outbox: Outbox,
         clock: Clock,
@@ -46,8 +46,8 @@ class MqttTill:
         margin_ms: int,
         state_facts: StateFacts,
     ) -> None:
-        self.topics = Topics(who.site, who.terminal)
-        self.who, self.signer, self._outbox = who, state_facts.signer, outbox
+        self.topics = Topics(identity.site, identity.terminal)
+        self.identity, self.signer, self._outbox = identity, state_facts.signer, outbox
         self._on_problem = state_facts.on_problem
         self._background = Background()
         self.accepts_diagnosis = rules.diag
@@ -57,19 +57,19 @@ class MqttTill:
         def now_s() -> float:
             return clock.now_ms() / 1e3
 
-        self._gate = Gate(self.topics, now_s, config.requests_per_minute, has_key)
-        parts_of_state = (self.topics, who, state_facts, self._publish, self._background, now_s)
+        self._limits = TillRateLimits(self.topics, now_s, config.requests_per_minute, has_key)
+        parts_of_state = (self.topics, identity, state_facts, self._publish, self._background, now_s)
         self.state = StatePublisher(*parts_of_state)
         self.link = Connection(config, self._wiring())
         parts = (self.link, outbox, self.topics, clock)
         self.result_sender = ResultSender(*parts, ack=config.ack, margin_ms=margin_ms)
-        self._messages = TillMessages(rules, clock, self._gate, self._background, self._acknowledged)
+        self._messages = TillMessages(rules, clock, self._limits, self._background, self._acknowledged)
 
     async def start(self) -> None:
         """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
         await self.link.start()
         self._background.add(self.result_sender.run())
-        self._background.add(_prune(self._outbox, self.who.epoch))
+        self._background.add(_prune(self._outbox, self.identity.epoch))
 
     async def stop(self) -> None:
         """Publish ``offline``, then disconnect: no will is sent. At most 4 s. Safe to call twice."""
@@ -89,7 +89,7 @@ class MqttTill:
     @property
     def dropped(self) -> int:
         """Messages of tills and operators that were dropped by a limit."""
-        return self._gate.dropped + self.link.dropped + self._messages.inbox.dropped
+        return self._limits.dropped + self.link.dropped + self._messages.inbox.dropped
 
     @property
     def numbers(self) -> dict[str, int]:
@@ -104,7 +104,7 @@ class MqttTill:
     async def report(self, fields: dict[str, Any]) -> None:
         """Publish ``health`` once, best effort, with the counters of ``numbers`` added."""
         try:
-            payload = health(self.who, fields | {"till": self.numbers})
+            payload = health(self.identity, fields | {"till": self.numbers})
             await self.link.publish(Message(self.topics.health, payload), qos=0)
         except TillError as error:
             log.debug("health_not_sent", extra=facts(code=error.code))
@@ -114,10 +114,10 @@ class MqttTill:
     async def receive(self) -> Inbound:
         return await self._messages.inbox.get()
 
-    async def tell(self, value: TillEvent) -> None:
+    async def publish(self, value: TillEvent) -> None:
         till, payload = event(value)
-        if isinstance(value, Accepted):
-            self._gate.mark_served(till)
+        if isinstance(value, AcceptedEvent):
+            self._limits.mark_served(till)
         try:
             await self.link.publish(Message(self.topics.verify(till, EVENT), payload), qos=0)
         except TillError as error:
@@ -134,14 +134,14 @@ class MqttTill:
         filters += [get_state, self.topics.state]
         filters += [self.topics.operator_filter()] * self.accepts_diagnosis
         return ClientOptions(
-            f"facepay-{self.who.site}-{self.who.terminal}",
+            f"facepay-{self.identity.site}-{self.identity.terminal}",
             [(each, 1) for each in filters],
             self._arrived,
             self._on_ready,
             self.state.will,
             self._on_problem,
             optional=frozenset({self.topics.state, get_state}),  # older rights of a broker lack them
-            admits=self._gate.admits,
+            admits=self._limits.admits,
         )
 
     def _on_ready(self) -> None:
@@ -159,7 +159,7 @@ class MqttTill:
             self.diag_inbox.put_nowait((operator, message))
         match self.topics.read(message.topic):
             case (till, kind) if kind == GET_STATE:
-                if not message.retained and self._gate.admits_state_copy(till):
+                if not message.retained and self._limits.admits_state_copy(till):
                     self.state.send_copy(till)
             case (till, kind):
                 self._messages.arrived(till, kind, message)

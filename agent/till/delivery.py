@@ -40,8 +40,8 @@ class Next(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tries:
-    """Publish history of a result (boot clock). ``cuts``: connections in a row that ended after a try."""
+class PublishHistory:
+    """Publish history of a result (boot clock). ``cuts``: connections in a row that ended after a publish."""
 
     first_ms: int
     sent: int = 0
@@ -49,36 +49,36 @@ class Tries:
     cuts: int = 0
     expired: bool = False  # the event ``result_expired`` is published; its pauses started anew
 
-    def again(self, at_ms: int, *, cut: bool = False) -> Tries:
-        """Record a try. ``cut``: the connection ended before the PUBACK."""
+    def published(self, at_ms: int, *, cut: bool = False) -> PublishHistory:
+        """Record a publish. ``cut``: the connection ended before the PUBACK."""
         return replace(self, sent=self.sent + 1, last_ms=at_ms, cuts=self.cuts + 1 if cut else 0)
 
-    def reconnected(self) -> Tries:
+    def reconnected(self) -> PublishHistory:
         """Due at once, unless the connection ended ``CUTS_MAX`` times in a row after this result."""
         return self if self.cuts >= CUTS_MAX else replace(self, sent=0)
 
-    def replaced_by_event(self) -> Tries:
+    def replaced_by_event(self) -> PublishHistory:
         """Publish ``result_expired`` from now on, first at once. ``first_ms`` does not change."""
         return replace(self, sent=0, cuts=0, expired=True)
 
 
 def pause_ms(sent: int) -> int:
-    """Pause after the n-th try in ms: 1, 2, 4 … 60 s."""
+    """Pause after the n-th publish in ms: 1, 2, 4 … 60 s."""
     return int(min(FIRST_PAUSE_MS * 2 ** max(0, sent - 1), LONGEST_PAUSE_MS))
 
 
-def next_step(stored: StoredResult, tries: Tries, now_ms: int, margin_ms: int) -> Next:
+def next_step(stored: StoredResult, history: PublishHistory, now_ms: int, margin_ms: int) -> Next:
     """Call before every publish, also before repeats.
 
     A match is published only while at least ``margin_ms`` is left until its deadline. Later
     ``result_expired`` replaces the match until the acknowledgement, or until ``RESEND_FOR_MS`` is over.
     """
-    if now_ms - tries.first_ms >= RESEND_FOR_MS:
+    if now_ms - history.first_ms >= RESEND_FOR_MS:
         return Next.EXPIRE
     late = stored.is_match and stored.deadline_ms - now_ms < margin_ms
-    if late and not tries.expired:
+    if late and not history.expired:
         return Next.NOTIFY
-    if tries.sent and now_ms - tries.last_ms < pause_ms(tries.sent):
+    if history.sent and now_ms - history.last_ms < pause_ms(history.sent):
         return Next.WAIT
     return Next.NOTIFY if late else Next.SEND
 
@@ -98,7 +98,7 @@ class ResultSender:
     ) -> None:
         self._connection, self._outbox, self._topics = connection, outbox, topics
         self._clock, self._ack, self._margin_ms = clock, ack, margin_ms
-        self._open: dict[str, tuple[StoredResult, Tries]] = {}
+        self._open: dict[str, tuple[StoredResult, PublishHistory]] = {}
         self._sending: set[str] = set()
         self.expired_unacked = 0
         self.withheld = 0
@@ -110,7 +110,7 @@ class ResultSender:
 
     async def deliver(self, stored: StoredResult) -> None:
         """Publish at once. ``run`` repeats until the result is acknowledged or expired."""
-        self._open[stored.result_id] = (stored, Tries(self._clock.now_ms()))
+        self._open[stored.result_id] = (stored, PublishHistory(self._clock.now_ms()))
         await self._step(stored.result_id)
 
     async def acknowledged(self, till: str, result_id: str) -> None:
@@ -126,14 +126,14 @@ class ResultSender:
 
     async def run(self) -> None:
         """Publish due results until cancelled, including the open results of earlier processes."""
-        adopted = False
+        loaded = False
         while True:
-            adopted = adopted or await self._adopt()
+            loaded = loaded or await self._load_open_results()
             for result_id in list(self._open):
                 await self._step(result_id)
             await asyncio.sleep(TICK_S)
 
-    async def _adopt(self) -> bool:
+    async def _load_open_results(self) -> bool:
         """Load the open results of the outbox. False: the outbox cannot be read; retry later."""
         try:
             stored_results = await self._outbox.open_results()
@@ -141,13 +141,13 @@ class ResultSender:
             log.error("outbox_failed", extra=facts(why=error))
             return False
         for stored in stored_results:
-            self._open.setdefault(stored.result_id, (stored, Tries(self._clock.now_ms())))
+            self._open.setdefault(stored.result_id, (stored, PublishHistory(self._clock.now_ms())))
         return True
 
     def reconnected(self) -> None:
         """Make all results due, except a result after which connections end repeatedly."""
-        for result_id, (stored, tries) in self._open.items():
-            self._open[result_id] = (stored, tries.reconnected())
+        for result_id, (stored, history) in self._open.items():
+            self._open[result_id] = (stored, history.reconnected())
 
     async def _step(self, result_id: str) -> None:
         entry = self._open.get(result_id)
@@ -166,25 +166,25 @@ class ResultSender:
         finally:
             self._sending.discard(result_id)
 
-    async def _take_step(self, stored: StoredResult, tries: Tries) -> None:
+    async def _take_step(self, stored: StoredResult, history: PublishHistory) -> None:
         try:  # a match must not wait between the check of its deadline and its publish
             await self._connection.wait_until_free()
         except TillError:
             return
         now_ms = self._clock.now_ms()
-        match next_step(stored, tries, now_ms, self._margin_ms):
+        match next_step(stored, history, now_ms, self._margin_ms):
             case Next.WAIT:
                 return
             case Next.SEND:
                 left_s = max(1, (stored.deadline_ms - now_ms) // 1000) if stored.is_match else None
                 topic = self._topics.verify(stored.till, RESULT)
-                await self._send(stored, Message(topic, stored.payload, expires_in_s=left_s), tries)
+                await self._send(stored, Message(topic, stored.payload, expires_in_s=left_s), history)
             case Next.NOTIFY:
-                if not tries.expired:
+                if not history.expired:
                     self.withheld += 1
-                    tries = tries.replaced_by_event()
-                    self._open[stored.result_id] = (stored, tries)
-                await self._send(stored, self._expired(stored), tries)
+                    history = history.replaced_by_event()
+                    self._open[stored.result_id] = (stored, history)
+                await self._send(stored, self._expired(stored), history)
             case Next.EXPIRE:
                 self.expired_unacked += 1
                 self._open.pop(stored.result_id, None)
@@ -192,7 +192,7 @@ class ResultSender:
                 log.warning("result_expired_unacked", extra=about)
                 await self._outbox.close_result(stored.till, stored.result_id)
 
-    async def _send(self, stored: StoredResult, message: Message, tries: Tries) -> None:
+    async def _send(self, stored: StoredResult, message: Message, history: PublishHistory) -> None:
         if not self._connection.connected:
             return
         now_ms = self._clock.now_ms()
@@ -208,7 +208,7 @@ class ResultSender:
             self._open.pop(stored.result_id, None)
             await self._outbox.close_result(stored.till, stored.result_id)
         else:
-            self._open[stored.result_id] = (stored, tries.again(now_ms, cut=cut))
+            self._open[stored.result_id] = (stored, history.published(now_ms, cut=cut))
 
     def _expired(self, stored: StoredResult) -> Message:
         reason = (Refusal.RESULT_EXPIRED, "a match came too late", stored.result_id)

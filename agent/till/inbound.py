@@ -1,8 +1,8 @@
-"""Messages of tills, from the gate to the inbox of the terminal.
+"""Messages of tills, from the MQTT connection to the inbox of the terminal.
 
-Each stage is bounded: the gate by sender, the inbox by lane, the acknowledgements by number of pending
-writes. An unreadable message is not queued. Its till gets a ``refused`` event at a limited rate. Refusals
-have a separate lane, so that no request waits behind a flood of unreadable messages.
+Each stage is bounded: the messages by rate, the inbox by the length of each queue, the acknowledgements by
+the number of pending writes. An unreadable message is not queued. Its till gets a ``refused`` event at a
+limited rate. Refusals have a separate queue, so that no request waits behind a flood of unreadable messages.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-from agent.core.ports import CancelReceived, Clock, Inbound, Refused, RequestReceived
+from agent.core.ports import CancelReceived, Clock, Inbound, MessageRefused, RequestReceived
 from agent.core.reasons import Refusal
 from agent.errors import StorageError
 from agent.log import facts
@@ -20,53 +20,53 @@ from agent.messages.fields import Rejected
 from agent.messages.topics import ACK, CANCEL
 from agent.mqtt.paho_client import Message
 from agent.tasks import Background
-from agent.till.gate import Gate
+from agent.till.rate_limits import TillRateLimits
 
 log = logging.getLogger(__name__)
 
 ACKS_MAX, ACKS_OF_TILL_MAX = 100, 20  # pending writes
 Close = Callable[[str, str], Awaitable[None]]  # (till, result_id)
-REFUSALS = ""  # lane of refusals for unreadable messages: no till has an empty id
-UNKNOWN_TILLS = "?"  # the common lane of unknown tills: no till id has this character
-LANE_MAX = 20  # messages of one sender
-LANES_MAX = 64  # senders that wait at the same time
+REFUSALS = ""  # queue of refusals for unreadable messages: no till has an empty id
+UNKNOWN_TILLS = "?"  # the common queue of unknown tills: no till id has this character
+SENDER_QUEUE_MAX = 20  # messages of one sender
+SENDERS_MAX = 64  # senders that wait at the same time
 
 T = TypeVar("T")
 
 
 class Inbox(Generic[T]):
-    """The queue between the MQTT connection and the terminal: one lane per sender, served in turn.
+    """The messages between the MQTT connection and the terminal: one queue per sender, served in turn.
 
-    One sender can fill its own lane only, so a request of another till waits for at most one message of each
-    sender. For the event loop only. ``dropped`` counts values without a free place or a free lane.
+    One sender can fill its own queue only, so a request of another till waits for at most one message of each
+    sender. For the event loop only. ``dropped`` counts messages that found no free place.
     """
 
     def __init__(self) -> None:
-        self._lanes: OrderedDict[str, deque[T]] = OrderedDict()
+        self._queues: OrderedDict[str, deque[T]] = OrderedDict()
         self._filled = asyncio.Event()
         self.dropped = 0
 
     def put(self, sender: str, value: T) -> bool:
         """Append ``value``; False: dropped."""
-        lane = self._lanes.get(sender)
-        if lane is None and len(self._lanes) < LANES_MAX:
-            lane = self._lanes[sender] = deque()
-        if lane is None or len(lane) >= LANE_MAX:
+        queue = self._queues.get(sender)
+        if queue is None and len(self._queues) < SENDERS_MAX:
+            queue = self._queues[sender] = deque()
+        if queue is None or len(queue) >= SENDER_QUEUE_MAX:
             self.dropped += 1
             return False
-        lane.append(value)
+        queue.append(value)
         self._filled.set()
         return True
 
     async def get(self) -> T:
         """Wait for the oldest message of the sender whose turn it is. For one reader."""
-        while not self._lanes:
+        while not self._queues:
             self._filled.clear()
             await self._filled.wait()
-        sender, lane = self._lanes.popitem(last=False)
-        value = lane.popleft()
-        if lane:
-            self._lanes[sender] = lane  # at the end: the other senders come first
+        sender, queue = self._queues.popitem(last=False)
+        value = queue.popleft()
+        if queue:
+            self._queues[sender] = queue  # at the end: the other senders come first
         return value
 
 
@@ -74,9 +74,9 @@ class TillMessages:
     """For the event loop only. ``close`` stores an acknowledgement; may raise ``StorageError``."""
 
     def __init__(
-        self, rules: DecodeRules, clock: Clock, gate: Gate, background: Background, close: Close
+        self, rules: DecodeRules, clock: Clock, limits: TillRateLimits, background: Background, close: Close
     ) -> None:
-        self._rules, self._clock, self._gate = rules, clock, gate
+        self._rules, self._clock, self._limits = rules, clock, limits
         self._background, self._close = background, close
         self._pending = Counter[str]()
         self.inbox: Inbox[Inbound] = Inbox()
@@ -89,16 +89,18 @@ class TillMessages:
                 self._acknowledge(till, result_id)
             else:
                 inbound = _read(till, kind, message, self._rules, self._clock.now_ms())
-                self.inbox.put(till if self._gate.knows(till) else UNKNOWN_TILLS, inbound)
+                self.inbox.put(till if self._limits.is_known(till) else UNKNOWN_TILLS, inbound)
         except Rejected as error:
-            self._refuse(Refused(till, error.request_id, error.refusal, error.detail))
+            self._refuse(MessageRefused(till, error.request_id, error.refusal, error.detail))
         except Exception:  # a bug here: the till must not wait for a result
             log.exception("inbound_failed", extra=facts(till=till, kind=kind))
-            self._refuse(Refused(till, None, Refusal.NOT_READY, "internal error, see the terminal's log"))
+            self._refuse(
+                MessageRefused(till, None, Refusal.NOT_READY, "internal error, see the terminal's log")
+            )
 
-    def _refuse(self, refused: Refused) -> None:
-        """Queue a refusal, within the rate limits of the gate."""
-        if self._gate.admits_refusal(refused.till):
+    def _refuse(self, refused: MessageRefused) -> None:
+        """Queue a refusal, within the rate limit of refusals."""
+        if self._limits.admits_refusal(refused.till):
             self.inbox.put(REFUSALS, refused)
 
     def _acknowledge(self, till: str, result_id: str) -> None:

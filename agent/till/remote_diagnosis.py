@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from agent.core.ports import Clock
-from agent.core.rate import Senders
+from agent.core.rate import SenderBuckets
 from agent.errors import AgentError, TillError
 from agent.log import facts
 from agent.messages import diagnosis
@@ -52,7 +52,7 @@ class RemoteDiagnosis:
         """``is_busy``: whether a verification runs; the doctor does not run then."""
         self._till, self._operators, self._clock = till, operators, clock
         self._run_doctor, self._is_busy = run_doctor, is_busy
-        self._verified = Senders(VERIFIED_PER_MINUTE, VERIFIED_PER_MINUTE)
+        self._verified = SenderBuckets(VERIFIED_PER_MINUTE, VERIFIED_PER_MINUTE)
         self._newest = dict[str, int]()  # operator → ``issued_unix_ms`` of the last accepted request
         self._began_ms: int | None = None
         self._running = False
@@ -98,7 +98,7 @@ class RemoteDiagnosis:
         return request
 
     def _decline_reason(self, request: DiagRequest) -> Declined | None:
-        if request.epoch != self._till.who.epoch:
+        if request.epoch != self._till.identity.epoch:
             return "request_stale"
         if self._running or self._is_busy():
             return "busy"
@@ -121,9 +121,9 @@ class RemoteDiagnosis:
         self, request: DiagRequest, doctor: dict[str, Any] | None, declined: Declined | None
     ) -> None:
         till = self._till
-        payload = envelope(REPORT, diagnosis.report(request, till.who, doctor, declined), till.signer)
+        payload = envelope(REPORT, diagnosis.report(request, till.identity, doctor, declined), till.signer)
         if len(payload) > diagnosis.REPORT_MAX_BYTES:
-            too_large = diagnosis.report(request, till.who, None, "report_too_large")
+            too_large = diagnosis.report(request, till.identity, None, "report_too_large")
             payload = envelope(REPORT, too_large, till.signer)
         try:
             await till.link.publish(Message(till.topics.diag(request.operator, REPORT), payload))

@@ -22,7 +22,7 @@ from agent.mqtt.paho_client import Message
 from agent.mqtt.reason_codes import BrokerProblem
 from agent.mqtt.status import ReportProblem
 from agent.tasks import Background
-from agent.till.state_keeper import StateKeeper, is_clone
+from agent.till.retained_state import RetainedState, is_clone
 
 log = logging.getLogger(__name__)
 
@@ -54,15 +54,15 @@ class StatePublisher:
     def __init__(
         self,
         topics: Topics,
-        who: TerminalIdentity,
+        identity: TerminalIdentity,
         state_facts: StateFacts,
         publish: Callable[[Message], Awaitable[object]],
         background: Background,
         now_s: Callable[[], float],
     ) -> None:
-        self._topics, self._who, self._facts = topics, who, state_facts
+        self._topics, self._identity, self._facts = topics, identity, state_facts
         self._publish, self._background = publish, background
-        self._keeper = StateKeeper(now_s, self._is_foreign, self._publish_again)
+        self._retained_state = RetainedState(now_s, self._is_foreign, self._publish_again)
         self._payload = b""  # as published last
         self._asking: dict[str, None] = {}  # tills that get a copy, in order
         self._copying = False
@@ -71,7 +71,7 @@ class StatePublisher:
 
     @property
     def will(self) -> Message:
-        payload = state("offline", self._who, signer=self._facts.signer)
+        payload = state("offline", self._identity, signer=self._facts.signer)
         return Message(self._topics.state, payload, retained=True)
 
     async def announce(self, final_status: str = "") -> None:
@@ -79,8 +79,8 @@ class StatePublisher:
         if self.final_status != "offline":
             self.final_status = final_status or self.final_status
         status = self.final_status or self._facts.status()
-        self._payload = state(status, self._who, self._facts.more(), self._facts.signer)
-        self._keeper.published(self._payload)
+        self._payload = state(status, self._identity, self._facts.more(), self._facts.signer)
+        self._retained_state.published(self._payload)
         await self._send(Message(self._topics.state, self._payload, self.retained))
 
     def received(self, payload: bytes) -> None:
@@ -88,7 +88,7 @@ class StatePublisher:
         if self._is_foreign(payload):
             self._facts.on_problem(BrokerProblem.CLONED, True, "")
         if self.retained:
-            self._keeper.received(payload)
+            self._retained_state.received(payload)
 
     def send_copy(self, till: str) -> None:
         """Publish the newest ``state`` on the topic of a till. Nothing before the first ``announce``.
@@ -104,10 +104,10 @@ class StatePublisher:
             self._background.add(self._send_copies())
 
     def close(self) -> None:
-        self._keeper.close()
+        self._retained_state.close()
 
     def _is_foreign(self, payload: bytes) -> bool:
-        return is_clone(payload, self._who, self._facts.fingerprints)
+        return is_clone(payload, self._identity, self._facts.fingerprints)
 
     def _publish_again(self) -> None:
         if not self.final_status:

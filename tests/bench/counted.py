@@ -143,9 +143,9 @@ class GatedTill:
         self.receive = till.receive
         self._delivered = 0
 
-    async def tell(self, event: TillEvent) -> None:
-        await self._till.tell(event)
-        if type(event).__name__ == "Accepted":
+    async def publish(self, event: TillEvent) -> None:
+        await self._till.publish(event)
+        if type(event).__name__ == "AcceptedEvent":
             self._camera.is_open.set()
 
     async def deliver(self, stored: StoredResult) -> None:

@@ -19,7 +19,7 @@ from agent.vision.luma import LumaWatch
 from tests.bench.cost import cpu_s
 from tests.bench.frames import EMPTY_SCENE, LoopCamera, drawn, frames_alone
 from tests.bench.report import Section
-from tests.fakes import MemoryLedger, QueueTill, ScriptedCompare
+from tests.fakes import MemoryClaimStore, QueueTill, ScriptedCompare
 
 FPS = 10.0
 REPETITIONS = 3
@@ -28,7 +28,7 @@ REPETITIONS = 3
 async def idle_terminal(camera: LoopCamera, seconds: float) -> float:
     analyzer = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump()))
     ports = Ports(
-        BootClock(), camera, analyzer, ScriptedCompare(), QueueTill(), MemoryLedger(), LumaWatch().look
+        BootClock(), camera, analyzer, ScriptedCompare(), QueueTill(), MemoryClaimStore(), LumaWatch().look
     )
     terminal, stop = Terminal(ports, Settings("e", Limits(), 250, Assurance())), asyncio.Event()
     task = asyncio.create_task(terminal.serve(stop))

@@ -85,7 +85,7 @@ class TimedCompare:
 class TimedTill:
     def __init__(self, till: Till, marks: Marks) -> None:
         self._till, self._marks = till, marks
-        self.receive, self.tell = till.receive, till.tell
+        self.receive, self.publish = till.receive, till.publish
 
     async def deliver(self, stored: StoredResult) -> None:
         await self._till.deliver(stored)

@@ -36,7 +36,7 @@ from tests.bench.cost import cpu_s
 from tests.bench.detector import analyze_standing, make
 from tests.bench.frames import EMPTY_SCENE, LoopCamera, drawn, frames_alone
 from tests.bench.report import Section, percentile
-from tests.fakes import MemoryLedger, QueueTill, ScriptedCompare
+from tests.fakes import MemoryClaimStore, QueueTill, ScriptedCompare
 
 FPS = 10.5  # more than the goal of 10
 SCENES = (EMPTY_SCENE, "one_obama_portrait", "two_people")
@@ -49,7 +49,9 @@ async def measure_with_viewer(camera: LoopCamera, seconds: float) -> tuple[float
     """(CPU seconds, pictures per second) of a terminal with one viewer and no request."""
     analyzer, frame_tap = LocalFaceAnalyzer(VisionConfig(), LIMITS), FrameTap(lambda: False)
     check_frame = make_frame_check(CameraConfig(), FrameMeter(), frame_tap)
-    ports = Ports(BootClock(), camera, analyzer, ScriptedCompare(), QueueTill(), MemoryLedger(), check_frame)
+    ports = Ports(
+        BootClock(), camera, analyzer, ScriptedCompare(), QueueTill(), MemoryClaimStore(), check_frame
+    )
     mounting = partial(check_mounting, VisionConfig())
     terminal, stop = Terminal(ports, Settings("e", Limits(), 250, Assurance())), asyncio.Event()
     live_view = LiveView(frame_tap, analyzer, terminal.worker, lambda: LIMITS, mounting)
@@ -60,7 +62,7 @@ async def measure_with_viewer(camera: LoopCamera, seconds: float) -> tuple[float
         opened.set()
 
     async def picture() -> Picture:
-        return Picture(*await live_view.see(live.draw))
+        return Picture(*await live_view.on_next_frame(live.draw))
 
     preview = Preview(picture, notice, on_change)
     sessions = SessionStore(TOKEN, secure=False, now_s=time.monotonic)

@@ -1,4 +1,8 @@
-"""A compare API with a known response time and the constant similarity 93, to measure everything else."""
+"""A compare API with a known response time and the constant similarity 93, to measure everything else.
+
+A request without a picture is a check by the agent itself (``CompareClient.check``). The API refuses it free
+of charge, so it is no call.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +16,16 @@ from dataclasses import dataclass, field
 ANSWER = json.dumps(
     {"data": {"similarity": 93.0, "session_id": "bench"}, "code": 0, "message": "OK"}
 ).encode()
-
-
-_CHECK_MAX_BYTES = 4_096  # a signed check of the API has no picture; the smallest crop has 8 KiB
+NOT_A_PICTURE = json.dumps({"data": {"session_id": "bench"}, "code": -1102, "message": "no picture"}).encode()
+JPEG_START = b"\xff\xd8\xff"
 
 
 @dataclass
 class StubApi:
-    """HTTP/1.1, keep-alive.
-
-    Attributes:
-        calls: (arrival of the last body byte in perf_counter s, body bytes) of each API call with pictures.
-        checks: number of requests without a picture: the agent's check of the API, which is free of charge.
-    """
+    """HTTP/1.1, keep-alive. ``calls`` holds (arrival of the last body byte in perf_counter s, body bytes)."""
 
     response_s: float = 0.0
     calls: list[tuple[float, int]] = field(default_factory=list)
-    checks: int = 0
     connections: int = 0
     bytes_in: int = 0
     port: int = 0
@@ -53,18 +50,17 @@ class StubApi:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
                 size = int((re.search(rb"(?i)content-length: (\d+)", head) or [b"", b"0"])[1])
-                await reader.readexactly(size)
+                body = await reader.readexactly(size)
                 self.bytes_in += len(head) + size
-                if head.startswith(b"POST"):
-                    if size > _CHECK_MAX_BYTES:
-                        self.calls.append((time.perf_counter(), size))
-                    else:
-                        self.checks += 1
+                is_check = head.startswith(b"POST") and JPEG_START not in body
+                if head.startswith(b"POST") and not is_check:
+                    self.calls.append((time.perf_counter(), size))
                     await asyncio.sleep(self.response_s)
+                answer = NOT_A_PICTURE if is_check else ANSWER
                 writer.write(
                     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-                    % len(ANSWER)
+                    % len(answer)
                 )
-                writer.write(ANSWER)
+                writer.write(answer)
                 await writer.drain()
         writer.close()

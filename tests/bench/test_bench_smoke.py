@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
 import pytest
 
 from agent.camera.simulated.scene import load_scene
@@ -13,7 +12,6 @@ from tests.bench.__main__ import SECTIONS, measure
 from tests.bench.page import markdown
 from tests.bench.report import Section, judged, machine, percentile, read, spread, table, write
 from tests.bench.scene import EMPTY_S, LENGTH_S, SCENE, VISITS, judge_calls, visits_within
-from tests.bench.stub_api import StubApi
 
 
 @pytest.mark.mosquitto
@@ -110,13 +108,3 @@ def test_a_run_is_read_as_written_and_contains_no_path(tmp_path: Path) -> None:
     assert read(tmp_path / "run.json") == (machine(), [section])
     assert str(Path.cwd()) not in (tmp_path / "run.json").read_text()
     assert markdown(section.rows).splitlines()[-1] == "| 1 | x\\|y |"
-
-
-async def test_a_check_of_the_api_without_a_picture_is_no_call() -> None:
-    """The agent checks the API by itself; the goals count the calls that cost money."""
-    api = await StubApi().start()
-    async with httpx.AsyncClient() as client:
-        for size in (700, 70_000):
-            assert (await client.post(api.url, content=bytes(size))).is_success
-    await api.stop()
-    assert ([size for _, size in api.calls], api.checks) == ([70_000], 1)

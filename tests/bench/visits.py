@@ -56,7 +56,6 @@ class Side:
             "per visit": round(len(self.calls_at_s) / len(visits), 2),
             "useless": useless,
             "missed visits": missed,
-            "free checks": self.api.checks,
             "bytes to api": self.api.bytes_in,
             "connections": self.api.connections,
             "frames": self.report["frames"],
@@ -151,8 +150,7 @@ def _notes(agent: Side, naive: Side, start_s: float) -> list[str]:
     notes = [
         f"results at the till: {', '.join(f'{v.decision}/{v.reason}' for v in agent.verdicts)}",
         f"first usable frame -> result, API {API_S * 1e3:g} ms, approaching payers: {usable} ms",
-        "useless: a call after the first one of a visit, or without a payer; a check of the API has no"
-        " picture, costs nothing and is no call",
+        "useless: a call after the first one of a visit, or without a payer",
     ]
     if empty_s > 0:
         agent_percent, naive_percent = (100 * side.report["empty_cpu_s"] / empty_s for side in (agent, naive))

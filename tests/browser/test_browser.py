@@ -190,10 +190,10 @@ async def test_preview_is_open_while_viewed_and_shows_no_payer() -> None:
     async with desk() as (stage, browser):
         await stage.stand("one_obama_portrait")
         tab = await browser.tab()
-        assert stage.agent.finder.watched is False, "an open page opens no preview"
+        assert stage.agent.frame_tap.watched is False, "an open page opens no preview"
         await tab.page.click("#look")
         await becomes(tab, notice=False)
-        assert stage.agent.finder.watched is True
+        assert stage.agent.frame_tap.watched is True
         playing = asyncio.create_task(stage.play(VISIT["two payers"]))
         await becomes(tab, notice=True)
         assert (await playing).verdict.result, (
@@ -201,7 +201,7 @@ async def test_preview_is_open_while_viewed_and_shows_no_payer() -> None:
         )
         await becomes(tab, notice=False)
         await tab.page.click("#look")
-        await until(lambda: not stage.agent.finder.watched, BUSY_S)
+        await until(lambda: not stage.agent.frame_tap.watched, BUSY_S)
         assert tab.complaints == []
 
 
@@ -209,10 +209,10 @@ async def test_hidden_tab_closes_the_preview() -> None:
     async with desk() as (stage, browser):
         tab = await browser.tab()
         await tab.page.click("#look")
-        await until(lambda: stage.agent.finder.watched, BUSY_S)
+        await until(lambda: stage.agent.frame_tap.watched, BUSY_S)
         await tab.page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
         await tab.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        await until(lambda: not stage.agent.finder.watched, BUSY_S)
+        await until(lambda: not stage.agent.frame_tap.watched, BUSY_S)
         assert await tab.page.locator("#stage img").count() == 0
 
 
@@ -228,7 +228,7 @@ async def test_a_preview_that_the_agent_ended_is_closed_on_the_page_too(
         await tab.shows("#watched", "Live picture open")
         await tab.shows("#closed", "Closed. No picture is shown.")
         await tab.page.locator("#watched").wait_for(state="hidden")
-        await until(lambda: not stage.agent.finder.watched, BUSY_S)
+        await until(lambda: not stage.agent.frame_tap.watched, BUSY_S)
         assert tab.complaints == []
 
 
@@ -267,9 +267,9 @@ async def test_page_works_with_keyboard_and_screen_reader() -> None:
         for _ in range(4):  # language, log out, doctor, preview
             await tab.page.keyboard.press("Tab")
         await tab.page.keyboard.press("Enter")
-        await until(lambda: stage.agent.finder.watched, BUSY_S)
+        await until(lambda: stage.agent.frame_tap.watched, BUSY_S)
         await tab.page.keyboard.press("Enter")
-        await until(lambda: not stage.agent.finder.watched, BUSY_S)
+        await until(lambda: not stage.agent.frame_tap.watched, BUSY_S)
         unnamed = (
             "section:not([aria-labelledby], [aria-label]), button:empty, img:not([alt]), input:not([id])"
         )
@@ -282,7 +282,7 @@ async def test_fifty_tabs_with_preview_delay_no_verification() -> None:
         tabs = [await browser.tab(context) for _ in range(50)]
         for tab in tabs:
             await tab.page.evaluate("document.getElementById('look').click()")
-        await until(lambda: stage.agent.finder.watched, BUSY_S)
+        await until(lambda: stage.agent.frame_tap.watched, BUSY_S)
         # the tabs need the processor, too: on a busy machine the deadline is far, and the payer tries again
         visit = replace(VISIT["the holder walks up"], ttl_ms=30_000)
         ends = list[tuple[str, str]]()
@@ -303,7 +303,7 @@ async def test_fifty_tabs_with_preview_delay_no_verification() -> None:
         await tabs[-1].page.reload()
         await tabs[-1].shows("#rows .run", "match")
         await context.close()
-        await until(lambda: not stage.agent.finder.watched, BUSY_S)
+        await until(lambda: not stage.agent.frame_tap.watched, BUSY_S)
 
 
 async def test_a_phone_needs_no_scrolling_sideways_in_either_language() -> None:
@@ -399,4 +399,4 @@ async def test_another_sites_page_sees_nothing_and_starts_nothing() -> None:
         assert await page.locator("img").evaluate("image => image.naturalWidth") == 0
         for frame in page.frames[1:]:
             assert await frame.locator("#who").count() == 0
-        assert stage.agent.finder.watched is False
+        assert stage.agent.frame_tap.watched is False

@@ -21,7 +21,7 @@ from agent import log
 from agent.config import Config
 from agent.config.file import load
 from agent.core.model import Comparison, Crop, Request, Result
-from agent.core.ports import Claimed, ImageSource, Inbound, Ledger, StoredResult, TillEvent
+from agent.core.ports import ClaimRecord, ClaimStore, ImageSource, Inbound, StoredResult, TillEvent
 from agent.errors import StorageError
 from agent.root.daemon import Overrides, serve
 from agent.root.handle import AgentHandle
@@ -60,11 +60,11 @@ class KillSwitch:
                 os.kill(os.getpid(), signal.SIGKILL)
 
 
-class KillableLedger:
-    def __init__(self, inner: Ledger, kill_switch: KillSwitch) -> None:
+class KillableClaimStore:
+    def __init__(self, inner: ClaimStore, kill_switch: KillSwitch) -> None:
         self._inner, self._kill_switch = inner, kill_switch
 
-    async def find(self, till: str, request_id: str) -> Claimed | None:
+    async def find(self, till: str, request_id: str) -> ClaimRecord | None:
         return await self._inner.find(till, request_id)
 
     async def claim(self, request: Request) -> None:
@@ -116,8 +116,8 @@ class KillableTill:
     async def receive(self) -> Inbound:
         return await self._inner.receive()
 
-    async def tell(self, event: TillEvent) -> None:
-        await self._inner.tell(event)
+    async def publish(self, event: TillEvent) -> None:
+        await self._inner.publish(event)
 
     async def deliver(self, stored: StoredResult) -> None:
         await self._inner.deliver(stored)
@@ -131,7 +131,7 @@ def replace_ports(kill_switch: KillSwitch, calls: Path) -> Callable[[Ports], Por
             analyzer=StagedAnalyzer(),
             check_frame=check_frame,
             compare=RecordedApi(calls, kill_switch),
-            ledger=KillableLedger(ports.ledger, kill_switch),
+            claim_store=KillableClaimStore(ports.claim_store, kill_switch),
             till=KillableTill(ports, kill_switch),
         )
 

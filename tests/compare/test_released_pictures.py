@@ -77,7 +77,7 @@ async def test_no_picture_is_referenced_after_the_result(script: Play, decision:
             assert (await world.verdict()).startswith(decision)
             assert len(server.posts) == 1 and server.posts[0].body.count(MARK) == 4_000
             world.till.events.clear()  # the fakes keep what the real adapters only send
-            world.ledger.settled.clear()
+            world.claim_store.settled.clear()
             server.requests.clear()
             async with asyncio.timeout(SETTLE_S):
                 while pictures():  # noqa: ASYNC110 - nothing announces a freed object

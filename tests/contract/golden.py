@@ -16,7 +16,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.core.model import Assurance, Comparison, Reference, Request, Result, Timings
-from agent.core.ports import Accepted, Guided, RefusedEvent, Staged, TillEvent
+from agent.core.ports import AcceptedEvent, GuidanceEvent, RefusedEvent, StageEvent, TillEvent
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
 from agent.messages.diagnosis import read_diag, report
 from agent.messages.encode import ClockFacts, Issued, TerminalIdentity, envelope, event, health, result, state
@@ -176,9 +176,9 @@ def request() -> Request:
 def _events() -> dict[str, TillEvent]:
     value = request()
     return {
-        "event-accepted": Accepted(value, 8000),
-        "event-guidance": Guided(replace(value, locale="zh-CN"), Guidance.COME_CLOSER),
-        "event-stage": Staged(value, "comparing"),
+        "event-accepted": AcceptedEvent(value, 8000),
+        "event-guidance": GuidanceEvent(replace(value, locale="zh-CN"), Guidance.COME_CLOSER),
+        "event-stage": StageEvent(value, "comparing"),
         "event-refused": RefusedEvent(TILL, REQUEST_ID, Refusal.BUSY, "another verification is running"),
         "event-refused-expired": RefusedEvent(
             TILL, REQUEST_ID, Refusal.RESULT_EXPIRED, "a match came too late", result_id=RESULT_ID

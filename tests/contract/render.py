@@ -13,6 +13,7 @@ from typing import Any
 from agent.kits.simulator.script import SimulatedFault
 from agent.kits.till_conformance.scenarios import SCENARIOS
 from agent.texts import group
+from agent.till import rate_limits
 from tests.contract.validator import document
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "till-contract.md"
@@ -28,6 +29,11 @@ def page() -> str:
         "intro": tree["info"]["description"],
         "topics": _topics(tree),
         "duty": _duty(tree),
+        "burst": rate_limits.BURST,
+        "per_second": f"{rate_limits.PER_S_MIN:g}",
+        "per_minute": f"{rate_limits.PER_S_MIN * 60 / rate_limits.MESSAGES_PER_REQUEST:g}",
+        "new_burst": rate_limits.NEW_BURST,
+        "new_per_second": f"{rate_limits.NEW_PER_S:g}",
         "payloads": "\n".join(_message(tree, name) for name in _plain(tree)),
         "reasons": _codes("Reasons, by responsibility", "responsible", "reason", reason["x-who-acts"]),
         "refusals": _codes(

@@ -56,7 +56,7 @@ async def serving_camera(path: Path) -> AsyncIterator[tuple[Camera, FrameTap]]:
     with ThreadPoolExecutor(1) as worker:
         mounting = partial(check_mounting, VisionConfig())
         live_view = LiveView(tap, LocalFaceAnalyzer(VisionConfig(), LIMITS), worker, lambda: LIMITS, mounting)
-        server = StatusServer(path, lambda: {"schema": "facepay.status/1"}, live_view.looks)
+        server = StatusServer(path, lambda: {"schema": "facepay.status/1"}, live_view.handlers)
         await server.open()
         frames = asyncio.create_task(camera.run(tap))
         try:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
 from agent.core.model import Reference, Request
-from agent.core.ports import Claimed, RequestReceived, StoredResult
+from agent.core.ports import ClaimRecord, RequestReceived, StoredResult
 from agent.core.reasons import Refusal
 
 REQUEST = Request(
@@ -27,10 +27,10 @@ REQUEST = Request(
 )
 NOW = Situation(epoch="now", now_ms=1_001)
 STORED = StoredResult("till-1", "r-1", "result", 1, b"{}", False, 9_000)
-SETTLED = Claimed(REQUEST.payload_sha256, STORED)
-WORKING = Claimed(REQUEST.payload_sha256, None)
-OTHER_BYTES = Claimed("b" * 64, STORED)
-FORGOTTEN = Claimed("", None, forgotten=True)
+SETTLED = ClaimRecord(REQUEST.payload_sha256, STORED)
+WORKING = ClaimRecord(REQUEST.payload_sha256, None)
+OTHER_BYTES = ClaimRecord("b" * 64, STORED)
+FORGOTTEN = ClaimRecord("", None, forgotten=True)
 STRICT = replace(NOW, age_required=True)
 
 
@@ -180,7 +180,9 @@ def refused(refusal: Refusal) -> object:
         ),
     ],
 )
-def test_admit(received: RequestReceived, known: Claimed | None, now: Situation, answer: object) -> None:
+def test_admit_gives_the_decision_of_the_table(
+    received: RequestReceived, known: ClaimRecord | None, now: Situation, answer: object
+) -> None:
     assert answer == admit(received, known, now)
 
 
@@ -199,7 +201,7 @@ def test_admit(received: RequestReceived, known: Claimed | None, now: Situation,
     ),
 )
 def test_every_combination_is_answered_and_a_known_id_is_never_admitted_again(
-    retained: bool, known: Claimed | None, now: Situation
+    retained: bool, known: ClaimRecord | None, now: Situation
 ) -> None:
     answer = admit(RequestReceived(REQUEST, retained), known, now)
     if isinstance(answer, Admit):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.attempt_limits import DAY_MS, FAILURES, MINUTE_MS, Attempts, GuardLimits, Spending
+from agent.core.attempt_limits import DAY_MS, FAILURES, MINUTE_MS, FailedAttempts, GuardLimits, PaidCalls
 from agent.core.model import Reference
 from agent.core.reasons import Reason
 
@@ -20,18 +20,18 @@ PHOTO, OTHER_PHOTO = (
 WRONG_FACE = Reason.DIFFERENT_PERSON
 
 
-def failing(attempts: Attempts, reference: Reference, *moments_ms: int) -> Attempts:
+def failing(attempts: FailedAttempts, reference: Reference, *moments_ms: int) -> FailedAttempts:
     for at_ms in moments_ms:
-        attempts.ended(reference, WRONG_FACE, at_ms)
+        attempts.record_end(reference, WRONG_FACE, at_ms)
     return attempts
 
 
 def test_attempts_below_the_limit_start_no_pause() -> None:
-    assert not failing(Attempts(LIMITS), PHOTO, 0, 1).is_paused(PHOTO, 2)
+    assert not failing(FailedAttempts(LIMITS), PHOTO, 0, 1).is_paused(PHOTO, 2)
 
 
 def test_attempts_at_the_limit_start_a_pause_that_ends() -> None:
-    attempts = failing(Attempts(LIMITS), PHOTO, 0, 500, 1_000)
+    attempts = failing(FailedAttempts(LIMITS), PHOTO, 0, 500, 1_000)
     assert attempts.is_paused(PHOTO, 1_000)
     assert attempts.is_paused(PHOTO, 5_999)
     assert not attempts.is_paused(PHOTO, 6_000)
@@ -40,18 +40,18 @@ def test_attempts_at_the_limit_start_a_pause_that_ends() -> None:
 
 
 def test_attempts_further_apart_than_the_window_start_no_pause() -> None:
-    assert not failing(Attempts(LIMITS), PHOTO, 0, 500, 1_001).is_paused(PHOTO, 1_001)
+    assert not failing(FailedAttempts(LIMITS), PHOTO, 0, 500, 1_001).is_paused(PHOTO, 1_001)
 
 
 def test_attempts_with_different_photos_pause_the_terminal() -> None:
-    attempts = Attempts(LIMITS)
+    attempts = FailedAttempts(LIMITS)
     for number in range(3):
-        attempts.ended(Reference(url="x", sha256=f"{number:064x}"), WRONG_FACE, number)
+        attempts.record_end(Reference(url="x", sha256=f"{number:064x}"), WRONG_FACE, number)
     assert attempts.is_paused(PHOTO, 3), "a person tries one enrolled photo after the other"
 
 
 def test_attempts_with_two_photos_pause_the_terminal_without_a_pause_of_a_photo() -> None:
-    attempts = failing(Attempts(LIMITS), PHOTO, 0)
+    attempts = failing(FailedAttempts(LIMITS), PHOTO, 0)
     failing(attempts, OTHER_PHOTO, 1, 2)
     assert attempts.is_paused(OTHER_PHOTO, 3)
     assert not attempts.is_paused(OTHER_PHOTO, 5_002)
@@ -59,52 +59,54 @@ def test_attempts_with_two_photos_pause_the_terminal_without_a_pause_of_a_photo(
 
 @pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in FAILURES])
 def test_attempts_with_other_reasons_are_not_counted(reason: Reason) -> None:
-    attempts = Attempts(LIMITS)
+    attempts = FailedAttempts(LIMITS)
     for at_ms in range(10):
-        attempts.ended(PHOTO, reason, at_ms)
+        attempts.record_end(PHOTO, reason, at_ms)
     assert not attempts.is_paused(PHOTO, 10)
 
 
 def test_match_removes_the_failures_of_the_photo_and_not_of_the_terminal() -> None:
-    attempts = failing(Attempts(LIMITS), PHOTO, 0, 1)
-    attempts.ended(PHOTO, Reason.SAME_PERSON, 2)
+    attempts = failing(FailedAttempts(LIMITS), PHOTO, 0, 1)
+    attempts.record_end(PHOTO, Reason.SAME_PERSON, 2)
     assert failing(attempts, PHOTO, 3).is_paused(OTHER_PHOTO, 4)
 
 
 def test_other_limits_keep_counted_attempts_and_calls() -> None:
-    attempts = failing(Attempts(LIMITS), PHOTO, 0, 1)
+    attempts = failing(FailedAttempts(LIMITS), PHOTO, 0, 1)
     attempts.use(replace(LIMITS, failures=5))
     assert not failing(attempts, PHOTO, 2, 3).is_paused(PHOTO, 4), "four of five"
     attempts.use(replace(LIMITS, failures=2))
     assert failing(attempts, PHOTO, 5).is_paused(PHOTO, 6), "two, with the attempt before"
-    spending = Spending(GuardLimits(calls_per_minute=2), 0)
-    spending.called(0)
-    spending.use(GuardLimits(calls_per_minute=1))
-    assert not spending.may_call(1)
+    paid_calls = PaidCalls(GuardLimits(calls_per_minute=2), 0)
+    paid_calls.record_call(0)
+    paid_calls.use(GuardLimits(calls_per_minute=1))
+    assert not paid_calls.may_call(1)
 
 
 def test_limit_of_zero_disables_the_limit() -> None:
-    attempts = failing(Attempts(replace(LIMITS, failures=0)), PHOTO, *range(100))
+    attempts = failing(FailedAttempts(replace(LIMITS, failures=0)), PHOTO, *range(100))
     assert not attempts.is_paused(PHOTO, 100)
-    spending = Spending(GuardLimits(calls_per_minute=0, calls_per_day=0, calls_per_day_warning=0), 0, 10**6)
-    assert spending.may_call(0)
-    assert not spending.is_high(0)
+    paid_calls = PaidCalls(
+        GuardLimits(calls_per_minute=0, calls_per_day=0, calls_per_day_warning=0), 0, 10**6
+    )
+    assert paid_calls.may_call(0)
+    assert not paid_calls.is_high(0)
 
 
 def test_stored_attempts_are_bounded() -> None:
-    attempts = Attempts(replace(LIMITS, failures=2))
+    attempts = FailedAttempts(replace(LIMITS, failures=2))
     for number in range(3_000):
-        attempts.ended(Reference(url="x", sha256=f"{number:064x}"), WRONG_FACE, number * 10_000)
+        attempts.record_end(Reference(url="x", sha256=f"{number:064x}"), WRONG_FACE, number * 10_000)
     assert len(attempts._failures) <= 1_001  # the bound is the point here
 
 
 @given(st.lists(st.integers(0, 3 * MINUTE_MS), max_size=60), st.integers(1, 10))
 def test_calls_in_any_minute_stay_within_the_limit(moments_ms: list[int], most: int) -> None:
-    spending = Spending(GuardLimits(calls_per_minute=most, calls_per_day=0), 0)
+    paid_calls = PaidCalls(GuardLimits(calls_per_minute=most, calls_per_day=0), 0)
     made: list[int] = []
     for at_ms in sorted(moments_ms):
-        if spending.may_call(at_ms):
-            spending.called(at_ms)
+        if paid_calls.may_call(at_ms):
+            paid_calls.record_call(at_ms)
             made.append(at_ms)
     for end_ms in made:
         assert sum(end_ms - MINUTE_MS < at_ms <= end_ms for at_ms in made) <= most
@@ -112,25 +114,25 @@ def test_calls_in_any_minute_stay_within_the_limit(moments_ms: list[int], most: 
 
 @given(st.lists(st.integers(0, 3 * DAY_MS), max_size=80), st.integers(1, 10), st.integers(0, 12))
 def test_calls_in_any_day_stay_within_the_limit(moments_ms: list[int], most: int, earlier: int) -> None:
-    spending = Spending(GuardLimits(calls_per_minute=0, calls_per_day=most), 0, earlier)
+    paid_calls = PaidCalls(GuardLimits(calls_per_minute=0, calls_per_day=most), 0, earlier)
     made = [0] * earlier
     for at_ms in sorted(moments_ms):
-        if spending.may_call(at_ms):
-            spending.called(at_ms)
+        if paid_calls.may_call(at_ms):
+            paid_calls.record_call(at_ms)
             made.append(at_ms)
     for end_ms in made[earlier:]:
         assert sum(end_ms - DAY_MS < at_ms <= end_ms for at_ms in made) <= most
 
 
 def test_calls_are_allowed_again_after_a_day_and_the_warning_precedes_the_limit() -> None:
-    spending = Spending(
+    paid_calls = PaidCalls(
         GuardLimits(calls_per_minute=0, calls_per_day=4, calls_per_day_warning=3), 0, earlier=2
     )
-    assert not spending.is_high(0)
-    spending.called(0)
-    assert spending.is_high(0)
-    assert spending.may_call(0)
-    spending.called(0)
-    assert not spending.may_call(DAY_MS - 1)
-    assert spending.may_call(DAY_MS + 600_000)
-    assert not spending.is_high(DAY_MS + 600_000)
+    assert not paid_calls.is_high(0)
+    paid_calls.record_call(0)
+    assert paid_calls.is_high(0)
+    assert paid_calls.may_call(0)
+    paid_calls.record_call(0)
+    assert not paid_calls.may_call(DAY_MS - 1)
+    assert paid_calls.may_call(DAY_MS + 600_000)
+    assert not paid_calls.is_high(DAY_MS + 600_000)

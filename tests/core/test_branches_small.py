@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.core import strict_json
-from agent.core.rate import Senders, TokenBucket
+from agent.core.rate import SenderBuckets, TokenBucket
 
 
 def test_bucket_allows_the_burst_at_once_then_the_rate() -> None:
@@ -23,7 +23,7 @@ def test_bucket_is_limited_to_the_burst_and_ignores_a_backward_clock() -> None:
 
 
 def test_senders_have_separate_buckets_and_the_least_recent_is_removed() -> None:
-    senders = Senders(per_minute=60, burst=1, most=2)
+    senders = SenderBuckets(per_minute=60, burst=1, senders_max=2)
     assert senders.take("a", 0.0) and not senders.take("a", 0.0)
     assert senders.take("b", 0.0)
     assert not senders.take("a", 0.0), "the newest message is from a now"

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from agent.core import challenge
-from agent.core.attempt_limits import GuardLimits, Spending
+from agent.core.attempt_limits import GuardLimits, PaidCalls
 from agent.core.challenge import ChallengeOutcome, Move, Phase, Plan, Progress, Turn, TurnSide
 from agent.core.frame_log import MOST_FRAMES, FrameLog
 from agent.core.geometry import Pose, pitch_ratio, roll
@@ -16,8 +16,8 @@ from agent.core.guidance import prompt_of
 from agent.core.hints import hint_for
 from agent.core.model import Box, Landmarks, Point
 from agent.core.motion import Motion
-from agent.core.policy import PolicyLimits, continuity_of, gate
-from agent.core.rate import Senders
+from agent.core.policy import PolicyLimits, continuity_of, face_reason
+from agent.core.rate import SenderBuckets
 from agent.core.reason_mapping import reason_at_deadline
 from agent.core.reasons import Continuity, Decision, FrameReason, Guidance, Reason
 from agent.core.steps import Challenging, Comparing, Context, Limits, LivenessProgress, Seeking, StartCall
@@ -36,14 +36,14 @@ def challenging(**progress: object) -> Challenging:
 
 
 def test_reserved_calls_count_towards_the_limit_until_released() -> None:
-    spending = Spending(GuardLimits(calls_per_minute=1), 0)
-    assert spending.reserve(0) and not spending.reserve(0)
-    spending.release()
-    assert spending.reserve(0)
+    paid_calls = PaidCalls(GuardLimits(calls_per_minute=1), 0)
+    assert paid_calls.reserve(0) and not paid_calls.reserve(0)
+    paid_calls.release()
+    assert paid_calls.reserve(0)
 
 
 def test_senders_forgets_a_sender() -> None:
-    senders = Senders(per_minute=60, burst=1)
+    senders = SenderBuckets(per_minute=60, burst=1)
     senders.take("a", 0.0)
     assert "a" in senders
     senders.forget("a")
@@ -57,7 +57,7 @@ def test_frame_log_counts_all_frames_and_stores_a_bounded_number() -> None:
     log.add_frame(shot_event(5, 61.26).analysis, 5)
     for at_ms in range(MOST_FRAMES):
         log.add_frame(frame_event(at_ms, FrameReason.NO_FACE, 0).analysis, at_ms)
-    assert log.funnel == {FrameReason.SHOT: 1, FrameReason.NO_FACE: MOST_FRAMES}
+    assert log.frames_by_reason == {FrameReason.SHOT: 1, FrameReason.NO_FACE: MOST_FRAMES}
     assert len(log.frames) == MOST_FRAMES
     assert (log.frames[0].score, log.frames[1].score) == (61.3, None)
     assert [(stage.name, stage.after_ms) for stage in log.stages] == [("seeking", 0)]
@@ -91,7 +91,7 @@ def test_hint_leads_the_payer_into_the_zone(left_px: float, hint: Guidance | Non
 def test_landmark_outside_the_frame_is_off_centre() -> None:
     outside = replace(FACE.landmarks, nose=Point(-5.0, 350.0))
     face = replace(FACE, landmarks=outside)
-    assert gate(face, even(90.0), 1_280, 720, PolicyLimits()) is not FrameReason.SHOT
+    assert face_reason(face, even(90.0), 1_280, 720, PolicyLimits()) is not FrameReason.SHOT
 
 
 def test_no_api_call_before_a_passed_challenge() -> None:

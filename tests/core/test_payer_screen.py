@@ -21,7 +21,7 @@ from agent.core.payer_screen import (
     ending_of,
     wake_at,
 )
-from agent.core.ports import Accepted, Guided, RefusedEvent, Staged
+from agent.core.ports import AcceptedEvent, GuidanceEvent, RefusedEvent, StageEvent
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
 from tests.fakes import request
 
@@ -48,7 +48,7 @@ def result(asked: Request, decision: Decision, reason: Reason) -> Result:
 
 def begun(at_ms: int = 1_000, locale: str | None = None) -> tuple[Request, Guiding]:
     asked = replace(received(REQUESTS[0], at_ms), locale=locale)
-    screen = advance(Idle(), Accepted(asked, BUDGET_MS), at_ms)
+    screen = advance(Idle(), AcceptedEvent(asked, BUDGET_MS), at_ms)
     assert isinstance(screen, Guiding)
     return asked, screen
 
@@ -65,11 +65,11 @@ def stories(draw: st.DrawFn) -> list[tuple[ScreenEvent | None, int]]:
         match kind:
             case "accepted":
                 newest = received(asked, at_ms - draw(st.sampled_from([0, 100, BUDGET_MS])))
-                event = Accepted(newest, BUDGET_MS)
+                event = AcceptedEvent(newest, BUDGET_MS)
             case "guided":
-                event = Guided(asked, draw(st.sampled_from(list(Guidance))))
+                event = GuidanceEvent(asked, draw(st.sampled_from(list(Guidance))))
             case "staged":
-                event = Staged(asked, draw(st.sampled_from(["seeking", "holding", "comparing"])))
+                event = StageEvent(asked, draw(st.sampled_from(["seeking", "holding", "comparing"])))
             case "refused":
                 asks = draw(st.sampled_from([None, 0, 1]))
                 event = RefusedEvent(asked.till, asked.request_id, Refusal.STORAGE_UNAVAILABLE, asks=asks)
@@ -119,10 +119,10 @@ def test_accepted_begins_with_one_hint_and_the_locale_of_the_request() -> None:
 
 def test_guidance_replaces_the_hint_and_a_repetition_changes_nothing() -> None:
     asked, screen = begun()
-    closer = advance(screen, Guided(asked, Guidance.COME_CLOSER), 1_100)
+    closer = advance(screen, GuidanceEvent(asked, Guidance.COME_CLOSER), 1_100)
     assert isinstance(closer, Guiding) and closer.hint is Guidance.COME_CLOSER
-    assert advance(closer, Guided(asked, Guidance.COME_CLOSER), 1_200) is closer
-    assert advance(closer, Accepted(asked, BUDGET_MS), 1_300) is closer, (
+    assert advance(closer, GuidanceEvent(asked, Guidance.COME_CLOSER), 1_200) is closer
+    assert advance(closer, AcceptedEvent(asked, BUDGET_MS), 1_300) is closer, (
         "a repeated request starts no new screen"
     )
 
@@ -130,7 +130,7 @@ def test_guidance_replaces_the_hint_and_a_repetition_changes_nothing() -> None:
 def test_event_of_another_request_changes_nothing() -> None:
     _, screen = begun()
     other = received(REQUESTS[1], 1_000)
-    assert advance(screen, Guided(other, Guidance.STEP_BACK), 1_100) is screen
+    assert advance(screen, GuidanceEvent(other, Guidance.STEP_BACK), 1_100) is screen
     assert advance(screen, result(other, Decision.MATCH, Reason.SAME_PERSON), 1_100) is screen
     assert advance(Idle(), result(other, Decision.MATCH, Reason.SAME_PERSON), 1_100) == Idle()
 

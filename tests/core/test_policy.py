@@ -17,7 +17,7 @@ from agent.core.policy import (
     PolicyLimits,
     choose_face,
     coordinates,
-    gate,
+    face_reason,
     is_sane,
     light_on,
 )
@@ -140,8 +140,10 @@ def test_choose_face_returns_all_other_faces_as_bystanders() -> None:
         pytest.param(face(), replace(GOOD, score=math.nan), FrameReason.NO_FACE, id="nan passes nothing"),
     ],
 )
-def test_gate(found: Detection, quality: Quality, reason: FrameReason) -> None:
-    assert gate(found, quality, WIDE, HIGH, LIMITS) is reason
+def test_face_reason_names_the_first_measure_below_its_limit(
+    found: Detection, quality: Quality, reason: FrameReason
+) -> None:
+    assert face_reason(found, quality, WIDE, HIGH, LIMITS) is reason
 
 
 @pytest.mark.parametrize(
@@ -238,7 +240,7 @@ def test_payer_is_in_the_zone_and_dominates(crowd: list[Detection]) -> None:
 
 @given(usual_faces | odd_faces, qualities)
 def test_a_shot_has_only_finite_numbers_and_meets_every_limit(found: Detection, quality: Quality) -> None:
-    if gate(found, quality, WIDE, HIGH, LIMITS) is not FrameReason.SHOT:
+    if face_reason(found, quality, WIDE, HIGH, LIMITS) is not FrameReason.SHOT:
         return
     box = found.box
     every = (box.x_px, box.y_px, box.width_px, box.height_px, found.confidence, *coordinates(found.landmarks))
@@ -249,13 +251,13 @@ def test_a_shot_has_only_finite_numbers_and_meets_every_limit(found: Detection, 
 
 
 @given(usual_faces, qualities, st.sampled_from(MEASURES), st.floats(0, 100))
-def test_gate_never_passes_after_a_lower_measure(
+def test_face_reason_is_never_shot_after_a_lower_measure(
     found: Detection, quality: Quality, name: str, lower: float
 ) -> None:
-    before = gate(found, quality, WIDE, HIGH, LIMITS)
+    before = face_reason(found, quality, WIDE, HIGH, LIMITS)
     worse = replace(quality, **{name: min(lower, getattr(quality, name))})
     if before is not FrameReason.SHOT and is_finite(quality):
-        assert gate(found, worse, WIDE, HIGH, LIMITS) is not FrameReason.SHOT
+        assert face_reason(found, worse, WIDE, HIGH, LIMITS) is not FrameReason.SHOT
 
 
 def is_finite(quality: Quality) -> bool:
@@ -308,7 +310,7 @@ def test_light_stays_within_its_scale(under: float, over: float, luma: float) ->
 
 
 @given(crowds, qualities)
-def test_judge_measures_the_payer_only_and_agrees_with_choice_and_gate(
+def test_judge_measures_the_payer_only_and_agrees_with_choice_and_reason(
     crowd: list[Detection], quality: Quality
 ) -> None:
     measured: list[Detection] = []
@@ -324,5 +326,5 @@ def test_judge_measures_the_payer_only_and_agrees_with_choice_and_gate(
         assert (judgement.reason, judgement.quality, measured) == (choice.reason, None, [])
     elif choice.face is not None:
         assert measured == [choice.face] and judgement.quality is quality
-        assert judgement.reason is gate(choice.face, quality, WIDE, HIGH, LIMITS)
+        assert judgement.reason is face_reason(choice.face, quality, WIDE, HIGH, LIMITS)
     assert judgement.hint is hint_for(judgement.reason, choice.face, judgement.quality, WIDE, LIMITS)

@@ -399,7 +399,7 @@ def steered_events(draw: st.DrawFn, state: State, at_ms: int) -> Event:
 
 
 @given(st.data())
-def test_invariants(data: st.DataObject) -> None:
+def test_verification_of_any_events_keeps_the_invariants(data: st.DataObject) -> None:
     limits = Limits(max_asks=data.draw(st.integers(1, 4)), jitter=data.draw(st.floats(0, 1)))
     state: State = begin(DEADLINE_MS)
     at_ms, reports, asks = 0, 0, []

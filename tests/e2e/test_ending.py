@@ -15,7 +15,7 @@ import pytest
 from agent.config import Config
 from agent.config.file import load
 from agent.core.model import Frame, Request
-from agent.core.ports import Camera, Ledger
+from agent.core.ports import Camera, ClaimStore
 from agent.errors import CameraHung
 from agent.outbox.database import FILE
 from agent.root import reload as reload_module
@@ -53,15 +53,15 @@ class Wrapped:
 class SlowClaim:
     """The outbox on a disk that needs half a second for a claim."""
 
-    def __init__(self, ledger: Ledger, claiming: asyncio.Event) -> None:
-        self._ledger = ledger
+    def __init__(self, claim_store: ClaimStore, claiming: asyncio.Event) -> None:
+        self._claim_store = claim_store
         self._claiming = claiming
-        self.find, self.settle = ledger.find, ledger.settle
+        self.find, self.settle = claim_store.find, claim_store.settle
 
     async def claim(self, request: Request) -> None:
         self._claiming.set()
         await asyncio.sleep(0.5)
-        await self._ledger.claim(request)
+        await self._claim_store.claim(request)
 
 
 @asynccontextmanager
@@ -86,7 +86,7 @@ async def test_request_that_is_claimed_during_the_stop_gets_one_result(
     camera = Wrapped(load(path, Config))
 
     def adapt(ports: Ports) -> Ports:
-        return replace(ports, ledger=SlowClaim(ports.ledger, claiming))
+        return replace(ports, claim_store=SlowClaim(ports.claim_store, claiming))
 
     async with serving(path, camera, Source(), adapt) as (stop, task), till_of(place) as (till, states):
         await until(states, "online")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.live_view.frame_tap import LINGER_MS
+from agent.live_view.frame_tap import PAYER_FRAMES_MS
 from agent.messages.signing import Signer
 from agent.service.settings import EXAMPLE_SECRET
 from tests.broker_example.pki import Authority, Pair
@@ -290,7 +290,7 @@ class FaultBox:
         address = f"--host {BROKER} --port 8884 --site shop-1 --terminal terminal-1"
         for _ in range(times):
             self.do(f"facepay till ask {PHOTO} {address} {tls} {identity} --ttl-ms 3000", ok=(0, 1, 2))
-        time.sleep(LINGER_MS / 1e3 + 1)  # until then the doctor gets no frame: it shows the payer
+        time.sleep(PAYER_FRAMES_MS / 1e3 + 1)  # until then the doctor gets no frame: it shows the payer
 
     # What an operator reads
 

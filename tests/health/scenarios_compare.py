@@ -110,7 +110,7 @@ async def calls_per_day_reach_the_warning(stage: Stage) -> AsyncIterator[None]:
     yield
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attempt_limits, "DAY_MS", 0)
-        patch.setattr(attempt_limits, "_SLOT_MS", 1)  # the next day
+        patch.setattr(attempt_limits, "_PERIOD_MS", 1)  # the next day
         assert await stage.verify() == MATCH
 
 

@@ -11,7 +11,7 @@ from agent.core.model import Frame
 from agent.errors import CameraError, CameraReserved
 from agent.health.frame_meter import FrameMeter
 from agent.live_view import frame_tap
-from agent.live_view.frame_tap import LINGER_MS, FrameTap
+from agent.live_view.frame_tap import PAYER_FRAMES_MS, FrameTap
 from agent.root.cameras import make_frame_check
 from agent.vision.luma import LumaWatch
 from tests.texts import zh
@@ -34,7 +34,7 @@ async def test_next_frame_each_waiting_request_gets_the_same_frame() -> None:
     assert (await first).seq == (await second).seq == 100
 
 
-async def test_glance_frame_reaches_tap_meter_and_brightness_check() -> None:
+async def test_check_frame_reaches_tap_meter_and_brightness_check() -> None:
     tap, meter = FrameTap(lambda: False), FrameMeter()
     task = await request(tap)
     assert make_frame_check(CameraConfig(), meter, tap)(frame(100)) == LumaWatch().look(frame(100))
@@ -57,13 +57,13 @@ async def test_next_frame_is_refused_during_a_verification_and_shortly_after() -
     assert refused.value.code == "camera_in_use_by_verification" and zh(refused.value.fix)
     tap.offer(frame(1_000))
     serving = False
-    tap.offer(frame(1_000 + LINGER_MS - 1))
+    tap.offer(frame(1_000 + PAYER_FRAMES_MS - 1))
     with pytest.raises(CameraReserved):
         await tap.next_frame()
-    tap.offer(frame(1_000 + LINGER_MS))
+    tap.offer(frame(1_000 + PAYER_FRAMES_MS))
     task = await request(tap)
-    tap.offer(frame(2_000 + LINGER_MS))
-    assert (await task).captured_ms == 2_000 + LINGER_MS
+    tap.offer(frame(2_000 + PAYER_FRAMES_MS))
+    assert (await task).captured_ms == 2_000 + PAYER_FRAMES_MS
 
 
 async def test_next_frame_verification_that_starts_during_the_wait_has_priority() -> None:

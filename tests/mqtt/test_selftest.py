@@ -35,7 +35,7 @@ async def test_selftest_missing_right_is_reported_with_its_topic(tmp_path: Path,
     acl.write_text("\n".join(["topic read #", *lines]) + "\n")
     broker = Mosquitto(tmp_path, f"acl_file {acl}").start()
     try:
-        probe = await BrokerSelfTest(MqttConfig(port=broker.port), TOPICS, no_agent).look()
+        probe = await BrokerSelfTest(MqttConfig(port=broker.port), TOPICS, no_agent).run()
     finally:
         broker.stop()
     assert probe.connected
@@ -50,7 +50,7 @@ async def test_selftest_missing_right_is_reported_with_its_topic(tmp_path: Path,
 @pytest.mark.parametrize(("reason", "code"), [(0x8A, "mqtt_banned"), (0x84, "mqtt_protocol_refused")])
 async def test_selftest_refused_connect_reports_condition_and_reason(reason: int, code: str) -> None:
     async with scripted(Script(connack(reason))) as port:
-        probe = await BrokerSelfTest(MqttConfig(port=port), TOPICS, no_agent).look()
+        probe = await BrokerSelfTest(MqttConfig(port=port), TOPICS, no_agent).run()
     assert (probe.connected, probe.refused) == (False, code)
     assert f"0x{reason:02X}" in str(probe.reason)
 
@@ -59,7 +59,7 @@ async def test_selftest_with_a_running_agent_connects_nothing() -> None:
     script = Script()
     async with scripted(script) as port:
         with pytest.raises(TillError) as refused:
-            await BrokerSelfTest(MqttConfig(port=port), TOPICS, lambda: True).look()
+            await BrokerSelfTest(MqttConfig(port=port), TOPICS, lambda: True).run()
     assert refused.value.code == "link_down" and script.connections == 0
 
 
@@ -71,7 +71,7 @@ async def test_selftest_broker_with_bound_client_ids_delivers_the_will(tmp_path:
     ready = asyncio.Event()
     later = Connection(config, ClientOptions("later", [(TOPICS.doctor, 1)], received.put_nowait, ready.set))
     try:
-        probe = await BrokerSelfTest(config, TOPICS, no_agent).look()
+        probe = await BrokerSelfTest(config, TOPICS, no_agent).run()
         await later.start()
         await asyncio.wait_for(ready.wait(), 20)
         await later.publish(Message(TOPICS.doctor, b"end"))

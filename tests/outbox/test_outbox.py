@@ -17,7 +17,7 @@ import pytest
 
 from agent.config import StorageConfig
 from agent.core.model import Assurance, Reference, Request, Result, Timings
-from agent.core.ports import Claimed
+from agent.core.ports import ClaimRecord
 from agent.core.reasons import Decision, Reason
 from agent.errors import StorageError
 from agent.messages.encode import Issued
@@ -199,11 +199,11 @@ async def test_prune_keeps_the_request_ids_of_the_present_epoch(tmp_path: Path) 
         await outbox.settle(result(each))
     clock.at_ms += HOUR_MS + 60_000
     assert await outbox.prune("now") == 2
-    assert await outbox.find(old.till, old.request_id) == Claimed("", None, forgotten=True)
+    assert await outbox.find(old.till, old.request_id) == ClaimRecord("", None, forgotten=True)
     assert await outbox.find(earlier.till, earlier.request_id) is None, "stale by its epoch"
     assert await outbox.interrupted() == []
     assert await outbox.prune("now") == 0
-    assert await outbox.find(old.till, old.request_id) == Claimed("", None, forgotten=True)
+    assert await outbox.find(old.till, old.request_id) == ClaimRecord("", None, forgotten=True)
     await outbox.prune("after the next start")
     assert await outbox.find(old.till, old.request_id) is None
     await outbox.close()
@@ -328,7 +328,7 @@ async def test_outbox_version_2_is_migrated(tmp_path: Path) -> None:
     db.close()
     outbox = open_outbox(tmp_path)
     assert not outbox.was_damaged
-    assert await outbox.find("till-1", "r-1") == Claimed("sha", None)
+    assert await outbox.find("till-1", "r-1") == ClaimRecord("sha", None)
     assert await outbox.prune("now") == 0
     await outbox.close()
 

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 from agent.core.model import Assurance, Frame, Request, Result, Timings
-from agent.core.ports import Accepted, Guided
+from agent.core.ports import AcceptedEvent, GuidanceEvent
 from agent.core.reasons import Decision, Guidance, Reason
 from agent.page.display_app import DisplayOptions, display_application
 from agent.page.display_key import DisplayKey, start_url
@@ -64,11 +64,11 @@ class OpenDisplay:
         """A request is accepted now."""
         now_ms = RealClock().now_ms()
         begun = replace(request(request_id), received_ms=now_ms, budget_ms=budget_ms, locale=locale)
-        self.display.observe(Accepted(begun, budget_ms))
+        self.display.observe(AcceptedEvent(begun, budget_ms))
         return begun
 
     def hint(self, begun: Request, hint: Guidance) -> None:
-        self.display.observe(Guided(begun, hint))
+        self.display.observe(GuidanceEvent(begun, hint))
 
     def end(self, begun: Request, decision: Decision, reason: Reason) -> None:
         self.display.observe(result(begun, decision, reason))

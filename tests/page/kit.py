@@ -62,12 +62,12 @@ class Lens:
         self.made += 1
         return Picture(self.picture + str(self.made).encode(), SEEN)
 
-    async def tell(self, is_open: bool) -> None:
+    async def announce(self, is_open: bool) -> None:
         await asyncio.sleep(0.01)
         self.announced.append(is_open)
 
     def preview(self) -> Preview:
-        return Preview(self.look, notice, self.tell)
+        return Preview(self.look, notice, self.announce)
 
 
 def status(*codes: str, results: int = 3) -> dict[str, Any]:

@@ -183,7 +183,7 @@ async def test_connections_above_the_limit_get_503_and_others_stay(monkeypatch: 
         answer = await asyncio.wait_for(crowd[-1][0].read(), 5)
         assert answer.startswith(b"HTTP/1.1 503 ") and "标签页".encode() in answer
         assert (await client.get("/status.json")).status_code == 200
-        assert page.listener.turned_away >= 8
+        assert page.listener.refused >= 8
         for _, writer in crowd:
             writer.close()
 
@@ -196,7 +196,7 @@ async def test_one_address_cannot_hold_all_places_and_another_ones_fifty_tabs_go
         ]
         answer = await asyncio.wait_for(crowd[-1][0].read(), 5)
         assert answer.startswith(b"HTTP/1.1 503 ")
-        assert page.listener.turned_away == PEER_CONNECTIONS_MAX
+        assert page.listener.refused == PEER_CONNECTIONS_MAX
         async with page.client(limits=SIX) as client:
             answers = await asyncio.gather(*(client.get("/status.json") for _ in range(50)))
         assert all(answer.status_code == 200 for answer in answers)
@@ -218,7 +218,7 @@ async def test_address_that_reconnects_often_leaves_room_for_another() -> None:
 
         rushing = asyncio.create_task(comes_and_goes())
         try:
-            await until(lambda: page.listener.turned_away > 20, 20)
+            await until(lambda: page.listener.refused > 20, 20)
             for _ in range(5):  # a new connection each
                 async with page.client() as client:
                     assert (await client.get("/status.json")).status_code == 200
@@ -243,7 +243,7 @@ async def test_session_has_a_separate_rate_beside_a_flood_through_the_same_tunne
 ) -> None:
     monkeypatch.setattr(access, "FLOOD_PAUSE_S", 0.01)
     async with opened(now_s=lambda: 0.0) as page, page.stranger() as client, page.stranger() as flood:
-        await client.post("/login", data={"token": page.keys.new_pass()})
+        await client.post("/login", data={"token": page.keys.new_link_secret()})
         for _ in range(SENDER_BURST):
             answer = await flood.get("/login")
         assert answer.status_code == 429

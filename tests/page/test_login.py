@@ -14,12 +14,12 @@ from agent.page import login
 from agent.page.app import application
 from agent.page.listener import Listener
 from agent.page.login import (
-    GUESSES_MAX,
-    PASS_S,
-    PASSES_MAX,
+    LINK_VALID_S,
+    LINKS_MAX,
     SESSION_S,
     SESSIONS_MAX,
     WINDOW_S,
+    WRONG_TOKENS_MAX,
     LoginThrottle,
     SessionStore,
     read_token,
@@ -89,7 +89,7 @@ async def test_wrong_tokens_and_logins_are_logged(
 async def test_two_terminals_through_two_tunnels_do_not_log_each_other_out() -> None:
     async with opened() as one, opened() as other, httpx.AsyncClient(verify=False) as browser:
         for page in (one, other):
-            await browser.post(f"{page.url}/login", data={"token": page.keys.new_pass()})
+            await browser.post(f"{page.url}/login", data={"token": page.keys.new_link_secret()})
         for page in (one, other):
             assert (await browser.get(f"{page.url}/status.json")).status_code == 200
 
@@ -113,22 +113,24 @@ async def test_a_session_ends_and_the_oldest_makes_room() -> None:
 async def test_link_works_once_within_two_minutes() -> None:
     now = [1_000.0]
     async with opened(now_s=lambda: now[0]) as page, page.stranger() as client, page.stranger() as thief:
-        link = {"token": page.keys.new_pass()}
+        link = {"token": page.keys.new_link_secret()}
         assert (await client.post("/login", data=link)).status_code == 303
         assert (await client.get("/status.json")).status_code == 200
         again = await thief.post("/login", data=link)
         assert again.status_code == 401 and "链接已使用" in again.text and " hidden" not in again.text
-        late = {"token": page.keys.new_pass()}
-        now[0] += PASS_S + 1
+        late = {"token": page.keys.new_link_secret()}
+        now[0] += LINK_VALID_S + 1
         assert (await thief.post("/login", data=late)).status_code == 401
-        assert (await thief.get("/status.json", headers=_bearer(page.keys.new_pass()))).status_code == 401
+        assert (
+            await thief.get("/status.json", headers=_bearer(page.keys.new_link_secret()))
+        ).status_code == 401
 
 
 async def test_links_are_few_and_the_oldest_is_void() -> None:
     async with opened() as page, page.stranger() as client:
-        links = [page.keys.new_pass() for _ in range(PASSES_MAX + 1)]
+        links = [page.keys.new_link_secret() for _ in range(LINKS_MAX + 1)]
         codes = [(await client.post("/login", data={"token": link})).status_code for link in links]
-    assert codes == [401] + [303] * PASSES_MAX
+    assert codes == [401] + [303] * LINKS_MAX
 
 
 async def test_without_a_token_file_only_a_link_opens_a_session() -> None:
@@ -140,7 +142,7 @@ async def test_without_a_token_file_only_a_link_opens_a_session() -> None:
             for given in ("x", "None", TOKEN):
                 assert (await client.get("/status.json", headers=_bearer(given))).status_code == 401
             assert (await client.post("/login", data=FORM)).status_code == 401
-            assert (await client.post("/login", data={"token": keys.new_pass()})).status_code == 303
+            assert (await client.post("/login", data={"token": keys.new_link_secret()})).status_code == 303
             assert (await client.get("/status.json")).status_code == 200
     finally:
         await listener.close()
@@ -152,7 +154,7 @@ async def test_after_ten_wrong_tokens_only_a_link_works_for_a_minute(
     monkeypatch.setattr(login, "WRONG_PAUSE_S", 0.0)
     now = [1_000.0]
     async with opened(now_s=lambda: now[0]) as page, page.stranger() as client:
-        for number in range(GUESSES_MAX):
+        for number in range(WRONG_TOKENS_MAX):
             headers = _bearer(f"a-guess-of-a-stranger-{number}")
             assert (await client.get("/status.json", headers=headers)).status_code == 401
         assert (await client.get("/status.json", headers=_bearer(TOKEN))).status_code == 401
@@ -160,7 +162,7 @@ async def test_after_ten_wrong_tokens_only_a_link_works_for_a_minute(
         here = httpx.AsyncHTTPTransport(local_address="127.0.0.2")
         async with page.stranger(transport=here) as another:
             assert (await another.get("/status.json", headers=_bearer(TOKEN))).status_code == 200
-        assert (await client.post("/login", data={"token": page.keys.new_pass()})).status_code == 303
+        assert (await client.post("/login", data={"token": page.keys.new_link_secret()})).status_code == 303
         now[0] += WINDOW_S
         async with page.client() as later:
             assert (await later.get("/status.json")).status_code == 200
@@ -169,7 +171,7 @@ async def test_after_ten_wrong_tokens_only_a_link_works_for_a_minute(
 def test_throttle_drops_the_oldest_of_many_addresses() -> None:
     guesses = LoginThrottle(lambda: 0.0)
     for number in range(300):
-        for _ in range(GUESSES_MAX):
+        for _ in range(WRONG_TOKENS_MAX):
             guesses.wrong(f"10.0.{number // 256}.{number % 256}")
     assert guesses.too_many("10.0.1.0") and not guesses.too_many("10.0.0.0")
 

@@ -17,7 +17,7 @@ import pytest
 
 from agent.core.model import Frame
 from agent.core.payer_screen import ENDING_MS, Guiding, Idle
-from agent.core.ports import Accepted
+from agent.core.ports import AcceptedEvent
 from agent.core.reasons import Decision, Guidance, Reason
 from agent.errors import ImageError
 from agent.page import display_app
@@ -202,7 +202,7 @@ async def test_twenty_tabs_are_bounded_and_hold_up_nothing() -> None:
         await anext(stream)
         tabs = [await asyncio.open_connection("127.0.0.1", page.listener.port) for _ in range(20)]
         try:
-            await until(lambda: page.listener.turned_away > 0)
+            await until(lambda: page.listener.refused > 0)
             assert len(page.listener.peers) <= 12
             page.begin()
             assert (await until_kind(stream, "guide")).tree["symbol"] == "look_here"
@@ -330,7 +330,7 @@ async def test_timer_that_ends_early_on_the_boot_clock_is_set_again() -> None:
     with ThreadPoolExecutor(1) as worker:
         display = PayerDisplay(lambda: now_ms, lambda _: A_FACE, worker)
         asked = replace(request("sale-1"), received_ms=now_ms, budget_ms=20)
-        display.observe(Accepted(asked, 20))
+        display.observe(AcceptedEvent(asked, 20))
         now_ms = 1_019
         await asyncio.sleep(0.1)
         assert isinstance(display.screen, Guiding)

@@ -19,7 +19,7 @@ from tests.page.kit import A_FACE, SEEN, TOKEN, Lens, Open, World, opened, until
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preview_module, "LINGER_S", 0.05)
+    monkeypatch.setattr(preview_module, "RELOAD_WAIT_S", 0.05)
     monkeypatch.setattr(preview_module, "NOTICE_EVERY_S", 0.01)
     monkeypatch.setattr(preview_module, "RATE_MAX", 100.0)
 
@@ -244,7 +244,7 @@ async def test_internal_error_while_drawing_ends_only_the_preview(
 async def test_shutdown_publishes_the_end_of_the_preview(caplog: pytest.LogCaptureFixture) -> None:
     lens = Lens()
     preview: Preview = lens.preview()
-    with preview.seat():
+    with preview.viewer():
         await until(lambda: lens.made > 0)
         await preview.close()
     assert lens.announced == [True, False]

@@ -45,7 +45,7 @@ async def code(browser: httpx.AsyncClient) -> int:
 async def test_login_survives_a_restart(tmp_path: Path, token: bytes | None) -> None:
     async with httpx.AsyncClient(verify=False) as browser:
         async with started(tmp_path, browser, token=token) as sessions:
-            await browser.post("/login", data={"token": sessions.new_pass()})
+            await browser.post("/login", data={"token": sessions.new_link_secret()})
             assert await code(browser) == 200
         for _ in range(2):
             async with started(tmp_path, browser, token=token):
@@ -66,7 +66,7 @@ async def test_login_survives_a_restart(tmp_path: Path, token: bytes | None) -> 
 async def test_change_ends_the_session(tmp_path: Path, change: dict[str, object]) -> None:
     async with httpx.AsyncClient(verify=False) as browser:
         async with started(tmp_path, browser) as sessions:
-            await browser.post("/login", data={"token": sessions.new_pass()})
+            await browser.post("/login", data={"token": sessions.new_link_secret()})
         async with started(tmp_path, browser, **change):  # type: ignore[arg-type]
             assert await code(browser) == 401
 
@@ -74,7 +74,7 @@ async def test_change_ends_the_session(tmp_path: Path, change: dict[str, object]
 async def test_new_token_ends_the_session_of_a_link_only_page(tmp_path: Path) -> None:
     async with httpx.AsyncClient(verify=False) as browser:
         async with started(tmp_path, browser, token=None) as sessions:
-            await browser.post("/login", data={"token": sessions.new_pass()})
+            await browser.post("/login", data={"token": sessions.new_link_secret()})
         async with started(tmp_path, browser):
             assert await code(browser) == 401
 
@@ -82,7 +82,7 @@ async def test_new_token_ends_the_session_of_a_link_only_page(tmp_path: Path) ->
 async def test_logout_is_final(tmp_path: Path) -> None:
     async with httpx.AsyncClient(verify=False) as browser:
         async with started(tmp_path, browser) as sessions:
-            await browser.post("/login", data={"token": sessions.new_pass()})
+            await browser.post("/login", data={"token": sessions.new_link_secret()})
             kept = dict(browser.cookies)
             await browser.post("/logout")
         browser.cookies.update(kept)
@@ -93,7 +93,7 @@ async def test_logout_is_final(tmp_path: Path) -> None:
 async def test_file_is_private_and_opens_no_session(tmp_path: Path) -> None:
     async with httpx.AsyncClient(verify=False) as browser:
         async with started(tmp_path, browser) as sessions:
-            link = sessions.new_pass()
+            link = sessions.new_link_secret()
             await browser.post("/login", data={"token": link})
         text = (tmp_path / FILE).read_text()
         assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
@@ -124,7 +124,7 @@ async def test_damaged_file_is_no_session_and_no_failure(tmp_path: Path, content
     (tmp_path / FILE).write_bytes(content)
     async with httpx.AsyncClient(verify=False) as browser, started(tmp_path, browser) as sessions:
         assert await code(browser) == 401
-        await browser.post("/login", data={"token": sessions.new_pass()})
+        await browser.post("/login", data={"token": sessions.new_link_secret()})
         assert await code(browser) == 200
 
 

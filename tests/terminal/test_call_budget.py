@@ -25,7 +25,7 @@ from tests.terminal.test_terminal import LIMITS, World, serving
 def guarded(guard: GuardLimits, *answers: float, limits: Limits = LIMITS, earlier: int = 0) -> World:
     world = World(compare=ScriptedCompare(*answers))
     ports = Ports(
-        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.ledger, check_frame
+        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.claim_store, check_frame
     )
     settings = Settings(EPOCH, limits, 50, Assurance(), guard=guard, earlier_calls=earlier)
     world.terminal = Terminal(ports, settings)
@@ -48,10 +48,10 @@ async def test_too_many_wrong_faces_are_attempt_limit_without_a_call() -> None:
 async def test_failed_attempt_counts_even_if_its_result_is_not_stored() -> None:
     """Otherwise a full disk would allow any number of attempts."""
     async with serving(guarded(GuardLimits(failures=1), 10.0)) as world:
-        world.ledger.settle_error = StorageError("disk full")
+        world.claim_store.settle_error = StorageError("disk full")
         await world.till.inbox.put(RequestReceived(request("r-1")))
         await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
-        world.ledger.settle_error = None
+        world.claim_store.settle_error = None
         await world.till.inbox.put(RequestReceived(request("r-2")))
         assert await world.verdict() == "undecided/attempt_limit"
         assert world.compare.asked == [1]
@@ -107,7 +107,7 @@ async def test_calls_that_were_not_sent_are_not_paid() -> None:
         assert await ask(world, 1) == "undecided/compare_unreachable"
         assert await ask(world, 2) == "undecided/compare_unreachable"
         assert (world.terminal.counters.calls, world.terminal.counters.bytes_sent) == (0, 0)
-        assert [result.calls for result in world.ledger.settled] == [0, 0]
+        assert [result.calls for result in world.claim_store.settled] == [0, 0]
         world.compare.is_reached, world.compare.answers = True, [93.0]
         assert await ask(world, 3) == "match/same_person"
         assert await ask(world, 4) == "undecided/cost_limit"
@@ -124,7 +124,7 @@ async def test_a_call_that_was_sent_and_cancelled_is_paid() -> None:
                 await asyncio.sleep(0.005)
         world.till.inbox.put_nowait(CancelReceived("till-1", "r-1"))
         assert await world.verdict() == "undecided/cancelled"
-    assert [(result.calls, result.asks) for result in world.ledger.settled] == [(1, 1)]
+    assert [(result.calls, result.asks) for result in world.claim_store.settled] == [(1, 1)]
     assert world.terminal.counters.calls == 1
 
 
@@ -136,7 +136,7 @@ async def test_reserved_call_counts_so_the_limit_is_never_exceeded() -> None:
     assert not guard.reserve(), "the reserved call may be sent"
     guard.release()
     assert guard.reserve()
-    guard.pay(Crop(b"jpeg", 1, 1))
+    guard.record_sent(Crop(b"jpeg", 1, 1))
     assert not guard.reserve()
 
 
@@ -151,7 +151,7 @@ async def test_slow_api_is_api_time_and_compare_slow() -> None:
         world.till.inbox.put_nowait(RequestReceived(request("r-1", budget_ms=60_000)))
         assert await world.verdict() == "undecided/compare_unreachable"
         assert [condition.code for condition in world.terminal.conditions.active] == ["compare_slow"]
-        (result,) = world.ledger.settled
+        (result,) = world.claim_store.settled
         assert (result.asks, result.calls) == (2, 2)
         assert result.timings.api > result.timings.hold, "both calls lasted 1.5 s"
         world.compare.delay_s = 0.0

@@ -67,7 +67,7 @@ def slow_world(step: Step) -> World:
     """A limit of one call per minute: a leaked reservation would use it up."""
     world = World(compare=SlowCompare(step), analyzer=SlowAnalyzer(step))
     ports = Ports(
-        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.ledger, check_frame
+        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.claim_store, check_frame
     )
     guard = GuardLimits(calls_per_minute=1)
     world.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance(), guard=guard))

@@ -12,11 +12,11 @@ from agent.core.model import Request
 from agent.core.ports import RequestReceived
 from agent.core.reasons import Refusal
 from agent.errors import CameraHung
-from tests.fakes import MemoryLedger, PacedCamera, check_frame, request
+from tests.fakes import MemoryClaimStore, PacedCamera, check_frame, request
 from tests.terminal.test_terminal import World, serving
 
 
-class SlowLedger(MemoryLedger):
+class SlowClaimStore(MemoryClaimStore):
     """A slow disk: a claim is stored even if its caller is cancelled."""
 
     def __init__(self) -> None:
@@ -49,49 +49,49 @@ class SlowCamera(PacedCamera):
 
 
 async def test_stop_during_a_claim_answers_the_request() -> None:
-    ledger = SlowLedger()
-    world = World(ledger=ledger)
+    claim_store = SlowClaimStore()
+    world = World(claim_store=claim_store)
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request()))
-        await ledger.claiming.wait()
+        await claim_store.claiming.wait()
         world.stop.set()
         await asyncio.sleep(0.05)  # the stop is running
-        ledger.written.set()
+        claim_store.written.set()
         assert await world.verdict() == "undecided/interrupted"
-    assert len(world.till.delivered) == len(ledger.settled) == 1
+    assert len(world.till.delivered) == len(claim_store.settled) == 1
     assert world.compare.asked == []
 
 
 async def test_request_after_the_start_of_the_stop_is_refused() -> None:
-    ledger = SlowLedger()
-    world = World(ledger=ledger)
+    claim_store = SlowClaimStore()
+    world = World(claim_store=claim_store)
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request()))
-        await ledger.claiming.wait()
+        await claim_store.claiming.wait()
         world.stop.set()
         await world.till.inbox.put(RequestReceived(request("r-2")))
         await asyncio.sleep(0.05)
-        ledger.written.set()
+        claim_store.written.set()
         await world.till.until(lambda: Refusal.STOPPING in world.refusals())
-    assert [key for _, key in ledger.rows] == ["r-1"]
+    assert [key for _, key in claim_store.rows] == ["r-1"]
 
 
 async def test_stop_with_a_hung_disk_is_bounded() -> None:
     """The next process answers a claim that was stored."""
-    ledger = SlowLedger()
-    world = World(ledger=ledger)
+    claim_store = SlowClaimStore()
+    world = World(claim_store=claim_store)
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request()))
-        await ledger.claiming.wait()
+        await claim_store.claiming.wait()
         world.stop.set()
     assert world.till.delivered == []
-    ledger.written.set()
+    claim_store.written.set()
 
 
 async def test_stop_during_a_camera_restart_leaves_the_camera_stopped() -> None:
     camera = SlowCamera()
     world = World(camera=camera)
-    world.terminal._frames._glance = lambda frame: replace(check_frame(frame), frozen=True)
+    world.terminal._frames._check_frame = lambda frame: replace(check_frame(frame), frozen=True)
     async with serving(world):
         await asyncio.to_thread(camera.opening.wait, 5)
     camera.stop()  # as the composition root does after serving

@@ -9,7 +9,7 @@ import pytest
 from agent.config import Config, LivenessConfig
 from agent.config.profile import risks
 from agent.core.model import Analysis, Assurance, Detection, Frame, Shot
-from agent.core.ports import Guided, RequestReceived, Staged, TillEvent
+from agent.core.ports import GuidanceEvent, RequestReceived, StageEvent, TillEvent
 from agent.core.reasons import FrameReason, Guidance
 from agent.root.wiring import make_settings
 from agent.terminal.parts import Ports, Settings
@@ -36,7 +36,7 @@ class Payer(StagedAnalyzer):
         super().__init__()
 
     def analyze(self, frame: Frame) -> Analysis:
-        hints = [event.guidance for event in self.till.events if isinstance(event, Guided)]
+        hints = [event.guidance for event in self.till.events if isinstance(event, GuidanceEvent)]
         wanted = TURNS.get(hints[-1], 0.0) if hints and self.follows else 0.0
         self.yaw += max(-STEP, min(STEP, wanted - self.yaw))
         face = Detection(FACE.box, view(self.solid, yaw=round(self.yaw, 1)), 0.95)
@@ -51,7 +51,7 @@ def challenged(**how: object) -> World:
     world = World()
     world.analyzer = Payer(till=world.till, **how)  # type: ignore[arg-type]
     ports = Ports(
-        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.ledger, check_frame
+        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.claim_store, check_frame
     )
     settings = Settings(EPOCH, replace(LIMITS, turns=2), 50, Assurance(), assurances=frozenset({"liveness"}))
     world.terminal = Terminal(ports, settings)
@@ -59,7 +59,9 @@ def challenged(**how: object) -> World:
 
 
 def prompts(events: list[TillEvent]) -> list[Guidance]:
-    return [event.guidance for event in events if isinstance(event, Guided) and event.guidance in TURNS]
+    return [
+        event.guidance for event in events if isinstance(event, GuidanceEvent) and event.guidance in TURNS
+    ]
 
 
 async def test_challenge_with_prompted_turns_matches_with_liveness_passed() -> None:
@@ -67,9 +69,9 @@ async def test_challenge_with_prompted_turns_matches_with_liveness_passed() -> N
         await world.till.inbox.put(RequestReceived(replace(request(budget_ms=15_000), require=("liveness",))))
         await world.till.until(lambda: bool(world.till.delivered), timeout_s=15)
     assert world.till.delivered[0].payload == b"match/same_person"
-    assert world.ledger.settled[0].assurance.liveness == "passed"
+    assert world.claim_store.settled[0].assurance.liveness == "passed"
     assert len(prompts(world.till.events)) >= 2, "more after a pause of a busy machine"
-    stages = [event.stage for event in world.till.events if isinstance(event, Staged)]
+    stages = [event.stage for event in world.till.events if isinstance(event, StageEvent)]
     assert stages[:2] == ["challenging", "holding"]
 
 
@@ -81,7 +83,7 @@ async def test_challenge_without_prompted_turns_makes_no_call(how: dict[str, obj
         await world.till.inbox.put(RequestReceived(request(budget_ms=2_500)))
         await world.till.until(lambda: bool(world.till.delivered), timeout_s=10)
     assert world.till.delivered[0].payload == b"undecided/liveness_not_completed"
-    assert world.ledger.settled[0].assurance.liveness == "not_checked"
+    assert world.claim_store.settled[0].assurance.liveness == "not_checked"
     assert world.compare.asked == []
 
 

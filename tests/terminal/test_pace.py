@@ -100,18 +100,18 @@ async def test_a_picture_that_came_too_soon_is_analyzed_when_it_is_repeated() ->
     world, seen = World(), list[int]()
     world.analyzer.stage = FrameReason.NO_FACE
 
-    def glance(frame: Frame) -> CameraHealth:
+    def checked(frame: Frame) -> CameraHealth:
         seen.extend([frame.seq] if world.analyzer.analyses else [])
         return replace(check_frame(frame), is_repeated=len(seen) > 1)  # one new picture after the first
 
-    world.terminal._frames._glance = glance
+    world.terminal._frames._check_frame = checked
     async with serving(world):
         world.terminal.use_pace(Pace(160, 5.0, 900.0, is_reduced=True))
         await world.till.inbox.put(RequestReceived(request(budget_ms=60_000)))
         async with asyncio.timeout(30):
             while world.analyzer.analyses < 2:  # noqa: ASYNC110 - the fake has no event
                 await asyncio.sleep(0.01)
-        world.analyzer.stage, world.terminal._frames._glance = FrameReason.SHOT, check_frame
+        world.analyzer.stage, world.terminal._frames._check_frame = FrameReason.SHOT, check_frame
         await world.till.until(lambda: bool(world.till.delivered), timeout_s=60)
     assert world.till.delivered[0].payload == b"match/same_person"
 

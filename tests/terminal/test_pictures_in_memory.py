@@ -51,7 +51,7 @@ async def test_photo_is_released_after_its_result(frame_reason: FrameReason) -> 
             del enrolled, incoming
             await world.verdict(number + 1)
         world.till.events.clear()  # the fakes store the events that real ports only publish
-        world.ledger.settled.clear()
+        world.claim_store.settled.clear()
         async with asyncio.timeout(SETTLE_S):
             while any(held(photos)):  # noqa: ASYNC110 - freed memory has no event
                 await asyncio.sleep(0.02)

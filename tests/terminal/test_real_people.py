@@ -15,14 +15,14 @@ from agent.config import VisionConfig
 from agent.core.frame_log import FrameLog
 from agent.core.model import Assurance, Comparison, Crop, Frame
 from agent.core.policy import PolicyLimits
-from agent.core.ports import Guided, ImageSource, RequestReceived
+from agent.core.ports import GuidanceEvent, ImageSource, RequestReceived
 from agent.core.reasons import FrameReason, Guidance
 from agent.core.steps import Limits
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.luma import LumaWatch
-from tests.fakes import EPOCH, MemoryLedger, QueueTill, RealClock, ScriptedCompare, request
+from tests.fakes import EPOCH, MemoryClaimStore, QueueTill, RealClock, ScriptedCompare, request
 from tests.vision.people import Pixels, person, staged, standing
 
 PERIOD_S = 0.03
@@ -82,7 +82,7 @@ class Shop:
             analyzer,
             self.compare,
             self.till,
-            MemoryLedger(),
+            MemoryClaimStore(),
             LumaWatch().look,
             self._keep,
         )
@@ -121,10 +121,10 @@ async def test_each_frame_of_every_scene_has_one_reason(name: str) -> None:
     assert counters.frames[FrameReason.IDLE] >= 2
     (frame_log,) = shop.frame_logs
     analyzed = counters.frames_handled - counters.frames[FrameReason.IDLE]
-    assert analyzed - 1 <= frame_log.funnel.total() <= analyzed, (
+    assert analyzed - 1 <= frame_log.frames_by_reason.total() <= analyzed, (
         "one frame may be analyzed while the result is published"
     )
-    assert all(frame_log.funnel[reason] <= counters.frames[reason] for reason in FrameReason)
+    assert all(frame_log.frames_by_reason[reason] <= counters.frames[reason] for reason in FrameReason)
     assert sum(counters.results.values()) == 1
     assert sum(counters.calls_saved_by.values()) == counters.calls_saved == analyzed - counters.calls
 
@@ -176,6 +176,6 @@ async def test_match_needs_the_sent_person_at_the_time_of_the_answer(
 async def test_guidance_during_the_comparison_is_thank_you() -> None:
     shop = Shop(stood(PAYER, 90), think_s=1.5)
     assert await shop.ask(budget_ms=4_000) == "match/same_person"
-    hints = [event.guidance for event in shop.till.events if isinstance(event, Guided)]
+    hints = [event.guidance for event in shop.till.events if isinstance(event, GuidanceEvent)]
     assert hints[-1] is Guidance.THANK_YOU
     assert hints.count(Guidance.THANK_YOU) == 1

@@ -11,12 +11,12 @@ import pytest
 
 from agent.core.model import Assurance, FaceLight, Result
 from agent.core.ports import (
-    Accepted,
+    AcceptedEvent,
     CancelReceived,
-    Guided,
+    GuidanceEvent,
     RefusedEvent,
     RequestReceived,
-    Staged,
+    StageEvent,
     StoredResult,
 )
 from agent.core.reasons import FrameReason, Reason, Refusal
@@ -27,7 +27,7 @@ from agent.terminal.terminal import Terminal
 from agent.terminal.verification_runner import reason_of
 from tests.fakes import (
     EPOCH,
-    MemoryLedger,
+    MemoryClaimStore,
     PacedCamera,
     QueueTill,
     RealClock,
@@ -46,11 +46,11 @@ class World:
     analyzer: StagedAnalyzer = field(default_factory=StagedAnalyzer)
     compare: ScriptedCompare = field(default_factory=ScriptedCompare)
     till: QueueTill = field(default_factory=QueueTill)
-    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    claim_store: MemoryClaimStore = field(default_factory=MemoryClaimStore)
     lights: list[FaceLight | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        world = (RealClock(), self.camera, self.analyzer, self.compare, self.till, self.ledger)
+        world = (RealClock(), self.camera, self.analyzer, self.compare, self.till, self.claim_store)
         ports = Ports(*world, check_frame, expose=self.lights.append)
         self.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance()))
         self.stop = asyncio.Event()
@@ -91,8 +91,8 @@ async def test_one_request_is_one_match_in_the_counters() -> None:
     counters = world.terminal.counters
     assert counters.frames.total() == counters.frames_handled
     assert counters.frames[FrameReason.SHOT] >= 1
-    assert next(type(event) for event in world.till.events) is Accepted
-    assert any(isinstance(event, Staged) and event.stage == "comparing" for event in world.till.events)
+    assert next(type(event) for event in world.till.events) is AcceptedEvent
+    assert any(isinstance(event, StageEvent) and event.stage == "comparing" for event in world.till.events)
 
 
 async def test_no_face_detection_without_a_request() -> None:
@@ -109,7 +109,7 @@ async def test_no_face_is_undecided_without_a_call() -> None:
         await world.till.inbox.put(RequestReceived(request(budget_ms=300)))
         assert await world.verdict() == "undecided/no_face"
     assert world.compare.asked == []
-    assert any(isinstance(event, Guided) for event in world.till.events)
+    assert any(isinstance(event, GuidanceEvent) for event in world.till.events)
 
 
 async def test_camera_failure_raises_a_condition_that_a_frame_clears() -> None:
@@ -188,7 +188,7 @@ async def test_second_till_is_busy_and_repeated_bytes_get_the_same_result() -> N
         await world.till.inbox.put(RequestReceived(first))
         await world.verdict(2)
     assert world.till.delivered[0] is world.till.delivered[1]
-    assert len(world.ledger.settled) == 1
+    assert len(world.claim_store.settled) == 1
 
 
 async def test_cancel_reaches_the_open_request_only() -> None:
@@ -256,13 +256,13 @@ async def test_missing_assurance_is_assurance_unmet() -> None:
 
 async def test_no_durable_claim_no_call() -> None:
     world = World()
-    world.ledger.claim_error = StorageError("disk full")
+    world.claim_store.claim_error = StorageError("disk full")
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request()))
         await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
         assert world.compare.asked == [] and world.compare.prepared == 0
         assert [c.code for c in world.terminal.conditions.active] == ["storage_unavailable"]
-        world.ledger.claim_error = None
+        world.claim_store.claim_error = None
         await world.till.inbox.put(RequestReceived(request("r-2")))
         await world.verdict()
         assert world.terminal.conditions.active == ()
@@ -270,7 +270,7 @@ async def test_no_durable_claim_no_call() -> None:
 
 async def test_a_result_that_cannot_be_stored_is_not_published() -> None:
     world = World()
-    world.ledger.settle_error = StorageError("disk full")
+    world.claim_store.settle_error = StorageError("disk full")
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request()))
         await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
@@ -279,7 +279,7 @@ async def test_a_result_that_cannot_be_stored_is_not_published() -> None:
         assert refused.asks == 1 and "undecided" in refused.detail and "1 API call" in refused.detail
         counters = world.terminal.counters
         assert (counters.calls, counters.results.total(), counters.refusals.total()) == (1, 0, 1)
-        world.ledger.settle_error = None
+        world.claim_store.settle_error = None
         await world.till.inbox.put(RequestReceived(request("r-2")))
         assert await world.verdict() == "match/same_person"
 
@@ -287,13 +287,13 @@ async def test_a_result_that_cannot_be_stored_is_not_published() -> None:
 async def test_result_that_cannot_be_encoded_becomes_undecided(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    class Picky(MemoryLedger):
+    class Picky(MemoryClaimStore):
         async def settle(self, result: Result) -> StoredResult:
             if result.comparison is not None:
                 raise ValueError("no JSON for this answer")
             return await super().settle(result)
 
-    async with serving(World(ledger=Picky())) as world:
+    async with serving(World(claim_store=Picky())) as world:
         await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == "undecided/internal_error"
     assert len(world.till.delivered) == 1 and "no JSON for this answer" in caplog.text
@@ -305,7 +305,7 @@ async def test_bug_during_intake_is_refused_as_not_ready(
     world = World()
     async with serving(world):
         with monkeypatch.context() as patched:
-            patched.setattr(world.terminal._budget, "objection", lambda _request: 1 / 0)
+            patched.setattr(world.terminal._budget, "limit_reached", lambda _request: 1 / 0)
             await world.till.inbox.put(RequestReceived(request()))
             await world.till.until(lambda: Refusal.NOT_READY in world.refusals())
         await world.till.inbox.put(RequestReceived(request()))
@@ -316,14 +316,16 @@ async def test_bug_during_intake_is_refused_as_not_ready(
 async def test_repeat_of_a_request_without_a_stored_result_is_interrupted() -> None:
     """The request is claimed, so it is never verified again, and no verification is open."""
     world = World()
-    world.ledger.settle_error = StorageError("disk full")
+    world.claim_store.settle_error = StorageError("disk full")
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request()))
         await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
-        world.ledger.settle_error = None
+        world.claim_store.settle_error = None
         await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == "undecided/interrupted"
-        assert world.ledger.settled[-1].calls == LIMITS.max_asks, "the next start counts every possible call"
+        assert world.claim_store.settled[-1].calls == LIMITS.max_asks, (
+            "the next start counts every possible call"
+        )
 
 
 async def test_stopping_answers_the_open_request_as_interrupted() -> None:
@@ -340,7 +342,7 @@ async def test_retained_request_is_refused() -> None:
     async with serving(World()) as world:
         await world.till.inbox.put(RequestReceived(request(epoch="another boot's")))
         await world.till.until(lambda: Refusal.REQUEST_STALE in world.refusals())
-    assert world.ledger.rows == {}
+    assert world.claim_store.rows == {}
 
 
 async def test_camera_gets_the_light_of_the_payer_and_the_end() -> None:
@@ -356,7 +358,7 @@ async def test_camera_gets_the_light_of_the_payer_and_the_end() -> None:
 
 async def test_frozen_picture_is_no_live_face() -> None:
     world = World()
-    world.terminal._frames._glance = lambda frame: replace(check_frame(frame), frozen=True)
+    world.terminal._frames._check_frame = lambda frame: replace(check_frame(frame), frozen=True)
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=300)))
         assert await world.verdict() == "undecided/camera_frozen"

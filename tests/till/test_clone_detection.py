@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agent.messages.encode import TerminalIdentity, state
-from agent.till.state_keeper import STATE_MAX_BYTES, is_clone
+from agent.till.retained_state import STATE_MAX_BYTES, is_clone
 
 OWN = TerminalIdentity("shop-1", "terminal-1", boot_id="boot-1", epoch="epoch-1")
 OWN_KEY, OLD_KEY, OTHER_KEY = "aa" * 32, "bb" * 32, "cc" * 32

@@ -9,44 +9,52 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.ports import StoredResult
-from agent.till.delivery import LONGEST_PAUSE_MS, RESEND_FOR_MS, Next, Tries, next_step, pause_ms
+from agent.till.delivery import LONGEST_PAUSE_MS, RESEND_FOR_MS, Next, PublishHistory, next_step, pause_ms
 
 MARGIN_MS = 250
 MATCH = StoredResult("till-1", "r-1", "id", 1, b"{}", True, deadline_ms=10_000)
 UNDECIDED = replace(MATCH, is_match=False)
-NEW = Tries(first_ms=5_000)
-EXPIRED = Tries(5_000, 2, 11_000, expired=True)
+NEW = PublishHistory(first_ms=5_000)
+EXPIRED = PublishHistory(5_000, 2, 11_000, expired=True)
 
 
 @pytest.mark.parametrize(
-    ("stored", "tries", "now_ms", "step"),
+    ("stored", "history", "now_ms", "step"),
     [
         pytest.param(MATCH, NEW, 5_000, Next.SEND, id="a fresh match"),
         pytest.param(MATCH, NEW, 9_750, Next.SEND, id="just in time"),
         pytest.param(MATCH, NEW, 9_751, Next.NOTIFY, id="a millisecond too late"),
-        pytest.param(MATCH, Tries(5_000, 1, 5_000), 9_800, Next.NOTIFY, id="the same rule for a repeat"),
+        pytest.param(
+            MATCH, PublishHistory(5_000, 1, 5_000), 9_800, Next.NOTIFY, id="the same rule for a repeat"
+        ),
         pytest.param(replace(MATCH, deadline_ms=0), NEW, 5_000, Next.NOTIFY, id="a match of another boot"),
         pytest.param(UNDECIDED, NEW, 20_000, Next.SEND, id="an undecided result may be late"),
-        pytest.param(MATCH, Tries(5_000, 1, 5_000), 5_999, Next.WAIT, id="the pause is not over"),
-        pytest.param(MATCH, Tries(5_000, 1, 5_000), 6_000, Next.SEND, id="the pause is over"),
+        pytest.param(MATCH, PublishHistory(5_000, 1, 5_000), 5_999, Next.WAIT, id="the pause is not over"),
+        pytest.param(MATCH, PublishHistory(5_000, 1, 5_000), 6_000, Next.SEND, id="the pause is over"),
         pytest.param(MATCH, EXPIRED, 12_999, Next.WAIT, id="result_expired waits for its pause"),
         pytest.param(MATCH, EXPIRED, 13_000, Next.NOTIFY, id="result_expired again"),
         pytest.param(MATCH, EXPIRED, 604_999, Next.NOTIFY, id="just within the ten minutes"),
         pytest.param(MATCH, EXPIRED, 605_000, Next.EXPIRE, id="the ten minutes are over"),
         pytest.param(
-            UNDECIDED, Tries(5_000, 9, 5_000), 5_000 + RESEND_FOR_MS, Next.EXPIRE, id="never acknowledged"
+            UNDECIDED,
+            PublishHistory(5_000, 9, 5_000),
+            5_000 + RESEND_FOR_MS,
+            Next.EXPIRE,
+            id="never acknowledged",
         ),
     ],
 )
-def test_next_step_example(stored: StoredResult, tries: Tries, now_ms: int, step: Next) -> None:
-    assert next_step(stored, tries, now_ms, MARGIN_MS) is step
+def test_next_step_example(stored: StoredResult, history: PublishHistory, now_ms: int, step: Next) -> None:
+    assert next_step(stored, history, now_ms, MARGIN_MS) is step
 
 
 @given(st.integers(0, 10**9), st.integers(0, 10**9), st.integers(0, 50), st.integers(0, 10**9))
 def test_next_step_match_is_sent_only_with_its_margin(
     deadline_ms: int, now_ms: int, sent: int, last_ms: int
 ) -> None:
-    step = next_step(replace(MATCH, deadline_ms=deadline_ms), Tries(0, sent, last_ms), now_ms, MARGIN_MS)
+    step = next_step(
+        replace(MATCH, deadline_ms=deadline_ms), PublishHistory(0, sent, last_ms), now_ms, MARGIN_MS
+    )
     assert step is not Next.SEND or deadline_ms - now_ms >= MARGIN_MS
 
 
@@ -54,8 +62,8 @@ def test_next_step_match_is_sent_only_with_its_margin(
 def test_next_step_late_match_is_notified_within_the_longest_pause(
     now_ms: int, sent: int, last_ms: int, expired: bool
 ) -> None:
-    tries = Tries(0, sent, last_ms, expired)
-    step = next_step(replace(MATCH, deadline_ms=0), tries, now_ms, MARGIN_MS)
+    history = PublishHistory(0, sent, last_ms, expired)
+    step = next_step(replace(MATCH, deadline_ms=0), history, now_ms, MARGIN_MS)
     assert (step is Next.EXPIRE) == (now_ms >= RESEND_FOR_MS)
     assert step is not Next.WAIT or now_ms - last_ms < LONGEST_PAUSE_MS
 

@@ -14,7 +14,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.core.ports import StoredResult
 from agent.mqtt import connection as connection_module
-from agent.till.delivery import CUTS_MAX, Next, Tries, next_step
+from agent.till.delivery import CUTS_MAX, Next, PublishHistory, next_step
 from tests.brokers import Mosquitto
 from tests.fakes import RealClock
 from tests.mqtt.scripted import Script, connack, puback, scripted
@@ -80,18 +80,18 @@ async def test_result_over_the_announced_limit_is_never_sent_and_others_arrive(t
 
 
 def test_tries_second_cut_in_a_row_keeps_its_pause_through_a_reconnect() -> None:
-    tries = Tries(0)
+    history = PublishHistory(0)
     large = stored("large", LARGE)
     for cuts in range(1, 8):
-        tries = tries.again(1_000, cut=True)
-        again = next_step(large, tries.reconnected(), 1_001, 250)
+        history = history.published(1_000, cut=True)
+        again = next_step(large, history.reconnected(), 1_001, 250)
         assert again is (Next.SEND if cuts < CUTS_MAX else Next.WAIT)
 
 
 def test_tries_other_ends_make_a_reconnect_due_at_once() -> None:
-    tries = Tries(0).again(1_000, cut=True).again(2_000)
-    assert tries.cuts == 0
-    assert next_step(stored("small", SMALL), tries.reconnected(), 2_001, 250) is Next.SEND
+    history = PublishHistory(0).published(1_000, cut=True).published(2_000)
+    assert history.cuts == 0
+    assert next_step(stored("small", SMALL), history.reconnected(), 2_001, 250) is Next.SEND
 
 
 async def test_match_that_waits_for_the_receive_maximum_is_not_sent_late(tmp_path: Path) -> None:

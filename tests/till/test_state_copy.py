@@ -16,7 +16,7 @@ from agent.messages.signing import Signer
 from agent.messages.topics import GET_STATE, STATE_COPY
 from agent.mqtt.paho_client import Message
 from agent.mqtt.reason_codes import BrokerProblem
-from agent.till.gate import ANSWERS_BURST, ANSWERS_PER_S, Gate
+from agent.till.rate_limits import ANSWERS_BURST, ANSWERS_PER_S, TillRateLimits
 from tests.brokers import Mosquitto
 from tests.till.test_both_sides import TOPICS, raw_till, terminal, till_client
 
@@ -85,7 +85,7 @@ async def test_rights_without_get_state_are_no_fault(tmp_path: Path) -> None:
 async def test_till_client_ignores_each_forged_state(broker: Mosquitto, tmp_path: Path) -> None:
     async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
         running.till.state.retained = False
-        who = running.till.who
+        who = running.till.identity
         for payload in forged_states(who, {}, running.signer, Signer.generate()):
             assert FORGED_EPOCH.encode() in payload
             for topic in (TOPICS.state, TOPICS.verify("till-1", STATE_COPY)):
@@ -104,10 +104,10 @@ async def test_till_client_names_a_state_of_another_key(broker: Mosquitto, tmp_p
             await till.stop()
 
 
-def test_gate_limits_the_copies_of_one_till() -> None:
+def test_limits_limits_the_copies_of_one_till() -> None:
     now_s = 0.0
-    gate = Gate(TOPICS, lambda: now_s, 60)
-    assert sum(gate.admits_state_copy("till-1") for _ in range(200)) == ANSWERS_BURST
-    assert gate.admits_state_copy("till-2")
+    limits = TillRateLimits(TOPICS, lambda: now_s, 60)
+    assert sum(limits.admits_state_copy("till-1") for _ in range(200)) == ANSWERS_BURST
+    assert limits.admits_state_copy("till-2")
     now_s = 1.0
-    assert sum(gate.admits_state_copy("till-1") for _ in range(200)) == ANSWERS_PER_S
+    assert sum(limits.admits_state_copy("till-1") for _ in range(200)) == ANSWERS_PER_S

@@ -134,7 +134,7 @@ class Storm:
     async def reload(self) -> None:
         limits = replace(LIMITS, hold_ms=self.dice.choice((0, 60, 200)))
         settings = Settings(f"e-{self.epochs}", limits, 50, Assurance())
-        self.running.terminal.adopt(settings, lambda *_: None, lambda: None)
+        self.running.terminal.apply_settings(settings, lambda *_: None, lambda: None)
 
     async def restart(self) -> None:
         await self._end()

@@ -152,11 +152,11 @@ async def test_on_the_terminal(
     frame = painted(*colour)
     world.analyzer.crop = lambda shot: real.crop(replace(shot, frame=replace(shot.frame, pixels=frame)))  # type: ignore[method-assign]
     ports = Ports(
-        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.ledger, check_frame
+        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.claim_store, check_frame
     )
     world.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance()))
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == verdict
-    assert world.ledger.settled[0].assurance.liveness == liveness
+    assert world.claim_store.settled[0].assurance.liveness == liveness
     assert world.compare.asked == calls

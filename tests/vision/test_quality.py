@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.model import Box, Landmarks, Point, Quality
-from agent.core.policy import PolicyLimits, gate
+from agent.core.policy import PolicyLimits, face_reason
 from agent.core.reasons import FrameReason
 from agent.vision import quality
 from tests.core.stories import even
@@ -24,7 +24,7 @@ LIMITS = PolicyLimits()
 
 def judged(frame: Pixels) -> FrameReason:
     (found,) = detector().detect(frame)
-    return gate(found, quality.measure(frame, found), 1280, 720, LIMITS)
+    return face_reason(found, quality.measure(frame, found), 1280, 720, LIMITS)
 
 
 def marks(nose_x: float, *, nose_y: float = 50.0, roll: float = 0.0) -> Landmarks:
@@ -69,8 +69,8 @@ def test_backlit_face_differs_from_a_face_at_night(name: str) -> None:
     rows = slice(int(box.y_px), int(box.y_px + box.height_px))
     columns = slice(int(box.x_px), int(box.x_px + box.width_px))
     bright[rows, columns] = frame[rows, columns]
-    assert gate(found, quality.measure(frame, found), 1280, 720, LIMITS) is FrameReason.TOO_DARK
-    assert gate(found, quality.measure(bright, found), 1280, 720, LIMITS) is FrameReason.BACKLIT
+    assert face_reason(found, quality.measure(frame, found), 1280, 720, LIMITS) is FrameReason.TOO_DARK
+    assert face_reason(found, quality.measure(bright, found), 1280, 720, LIMITS) is FrameReason.BACKLIT
 
 
 @pytest.mark.parametrize("is_left", [True, False])
@@ -81,7 +81,7 @@ def test_light_from_one_side_has_its_own_reason(name: str, is_left: bool) -> Non
     middle_px = round(found.box.centre.x_px)
     half = slice(0, middle_px) if is_left else slice(middle_px, 1280)
     frame[:, half] = (frame[:, half] * 0.15).astype(np.uint8)
-    assert gate(found, quality.measure(frame, found), 1280, 720, LIMITS) is FrameReason.SIDE_LIT
+    assert face_reason(found, quality.measure(frame, found), 1280, 720, LIMITS) is FrameReason.SIDE_LIT
 
 
 def test_turned_head_is_turned() -> None:

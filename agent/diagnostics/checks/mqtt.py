@@ -78,7 +78,7 @@ def roundtrip(world: World) -> Finding:
     if obstacle is not None:
         return obstacle
     probe = world.broker()
-    if probe.deaf:
+    if probe.subscription_refused:
         return failed(Text("why.mqtt.roundtrip.subscription"), _RIGHTS)
     if probe.publish_error:
         return failed(Text("why.mqtt.roundtrip.publish", error=probe.publish_error), _RIGHTS)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agent.core.model import Assurance, Comparison, Request, Result, Timings
-from agent.core.ports import Guided, Staged, StoredResult
+from agent.core.ports import GuidanceEvent, StageEvent, StoredResult
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
 from agent.kits.simulator.script import FORGED, ScriptStep, SimulatedFault, decision_of
 from agent.kits.simulator.state_acts import send_state
@@ -47,8 +47,8 @@ async def perform(
     """Answer an accepted request with one fault. Ends after the result, or after the deadline."""
     for stored in terminal.held.pop(request.till, []):
         await terminal.send(stored.till, stored.payload)
-    await terminal.till.tell(Guided(request, Guidance.LOOK_HERE))
-    await terminal.till.tell(Staged(request, "comparing"))
+    await terminal.till.publish(GuidanceEvent(request, Guidance.LOOK_HERE))
+    await terminal.till.publish(StageEvent(request, "comparing"))
     if step.fault is SimulatedFault.IGNORES_CANCEL:
         await _wait(cancelled, request.deadline_ms - CANCEL_MARGIN_MS - terminal.clock.now_ms())
     elif await _wait(cancelled, step.delay_ms):

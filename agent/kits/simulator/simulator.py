@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from agent.core.admission import Admit, Ignore, Refuse, Replay, Situation, admit
 from agent.core.model import Request
-from agent.core.ports import Accepted, CancelReceived, Inbound, Refused, RefusedEvent, RequestReceived
+from agent.core.ports import (
+    AcceptedEvent,
+    CancelReceived,
+    Inbound,
+    MessageRefused,
+    RefusedEvent,
+    RequestReceived,
+)
 from agent.core.reasons import Refusal
 from agent.errors import AgentError
 from agent.kits.simulator.behaviour import perform
@@ -71,8 +78,8 @@ class Simulator:
 
     async def _handle(self, inbound: Inbound) -> None:
         match inbound:
-            case Refused(till=till, request_id=request_id, refusal=refusal, detail=detail):
-                await self.terminal.till.tell(RefusedEvent(till, request_id, refusal, detail))
+            case MessageRefused(till=till, request_id=request_id, refusal=refusal, detail=detail):
+                await self.terminal.till.publish(RefusedEvent(till, request_id, refusal, detail))
             case CancelReceived(till=till, request_id=request_id):
                 await self._cancel(till, request_id)
             case RequestReceived(request=request):
@@ -85,7 +92,7 @@ class Simulator:
                     case Replay(stored=stored):
                         await self.terminal.send(stored.till, stored.payload)
                     case Ignore():
-                        await self.terminal.till.tell(Accepted(request, request.budget_ms))
+                        await self.terminal.till.publish(AcceptedEvent(request, request.budget_ms))
                     case Refuse(refusal=refusal, detail=detail):
                         await self.terminal.refuse(request, refusal, detail)
 
@@ -106,7 +113,7 @@ class Simulator:
             await self.terminal.outbox.claim(request)
             if step.fault is SimulatedFault.LATE:  # finds a till that starts its timer at this event
                 await asyncio.sleep(request.ttl_ms / 4e3)
-            await self.terminal.till.tell(Accepted(request, request.budget_ms))
+            await self.terminal.till.publish(AcceptedEvent(request, request.budget_ms))
             await perform(self.terminal, request, step, cancelled)
         except AgentError as error:
             log.error("simulator_failed", extra=facts(code=error.code, why=error))
@@ -123,4 +130,4 @@ class Simulator:
             await self.terminal.send(till, known.result.payload)
         else:
             detail = "nothing to cancel"
-            await self.terminal.till.tell(RefusedEvent(till, request_id, Refusal.UNKNOWN_REQUEST, detail))
+            await self.terminal.till.publish(RefusedEvent(till, request_id, Refusal.UNKNOWN_REQUEST, detail))

@@ -160,7 +160,7 @@ class SimulatedTerminal:
     async def refuse(
         self, request: Request, refusal: Refusal, detail: str, result_id: str | None = None
     ) -> None:
-        await self.till.tell(RefusedEvent(request.till, request.request_id, refusal, detail, result_id))
+        await self.till.publish(RefusedEvent(request.till, request.request_id, refusal, detail, result_id))
 
     def _new_identity(self, boot_id: str) -> TerminalIdentity:
         topics = self._setup.topics

@@ -6,7 +6,7 @@ from agent.core.reasons import FrameReason
 from agent.recorder.last import LastVerification
 
 WIDE, LEFT, RIGHT, TOP = 960, 150, 90, 112
-LANE, SCORES = 22, 150  # px: height of the lane of a reason, height of the score plot
+ROW, SCORES = 22, 150  # px: height of the row of a reason, height of the score plot
 LEGEND_Y, GLYPH = 82, 6.6  # px: position of the stage names, width of a letter
 TICKS_MS = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 
@@ -23,10 +23,10 @@ def svg(last: LastVerification, excellent_score: float) -> str:
     Args:
         excellent_score: score from which a shot is sent without waiting for a better shot, 0–100.
     """
-    lanes = [reason for reason in FrameReason if last.frame_log.funnel[reason]]
+    rows = [reason for reason in FrameReason if last.frame_log.frames_by_reason[reason]]
     span_ms = max([last.total_ms, 1, *(frame.after_ms for frame in last.frame_log.frames)])
-    plot = Plot(span_ms, TOP + SCORES + 24, lanes)
-    high = plot.lanes_top + max(1, len(lanes)) * LANE + 46
+    plot = Plot(span_ms, TOP + SCORES + 24, rows)
+    high = plot.rows_top + max(1, len(rows)) * ROW + 46
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {high}" width="{WIDE}" height="{high}"'
         ' font-family="system-ui, sans-serif" font-size="12">',
@@ -35,7 +35,7 @@ def svg(last: LastVerification, excellent_score: float) -> str:
         *_stages(last, plot),
         *_axis(plot, high),
         *_scores(last, plot, excellent_score),
-        *_lanes(last, plot),
+        *_rows(last, plot),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -44,8 +44,8 @@ def svg(last: LastVerification, excellent_score: float) -> str:
 class Plot:
     """The coordinates of the plot, in px."""
 
-    def __init__(self, span_ms: int, lanes_top: int, lanes: list[FrameReason]) -> None:
-        self.span_ms, self.lanes_top, self.lanes = span_ms, lanes_top, lanes
+    def __init__(self, span_ms: int, rows_top: int, rows: list[FrameReason]) -> None:
+        self.span_ms, self.rows_top, self.rows = span_ms, rows_top, rows
 
     def x(self, after_ms: int) -> float:
         return round(LEFT + (WIDE - LEFT - RIGHT) * min(1.0, max(0, after_ms) / self.span_ms), 1)
@@ -53,8 +53,8 @@ class Plot:
     def score_y(self, score: float) -> float:
         return round(TOP + SCORES * (1 - score / 100), 1)
 
-    def lane_y(self, reason: FrameReason) -> float:
-        return self.lanes_top + self.lanes.index(reason) * LANE + LANE / 2
+    def row_y(self, reason: FrameReason) -> float:
+        return self.rows_top + self.rows.index(reason) * ROW + ROW / 2
 
 
 def _text(
@@ -65,7 +65,7 @@ def _text(
 
 
 def _heading(last: LastVerification) -> list[str]:
-    frames = last.frame_log.funnel.total()
+    frames = last.frame_log.frames_by_reason.total()
     asks = f"{last.asks} API call{'' if last.asks == 1 else 's'}"
     facts = f"{frames} frames, {asks}, {last.total_ms} ms"
     colour = _COLOURS.get(last.decision, _INK)
@@ -109,14 +109,14 @@ def _scores(last: LastVerification, plot: Plot, excellent_score: float) -> list[
     return parts
 
 
-def _lanes(last: LastVerification, plot: Plot) -> list[str]:
-    """One lane for each reason: a mark per frame, and the count at the end."""
+def _rows(last: LastVerification, plot: Plot) -> list[str]:
+    """One row for each reason: a mark per frame, and the count at the end."""
     parts = []
-    for reason in plot.lanes:
-        y, fill = plot.lane_y(reason), _colour(reason)
+    for reason in plot.rows:
+        y, fill = plot.row_y(reason), _colour(reason)
         parts.append(f'<line x1="{LEFT}" x2="{WIDE - RIGHT}" y1="{y}" y2="{y}" stroke="{_FAINT}"/>')
         parts.append(_text(LEFT - 8, y + 4, reason, fill=fill, anchor="end"))
-        parts.append(_text(WIDE - RIGHT + 6, y + 4, last.frame_log.funnel[reason], fill=fill))
+        parts.append(_text(WIDE - RIGHT + 6, y + 4, last.frame_log.frames_by_reason[reason], fill=fill))
         parts += [
             f'<rect x="{plot.x(frame.after_ms) - 1.5}" y="{y - 7}" width="3" height="14" fill="{fill}"/>'
             for frame in last.frame_log.frames

@@ -1,10 +1,11 @@
 """Rate limits for inbound messages, applied by topic before a message is parsed or queued.
 
-``Gate.admits`` runs on paho's network thread: a flood costs one table lookup a message and never reaches the
-event loop. A known till has a token bucket: a till with a trusted key, or one whose request was accepted. The
-other tills share a second bucket and one lane of the inbox, because a sender can invent a new till id for
-each message. A readable message alone makes no till known: a sender could push the known tills out of the
-bounded table. One verification runs at a time, so accepted requests are few.
+``TillRateLimits.admits`` runs on paho's network thread: a flood costs one table lookup a message and never
+reaches the event loop. A till is known if it has a trusted key, or if one of its requests was accepted. Each
+known till has a token bucket of its own. The other tills share a second bucket and one queue of the inbox,
+because a sender can invent a new till id for each message. A readable message alone makes no till known: a
+sender could push the known tills out of the bounded table. One verification runs at a time, so accepted
+requests are few.
 
 All tables are bounded; the id without messages for the longest time is removed first. A flood of invented ids
 can therefore block a till without a trusted key before its first accepted request. A broker that binds the
@@ -14,7 +15,7 @@ till id to the certificate prevents that flood.
 import threading
 from collections.abc import Callable
 
-from agent.core.rate import Senders, TokenBucket
+from agent.core.rate import SenderBuckets, TokenBucket
 from agent.messages.topics import Topics
 
 MESSAGES_PER_REQUEST = 4  # the request, one repeat, its ack, a cancel
@@ -30,14 +31,14 @@ class _Answers:
     """The limits of one kind of answer: for each till, and for all tills together."""
 
     def __init__(self, now_s: float) -> None:
-        self._each = Senders(ANSWERS_PER_S * 60, ANSWERS_BURST, TILLS_MAX)
+        self._each = SenderBuckets(ANSWERS_PER_S * 60, ANSWERS_BURST, TILLS_MAX)
         self._all = TokenBucket(ALL_ANSWERS_PER_S, ALL_ANSWERS_BURST, now_s)
 
     def take(self, till: str, now_s: float) -> bool:
         return self._each.take(till, now_s) and self._all.take(now_s)
 
 
-class Gate:
+class TillRateLimits:
     """Safe to call from any thread.
 
     Args:
@@ -58,8 +59,8 @@ class Gate:
     ) -> None:
         self._topics, self._now_s, self._trusts = topics, now_s, trusts
         per_minute = max(PER_S_MIN * 60, requests_per_minute * MESSAGES_PER_REQUEST)
-        self._known = Senders(per_minute, BURST, TILLS_MAX)
-        self._new = Senders(per_minute, BURST, TILLS_MAX)
+        self._known = SenderBuckets(per_minute, BURST, TILLS_MAX)
+        self._new = SenderBuckets(per_minute, BURST, TILLS_MAX)
         self._all_new = TokenBucket(NEW_PER_S, NEW_BURST, now_s())
         self._state = TokenBucket(OTHER_PER_S, OTHER_BURST, now_s())
         self._operators = TokenBucket(OTHER_PER_S, OTHER_BURST, now_s())
@@ -86,7 +87,7 @@ class Gate:
                 self._new.forget(till)
                 self._known.take(till, self._now_s())
 
-    def knows(self, till: str) -> bool:
+    def is_known(self, till: str) -> bool:
         with self._lock:
             return till in self._known
 

@@ -1,4 +1,4 @@
-"""`facepay why`: the funnel is complete, contains no personal data, and can be read and drawn."""
+"""`facepay why`: the frame log is complete, contains no personal data, and can be read and drawn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agent.core.reasons import Decision, FrameReason, Reason
 from agent.core.trace import Trace
 from agent.errors import StorageError
 from agent.recorder.last import FILE, read, write
-from agent.recorder.picture import svg
+from agent.recorder.plot import svg
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from tests.core.stories import shot
@@ -50,13 +50,13 @@ def ended(frame_log: FrameLog, folder: Path) -> Result:
 @given(st.lists(st.sampled_from(FrameReason), max_size=300))
 def test_frame_log_counts_every_frame_once(reasons: list[FrameReason]) -> None:
     frame_log = log_of(reasons)
-    assert frame_log.funnel.total() == len(reasons) == len(frame_log.frames)
-    assert all(frame_log.funnel[reason] == reasons.count(reason) for reason in FrameReason)
+    assert frame_log.frames_by_reason.total() == len(reasons) == len(frame_log.frames)
+    assert all(frame_log.frames_by_reason[reason] == reasons.count(reason) for reason in FrameReason)
 
 
 def test_long_frame_log_is_bounded_and_counts_all_frames() -> None:
     frame_log = log_of([FrameReason.NO_FACE] * (MOST_FRAMES + 10))
-    assert (len(frame_log.frames), frame_log.funnel.total()) == (MOST_FRAMES, MOST_FRAMES + 10)
+    assert (len(frame_log.frames), frame_log.frames_by_reason.total()) == (MOST_FRAMES, MOST_FRAMES + 10)
 
 
 @given(st.lists(st.sampled_from(FrameReason), max_size=60))
@@ -77,17 +77,17 @@ async def test_terminal_stores_the_frame_log_of_the_last_verification(tmp_path: 
     world = World()
     world.analyzer.stage = FrameReason.NO_FACE
     ports = Ports(
-        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.ledger, check_frame
+        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.claim_store, check_frame
     )
-    kept = replace(ports, keep=lambda result, frame_log, _trace: write(tmp_path, result, frame_log, 0))
+    kept = replace(ports, record=lambda result, frame_log, _trace: write(tmp_path, result, frame_log, 0))
     world.terminal = Terminal(kept, Settings(EPOCH, LIMITS, 50, Assurance()))
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=200)))
         await world.verdict()
     last = read(tmp_path)
     assert (last.decision, last.reason, last.asks) == ("undecided", "no_face", 0)
-    assert last.frame_log.funnel.total() == last.frame_log.funnel[FrameReason.NO_FACE] > 0
-    assert last.frame_log.funnel.total() <= world.terminal.counters.frames[FrameReason.NO_FACE]
+    assert last.frame_log.frames_by_reason.total() == last.frame_log.frames_by_reason[FrameReason.NO_FACE] > 0
+    assert last.frame_log.frames_by_reason.total() <= world.terminal.counters.frames[FrameReason.NO_FACE]
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
 
 
@@ -102,7 +102,7 @@ async def test_full_disk_loses_the_frame_log_only() -> None:
         world.analyzer,
         world.compare,
         world.till,
-        world.ledger,
+        world.claim_store,
         check_frame,
         refuse,
     )
@@ -130,7 +130,7 @@ def test_invalid_file_is_an_error_with_a_fix(junk: bytes, tmp_path: Path) -> Non
     assert caught.value.fix
 
 
-def test_the_command_shows_the_funnel_and_draws_it(tmp_path: Path) -> None:
+def test_why_prints_the_frames_by_reason_and_draws_them(tmp_path: Path) -> None:
     config, picture = tmp_path / "agent.toml", tmp_path / "why.svg"
     config.write_text(f'[storage]\ndirectory = "{tmp_path}"\n')
     none_yet = CliRunner().invoke(application(), ["why", "--config", str(config)])

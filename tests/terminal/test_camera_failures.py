@@ -71,7 +71,7 @@ async def test_hung_camera_answers_the_open_verification_first() -> None:
         async with asyncio.timeout(5):
             with pytest.raises(CameraHung, match="grab does not return"):
                 await task
-    assert world.ledger.settled[0].request.request_id == "r-1"
+    assert world.claim_store.settled[0].request.request_id == "r-1"
 
 
 async def test_hung_camera_without_a_request_ends_at_once() -> None:
@@ -86,8 +86,8 @@ async def test_watchdog_gets_signals_from_frames_and_not_from_an_ended_loop() ->
     world = World()
     async with serving(world):
         await world.idle(frames=2)
-        assert world.terminal.pulse.poll_liveness(now_ms())
-    assert [world.terminal.pulse.poll_liveness(now_ms()) for _ in range(2)][1] is False
+        assert world.terminal.watchdog_signal.poll(now_ms())
+    assert [world.terminal.watchdog_signal.poll(now_ms()) for _ in range(2)][1] is False
 
 
 async def test_watchdog_gets_no_signal_from_a_hung_analyzer() -> None:
@@ -103,8 +103,8 @@ async def test_watchdog_gets_no_signal_from_a_hung_analyzer() -> None:
         await world.till.inbox.put(RequestReceived(request(budget_ms=300)))
         async with asyncio.timeout(5):
             await hangs.wait()
-        world.terminal.pulse.poll_liveness(now_ms())  # the signal of earlier frames
-        assert not world.terminal.pulse.poll_liveness(now_ms())
+        world.terminal.watchdog_signal.poll(now_ms())  # the signal of earlier frames
+        assert not world.terminal.watchdog_signal.poll(now_ms())
 
 
 @pytest.mark.parametrize(("left_ms", "fed"), [(60_000, True), (-1, False), (None, False)])
@@ -115,20 +115,20 @@ async def test_watchdog_gets_signals_during_a_bounded_recovery_only(left_ms: int
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=100)))
         await world.verdict()
-        assert world.terminal.pulse.poll_liveness(now_ms()) is fed
+        assert world.terminal.watchdog_signal.poll(now_ms()) is fed
 
 
 async def test_frozen_camera_is_restarted_and_its_frames_give_no_signal() -> None:
     camera = CountedCamera()
     world = World(camera=camera)
-    world.terminal._frames._glance = lambda frame: replace(check_frame(frame), frozen=True)
+    world.terminal._frames._check_frame = lambda frame: replace(check_frame(frame), frozen=True)
     async with serving(world):
         async with asyncio.timeout(5):
             await camera.started.wait()
         await world.idle(frames=2)
-        pulse = world.terminal.pulse
-        assert pulse.poll_liveness(now_ms()), "the restart is running"
-        assert not pulse.poll_liveness(now_ms() + 60_000), "the restart has a time limit"
+        watchdog_signal = world.terminal.watchdog_signal
+        assert watchdog_signal.poll(now_ms()), "the restart is running"
+        assert not watchdog_signal.poll(now_ms() + 60_000), "the restart has a time limit"
         assert [held.code for held in world.terminal.conditions.active] == ["camera_frozen"]
 
 
@@ -140,19 +140,21 @@ async def test_repeated_frames_of_a_coded_stream_are_no_face_and_the_payer_is_se
             several.set()
         return replace(check_frame(frame), repeated_ms=2_000)
 
-    world.terminal._frames._glance = repeated
+    world.terminal._frames._check_frame = repeated
     async with serving(world), asyncio.timeout(30):
         await world.till.inbox.put(RequestReceived(request(budget_ms=30_000)))
         await several.wait()
         assert world.analyzer.analyses == 0 and world.terminal.conditions.active == ()
-        world.terminal._frames._glance = check_frame
+        world.terminal._frames._check_frame = check_frame
         assert await world.verdict() == "match/same_person"
 
 
 async def test_frame_that_repeats_a_picture_is_not_analyzed() -> None:
     """A stream that sends each picture twice: a rule of two frames needs two pictures."""
     world, analyzed = World(), list[int]()
-    world.terminal._frames._glance = lambda frame: replace(check_frame(frame), is_repeated=frame.seq % 2 == 0)
+    world.terminal._frames._check_frame = lambda frame: replace(
+        check_frame(frame), is_repeated=frame.seq % 2 == 0
+    )
     analyze = world.analyzer.analyze
 
     def noted(frame: Frame) -> Analysis:
@@ -170,7 +172,7 @@ async def test_first_frame_of_a_verification_is_analyzed_also_when_it_repeats_a_
     """A dark scene with little noise: without a frame, the reason would be a missing camera."""
     world = World()
     world.analyzer.stage = FrameReason.NO_FACE
-    world.terminal._frames._glance = lambda frame: replace(check_frame(frame), is_repeated=True)
+    world.terminal._frames._check_frame = lambda frame: replace(check_frame(frame), is_repeated=True)
     async with serving(world), asyncio.timeout(30):
         await world.till.inbox.put(RequestReceived(request(budget_ms=1_000)))
         assert await world.verdict() == "undecided/no_face"
@@ -189,7 +191,7 @@ class CallDuringRepeats(ScriptedCompare):
     async def call(
         self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
-        self._frames._glance = self._repeated
+        self._frames._check_frame = self._repeated
         await self._gap.wait()
         return await super().call(reference, crop, number, timeout_ms, on_sent)
 
@@ -221,6 +223,6 @@ async def test_match_waits_for_a_fresh_picture_while_a_stream_repeats_an_old_pic
             assert not world.till.delivered, "an old picture does not confirm the payer"
             await asyncio.sleep(0.005)
         if moves_again:
-            world.terminal._frames._glance = check_frame
+            world.terminal._frames._check_frame = check_frame
         await world.till.until(lambda: bool(world.till.delivered), timeout_s=30)
         assert await world.verdict() == verdict

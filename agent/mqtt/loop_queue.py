@@ -1,8 +1,8 @@
 """From paho's network thread to the event loop: a bounded queue for messages, a call for each other event.
 
 ``call_soon_threadsafe`` for each message has no bound: a flood fills the loop's own queue, and all other work
-waits behind it. Here the loop is woken once for all queued messages, and handles at most ``TURN_MAX`` of
-them before it runs its other work.
+waits behind it. Here one call wakes the loop for all queued messages, and the loop handles at most
+``DRAIN_MAX`` of them before it runs its other work.
 """
 
 import asyncio
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 WAITING_MAX = 256
 WAITING_MAX_BYTES = 4 * 1024 * 1024
-TURN_MAX = 16
+DRAIN_MAX = 16
 
 
-class Handover:
+class LoopQueue:
     """``put`` and ``call`` are for any thread. After the loop is closed they do nothing.
 
     Args:
@@ -71,10 +71,10 @@ class Handover:
             self._bytes += size
             wake, self._woken = not self._woken, True
         if wake:
-            self.call(self._turn)
+            self.call(self._drain)
 
-    def _turn(self) -> None:
-        for _ in range(TURN_MAX):
+    def _drain(self) -> None:
+        for _ in range(DRAIN_MAX):
             with self._lock:
                 if not self._waiting:
                     self._woken = False
@@ -83,6 +83,6 @@ class Handover:
                 self._bytes -= len(message.payload)
             try:
                 self._handle(client, message)
-            except Exception as error:  # a bug with one message must not stop the turns of all others
+            except Exception as error:  # a bug with one message must not stop the other messages
                 self._loop.call_exception_handler({"message": "MQTT message handler", "exception": error})
-        self._loop.call_soon(self._turn)
+        self._loop.call_soon(self._drain)

@@ -21,7 +21,7 @@ REPAIRS_PER_S, REPAIRS_BURST = 1 / 60, 3
 STATE_MAX_BYTES = 65_536
 
 
-class StateKeeper:
+class RetainedState:
     """For the event loop only.
 
     Args:
