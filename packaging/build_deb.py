@@ -19,6 +19,7 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
+import archive
 import documents
 import manual
 import papers
@@ -55,10 +56,11 @@ def main() -> None:
         os.environ["SOURCE_DATE_EPOCH"] = _commit_time()
     os.environ["TZ"] = "UTC"
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    print(build(f"{version}+deb{number}", options.release, options.arch, glibc, options.output))
+    target = (options.release, options.arch, glibc, options.output)
+    print(build(f"{version}+deb{number}", *target, fast=options.fast))
 
 
-def build(version: str, release: str, arch: str, glibc: int, output: Path) -> Path:
+def build(version: str, release: str, arch: str, glibc: int, output: Path, *, fast: bool) -> Path:
     """Build the package in ``output`` with progress on stderr. Returns its path."""
     progress = Progress(6)
     epoch_s = int(os.environ["SOURCE_DATE_EPOCH"])
@@ -83,7 +85,10 @@ def build(version: str, release: str, arch: str, glibc: int, output: Path) -> Pa
         output.mkdir(parents=True, exist_ok=True)
         package = output / f"facepay-agent_{version}_{arch}.deb"
         progress.step("compress")
-        run("dpkg-deb", "--root-owner-group", "-Zzstd", "-z12", "--build", tree, package)
+        how = ("-Zzstd", "-z12") if fast else ("-Znone",)
+        run("dpkg-deb", "--root-owner-group", *how, "--build", tree, package)
+        if not fast:
+            archive.compress(package, arch)
     progress.end(f"{package.stat().st_size / 1e6:.0f} MB; {' '.join(camera.note.split())}")
     return package
 
@@ -184,6 +189,9 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--arch", choices=MACHINES, default=this_arch(), help="architecture (this machine's)")
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="folder for the package (dist)")
+    parser.add_argument(
+        "--fast", action="store_true", help="compress in a few seconds, into a larger package"
+    )
     options = parser.parse_args()
     if options.release not in RELEASES:
         parser.error(f"this machine is not a Debian of {', '.join(RELEASES)}: use --release")

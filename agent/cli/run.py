@@ -11,8 +11,9 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
     Example:  facepay run --config /etc/facepay-agent/agent.toml
     """
-    from agent.health.process import dump_no_core, loading
+    from agent.health.process import dump_no_core, loading, use_one_heap
 
+    use_one_heap()
     with loading():
         import asyncio
 

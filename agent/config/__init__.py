@@ -164,6 +164,8 @@ class LogConfig(Section):
 
 
 class Config(Section):
+    """The whole file. ``model_construct``: the defaults are valid and need no schema of their own."""
+
     profile: Literal["demo", "shop"] = "shop"
     site: Id = "site"
     terminal: Id = "terminal"
@@ -171,16 +173,16 @@ class Config(Section):
     consent_required: bool = False
     inline_reference: bool = False  # a persistent broker would keep an inline photo
     show_similarity: bool = True
-    camera: CameraConfig = CameraConfig()
-    vision: VisionConfig = VisionConfig()
-    policy: PolicyConfig = PolicyConfig()
-    verification: VerificationConfig = VerificationConfig()
-    liveness: LivenessConfig = LivenessConfig()
-    guard: GuardConfig = GuardConfig()
-    compare: CompareConfig = CompareConfig()
-    mqtt: MqttConfig = MqttConfig()
-    storage: StorageConfig = StorageConfig()
-    trace: TraceConfig = TraceConfig()
-    page: PageConfig = PageConfig()
-    display: DisplayConfig = DisplayConfig()
-    log: LogConfig = LogConfig()
+    camera: CameraConfig = CameraConfig.model_construct()
+    vision: VisionConfig = VisionConfig.model_construct()
+    policy: PolicyConfig = PolicyConfig.model_construct()
+    verification: VerificationConfig = VerificationConfig.model_construct()
+    liveness: LivenessConfig = LivenessConfig.model_construct()
+    guard: GuardConfig = GuardConfig.model_construct()
+    compare: CompareConfig = CompareConfig.model_construct()
+    mqtt: MqttConfig = MqttConfig.model_construct()
+    storage: StorageConfig = StorageConfig.model_construct()
+    trace: TraceConfig = TraceConfig.model_construct()
+    page: PageConfig = PageConfig.model_construct()
+    display: DisplayConfig = DisplayConfig.model_construct()
+    log: LogConfig = LogConfig.model_construct()

@@ -1,6 +1,7 @@
 """Resource use of this process, from the kernel: memory, processor, files, threads."""
 
 import contextlib
+import ctypes
 import gc
 import os
 import resource
@@ -9,6 +10,7 @@ from pathlib import Path
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _SELF = Path("/proc/self")
+_M_ARENA_MAX = -8  # malloc.h of glibc
 
 
 def process_facts() -> dict[str, int | float]:
@@ -26,6 +28,16 @@ def process_facts() -> dict[str, int | float]:
 def dump_no_core() -> None:
     """Disable core dumps: the memory of this process contains faces and keys."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def use_one_heap() -> bool:
+    """Let all threads use one heap: glibc otherwise makes one per thread, and each keeps its freed memory.
+
+    For this process before its threads start. Large buffers are outside the heap, and most small objects are
+    made under Python's own lock, so the threads seldom wait for each other. False with another C library.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and bool(mallopt(_M_ARENA_MAX, 1))
 
 
 @contextlib.contextmanager

@@ -8,11 +8,7 @@ from collections.abc import Callable
 
 from agent.camera.backend import CameraBackend
 from agent.camera.orientation import Orientation
-from agent.camera.simulated.cameras import SceneCamera, StillsCamera
-from agent.camera.simulated.scene import load_scene, scene_path
 from agent.camera.source import NewestFrameSource
-from agent.camera.v4l2.backend import V4l2Backend
-from agent.camera.video import StreamBackend, VideoFileBackend
 from agent.config import CameraConfig
 from agent.config.file import unsupported
 from agent.core.model import CameraHealth, Frame
@@ -54,10 +50,15 @@ def make_frame_check(
 
 
 def _backend(config: CameraConfig, clock: Clock) -> CameraBackend:
+    """The backend of a kind; only the modules of this kind are imported."""
     match config.kind:
         case "stream":
+            from agent.camera.video import StreamBackend
+
             return StreamBackend(config, clock)
         case "v4l2":
+            from agent.camera.v4l2.backend import V4l2Backend
+
             return V4l2Backend(config, clock)
         case "picamera2":
             from agent.camera.picamera.backend import PicameraBackend
@@ -71,6 +72,9 @@ def _backend(config: CameraConfig, clock: Clock) -> CameraBackend:
 
 def _replay(config: CameraConfig, clock: Clock) -> CameraBackend:
     """A directory of pictures, a scene (.toml file or shipped name), or a video file; empty: ``demo``."""
+    from agent.camera.simulated.cameras import SceneCamera, StillsCamera
+    from agent.camera.simulated.scene import load_scene, scene_path
+
     source = config.source or "demo"
     path = scene_path(source)
     if path.suffix == ".toml":
@@ -78,5 +82,7 @@ def _replay(config: CameraConfig, clock: Clock) -> CameraBackend:
     if path.is_dir():
         return StillsCamera(config, clock)
     if path.is_file():
+        from agent.camera.video import VideoFileBackend
+
         return VideoFileBackend(config, clock)
     raise ConfigError(Text("detail.no_source", source=source))

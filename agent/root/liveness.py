@@ -4,7 +4,6 @@ from typing import assert_never
 
 from agent.config import Config
 from agent.core.model import LivenessCheck
-from agent.vision.external_liveness import ExternalLiveness
 from agent.vision.shot_checks import LivenessModel
 
 
@@ -25,6 +24,8 @@ def make_liveness_models(config: Config) -> tuple[LivenessModel, ...]:
         case unwired:
             assert_never(unwired)
     if veto is not None:
+        from agent.vision.external_liveness import ExternalLiveness  # the same
+
         models.append(ExternalLiveness(veto))
     return tuple(models)
 

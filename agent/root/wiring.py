@@ -10,8 +10,6 @@ from typing import Any, assert_never
 from agent import __version__
 from agent.compare import secret
 from agent.compare.base import CompareClient
-from agent.compare.compareface import CompareFace2020
-from agent.compare.face2018_client import FaceCompare2018
 from agent.config import Config
 from agent.config.profile import UNSIGNED
 from agent.core.attempt_limits import GuardLimits
@@ -85,11 +83,15 @@ def make_compare(config: Config, clock: BootClock) -> CompareClient:
     """The configured provider. Raises ``ConfigError``."""
     if config.compare.secret_key_file is None:
         raise ConfigError(Text("detail.secret_key_file_unset"))
-    kind: type[FaceCompare2018 | CompareFace2020]
-    match config.compare.provider:
+    kind: type[CompareClient]
+    match config.compare.provider:  # only the modules of this provider are imported
         case "face_compare_2018":
+            from agent.compare.face2018_client import FaceCompare2018
+
             kind = FaceCompare2018
         case "compareface_2020":
+            from agent.compare.compareface import CompareFace2020
+
             kind = CompareFace2020
         case unwired:
             assert_never(unwired)
@@ -103,7 +105,8 @@ def make_compare(config: Config, clock: BootClock) -> CompareClient:
 
 
 def make_limits(config: Config) -> Limits:
-    rules = config.verification.model_dump(exclude={"budget_ms", "publish_margin_ms"})
+    margins = {"budget_ms", "publish_margin_ms"}
+    rules = {name: value for name, value in config.verification if name not in margins}
     turns = config.liveness.turns if has_liveness(config) else 0
     return Limits(**rules, excellent_score=config.policy.excellent_score, turns=turns)
 
@@ -138,7 +141,7 @@ def make_trace_files(config: Config) -> TraceFiles:
 
 
 def policy_limits(config: Config) -> PolicyLimits:
-    return PolicyLimits(**config.policy.model_dump())
+    return PolicyLimits(**dict(config.policy))
 
 
 def make_assurance(config: Config) -> Assurance:
@@ -180,7 +183,7 @@ def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Setting
         inline_reference=config.inline_reference,
         age_required=config.profile != "demo",
         requests_per_minute=config.mqtt.requests_per_minute,
-        guard=GuardLimits(**config.guard.model_dump()),
+        guard=GuardLimits(**dict(config.guard)),
         earlier_calls=earlier_calls,
         traced=config.trace.enabled,
         assurances=frozenset({"liveness"} if has_liveness(config) else ()),

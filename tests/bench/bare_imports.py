@@ -1,7 +1,8 @@
 """The calibration of start times: the libraries of a command, imported bare in the same order.
 
 A first process runs the command and lists its modules, without those of this project: the agent at its READY
-notification, another command at its end. A second process imports these modules and does nothing else.
+notification, another command at its end. A second process (import_bare.py) imports these modules. A module
+that the command blocked (``None`` in ``sys.modules``) is blocked there, too: the command does not pay for it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +23,8 @@ import os, sys
 def record():
     if "FACEPAY_MODULES" in os.environ:
         with open(os.environ.pop("FACEPAY_MODULES"), "w") as file:
-            file.write("\\n".join(list(sys.modules)))
+            modules = list(sys.modules.items())
+            file.write("\\n".join("!" * (module is None) + name for name, module in modules))
 def on_event(name, arguments):
     if name == "socket.sendmsg":
         record()
@@ -32,20 +35,13 @@ import runpy
 sys.argv = ["facepay", *sys.argv[1:]]
 runpy.run_module("agent.cli", run_name="__main__", alter_sys=True)
 """
-_IMPORT = """
-import sys
-from importlib import import_module
-for name in open(sys.argv[1]).read().split():
-    try:
-        import_module(name)
-    except Exception:  # made by another module, and not importable
-        pass
-"""
+_IMPORT = Path(__file__).with_name("import_bare.py")
 
 
 def modules_of(arguments: Sequence[str], folder: Path, env: dict[str, str]) -> Path:
     """A file with the libraries' modules that ``facepay ARGUMENTS`` imports, one a line, in order.
 
+    ``!`` before a name: the command blocked this module.
     ``run`` is ended after READY. Raises ``RuntimeError`` when the command imports nothing.
     """
     listed = folder / f"modules-{arguments[0].strip('-')}"
@@ -61,7 +57,7 @@ def modules_of(arguments: Sequence[str], folder: Path, env: dict[str, str]) -> P
             supervisor.recv(4_096)
             process.terminate()
         process.wait(60)
-    names = [name for name in listed.read_text().split() if name.split(".")[0] not in _OWN]
+    names = [name for name in listed.read_text().split() if name.lstrip("!").split(".")[0] not in _OWN]
     if not names:
         raise RuntimeError(f"{arguments}: no module was imported")
     listed.write_text("\n".join(names))
@@ -70,18 +66,20 @@ def modules_of(arguments: Sequence[str], folder: Path, env: dict[str, str]) -> P
 
 def import_command(listed: Path) -> list[str]:
     """The command that imports the modules of a file and ends."""
-    return [sys.executable, "-c", _IMPORT, str(listed)]
+    return [sys.executable, "-P", str(_IMPORT), str(listed)]  # -P: no name of tests/bench hides a library
 
 
-def pss_of(listed: Path, env: dict[str, str]) -> float:
-    """PSS in MiB of a process that has imported the modules."""
-    script = f"{_IMPORT}\nsys.stdout.write('.'); sys.stdout.flush(); sys.stdin.read()"
-    with subprocess.Popen(
-        [sys.executable, "-c", script, str(listed)], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
+def imported(listed: Path, env: dict[str, str]) -> tuple[float, float]:
+    """(ms from the start of a process until it has imported the modules, PSS in MiB of the process then).
+
+    The end of the process is not included: the agent's READY is not at its end either.
+    """
+    command, start_s = [*import_command(listed), "hold"], time.perf_counter()
+    with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdout.read(1)
+        elapsed_ms = (time.perf_counter() - start_s) * 1e3
         size_mib = pss_mib(process.pid)
         process.stdin.close()
-    return size_mib
+    return elapsed_ms, size_mib

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from agent.service.settings import EXAMPLE_SECRET
-from tests.bench.bare_imports import import_command, modules_of, pss_of
+from tests.bench.bare_imports import imported, modules_of
 from tests.bench.cost import pss_mib
 from tests.bench.report import Row, Section, percentile
 from tests.brokers import Mosquitto
@@ -118,20 +118,15 @@ def _serving(section: Section, config: Path, env: dict[str, str], *, quick: bool
     end(process)
     p50, p95 = round(percentile(times_ms, 0.5)), round(percentile(times_ms, 0.95))
     listed = modules_of(["run", "--config", str(config)], config.parent, env)
-    bare_ms = [_wall_ms(import_command(listed), env) for _ in range(2 if quick else 11)][1:]
+    runs = [imported(listed, env) for _ in range(2 if quick else 11)][1:]
+    bare_ms = [elapsed_ms for elapsed_ms, _ in runs]
     bare: Row = {"p50 ms": round(percentile(bare_ms, 0.5)), "p95 ms": round(percentile(bare_ms, 0.95))}
-    bare |= {"n": len(bare_ms), "PSS MiB": round(pss_of(listed, env), 1)}
+    bare |= {"n": len(bare_ms), "PSS MiB": round(percentile([size for _, size in runs], 0.5), 1)}
     section.rows.append({"what": "the libraries of the agent at READY, imported bare", **bare})
     section.measure("ready", p50, bare["p50 ms"])
     section.measure("pss", size_mib, bare["PSS MiB"])
     what = "the agent: READY, then serving"
     return {"what": what, "p50 ms": p50, "p95 ms": p95, "n": len(times_ms), "PSS MiB": size_mib}
-
-
-def _wall_ms(command: list[str], env: dict[str, str]) -> float:
-    start_s = time.perf_counter()
-    subprocess.run(command, check=True, env=env)
-    return (time.perf_counter() - start_s) * 1e3
 
 
 def _steps(env: dict[str, str], count: int, *, warm_up: bool) -> list[Row]:

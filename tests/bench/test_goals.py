@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import sys
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 from tests.bench import __main__ as bench
 from tests.bench.disturbance import Ticks, disturbance
 from tests.bench.goals import GOALS, Figure, Goal, Verdict, is_timed, verdicts
-from tests.bench.page import page, runs
+from tests.bench.page import REASONS, page, runs
 from tests.bench.report import Section, judged, machine_name, write
 from tests.bench.share import shareable, write_shared
 
@@ -165,3 +166,37 @@ def test_a_shared_run_has_no_text_of_the_machine(tmp_path: Path) -> None:
 def test_a_private_text_in_a_row_is_refused(row: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="this machine"):
         shareable([replace(Section("t"), rows=[row])], NAMES)
+
+
+def test_the_page_names_missed_counts_with_the_reason() -> None:
+    counts = {"start to READY": 1_300_000, "imports": 1_000_000, "whole look": 12, "bare look": 10}
+    text = page([], counts)
+    assert (
+        "| process start to READY | 1.3 | importing the same libraries bare | 1.0 | 1.30 | <= 1.25 | NO |"
+        in text
+    )
+    assert f"- process start to READY: {REASONS['ready']}" in text
+    assert "| 1.20 | <= 1.25 | yes |" in text
+    assert "preview" not in text.partition("## Counts of instructions")[2], "not counted, so not in the table"
+
+
+def test_with_one_core_two_workers_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("dlib", reason="the pipeline to compare with is in the bench extra (make bench)")
+    ratios = import_module("tests.bench.service_ratios")
+
+    class Pipeline:
+        def compare(self, *_pictures: bytes) -> float:
+            return 0.0
+
+    async def measured(_count: int) -> dict[str, list[float]]:
+        return {case: [1.0] for case in (*ratios.CASES, ratios.ALONE)}
+
+    replaced = {"DlibPipeline": Pipeline, "_measure_service": measured, "_workers": lambda *_counts: 1.0}
+    for name, part in replaced.items():
+        monkeypatch.setattr(ratios, name, part)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0})
+    section = ratios.run(quick=True)
+    section.module = "service_ratios"
+    rows = {row["goal"]: row["reached"] for row in judged([section])}
+    assert rows[GOALS["two_workers"].what] == "not measured"
+    assert any("one core" in note for note in section.notes)

@@ -10,6 +10,8 @@ import sys
 import pytest
 
 from agent.cli.command_table import COMMANDS, application
+from agent.config import Config
+from agent.config.file import Section
 from agent.errors import ConfigError
 from agent.health.process import loading
 from agent.messages.keyring import OPERATORS, Keyring
@@ -124,3 +126,80 @@ def test_loading_disables_garbage_collection_only_during_imports() -> None:
     with pytest.raises(ConfigError), loading():
         raise ConfigError("a wrong file")
     assert gc.isenabled()
+
+
+def test_only_the_configured_camera_and_api_are_imported() -> None:
+    """Before READY: a module that is imported later could belong to another version after an upgrade."""
+    code = """
+import sys
+from agent.config import CameraConfig, CompareConfig, Config
+from agent.root.cameras import make_camera
+from agent.root.wiring import BootClock, make_compare, make_face_analyzer
+CHOICES = ("agent.camera.simulated.", "agent.camera.v4l2.", "agent.camera.picamera.", "agent.camera.video",
+           "agent.compare.face2018_client", "agent.compare.compareface", "agent.vision.external_liveness")
+chosen = lambda: sorted(each for each in CHOICES if any(name.startswith(each) for name in sys.modules))
+import agent.root.daemon
+print(chosen())
+make_camera(CameraConfig(kind="v4l2", source="/dev/video0"), BootClock())
+account = CompareConfig(secret_key_file="key", appid="1250000001", secret_id="id")
+config = Config(profile="demo", compare=account)
+make_compare(config, BootClock())
+make_face_analyzer(config)
+print(chosen())
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["[]", "['agent.camera.v4l2.', 'agent.compare.face2018_client']"], (
+        done.stderr
+    )
+
+
+def test_no_plugin_of_another_package_is_searched_for_the_config() -> None:
+    """pydantic reads the metadata of every installed package for that, at the first model."""
+    code = """
+import importlib.metadata
+def entry_points(**kinds):
+    raise AssertionError("the metadata of all packages was read")
+importlib.metadata.entry_points = entry_points
+from agent.config import Config
+print(Config().mqtt.port)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.stdout.strip() == "1883", done.stderr
+
+
+def test_a_default_section_is_the_section_that_an_empty_table_makes() -> None:
+    """The defaults are made without validation, so they must equal the validated ones."""
+    whole = Config()
+    for name, field in Config.model_fields.items():
+        if isinstance(field.default, Section):
+            assert getattr(whole, name) == type(field.default).model_validate({}), name
+            assert getattr(whole, name).model_dump() == type(field.default)().model_dump(), name
+
+
+@pytest.mark.parametrize("is_one", [True, False])
+def test_threads_share_one_heap(is_one: bool) -> None:
+    """glibc reserves 64 MiB of addresses for each further heap; the part that is not used is unreadable."""
+    code = f"""
+import ctypes, threading
+from pathlib import Path
+from agent.health.process import use_one_heap
+if {is_one}:
+    assert use_one_heap()
+malloc, free = ctypes.CDLL(None).malloc, ctypes.CDLL(None).free
+malloc.restype, free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+barrier = threading.Barrier(5)
+def allocate():
+    block = malloc(50_000)
+    barrier.wait()  # all threads live at the same time
+    free(block)
+threads = [threading.Thread(target=allocate) for _ in range(4)]
+for thread in threads: thread.start()
+barrier.wait()
+reserved = 0
+for line in Path("/proc/self/maps").read_text().splitlines():
+    first, last = (int(number, 16) for number in line.split()[0].split("-"))
+    reserved += "---p" in line and len(line.split()) == 5 and 60 * 2**20 < last - first < 64 * 2**20
+print(reserved)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (int(done.stdout or -1) == 0) is is_one, done.stdout + done.stderr

@@ -49,6 +49,7 @@ def debian() -> Iterator[Debian]:
         run(
             sys.executable,
             ROOT / "packaging" / "build_deb.py",
+            "--fast",
             "--arch",
             "arm64",
             "--output",
