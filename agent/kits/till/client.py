@@ -74,6 +74,11 @@ class _Open:
     answer: asyncio.Future[Acceptance]
 
 
+def _refused(refusal: str, detail: str) -> TillError:
+    why = Text("detail.at", place=refusal, reason=detail)
+    return TillError(why, code=refusal, fix=Text("fix.request_refused_by_terminal"))
+
+
 class TillClient:
     """One till of one terminal. ``on_message`` receives every message before the acceptance rules run."""
 
@@ -208,9 +213,7 @@ class TillClient:
         if request_id is None or request_id == opened.request.expected["request_id"]:
             if refusal == Refusal.REQUEST_STALE:  # perhaps the newest state was lost
                 self._get_state.begin()
-            fix = Text("fix.request_refused_by_terminal")
-            why = Text("detail.at", place=refusal, reason=str(tree.get("detail")))
-            opened.answer.set_exception(TillError(why, code=refusal, fix=fix))
+            opened.answer.set_exception(_refused(refusal, str(tree.get("detail"))))
 
     def _judge(self, tree: dict[str, Any], retained: bool) -> None:
         opened, now_s = self._open, time.monotonic()
