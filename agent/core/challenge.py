@@ -83,8 +83,9 @@ class Progress:
 
     @property
     def prompt(self) -> Guidance:
-        """The first clearly turned frame ends the prompt: the next one comes before a person can react."""
-        is_clear = abs(self.motion.frames[-1][1] - self.rest.yaw) >= CLEAR_YAW
+        """The first clearly turned frame ends the prompt if the next one comes before a person can react."""
+        yaw = self.motion.frames[-1][1]
+        is_clear = abs(yaw - self.rest.yaw) >= CLEAR_YAW and self.motion.last_ms <= REACTION_MS
         if self.phase is not Phase.TURNING or (self.move is Move.AS_ASKED and is_clear):
             return Guidance.LOOK_STRAIGHT
         return Guidance.TURN_LEFT if self.plan[self.turn].side is TurnSide.LEFT else Guidance.TURN_RIGHT
@@ -212,6 +213,8 @@ def _judge_return(progress: Progress, pose: Pose, analysis: Analysis) -> Judged:
         return (ChallengeOutcome.PASSED if analysis.shot is not None else ChallengeOutcome.ON), progress
     turn = progress.turn + 1
     until_ms = max(captured_ms, progress.turned_ms + progress.plan[turn].wait_ms)
+    # The prompt can be due before the next frame: the path of the next turn begins with this face.
+    progress = replace(progress, path=(analysis.appearance,), path_ms=captured_ms)
     return ChallengeOutcome.ON, replace(progress, turn=turn, until_ms=until_ms, phase=Phase.STEADY)
 
 

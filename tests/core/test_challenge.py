@@ -226,6 +226,15 @@ def test_a_clearly_turned_frame_ends_the_prompt_and_does_not_count_alone() -> No
     assert scenario.look(TURNED / 2).look().wait(500).asks == 0
 
 
+def test_a_clearly_turned_frame_of_a_slow_camera_leaves_the_prompt() -> None:
+    """The payer would turn back before the second frame, which the turn needs."""
+    scenario = Scenario(limits((LEFT,), (LEFT,))).look(times=4, after_ms=450)
+    assert prompted(scenario) == "turn_left"
+    for yaw in (11, 22, CLEAR):
+        assert prompted(scenario.look(yaw, after_ms=450)) == "turn_left"
+    assert prompted(scenario.look(CLEAR, after_ms=450)) == "look_straight", "the turn counts"
+
+
 @pytest.mark.parametrize("moment", ["during", "held", "comparing"])
 def test_another_person_after_the_start_of_the_challenge_is_face_swapped(moment: str) -> None:
     scenario = Scenario(limits((LEFT,))).look().steady().wait(200)

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.challenge import TURN_MS
+from agent.core.challenge_plan import NEXT_WAIT_MS, Turn, TurnSide
 from agent.core.motion import MAX_STEP, SLOWEST_MS, Motion
 from agent.core.reasons import Continuity, Decision, FrameReason, Reason
-from agent.core.steps import Challenging, Comparing, Finished, Seeking
+from agent.core.steps import Challenging, Comparing, Finished, Holding, Seeking
 from tests.core.heads import view
 from tests.core.test_challenge import LEFT, RIGHT, TURNED, Scenario, frame, limits
 
@@ -157,6 +158,19 @@ def test_shot_of_a_passed_challenge_carries_the_path_of_each_turn() -> None:
     assert times[0][0] <= prompted_ms <= times[0][1], "begins with the last frame before the prompt"
     assert all(len(each) >= 6 and each == sorted(each) for each in times), times
     assert times[0][-1] < times[1][0]
+
+
+@pytest.mark.parametrize("wait_ms", [*range(*NEXT_WAIT_MS, 50), NEXT_WAIT_MS[1]])
+def test_path_of_a_turn_prompted_at_once_contains_no_frame_of_the_turn_before(wait_ms: int) -> None:
+    """The wait is over before the head is straight again: no frame comes between the two turns."""
+    scenario = Scenario(limits((LEFT, Turn(TurnSide.LEFT, wait_ms)))).look().steady().wait(200).turn().back()
+    straight_ms = scenario.at_ms
+    scenario.steady().look(times=2).turn().back().look()
+    assert isinstance(scenario.state, Holding | Comparing), scenario.state
+    times = [
+        [int(str(face).removeprefix("face at ")) for face in path.faces] for path in scenario.state.best.paths
+    ]
+    assert times[0][-1] == straight_ms <= times[1][0]
 
 
 def test_path_omits_frames_that_follow_at_once() -> None:
