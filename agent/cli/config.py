@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Spinner
 from agent.errors import ConfigError
 from agent.resources import config_file
 from agent.texts import Text, beside, lines, named
@@ -71,6 +70,7 @@ def storage_of(config: Path | None) -> Path:
 @app.command("check", epilog="Example:  facepay config check --config /etc/facepay-agent/agent.toml")
 def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Check whether `run` accepts a config file. If not: exit 78 and `file:line: key: why`."""
+    from agent.cli.waiting import Spinner
     from agent.config.secret_files import exposed_config
     from agent.root.judge import judged
 

@@ -53,7 +53,7 @@ class Reachability:
         self._config = config
         self._up = False
         self._problems = dict[BrokerProblem, str | Text]()  # the oldest first
-        self._limit: asyncio.Timeout | None = None
+        self._limits = set[asyncio.Timeout]()  # of the waits that run now
 
     def up(self) -> None:
         self._up = True
@@ -61,23 +61,26 @@ class Reachability:
     def note_problem(self, problem: BrokerProblem, active: bool, detail: str | Text = "") -> None:
         if active:
             self._problems[problem] = detail
-            self._end_vain_wait()
+            self._end_vain_waits()
         else:
             self._problems.pop(problem, None)
 
     @asynccontextmanager
     async def limit(self, timeout_s: float) -> AsyncIterator[None]:
-        """``asyncio.timeout`` that ends at once when the broker refuses this client."""
-        try:
-            async with asyncio.timeout(timeout_s) as self._limit:
-                self._end_vain_wait()
+        """``asyncio.timeout`` that ends at once when the broker refuses this client. Several may run."""
+        async with asyncio.timeout(timeout_s) as limit:
+            self._limits.add(limit)
+            try:
+                self._end_vain_waits()
                 yield
-        finally:
-            self._limit = None
+            finally:
+                self._limits.discard(limit)
 
-    def _end_vain_wait(self) -> None:
-        if self._limit is not None and not self._limit.expired() and self._problems.keys() & _FINAL:
-            self._limit.reschedule(asyncio.get_running_loop().time())
+    def _end_vain_waits(self) -> None:
+        if self._problems.keys() & _FINAL:
+            for limit in self._limits:
+                if not limit.expired():
+                    limit.reschedule(asyncio.get_running_loop().time())
 
     def problem(self) -> TillError | None:
         """The error for the oldest problem that remains; None: no problem was reported."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -59,7 +60,10 @@ LONG = [
 def test_ctrl_c_exits_130_without_traceback(
     command: str, at_work: str, config: Path, tmp_path: Path, broker: Mosquitto
 ) -> None:
-    """Also while checks run C++ code: a shutdown of the interpreter would abort the process."""
+    """Also while checks run C++ code: a shutdown of the interpreter would abort the process.
+
+    The signal is repeated, as by a person: an import or a callback of the interpreter can discard the exception.
+    """
     words = shlex.split(command.format(config=config, folder=tmp_path, port=broker.port))
     output = tmp_path / "output"
     with output.open("wb") as out:
@@ -68,8 +72,12 @@ def test_ctrl_c_exits_130_without_traceback(
             while at_work not in output.read_text():
                 assert process.poll() is None, output.read_text()
                 time.sleep(0.02)
-            process.send_signal(signal.SIGINT)
-            assert process.wait(60) == 130, output.read_text()
+            for _ in range(6):
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(10)
+                    break
+            assert process.poll() == 130, output.read_text()
         finally:
             process.kill()
             process.wait()

@@ -80,6 +80,7 @@ async def test_safe_bundle_is_applied_without_a_restart(place: Place, operator: 
             "number": 12,
             "changed": ["guard.failures"],
             "note": "",
+            "note_zh": "",
         }
         assert (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision == "match"
         back = await command("config", "rollback", "--config", config)

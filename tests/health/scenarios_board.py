@@ -17,7 +17,7 @@ from agent.health.upgrades import read_upgrades
 from agent.outbox.database import FILE
 from agent.root import opener, self_checks
 from agent.terminal.parts import Ports
-from tests.health.stage import Scenario, Stage
+from tests.health.stage import PATIENT, Scenario, Stage
 
 
 class Net:
@@ -86,7 +86,8 @@ async def outbox_is_damaged_by_a_power_cut(stage: Stage) -> AsyncIterator[None]:
 async def reloaded_config_has_a_mistyped_key(stage: Stage) -> AsyncIterator[None]:
     await stage.start()
     path = stage.place.write()
-    right = path.read_text()
+    limits = "".join(f"{key} = {value}\n" for key, value in PATIENT.items())
+    right = f"{path.read_text()}\n[verification]\n{limits}"  # of the running agent: they cannot be reloaded
     path.write_text(right.replace("[mqtt]", "[mqtt]\nhots = 'x'"))
     await stage.running.reload.once(path)
     yield

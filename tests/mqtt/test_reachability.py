@@ -36,6 +36,20 @@ async def test_a_refusal_ends_the_wait_at_once_and_two_refusals_are_one_end() ->
             await asyncio.Event().wait()
 
 
+async def test_a_refusal_ends_each_wait_that_runs() -> None:
+    reachability = Reachability(CONFIG)
+
+    async def wait() -> None:
+        async with reachability.limit(3_600):
+            await asyncio.Event().wait()
+
+    waits = [asyncio.create_task(wait()) for _ in range(2)]
+    await asyncio.sleep(0)
+    reachability.note_problem(BrokerProblem.REFUSED, True, "x")
+    for each in await asyncio.gather(*waits, return_exceptions=True):
+        assert isinstance(each, TimeoutError)
+
+
 @pytest.mark.parametrize(
     "passing",
     [BrokerProblem.UNREACHABLE, BrokerProblem.BUSY, BrokerProblem.PUBLISH_REFUSED, BrokerProblem.LIMITS],

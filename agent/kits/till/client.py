@@ -118,9 +118,9 @@ class TillClient:
         await self._link.start()
 
     async def stop(self) -> None:
-        await self._get_state.stop()
         await self._sender.finish()
         await self._link.stop()
+        await self._get_state.stop()  # last: a message of the open link can begin it again
 
     async def online(self, timeout_s: float = 10.0) -> dict[str, Any]:
         """The terminal's state, once the terminal serves. Raises ``TillError`` (see ``Reachability``)."""
