@@ -62,7 +62,7 @@ def test_ctrl_c_exits_130_without_traceback(
 ) -> None:
     """Also while checks run C++ code: a shutdown of the interpreter would abort the process.
 
-    The signal is repeated, as by a person: an import or a callback of the interpreter can discard the exception.
+    The signal is repeated, as by a person: an import can discard the exception.
     """
     words = shlex.split(command.format(config=config, folder=tmp_path, port=broker.port))
     output = tmp_path / "output"
