@@ -1,8 +1,12 @@
 """One HTTP connection: since when it waits for a request, and whether its client is too slow."""
 
 import asyncio
+import contextlib
+import fcntl
 import re
+import termios
 import time
+from array import array
 from collections.abc import Callable
 from enum import StrEnum, unique
 from typing import Any
@@ -162,12 +166,14 @@ class HttpConnection(H11Protocol):
         """Close the connection of a client that is too slow: with its headers, or in reading an answer.
 
         A client that sends requests and reads no answer would otherwise keep its connection without a limit.
-        That includes a closed connection whose last bytes are below the limit of the send buffer.
+        That includes a closed connection whose last bytes are below the limit of the send buffer. A closed
+        TLS connection whose client has received all bytes, and sends no close_notify, is not counted.
         """
         if self.unread_since_s is None and self.transport.is_closing():
             self.unread_since_s = now_s
         if self.unread_since_s is not None and now_s - self.unread_since_s > UNREAD_S:
-            self._note(Closed.UNREAD, self.peer)
+            if _unreceived_bytes(self.transport):
+                self._note(Closed.UNREAD, self.peer)
         elif (
             self.is_idle
             and self._header_since_s is not None
@@ -177,3 +183,14 @@ class HttpConnection(H11Protocol):
         else:
             return
         self.transport.abort()
+
+
+def _unreceived_bytes(transport: asyncio.Transport) -> int:
+    """Bytes in the kernel that the client has not acknowledged. asyncio cannot report its buffer below TLS.
+
+    That buffer is empty when the kernel has none.
+    """
+    unsent = array("i", [0])
+    with contextlib.suppress(OSError):  # closed
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, unsent)
+    return unsent[0]

@@ -18,7 +18,7 @@ import h11
 import pytest
 from starlette.responses import PlainTextResponse
 
-from agent.http_connection import HEADER_MAX_BYTES, _Parser
+from agent.http_connection import HEADER_MAX_BYTES, Closed, _Parser
 from agent.http_listener import HttpListener, ListenerLimits, bind
 from agent.service.service_listener import ServiceListener
 from agent.service.stats import Stats
@@ -67,6 +67,8 @@ async def test_a_closed_connection_whose_client_reads_nothing_gives_its_place_ba
     """The rest of an answer below the limit of the send buffer is no reason to wait without a limit."""
     monkeypatch.setattr("agent.http_connection.UNREAD_S", 0.2)
     listener = Unlimited(PlainTextResponse(b"x" * 60_000), LIMITS)
+    causes = list[Closed]()
+    monkeypatch.setattr(listener, "note_closed", lambda cause, _: causes.append(cause))
     bound = bind("127.0.0.1", 0)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
     listener.listen(bound)
@@ -84,6 +86,7 @@ async def test_a_closed_connection_whose_client_reads_nothing_gives_its_place_ba
                 assert connection.transport.get_write_buffer_size() and connection.unread_since_s is None
                 while listener.peers:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
+            assert causes == [Closed.UNREAD]
         finally:
             await listener.close()
 
@@ -216,6 +219,37 @@ async def test_tls_connections_leave_no_buffer_in_memory(tmp_path: Path) -> None
                     await asyncio.sleep(0.05)
     finally:
         gc.enable()
+
+
+async def test_tls_client_without_close_notify_is_closed_and_not_counted_as_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has its answer. asyncio would wait 30 s for its close_notify."""
+    monkeypatch.setattr("agent.http_connection.UNREAD_S", 0.2)
+    async with tls_service(tmp_path, connections_max=4) as (listener, stats, _):
+        assert listener._socket is not None
+        with socket.create_connection(listener._socket.getsockname()) as link:
+            await asyncio.to_thread(
+                answered_over_tls, link, ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+            )
+            async with asyncio.timeout(20):
+                while listener.peers:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        assert b'cause="unread"' not in stats.exposition()
+
+
+def answered_over_tls(link: socket.socket, trust: ssl.SSLContext) -> None:
+    """One request over TLS. The client then neither closes nor answers a close."""
+    received, sent, answer = ssl.MemoryBIO(), ssl.MemoryBIO(), b""
+    tls, has_asked = trust.wrap_bio(received, sent, server_hostname="localhost"), False
+    while not answer.endswith(b"hello"):
+        try:
+            tls.do_handshake()
+            has_asked = has_asked or bool(tls.write(WANTED))
+            answer += tls.read()
+        except ssl.SSLWantReadError:
+            link.sendall(sent.read())
+            received.write(link.recv(65_536))
 
 
 # --- requests that cost more than their bytes ------------------------------------------------------
