@@ -1,8 +1,12 @@
 """One HTTP connection: since when it waits for a request, and whether its client is too slow."""
 
 import asyncio
+import contextlib
+import fcntl
 import re
+import termios
 import time
+from array import array
 from collections.abc import Callable
 from enum import StrEnum, unique
 from typing import Any
@@ -15,6 +19,9 @@ from uvicorn.server import ServerState
 HEADER_MAX_BYTES = 16 * 1024
 _HEADER_MAX_LINES = 100
 _HEADER_END = re.compile(rb"\n\r?\n")
+# The line of the last chunk, after the line end of the chunk before. More lines than h11 accepts match.
+_LAST_CHUNK = re.compile(rb"\r?\n?0+(?![0-9A-Fa-f])[^\n]*\n")
+_BODY_ENDS = (b"\r\n", b"\n")
 UNREAD_S = 10.0  # an answer that the client does not read
 _SMALL_BYTES = 256  # less than a packet of any network
 _SMALL_MAX = 1_000  # pieces of one body; each takes as much time as 100 kB in one piece
@@ -32,25 +39,40 @@ class Closed(StrEnum):
 
 
 class _Parser(h11.Connection):
-    """Refuses a request whose parsing takes much time for few bytes.
+    """Refuses a request whose parsing takes much time for few bytes: its header, its pieces, any trailer.
 
     One call of ``data_received`` parses all that was received, and no other connection runs meanwhile. The
     limit of h11 itself does not apply to a header that was received as a whole.
     """
 
     _small = 0
+    _is_between_chunks = _is_in_trailer = False
 
     def next_event(self) -> Any:
         if self.their_state is h11.IDLE:
             _check_header(self.trailing_data[0])
+        elif self._is_between_chunks and self.their_state is h11.SEND_BODY:
+            self._check_trailer(self.trailing_data[0])
         event = super().next_event()
         if isinstance(event, h11.Data):
+            self._is_between_chunks = event.chunk_end
             self._small += len(event.data) < _SMALL_BYTES
             if self._small > _SMALL_MAX:
                 raise h11.RemoteProtocolError("a body in too many small pieces")
         elif isinstance(event, h11.Request):
             self._small = 0
+            self._is_in_trailer = False
+            self._is_between_chunks = any(name == b"transfer-encoding" for name, _ in event.headers)
         return event
+
+    def _check_trailer(self, received: bytes) -> None:
+        """Raises ``RemoteProtocolError``: fields follow the last chunk. h11 would parse all at once."""
+        last = None if self._is_in_trailer else _LAST_CHUNK.match(received)
+        if last is not None:
+            self._is_in_trailer = True
+            received = received[last.end() :]
+        if self._is_in_trailer and received not in (b"", b"\r") and not received.startswith(_BODY_ENDS):
+            raise h11.RemoteProtocolError("a body with a trailer")
 
 
 def _check_header(received: bytes) -> None:
@@ -144,12 +166,14 @@ class HttpConnection(H11Protocol):
         """Close the connection of a client that is too slow: with its headers, or in reading an answer.
 
         A client that sends requests and reads no answer would otherwise keep its connection without a limit.
-        That includes a closed connection whose last bytes are below the limit of the send buffer.
+        That includes a closed connection whose last bytes are below the limit of the send buffer. A closed
+        TLS connection whose client has received all bytes, and sends no close_notify, is not counted.
         """
         if self.unread_since_s is None and self.transport.is_closing():
             self.unread_since_s = now_s
         if self.unread_since_s is not None and now_s - self.unread_since_s > UNREAD_S:
-            self._note(Closed.UNREAD, self.peer)
+            if _unreceived_bytes(self.transport):
+                self._note(Closed.UNREAD, self.peer)
         elif (
             self.is_idle
             and self._header_since_s is not None
@@ -159,3 +183,14 @@ class HttpConnection(H11Protocol):
         else:
             return
         self.transport.abort()
+
+
+def _unreceived_bytes(transport: asyncio.Transport) -> int:
+    """Bytes in the kernel that the client has not acknowledged. asyncio cannot report its buffer below TLS.
+
+    That buffer is empty when the kernel has none.
+    """
+    unsent = array("i", [0])
+    with contextlib.suppress(OSError):  # closed
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, unsent)
+    return unsent[0]

@@ -14,9 +14,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import h11
 import pytest
 from starlette.responses import PlainTextResponse
 
+from agent.http_connection import HEADER_MAX_BYTES, Closed, _Parser
 from agent.http_listener import HttpListener, ListenerLimits, bind
 from agent.service.service_listener import ServiceListener
 from agent.service.stats import Stats
@@ -65,6 +67,8 @@ async def test_a_closed_connection_whose_client_reads_nothing_gives_its_place_ba
     """The rest of an answer below the limit of the send buffer is no reason to wait without a limit."""
     monkeypatch.setattr("agent.http_connection.UNREAD_S", 0.2)
     listener = Unlimited(PlainTextResponse(b"x" * 60_000), LIMITS)
+    causes = list[Closed]()
+    monkeypatch.setattr(listener, "note_closed", lambda cause, _: causes.append(cause))
     bound = bind("127.0.0.1", 0)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
     listener.listen(bound)
@@ -82,6 +86,7 @@ async def test_a_closed_connection_whose_client_reads_nothing_gives_its_place_ba
                 assert connection.transport.get_write_buffer_size() and connection.unread_since_s is None
                 while listener.peers:  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
+            assert causes == [Closed.UNREAD]
         finally:
             await listener.close()
 
@@ -216,6 +221,37 @@ async def test_tls_connections_leave_no_buffer_in_memory(tmp_path: Path) -> None
         gc.enable()
 
 
+async def test_tls_client_without_close_notify_is_closed_and_not_counted_as_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has its answer. asyncio would wait 30 s for its close_notify."""
+    monkeypatch.setattr("agent.http_connection.UNREAD_S", 0.2)
+    async with tls_service(tmp_path, connections_max=4) as (listener, stats, _):
+        assert listener._socket is not None
+        with socket.create_connection(listener._socket.getsockname()) as link:
+            await asyncio.to_thread(
+                answered_over_tls, link, ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+            )
+            async with asyncio.timeout(20):
+                while listener.peers:  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+        assert b'cause="unread"' not in stats.exposition()
+
+
+def answered_over_tls(link: socket.socket, trust: ssl.SSLContext) -> None:
+    """One request over TLS. The client then neither closes nor answers a close."""
+    received, sent, answer = ssl.MemoryBIO(), ssl.MemoryBIO(), b""
+    tls, has_asked = trust.wrap_bio(received, sent, server_hostname="localhost"), False
+    while not answer.endswith(b"hello"):
+        try:
+            tls.do_handshake()
+            has_asked = has_asked or bool(tls.write(WANTED))
+            answer += tls.read()
+        except ssl.SSLWantReadError:
+            link.sendall(sent.read())
+            received.write(link.recv(65_536))
+
+
 # --- requests that cost more than their bytes ------------------------------------------------------
 
 
@@ -260,6 +296,44 @@ async def test_body_in_thousands_of_small_pieces_is_refused(size: int, status: b
         answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 30)
         assert answer.split()[1] == status
         writer.close()
+
+
+@pytest.mark.parametrize(
+    ("trailer", "status"), [(b"", b"200"), (b"a: b\r\n", b"400"), (b"a:\n" * 5_000, b"400")]
+)
+async def test_body_with_a_trailer_is_refused(trailer: bytes, status: bytes) -> None:
+    async with plain_service(reads_the_body=True) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(POST + b"5\r\nhello\r\n0\r\n" + trailer + b"\r\n")
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 30)
+        writer.close()
+    assert answer.split()[1] == status
+
+
+def ends(parts: list[bytes]) -> list[h11.EndOfMessage]:
+    """The ends of the bodies that the parser of the service finds."""
+    parser, found = _Parser(h11.SERVER, HEADER_MAX_BYTES), list[h11.EndOfMessage]()
+    for part in parts:
+        parser.receive_data(part)
+        while (event := parser.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
+            found += [event] if isinstance(event, h11.EndOfMessage) else []
+    return found
+
+
+@pytest.mark.parametrize("last", [b"0\r\n", b"000 \t\r\n", b"0;x=1\r\n", b"0;a\rb\r\n"])
+@pytest.mark.parametrize("before", [b"", b"5\r\nhello\r\n", b"0a\r\n0123456789\r\n"])
+def test_no_cut_of_the_bytes_passes_a_trailer_to_the_parser(last: bytes, before: bytes) -> None:
+    """h11 parses all fields of a trailer at once, 40 ms for 64 kB, while no other connection runs."""
+    whole = POST + before + last
+    for at in range(len(POST), len(whole) + 3):
+        for after, trailer in ((b"\r\n", b""), (b"\n", b""), (b"\r\n", b"a: b\r\n"), (b"\n", b"a:\n b\n")):
+            sent = whole + trailer + after
+            for parts in ([sent[:at], sent[at:]], [sent[:at], *(bytes([each]) for each in sent[at:])]):
+                if trailer:
+                    with pytest.raises(h11.RemoteProtocolError, match="trailer"):
+                        ends(parts)
+                else:
+                    assert len(ends([each for each in parts if each])) == 1
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import httpx
 
+from agent.compare.answer_body import ChunkedBody, after_head
 from agent.log import facts
 
 log = logging.getLogger(__name__)
@@ -33,21 +34,7 @@ _RECEIVED_MAX_BYTES = 65_536  # the end of the headers is searched within this s
 # Of one answer, with its interim answers (1xx). A server can send these without an end, and the parser of a
 # piece leaves no time for anything else in the event loop.
 _HEAD_MAX_BYTES, _HEAD_PIECE_BYTES = 65_536, 4_096
-_SMALL_BYTES, _SMALL_MAX = 256, 1_000  # pieces of one body
 _Found = TypeVar("_Found")
-
-
-class SmallPieces:
-    """Counts the small pieces of one body. The pieces that arrive together are parsed without a pause."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def add(self, piece: bytes) -> None:
-        """Raises ``httpx.RemoteProtocolError``: more than a thousand of them."""
-        self._count += len(piece) < _SMALL_BYTES
-        if self._count > _SMALL_MAX:
-            raise httpx.RemoteProtocolError("a body in too many small pieces")
 
 
 def client(context: ssl.SSLContext) -> httpx.AsyncClient:
@@ -83,6 +70,8 @@ class ExchangeConnection:
         self._received_bytes = 0
         self._tail = b""
         self._head_left_bytes: int | None = None  # None: the body is read
+        self._head = bytearray()  # with the begin of the body
+        self._chunks: ChunkedBody | None = None  # None: the body is not chunked
         self._streams: list[Any] = []
 
     def opened(self, stream: Any) -> None:
@@ -105,6 +94,9 @@ class ExchangeConnection:
             data: bytes = await read(most_bytes, *arguments, **named)
             if self._head_left_bytes is not None:
                 self._head_left_bytes -= len(data)
+                self._head += data
+            elif self._chunks is not None:
+                self._chunks.feed(data)
             self._received_bytes += len(data)
             self._tail = (self._tail + data[-len(_CHUNKS_END) :])[-len(_CHUNKS_END) :]
             self._received += data[: max(0, _RECEIVED_MAX_BYTES - len(self._received))]
@@ -133,9 +125,13 @@ class ExchangeConnection:
         if event in OPENED:
             self.opened(info["return_value"])
         elif event == "http11.send_request_headers.started":
-            self._head_left_bytes = _HEAD_MAX_BYTES
+            self._head_left_bytes, self._chunks = _HEAD_MAX_BYTES, None
         elif event == "http11.receive_response_headers.complete":
-            self._head_left_bytes = None
+            self._head_left_bytes, head = None, bytes(self._head)
+            self._head.clear()
+            if any(name.lower() == b"transfer-encoding" for name, _ in info["return_value"][3]):
+                self._chunks = ChunkedBody()
+                self._chunks.feed(after_head(head))
 
     async def close(self) -> int:
         """Close the client, then each socket that the client left open; return their number."""

@@ -8,7 +8,8 @@ from typing import Any
 import certifi
 import httpx
 
-from agent.compare.exchange import OPENED, ExchangeConnection, SmallPieces, client
+from agent.compare.answer_body import SmallPieces
+from agent.compare.exchange import OPENED, ExchangeConnection, client
 from agent.config.tls_files import client_context
 from agent.core.ports import Clock
 
@@ -81,6 +82,10 @@ class Stopwatch:
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
         assert self._connection is not None
+        if event == "http11.receive_response_headers.complete":
+            self.stale = self._connection.reads == self._reads_before
+            if self.stale:  # the caller closes the connection
+                return
         await self._connection.trace(event, info)
         if event in OPENED:
             self.connect_ms = self._clock.now_ms() - (self._connecting_ms or self._started_ms)
@@ -91,8 +96,6 @@ class Stopwatch:
         elif event == "http11.send_request_body.started" and not self.is_sent:
             self.is_sent = True
             self._on_sent()
-        elif event == "http11.receive_response_headers.complete":
-            self.stale = self._connection.reads == self._reads_before
 
     def api_ms(self) -> int:
         """Time since the start, without the time to connect."""

@@ -4,7 +4,9 @@
 all machines of a cluster.
 """
 
+import bisect
 import heapq
+import sys
 import time
 from typing import Protocol
 
@@ -14,6 +16,8 @@ from agent.service.causes import Cause
 from agent.service.settings import AccountConfig
 
 EXPIRED, REPLAY, TOO_OFTEN = 9, 13, 15
+_NEVER_S = sys.maxsize
+_JOINED_S, _RANGES_MAX = 300, 1_000
 USED_MAX = 100_000  # entries of one account: 15 MB, or an hour of signatures at 28 requests per second
 
 
@@ -79,7 +83,7 @@ class UsedSignatures:
         self._most = most
         self._digests: set[bytes] = set()
         self._ends: list[tuple[int, bytes]] = []  # heap by expiry
-        self._removed_s = 0  # latest expiry of a removed entry
+        self._removed = ExpiryRanges()
 
     def __len__(self) -> int:
         return len(self._digests)
@@ -92,12 +96,13 @@ class UsedSignatures:
 
         True for a signature that has not expired only after the clock was set back: it could have been used.
         """
-        return expires_s <= self._removed_s
+        return expires_s in self._removed
 
     def has_room(self, now_s: float) -> bool:
         """Remove the expired entries, then report whether one more fits."""
         while self._ends and self._ends[0][0] < now_s:
-            self._removed_s, digest = heapq.heappop(self._ends)
+            expires_s, digest = heapq.heappop(self._ends)
+            self._removed.add(expires_s)
             self._digests.discard(digest)
         return len(self._digests) < self._most
 
@@ -105,3 +110,36 @@ class UsedSignatures:
         """Store a new digest. ``has_room`` was true."""
         self._digests.add(digest)
         heapq.heappush(self._ends, (expires_s, digest))
+
+
+class ExpiryRanges:
+    """Contains each added expiry, in at most 1 000 ranges, of which the earliest ones are joined.
+
+    One range would refuse all new signatures after the clock was set back: from the first expiry that was
+    removed before the clock was wrong to the last one of the wrong clock. An early expiry that was not added
+    belongs to a signature that has expired anyway.
+    """
+
+    def __init__(self) -> None:
+        self._ranges: list[tuple[int, int]] = []  # sorted, disjoint, both ends included
+
+    def __contains__(self, expires_s: int) -> bool:
+        at = bisect.bisect(self._ranges, (expires_s, _NEVER_S))
+        return at > 0 and expires_s <= self._ranges[at - 1][1]
+
+    def add(self, expires_s: int) -> None:
+        if expires_s in self:
+            return
+        at = bisect.bisect(self._ranges, (expires_s, expires_s))
+        self._ranges.insert(at, (expires_s, expires_s))
+        for first in (at, at - 1):
+            if 0 <= first < len(self._ranges) - 1:
+                (_, end_s), (begin_s, _) = self._ranges[first : first + 2]
+                if begin_s - end_s <= _JOINED_S:
+                    self._join(first)
+        if len(self._ranges) > _RANGES_MAX:
+            self._join(0)
+
+    def _join(self, first: int) -> None:
+        (begin_s, _), (_, end_s) = self._ranges[first : first + 2]
+        self._ranges[first : first + 2] = [(begin_s, end_s)]

@@ -11,8 +11,9 @@ from functools import partial
 
 import httpx
 
+from agent.compare.answer_body import SmallPieces
 from agent.compare.contract import ApiFailure
-from agent.compare.exchange import ExchangeConnection, Exchanges, SmallPieces, client
+from agent.compare.exchange import ExchangeConnection, Exchanges, client
 from agent.compare.photo_url import parse_photo_url
 from agent.service.causes import Cause
 from agent.service.resolver import Address, Resolver

@@ -143,7 +143,7 @@ class CompareApi:
         try:
             upload = await front.accept(call)
             self.pool.admit(call.begun_s)
-            self._reserve(call, upload.memory_bytes)
+            lease = self._reserve(call, upload.memory_bytes)
         except ApiFailure:
             call.is_drained = False
             if "100-continue" not in call.header("expect").lower():  # it waits for an answer
@@ -153,7 +153,9 @@ class CompareApi:
                         await forms.drain(chunks, front.body_max_bytes)
                         call.is_drained = True
             raise
-        return await upload.read(chunks)
+        form = await upload.read(chunks)
+        lease.verify(call.appid)  # the signature can cover the body
+        return form
 
     def _reserve(self, call: Call, size: int) -> Lease:
         is_verified = call.appid != NO_ACCOUNT

@@ -55,33 +55,44 @@ def plan(memory_max_mb: int, workers: int, connections_max: int) -> MemoryPlan:
 class Lease:
     """Reserved bytes, returned by ``release``, which may be called twice."""
 
-    def __init__(self, budget: FlightBudget, size: int, holders: tuple[str, ...]) -> None:
+    def __init__(self, budget: FlightBudget, size: int, address: str, holders: tuple[str, ...]) -> None:
         self._budget = budget
         self._size = size
+        self._address = address
         self._holders = holders
+
+    def verify(self, account: str) -> None:
+        """The signature of ``account`` is verified: count the bytes in its share. Never refused."""
+        before, self._holders = self._holders, _holders(self._address, account)
+        self._budget.move(self._size, before, self._holders)
 
     def release(self) -> None:
         size, self._size = self._size, 0
-        self._budget.give_back(size, self._holders)
+        self._budget.move(size, self._holders, ())
 
     def shrink(self, size: int) -> None:
         """Return all but ``size`` bytes."""
         surplus = max(0, self._size - size)
         self._size -= surplus
-        self._budget.give_back(surplus, self._holders)
+        self._budget.move(surplus, self._holders, ())
 
 
 class FlightBudget:
     """Bytes of bodies and downloads in flight. For one event loop.
 
     One account holds at most half of ``total_bytes``, one address at most a quarter. Senders whose signature
-    is not verified yet hold at most half together, and a quarter in the name of one account.
+    is not verified yet hold at most half together, an eighth from one address, and a quarter in the name of
+    one account. A share has room for one request, that of a claimed account for two: one address without a
+    key must not use up the share of an account. ``Lease.verify`` moves bytes without a refusal, so an account
+    can exceed its half by its share before the verification.
     """
 
     def __init__(self, total_bytes: int) -> None:
         self._total_bytes = total_bytes
         self._half_bytes = max(total_bytes // 2, _SHARE_MIN_BYTES)
         self._quarter_bytes = max(total_bytes // 4, _SHARE_MIN_BYTES)
+        self._eighth_bytes = max(total_bytes // 8, _SHARE_MIN_BYTES)
+        self._claimed_bytes = max(total_bytes // 4, 2 * _SHARE_MIN_BYTES)
         self._held: Counter[str] = Counter()
         self.used_bytes = 0
 
@@ -93,27 +104,39 @@ class FlightBudget:
         """
         if self.used_bytes + size > self._total_bytes:
             raise ApiFailure(_BUSY, "memory for bodies is used up", cause=Cause.MEMORY)
-        shares = {f"address {address}": (self._quarter_bytes, Cause.MEMORY_ADDRESS)}
-        if is_verified:
-            shares[f"account {account}"] = (self._half_bytes, Cause.MEMORY_ACCOUNT)
-        else:
-            shares[f"claimed {account}"] = (self._quarter_bytes, Cause.MEMORY_ACCOUNT)
-            shares["all unverified senders"] = (self._half_bytes, Cause.MEMORY)
+        by_address, by_account = holders = _holders(address, account)
+        shares = {
+            by_address: (self._quarter_bytes, Cause.MEMORY_ADDRESS),
+            by_account: (self._half_bytes, Cause.MEMORY_ACCOUNT),
+        }
+        if not is_verified:
+            unverified = {
+                f"unverified {address}": (self._eighth_bytes, Cause.MEMORY_ADDRESS),
+                f"claimed {account}": (self._claimed_bytes, Cause.MEMORY_ACCOUNT),
+                "all unverified senders": (self._half_bytes, Cause.MEMORY),
+            }
+            shares |= unverified
+            holders = (by_address, *unverified)
         for holder, (most_bytes, cause) in shares.items():
             if self._held[holder] + size > most_bytes:
                 raise ApiFailure(_BUSY, f"the share of {holder} is used up", cause=cause)
         self.used_bytes += size
-        for holder in shares:
-            self._held[holder] += size
-        return Lease(self, size, tuple(shares))
+        self._held.update(dict.fromkeys(holders, size))
+        return Lease(self, size, address, holders)
 
-    def give_back(self, size: int, holders: tuple[str, ...]) -> None:
-        """Called by ``Lease`` only."""
-        self.used_bytes -= size
-        for holder in holders:
-            self._held[holder] -= size
+    def move(self, size: int, before: tuple[str, ...], after: tuple[str, ...]) -> None:
+        """Called by ``Lease`` only. Without ``after``: give back."""
+        self.used_bytes -= 0 if after else size
+        self._held.subtract(dict.fromkeys(before, size))
+        self._held.update(dict.fromkeys(after, size))
+        for holder in before:
             if self._held[holder] <= 0:
                 del self._held[holder]
+
+
+def _holders(address: str, account: str) -> tuple[str, ...]:
+    """The holders of bytes of a verified account."""
+    return f"address {address}", f"account {account}"
 
 
 class DecodeBudget:

@@ -36,6 +36,7 @@ class Script:
     suback_reason: int = 1
     on_publish: Callable[[str, bytes, int], bytes | None] = lambda _topic, _payload, mid: puback(mid)
     connections: int = 0
+    disconnects: int = 0
     filters: int = 0
     published: list[tuple[str, int, int]] = field(default_factory=list)  # topic, bytes, QoS
 
@@ -89,6 +90,9 @@ def _answer(script: Script, kind: int, body: bytes) -> bytes | None:
             return bytes([0x90, 3 + script.filters, *body[:2], 0, *reasons])
         case 12:
             return bytes([0xD0, 0])
+        case 14:
+            script.disconnects += 1
+            return b""
         case _:
             return b""
 

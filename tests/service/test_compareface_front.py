@@ -14,12 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from agent.compare.contract import ApiFailure
 from agent.kits.compare.images import blank_png
 from agent.service.compare_service import CompareService
 from agent.service.compareface_body import parse
 from agent.service.compareface_front import score
-from agent.service.memory_budget import FlightBudget
 from agent.service.recogniser import KNOTS
 from tests.service.compareface_kit import base_url, call, error, fields, signed_headers
 from tests.service.kit import APPID, SECRET_ID, account, files, post, running, shipped
@@ -280,18 +278,6 @@ def test_forged_upload_is_refused_before_its_body(service: CompareService) -> No
                 f"POST / HTTP/1.1\r\nHost: {host}:{port}\r\nExpect: 100-continue\r\n{head}\r\n".encode()
             )
             assert b'"Error"' in until_closed(link)
-
-
-def test_memory_of_a_claimed_account_is_not_that_of_the_account() -> None:
-    """A sender without the key can claim an account, and must not use up the memory of the account."""
-    total = 80_000_000
-    budget = FlightBudget(total)
-    for address in "12":
-        budget.take(total // 8, account="7", address=address, is_verified=False)
-    with pytest.raises(ApiFailure):
-        budget.take(1, account="7", address="3", is_verified=False)
-    for address in "12":
-        budget.take(total // 8, account="7", address=address)
 
 
 def test_memory_of_a_body_that_never_ends_comes_back(service: CompareService) -> None:

@@ -212,6 +212,14 @@ async def test_answer_in_endless_small_pieces_ends_before_its_timeout(script: Pl
         assert await code_of(f"http://localhost:{server.port}/x", made) == -1403
 
 
+@pytest.mark.parametrize("fields", [1, 30_000])
+async def test_answer_with_a_trailer_is_refused(fields: int) -> None:
+    """The parser reads all fields of a trailer at once: 100 ms, without any other work in the event loop."""
+    script = replies(CHUNKED + b"1\r\nx\r\n0\r\n" + b"a:\n" * fields + b"\n")
+    async with endpoint(script) as server:
+        assert await code_of(f"http://localhost:{server.port}/x", downloader("localhost")) == -1403
+
+
 @pytest.mark.parametrize(
     ("script", "code"),
     [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import Counter
 
@@ -82,22 +81,6 @@ def test_no_sequence_of_requests_exceeds_total_or_share(
         lease.release()
         lease.release()
     assert budget.used_bytes == 0
-
-
-@given(st.lists(st.tuples(st.sampled_from("ABC"), st.integers(1, 40), st.integers(0, 7 * MB)), max_size=60))
-def test_senders_without_a_verified_signature_leave_half_to_the_others(
-    claims: list[tuple[str, int, int]],
-) -> None:
-    total = 60 * MB
-    budget, held = FlightBudget(total), Counter[str]()
-    for account, number, size in claims:
-        with contextlib.suppress(ApiFailure):
-            budget.take(size, account=account, address=f"address {number}", is_verified=False)
-            held[account] += size
-    assert held.total() <= total // 2
-    assert all(each <= total // 4 for each in held.values())
-    for address in "ab":
-        budget.take(total // 4, account="A", address=address)
 
 
 @pytest.mark.parametrize(

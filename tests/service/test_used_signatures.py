@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.compare.contract import ApiFailure
 from agent.compare.signature import Credential, sign
 from agent.service import account_limits
-from agent.service.account_limits import MemoryLimits, UsedSignatures
+from agent.service.account_limits import ExpiryRanges, MemoryLimits, UsedSignatures
 from agent.service.auth import Authenticator
 from agent.service.settings import EXAMPLE_SECRET
 from tests.service.kit import APPID, account
@@ -70,6 +73,70 @@ def test_signature_that_expired_before_the_clock_was_set_back_is_not_accepted_ag
     clock[0] = start_s + 1
     assert code_of(1, start_s) == 9
     assert code_of(3, start_s + 1) == 0, "a new signature expires later"
+
+
+def test_new_signatures_are_accepted_after_the_clock_was_ahead() -> None:
+    """Only those are refused that expire when a signature of the wrong clock expired."""
+    start_s, ahead_s = 1_800_000_000, 6 * 3_600
+    limits, once = MemoryLimits(), account("ONCE", single_use=True)
+    limits.replace((once,))
+
+    def code_of(now_s: int, digest: bytes) -> int:
+        try:
+            asyncio.run(limits.take(once, digest, now_s + 60, now_s))
+        except ApiFailure as failure:
+            return failure.api_code
+        return 0
+
+    days = range(start_s - 20 * 86_400, start_s, 8 * 3_600)  # the service runs for some time already
+    for now_s in (*days, start_s, start_s + ahead_s, start_s + ahead_s + 120, start_s + ahead_s + 240):
+        assert code_of(now_s, b"%d" % now_s) == 0
+    for after_s in (1, 60, 3_600, ahead_s - 100, ahead_s + 500):
+        assert code_of(start_s + after_s, b"new %d" % after_s) == 0, after_s
+    assert code_of(start_s + ahead_s + 60, b"between two of the wrong clock") == 9
+
+
+events = st.tuples(st.integers(0, 9), st.integers(0, 60), st.integers(1, 9), st.booleans())
+
+
+@given(st.lists(events, max_size=60), st.integers(0, 3), st.integers(1, 3))
+def test_no_signature_is_accepted_twice_with_any_clock(
+    sequence: list[tuple[int, int, int, bool]], joined_s: int, ranges: int
+) -> None:
+    """``sequence``: signature, time of the clock, validity of a new signature, whether all are tried."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(account_limits, "_JOINED_S", joined_s)
+        patch.setattr(account_limits, "_RANGES_MAX", ranges)
+        used, expiries, accepted = UsedSignatures(), dict[int, int](), set[int]()
+        for number, now_s, validity_s, tries_all in sequence:
+            expiries.setdefault(number, now_s + validity_s)
+            for each in expiries if tries_all else [number]:
+                digest, expires_s = bytes([each]), expiries[each]
+                is_refused = now_s > expires_s or digest in used or used.is_forgotten(expires_s)
+                if not is_refused and used.has_room(now_s):
+                    assert each not in accepted
+                    accepted.add(each)
+                    used.add(digest, expires_s)
+
+
+@given(st.lists(st.integers(0, 20_000), max_size=200))
+def test_ranges_contain_each_expiry_and_stay_few(expiries: list[int]) -> None:
+    ranges = ExpiryRanges()
+    for each in expiries:
+        ranges.add(each)
+    assert all(each in ranges for each in expiries)
+    assert ranges._ranges == sorted(ranges._ranges)
+    gaps = [after[0] - before[1] for before, after in pairwise(ranges._ranges)]
+    assert all(gap > 300 for gap in gaps)
+    assert -1 not in ranges and 20_001 not in ranges
+
+
+def test_number_of_ranges_is_bounded_and_the_latest_gaps_are_kept() -> None:
+    ranges = ExpiryRanges()
+    for number in range(1_500):
+        ranges.add(number * 1_000)
+    assert len(ranges._ranges) == 1_000
+    assert 500 in ranges and 1_499_000 in ranges and 1_498_500 not in ranges
 
 
 def test_full_memory_refuses_new_signatures_and_keeps_the_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:

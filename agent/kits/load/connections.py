@@ -56,7 +56,11 @@ class LoadConnections:
         subscriptions = [(each, 1) for each in filters]
         options = ClientOptions(client_id, subscriptions, on_message, lambda: None, will)
         member = LoadConnection(options, self._config, self._tls, self._note_refusal)
-        await member.connect(self._config)
+        try:
+            await member.connect(self._config)
+        except BaseException:  # also a cancelled one: without DISCONNECT the broker publishes its will
+            member.close()
+            raise
         self._members.append(member)
         return member
 
@@ -116,6 +120,7 @@ class LoadConnection:
         client.on_socket_unregister_write = self._remove_writer
 
     async def connect(self, config: MqttConfig) -> None:
+        """Connect and subscribe. After any exception the caller must call ``close``."""
         extra = paho_client.make_properties(PacketTypes.CONNECT, SessionExpiryInterval=0)
         try:
             self._client.connect(
@@ -124,13 +129,11 @@ class LoadConnection:
             async with asyncio.timeout(UP_TIMEOUT_S):
                 await self._subscribed
         except TimeoutError as error:
-            self.close()
             raise client_error(config, BrokerProblem.UNREACHABLE, Text("detail.no_answer_in_time")) from error
         except _EndedEarly as error:
             failure = await asyncio.to_thread(without_connack, config)
             raise client_error(config, failure.problem, failure.why) from error
         except (OSError, ValueError) as error:
-            self.close()
             failure = failure_of(error, tls=config.tls)
             raise client_error(config, failure.problem, failure.why) from error
 

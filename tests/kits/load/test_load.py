@@ -15,6 +15,7 @@ from agent.kits.load import connections, load
 from agent.kits.load.load import Load, run
 from tests.brokers import Mosquitto, free_port
 from tests.commands import facepay
+from tests.mqtt.scripted import NOT_AUTHORISED, Script, scripted
 from tests.texts import zh
 
 
@@ -46,6 +47,36 @@ async def test_a_broker_that_never_answers_times_out(monkeypatch: pytest.MonkeyP
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TillError) as caught:
         await run(MqttConfig(port=silent.getsockname()[1]), Load(1, 1, 1))
     assert caught.value.code == "mqtt_unreachable" and caught.value.fix and zh(caught.value.fix)
+
+
+async def test_a_terminal_whose_subscription_is_refused_disconnects() -> None:
+    """Without DISCONNECT the broker publishes its will, and a till sees a terminal that failed."""
+    script = Script(suback_reason=NOT_AUTHORISED)
+    async with scripted(script) as port:
+        fleet = connections.LoadConnections(MqttConfig(port=port))
+        with pytest.raises(TillError) as caught:
+            await fleet.join("terminal", ["a/b"], lambda _: None)
+        assert caught.value.code == "mqtt_subscription_refused"
+        async with asyncio.timeout(30):
+            while not script.disconnects:  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.01)
+        await fleet.close()
+
+
+async def test_a_terminal_whose_connecting_is_cancelled_disconnects() -> None:
+    script = Script()
+    async with scripted(script) as port:
+        fleet = connections.LoadConnections(MqttConfig(port=port))
+        joining = asyncio.create_task(fleet.join("terminal", ["a/b"], lambda _: None))
+        async with asyncio.timeout(30):
+            while not script.connections:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            joining.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await joining
+            while not script.disconnects:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await fleet.close()
 
 
 def test_the_command_prints_the_report(broker: Mosquitto) -> None:
