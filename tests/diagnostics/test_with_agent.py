@@ -138,4 +138,4 @@ def test_doctor_without_an_agent_ends_with_the_code_of_the_worst(place: Place) -
     code, printed, _ = facepay("doctor", "--config", config, "--only", "api.auth")
     assert code == 2 and "✗ api.auth" in printed and "fix: " in printed and "处理: " in printed
     code, _, errors = facepay("doctor", "--config", config, "--only", "api.oauth")
-    assert code == 1 and errors.startswith("check_unknown: ")
+    assert code == 2 and errors.startswith("check_unknown: ")
