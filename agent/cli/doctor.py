@@ -16,6 +16,7 @@ from agent.cli.config import path_of
 from agent.cli.options import AsJson, ConfigFile, File, file, grouped, pem, read_file
 from agent.cli.till_options import IdentityOptions, Place, TerminalOptions, broker_of, topics_of
 from agent.cli.waiting import Spinner, paint
+from agent.fleet.time_limits import REPORT_TIMEOUT_S
 from agent.log import printable
 from agent.resources import documents
 from agent.texts import Text, beside, fields, labelled
@@ -139,7 +140,7 @@ def show_rest(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def show_row(row: Mapping[str, Any], print_line: Callable[[str], None] = print) -> None:
     """Print one check of ``facepay.doctor/1``: its mark, the finding, and the fix."""
-    mark, colour = _MARKS[row["verdict"]]
+    mark, colour = _MARKS.get(row["verdict"], ("?", "yellow"))  # a newer terminal can have more verdicts
     titles = " ".join(dict.fromkeys(row[field] for field in fields("title")))
     title = f"{titles}: " if row["fix"] else ""
     print_line(paint(f"{mark} {row['id']:<17} {title}{row['why']}", colour))
@@ -162,7 +163,9 @@ def ask(
     operator: Annotated[str, typer.Option(help="This operator's id.")] = "back-office",
     at: TerminalOptions = TerminalOptions(),
     only: Annotated[str, typer.Option(metavar="ID[,ID]", help="Only these checks.")] = "",
-    timeout_s: Annotated[float, typer.Option(min=1, max=600, help="Maximum wait for the report.")] = 180,
+    timeout_s: Annotated[
+        float, typer.Option(min=1, max=600, help="Maximum wait for the report.")
+    ] = REPORT_TIMEOUT_S,
     config: Place = None,
     client: IdentityOptions = IdentityOptions(),
     as_json: AsJson = False,

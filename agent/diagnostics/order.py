@@ -15,9 +15,12 @@ _FIRST = ("fail", "warn", "skip", "pass")
 def urgency(row: Row) -> tuple[int, bool]:
     """A key for sorting: failures, warnings, consequences, checks that do not apply, passed checks.
 
+    An unknown verdict, e.g. of a newer terminal, is the most urgent.
     Rows of equal urgency keep their order, which is that of the table of checks.
     """
-    return _FIRST.index(row["verdict"]), not row["because"]
+    verdict = row["verdict"]
+    place = _FIRST.index(verdict) if verdict in _FIRST else -1
+    return place, not row["because"]
 
 
 def most_urgent_first(rows: Iterable[Row]) -> list[Row]:

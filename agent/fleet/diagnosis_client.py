@@ -10,6 +10,7 @@ from typing import Any
 from agent.config import MqttConfig
 from agent.core.strict_json import json_object
 from agent.errors import TillError
+from agent.fleet.time_limits import REPORT_TIMEOUT_S
 from agent.messages.diagnosis import KIND
 from agent.messages.encode import envelope
 from agent.messages.rotation import Pinned
@@ -44,10 +45,10 @@ class DiagnosisClient:
         )
         self._link = Connection(config, options)
 
-    async def ask(self, only: tuple[str, ...] = (), *, timeout_s: float = 180.0) -> dict[str, Any]:
+    async def ask(self, only: tuple[str, ...] = (), *, timeout_s: float = REPORT_TIMEOUT_S) -> dict[str, Any]:
         """Send one request; the object of the report, with signature and nonce verified.
 
-        ``timeout_s`` of a report: longer than the slowest chain of checks on a board with other work.
+        ``timeout_s``: maximum wait for the report.
 
         Raises:
             TillError: the broker's problem, e.g. ``mqtt_refused``; ``terminal_offline``, ``diag_unanswered``,

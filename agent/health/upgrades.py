@@ -19,6 +19,7 @@ UPGRADE_CONDITIONS = (UPGRADE_FAILED, UPGRADE_MISSING)
 DAY_S = 86_400
 MISSING_AFTER_S = 3 * DAY_S  # unattended-upgrades runs once a day
 ENDS_SOON_S = 7 * DAY_S  # `make apt-repo` signs the index for 30 days
+INVALID_S = 0  # the end of an index with an invalid date
 _KEPT, _LISTS = "var/lib/facepay-upgrade", "var/lib/apt/lists"
 _ORIGIN = "Origin: facepay"
 _HEAD_BYTES = 4_096  # of an index; its checksums follow and can have 200 kB
@@ -33,6 +34,7 @@ class Failure(StrEnum):
     UNHEALTHY = "unhealthy"  # the new version stays
     NOT_KEPT = "not_kept"  # healthy, but apt stored no package to return to
     UNKNOWN = "unknown"  # the file is damaged
+    UNREADABLE = "unreadable"  # this user cannot read the file or its folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,9 @@ class UpgradeFacts:
         other: the version that was not healthy; empty without a failure.
         candidate: a newer version in the ring that is not installed; empty: there is none.
         candidate_since_s: Unix time since which a newer version waits.
-        index_ends_s: Unix time of the end of the ring's index; None: no index, or an index without an end.
+        has_index: apt has a readable index of the ring.
+        index_ends_s: Unix time of the earliest end of an index; None: no index has an end; ``INVALID_S``: the
+            date of an index is invalid, and apt refuses that index.
     """
 
     failed: Failure | None = None
@@ -53,24 +57,29 @@ class UpgradeFacts:
     other: str = ""
     candidate: str = ""
     candidate_since_s: int = 0
+    has_index: bool = False
     index_ends_s: int | None = None
 
 
 def read_upgrades(root: Path = Path("/")) -> UpgradeFacts | None:
     """The facts of this machine; None: it has no apt repository of this product.
 
-    ``root``: parent of /var. A file that this user cannot read counts as absent.
+    The earliest end counts: apt deletes the indexes of removed sources at the next update.
+
+    Args:
+        root: parent of /var. An index or ``waiting`` that this user cannot read counts as absent.
     """
     kept, indexes = root / _KEPT, _indexes(root / _LISTS)
     if not indexes and not _is_folder(kept):
         return None
-    ends_s = [end_s for each in indexes if (end_s := _end_of(each)) is not None]
     failed, installed, other = _failure(kept / "failed")
     candidate, since_s = "", 0
     match (_read(kept / "waiting", _REPORT_MAX_BYTES) or "").split():
         case [version, offered, digits] if digits.isascii() and digits.isdecimal():
             installed, candidate, since_s = installed or version, offered, int(digits)
-    return UpgradeFacts(failed, installed, other, candidate, since_s, max(ends_s, default=None))
+    ends_s = [end_s for each in indexes if (end_s := _end_of(each)) is not None]
+    end_s = min(ends_s, default=None)
+    return UpgradeFacts(failed, installed, other, candidate, since_s, bool(indexes), end_s)
 
 
 def judge_upgrades(facts: UpgradeFacts, unix_s: int) -> tuple[Condition, Text] | None:
@@ -83,6 +92,10 @@ def judge_upgrades(facts: UpgradeFacts, unix_s: int) -> tuple[Condition, Text] |
             "why.sys.upgrades.waiting", candidate=facts.candidate, installed=facts.installed, days=days
         )
         return UPGRADE_MISSING, why
+    if not facts.has_index:
+        return UPGRADE_MISSING, Text("why.sys.upgrades.no_index")
+    if facts.index_ends_s == INVALID_S:
+        return UPGRADE_MISSING, Text("why.sys.upgrades.index_invalid")
     if facts.index_ends_s is not None and facts.index_ends_s <= unix_s:
         days = (unix_s - facts.index_ends_s) // DAY_S
         return UPGRADE_MISSING, Text("why.sys.upgrades.index_ended", days=days)
@@ -96,6 +109,8 @@ def _failure_text(facts: UpgradeFacts) -> Text:
             return Text(f"why.sys.upgrades.{facts.failed.value}", **versions)
         case Failure.UNHEALTHY | Failure.NOT_KEPT:
             return Text(f"why.sys.upgrades.{facts.failed.value}", installed=facts.installed)
+        case Failure.UNREADABLE:
+            return Text("why.sys.upgrades.unreadable")
         case Failure.UNKNOWN | None:
             return Text("why.sys.upgrades.unknown")
         case _:
@@ -103,9 +118,12 @@ def _failure_text(facts: UpgradeFacts) -> Text:
 
 
 def _failure(path: Path) -> tuple[Failure | None, str, str]:
-    text = _read(path, _REPORT_MAX_BYTES)
-    if text is None:
+    try:
+        text = _read_file(path, _REPORT_MAX_BYTES)
+    except FileNotFoundError:
         return None, "", ""
+    except OSError:
+        return Failure.UNREADABLE, "", ""
     match text.split():
         case [word, installed, *others] if word in set(Failure):
             return Failure(word), installed, " ".join(others)
@@ -123,14 +141,14 @@ def _indexes(lists: Path) -> list[str]:
 
 
 def _end_of(index: str) -> int | None:
-    """Unix time of ``Valid-Until``."""
+    """Unix time of ``Valid-Until``; None: the index has no end."""
     for line in index.splitlines():
-        name, _, value = line.partition(": ")
+        name, _, value = line.partition(":")
         if name == "Valid-Until":
             try:
-                return int(parsedate_to_datetime(value).timestamp())
+                return max(INVALID_S, int(parsedate_to_datetime(value.strip()).timestamp()))
             except (ValueError, OverflowError):
-                return None
+                return INVALID_S
     return None
 
 
@@ -144,7 +162,12 @@ def _is_folder(path: Path) -> bool:
 def _read(path: Path, max_bytes: int) -> str | None:
     """The beginning of a file; None when it is absent or not readable."""
     try:
-        with path.open("rb") as file:
-            return file.read(max_bytes).decode("ascii", "replace")
+        return _read_file(path, max_bytes)
     except OSError:
         return None
+
+
+def _read_file(path: Path, max_bytes: int) -> str:
+    """The beginning of a file. Raises ``OSError``."""
+    with path.open("rb") as file:
+        return file.read(max_bytes).decode("ascii", "replace")

@@ -50,6 +50,8 @@ from agent.terminal.verification_runner import OpenVerification
 
 log = logging.getLogger(__name__)
 
+Facts = Callable[[], dict[str, Any]]
+
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
@@ -69,7 +71,7 @@ async def serve(
     connected. READY never waits for network, broker, API or clock. Raises ``ConfigError``, ``ModelError``,
     ``StorageError``, ``TillError``: the start failed; no part is left running.
     """
-    overrides = overrides or Overrides()
+    overrides, source = overrides or Overrides(), source or Source()
     check_rules(config)
     clock, background, changed = BootClock(), Background(), asyncio.Event()
     display = None
@@ -81,14 +83,15 @@ async def serve(
     async with AsyncExitStack() as stack:
         stack.push_async_callback(background.close)  # also the tasks that a message adds during the stop
         handle = await _start_parts(config, clock, changed.set, overrides, stack)
-        await _open_status(stack, handle, clock, dict if display is None else display.facts)
+        facts_of_display = dict if display is None else display.facts
+        await _open_status(stack, handle, clock, source.path, facts_of_display)
         if display is not None:
             await display.open(stack, handle)
         name = f"{config.site}/{config.terminal}"
         notify("READY=1", f"STATUS=serving {name}")
         log.info("ready", extra=facts(terminal=name, profile=config.profile))
         overrides.on_ready(handle)
-        attend(background, stop, handle, clock, source or Source(), changed)
+        attend(background, stop, handle, clock, source, changed)
         stack.push_async_callback(background.close)  # before the parts that the jobs use
         await handle.terminal.serve(stop)
 
@@ -146,11 +149,11 @@ async def run_until_signal(config: Config, path: Path | None = None) -> None:
 
 
 async def _open_status(
-    stack: AsyncExitStack, handle: AgentHandle, clock: BootClock, more: Callable[[], dict[str, Any]]
+    stack: AsyncExitStack, handle: AgentHandle, clock: BootClock, path: Path | None, more: Facts
 ) -> None:
     """Open the local socket of `facepay status`, `doctor` and `camera`, and the page if it is configured.
 
-    ``more``: further facts of the status document.
+    ``path``: the file of the config; ``more``: further facts of the status document.
     """
     terminal, first = handle.terminal, handle.reload.config
 
@@ -173,7 +176,7 @@ async def _open_status(
         from agent.root.page import open_page  # loads a web server
 
         async def open_listener() -> None:
-            issuer.new_link = await open_page(stack, handle, live_view, status)
+            issuer.new_link = await open_page(stack, handle, live_view, status, path)
 
         background = Background()
         stack.push_async_callback(background.close)

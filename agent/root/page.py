@@ -38,14 +38,21 @@ _HOSTS = {"loopback": "127.0.0.1", "lan": "0.0.0.0"}  # noqa: S104 - configured 
 
 
 async def open_page(
-    stack: AsyncExitStack, handle: AgentHandle, live_view: LiveView, status: Callable[[], Mapping[str, Any]]
+    stack: AsyncExitStack,
+    handle: AgentHandle,
+    live_view: LiveView,
+    status: Callable[[], Mapping[str, Any]],
+    path: Path | None,
 ) -> Callable[[], str]:
-    """Open the page. Returns a function that makes a one-time link. Raises ``AgentError``."""
+    """Open the page. Returns a function that makes a one-time link. Raises ``AgentError``.
+
+    ``path``: the file of the config.
+    """
     config = handle.reload.config.page
     preview = _preview(handle, live_view) if config.preview else None
 
     sessions = await _make_sessions(config, handle.reload.config.storage.directory)
-    doctor = DoctorJob(partial(_run_doctor, lambda: handle.reload.config))
+    doctor = DoctorJob(partial(_run_doctor, lambda: handle.reload.config, path))
     sources = Sources(status, doctor, preview, render)
     listener = await _open_listener(config, sessions, sources)
     if preview is not None:
@@ -56,8 +63,9 @@ async def open_page(
     return lambda: login_url + sessions.new_link_secret()
 
 
-def _run_doctor(config: Callable[[], Config]) -> Rows:
-    return most_urgent_first(report.facts() for report in run_checks(CHECKS, world_of(config)))
+def _run_doctor(config: Callable[[], Config], path: Path | None) -> Rows:
+    """The rows of `facepay doctor` for the config in force; ``path``: its file."""
+    return most_urgent_first(report.facts() for report in run_checks(CHECKS, world_of(config, path)))
 
 
 def entrance_of(config: PageConfig, port: int) -> str:

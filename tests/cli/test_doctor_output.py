@@ -101,6 +101,15 @@ def test_the_page_and_the_command_have_one_order(capsys: pytest.CaptureFixture[s
     assert [row["id"] for row in most_urgent_last(first)] == [row["id"] for row in most_urgent_last(rows)]
 
 
+def test_unknown_verdict_of_a_newer_terminal_is_the_most_urgent(capsys: pytest.CaptureFixture[str]) -> None:
+    """`facepay diag ask` prints the report of a terminal of any version."""
+    rows = rows_of({"sys.disk": failed("full", FIX), "sys.clock": warning("slow", FIX)})
+    rows[1]["verdict"] = "emergency"
+    assert [row["id"] for row in most_urgent_first(rows)] == ["sys.clock", "sys.disk"]
+    shown = [line for line in printed(rows, capsys) if line.startswith(("?", "✗"))]
+    assert [line.split()[1] for line in shown] == ["sys.disk", "sys.clock"]
+
+
 def test_consequences_of_one_cause_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     findings = {"config.lint": failed("config_invalid: x", Text("fix.config_invalid"))}
     findings |= {check.id: consequence("config.lint") for check in CHECKS[1:14]}

@@ -82,3 +82,10 @@ def test_help_keeps_texts_in_brackets(words: tuple[str, ...], command: Any) -> N
 def test_help_of_demo_has_a_text_in_brackets() -> None:
     (demo,) = [command for words, command in TREE if words == ("demo",)]
     assert "[vision]" in demo.help
+
+
+@pytest.mark.parametrize(("words", "command"), TREE, ids=[" ".join(words) for words, _ in TREE])
+def test_no_help_has_code_of_a_language(words: tuple[str, ...], command: Any) -> None:
+    """The package has few lexers of Pygments: the help of such a command would be an exception there."""
+    texts = [command.help, command.epilog, *(getattr(each, "help", None) for each in command.params)]
+    assert [text for text in texts if text and re.search(r"(```|~~~)\s*\w", text)] == [], words

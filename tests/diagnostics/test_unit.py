@@ -106,6 +106,23 @@ def test_unit_of_a_try_is_not_to_be_enabled(place: Place) -> None:
     assert finding.remedy and "init --try --undo" in en(finding.remedy)
 
 
+def test_folder_of_the_config_without_a_right_to_read_is_no_defect(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`facepay doctor` without sudo: Python 3.11 raises where the folder cannot be searched."""
+    trial = trial_layer(place.write())
+    real = Path.exists
+
+    def exists(self: Path) -> bool:
+        if self == trial:
+            raise PermissionError(13, "Permission denied", str(self))
+        return real(self)
+
+    monkeypatch.setattr(Path, "exists", exists)
+    finding = found(place, DOWN.replace("activating", "active") + "UnitFileState=enabled\nWatchdogUSec=30s\n")
+    assert finding.verdict is Verdict.PASS
+
+
 def test_with_credential_sources_replaces_only_credentials_that_do_not_exist(tmp_path: Path) -> None:
     credential = Path("/run/credentials/facepay-agent.service/secret-key")
     config = Config.model_validate(

@@ -133,6 +133,9 @@ def upgrade_stores(name: str, line: str) -> Scenario:
         file = stage.place.root / "var/lib/facepay-upgrade" / name
         file.parent.mkdir(parents=True)
         file.write_text(line)
+        index = stage.place.root / "var/lib/apt/lists/facepay.example_InRelease"
+        index.parent.mkdir(parents=True)
+        index.write_text("Origin: facepay\n")
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(self_checks, "UPGRADES_EVERY_S", 0.1)
             patch.setattr(self_checks, "read_upgrades", lambda: read_upgrades(stage.place.root))

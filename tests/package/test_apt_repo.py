@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shlex
 import shutil
 import subprocess
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -30,29 +26,14 @@ from apt_repo import (
 )
 
 from agent import __version__
-from agent.health.upgrades import MISSING_AFTER_S, judge_upgrades, read_upgrades
 from agent.resources import config_file
-from agent.texts import Text
-from tests.package.apt_terminal import MISSING, AptTerminal, package, run, signing_key
+from tests.package.after_upgrade import BAD, NEW, OLD, Upgrades
+from tests.package.apt_terminal import MISSING, AptTerminal, package, run
 
 pytestmark = [
     pytest.mark.long,  # needs the program of a Debian package
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}: make reprepro, as root"),
 ]
-OLD, NEW, BAD = "0.2.0+deb12", "0.3.0+deb12", "0.4.0+deb12"
-
-
-@pytest.fixture(scope="module")
-def key() -> Iterator[str]:
-    with signing_key() as made:
-        yield made
-
-
-@pytest.fixture
-def repo(tmp_path: Path, key: str) -> Path:
-    made = tmp_path / "repo"
-    create(made, key)
-    return made
 
 
 def test_a_version_reaches_each_ring_when_it_is_promoted(tmp_path: Path, repo: Path) -> None:
@@ -162,68 +143,6 @@ def test_an_older_package_in_the_folder_is_not_added_again(tmp_path: Path, repo:
     ]
 
 
-class Upgrades:
-    """A terminal with the shipped facepay-after-upgrade; `facepay` is healthy except with ``BAD``."""
-
-    def __init__(self, folder: Path, repo: Path) -> None:
-        self.terminal = AptTerminal(folder / "terminal", repo, "canary")
-        self.programs, self.kept = folder / "programs", folder / "kept"
-        self.programs.mkdir()
-        root = self.terminal.root
-        status = f"[ -e {root}/stopped ] || cat {root}/opt/facepay-agent"
-        stubs = {
-            "facepay": f'[ "$1" != status ] || {{ {status}; exit; }}\n'
-            f'[ "$1 $2" = "doctor --after-upgrade" ] && ! grep -q {BAD} {root}/opt/facepay-agent',
-            "systemctl": f'test "$*" = "--quiet is-enabled facepay-agent" -a ! -e {root}/disabled',
-            "dpkg": f'exec {shutil.which("dpkg")} --root={root} --force-not-root "$@"',
-            "dpkg-query": f'exec {shutil.which("dpkg-query")} --admindir={root}/var/lib/dpkg "$@"',
-        }
-        for name, line in stubs.items():
-            (self.programs / name).write_text(f"#!/bin/sh\n{line}\n")
-            (self.programs / name).chmod(0o755)
-
-        self.environment = {
-            "PATH": f"{self.programs}:{os.environ['PATH']}",
-            "KEPT": str(self.kept),
-            "ARCHIVES": str(root / "var/cache/apt/archives"),
-        }
-        words = [f"{name}={value}" for name, value in self.environment.items()]
-        script = shlex.join(["env", *words, "sh", str(config_file("apt/facepay-after-upgrade"))])
-        (root / "after-upgrade").write_text(f'#!/bin/sh\nexec {script} "$@"\n')  # for 52facepay
-        (root / "after-upgrade").chmod(0o755)
-
-    def check(self, *words: str, ok: bool = True) -> str:
-        """Run the script as systemd does."""
-        script = config_file("apt/facepay-after-upgrade")
-        return self.terminal.apt("sh", script, *words, ok=ok, **self.environment)
-
-    @property
-    def good(self) -> str:
-        return (self.kept / "version").read_text().strip()
-
-    @property
-    def problem(self) -> Text | None:
-        """The condition's reason, as the agent of this terminal reads it."""
-        root = self.terminal.root
-        (root / "var/lib/facepay-upgrade").unlink(missing_ok=True)
-        (root / "var/lib/facepay-upgrade").symlink_to(self.kept)
-        facts = read_upgrades(root)
-        assert facts is not None
-        problem = judge_upgrades(facts, int(time.time()) + MISSING_AFTER_S)
-        return problem[1] if problem else None
-
-
-@pytest.fixture
-def upgrades(tmp_path: Path, repo: Path) -> Upgrades:
-    """The first version is installed and was healthy."""
-    add(repo, [package(tmp_path, OLD)])
-    made = Upgrades(tmp_path, repo)
-    made.terminal.upgrade()
-    made.check()
-    assert made.good == OLD
-    return made
-
-
 def test_a_good_upgrade_is_kept(tmp_path: Path, repo: Path, upgrades: Upgrades) -> None:
     add(repo, [package(tmp_path, NEW)])
     assert upgrades.terminal.upgrade() == NEW
@@ -270,35 +189,6 @@ def test_a_version_that_is_not_installed_is_recorded_from_its_first_day(
     waiting.write_text(f"{OLD} {BAD} damaged\n")
     upgrades.check()
     assert int(waiting.read_text().split()[2]) > 1_767_225_600, "a damaged time is replaced"
-
-
-def test_a_half_installed_package_is_repaired_without_a_network(
-    tmp_path: Path, repo: Path, upgrades: Upgrades
-) -> None:
-    """The power failed while dpkg replaced the files: `dpkg --configure -a` does nothing."""
-    shutil.rmtree(repo)
-    status = upgrades.terminal.root / "var/lib/dpkg/status"
-    status.write_text(status.read_text().replace("install ok installed", "install reinstreq half-installed"))
-    (upgrades.terminal.root / "opt/facepay-agent").unlink()
-    assert f"{OLD} is half installed" in upgrades.check("repair")
-    assert upgrades.terminal.installed == OLD and "install ok installed" in status.read_text()
-
-
-def test_a_half_installed_first_version_is_repaired_from_the_cache(tmp_path: Path, repo: Path) -> None:
-    add(repo, [package(tmp_path, OLD)])
-    upgrades = Upgrades(tmp_path, repo)
-    upgrades.terminal.upgrade()
-    status = upgrades.terminal.root / "var/lib/dpkg/status"
-    status.write_text(status.read_text().replace("install ok installed", "install reinstreq half-installed"))
-    upgrades.check()
-    assert upgrades.good == OLD
-    status.write_text(status.read_text().replace("install ok installed", "install reinstreq half-installed"))
-    for file in (
-        *(upgrades.terminal.root / "var/cache/apt/archives").glob("*.deb"),
-        *upgrades.kept.iterdir(),
-    ):
-        file.unlink()
-    assert "apt-get install --reinstall facepay-agent" in upgrades.check(ok=False)
 
 
 def test_a_version_that_was_installed_from_a_file_is_kept(tmp_path: Path, repo: Path) -> None:

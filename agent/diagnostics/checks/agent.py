@@ -97,7 +97,7 @@ def _active(world: World, values: Mapping[str, str], journal: list[str]) -> Find
         return warning(_with_error(why, _last_error(journal)), look)
     if values.get("WatchdogUSec", "0") in ("0", "infinity"):
         return warning(Text("why.service.state.no_watchdog"), Text("fix.install_shipped_unit"))
-    if world.config_file is not None and trial_layer(world.config_file).exists():
+    if world.config_file is not None and _exists(trial_layer(world.config_file)):
         return warning(Text("why.service.state.trial"), Text("fix.try_active"))
     if values.get("UnitFileState") == _DISABLED:
         return warning(Text("why.service.state.disabled"), Text("fix.enable_unit"))
@@ -130,6 +130,13 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except PermissionError:  # this user cannot see whether it exists
         return True
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:  # this user cannot see whether it exists
+        return False
 
 
 def _waiting(world: World, status: str) -> Finding:

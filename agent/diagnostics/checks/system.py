@@ -18,6 +18,7 @@ _WARM_C = 75.0
 _DISK_LOW_BYTES = 200_000_000
 _MEMORY_LOW_KIB, _MEMORY_OUT_KIB = 128 * 1024, 48 * 1024
 _CMA_LOW_KIB = 16 * 1024  # three full-size frame buffers of the camera
+_TIMER = "apt-daily-upgrade.timer"
 _WORN, _WORN_OUT = 0x08, 0x0B  # eMMC life time: tenths used up, 0x0b is beyond the last
 
 _POWER = Text("fix.power_supply_weak")
@@ -151,15 +152,24 @@ def clock(world: World) -> Finding:
 
 
 def upgrades(world: World) -> Finding:
-    """Whether the package follows its ring: the newest upgrade, a waiting version, the end of the index."""
+    """Whether the package follows its ring: newest upgrade, waiting version, timer, end of the index."""
     facts, unix_s = read_upgrades(world.root), world.unix_ms() // 1_000
     if facts is None:
         return skipped(Text("why.sys.upgrades.no_repository"))
     if problem := judge_upgrades(facts, unix_s):
         condition, why = problem
         return warning(why, condition.fix)
+    if (state := _timer_state(world)) in ("disabled", "masked", "masked-runtime"):
+        why = Text("why.sys.upgrades.timer_off", timer=_TIMER, state=state)
+        return warning(why, Text("fix.enable_upgrade_timer", timer=_TIMER))
     if facts.index_ends_s is None:
         return passed(Text("why.sys.upgrades.no_end"))
     days = (facts.index_ends_s - unix_s) // DAY_S
     why = Text("why.sys.upgrades.index_ends", days=days)
     return warning(why, Text("fix.renew_index")) if days * DAY_S < ENDS_SOON_S else passed(why)
+
+
+def _timer_state(world: World) -> str:
+    """Of the timer of unattended-upgrades and facepay-after-upgrade; empty where it is not installed."""
+    output = world.program("systemctl", "show", _TIMER, "--property=UnitFileState")
+    return (output or "").strip().partition("=")[2]
