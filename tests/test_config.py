@@ -35,6 +35,13 @@ def test_the_shipped_file_sets_every_key_to_its_default() -> None:
     check(Config, shown, "top")
 
 
+@pytest.mark.parametrize("text", ["mode = 'challenge'\nshading = true\n", "mode = 'off'\nshading = false\n"])
+def test_load_shading_is_accepted_with_the_challenge_only(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(f"[liveness]\n{text}")
+    assert load(path, Config).liveness.shading is ("challenge" in text)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
@@ -44,6 +51,8 @@ def test_the_shipped_file_sets_every_key_to_its_default() -> None:
         ("terminal = 't'\n\n[compare]\nthreshold = 'high'\n", 4, "compare.threshold"),
         ("[verification]\nhold_ms = 9000\n", 1, "must be less than budget_ms"),
         ("[policy]\nzone_left = 0.9\n", 1, "payer zone is empty"),
+        ("[liveness]\nturns = 1\nshading = true\n", 3, "liveness.shading: shading checks the turns"),
+        ("[liveness]\nshading = true\nmode = 'off'\n", 2, "liveness.shading: shading checks the turns"),
         ("nonsense = 1\n", 1, "nonsense: unknown key"),
         ("mqtt.port = 99999\n", 1, "mqtt.port"),
     ],

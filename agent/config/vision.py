@@ -137,3 +137,11 @@ class LivenessConfig(Section):
     passive: Literal["off", "minifasnet"] = "off"  # imported by `facepay liveness import`
     passive_threshold: Annotated[float, Field(ge=0.5, lt=1)] = 0.5  # least mean score of a living face
     veto: VetoConfig | None = None
+
+    @field_validator("shading")
+    @classmethod
+    def _check_shading(cls, shading: bool, info: ValidationInfo) -> bool:
+        """Without a challenge no turn exists, so the check would accept every shot."""
+        if shading and info.data.get("mode") == "off":
+            raise WrongValueError(Text("detail.shading_without_challenge"))
+        return shading

@@ -1,7 +1,9 @@
 """Guidance for the payer: a pure function of the newest analysis, with hysteresis.
 
 A hint is displayed for at least ``HOLD_MS``, because faster changes cannot be read. A prompt to turn replaces
-a hint at once, because the time to react counts from the prompt. The same hint is published once.
+a hint at once, because the time to react counts from the prompt. The prompt after a prompt to turn also
+replaces it at once: between two turns to the same side, the payer must receive another hint. The same hint is
+published once.
 """
 
 from dataclasses import dataclass
@@ -58,6 +60,8 @@ def next_hint(
     wanted = prompt or (None if analysis is None else analysis.hint or _HINTS.get(analysis.reason))
     if wanted is None or wanted is shown.guidance:
         return shown
-    if wanted not in _TURNS and shown.guidance is not None and at_ms - shown.since_ms < HOLD_MS:
+    is_due_at_once = wanted in _TURNS or (prompt is not None and shown.guidance in _TURNS)
+    is_held = shown.guidance is not None and at_ms - shown.since_ms < HOLD_MS
+    if is_held and not is_due_at_once:
         return shown
     return ShownHint(wanted, at_ms)
