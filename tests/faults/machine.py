@@ -195,7 +195,7 @@ MACHINE_FAULTS = (
         config_not_toml,
         "config.lint",
         "not TOML",
-        "config",
+        "Correct the syntax",
         "not TOML",
     ),
     Fault(
