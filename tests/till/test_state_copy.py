@@ -81,6 +81,21 @@ async def test_till_client_with_a_forged_state_only_asks_again(
             await till.stop()
 
 
+async def test_till_client_that_ends_leaves_no_request_for_state(broker: Mosquitto) -> None:
+    """A subscription can complete while the end waits for its acknowledgements."""
+    till = TillClient(MqttConfig(port=broker.port), TOPICS, "till-1")
+    await till.start()
+    finish = till._sender.finish
+
+    async def subscribed_meanwhile() -> None:
+        till._get_state.begin()
+        await finish()
+
+    till._sender.finish = subscribed_meanwhile  # type: ignore[method-assign]
+    await till.stop()
+    assert till._get_state._asking is not None and till._get_state._asking.done()
+
+
 async def test_till_client_with_an_old_epoch_asks_for_the_state(broker: Mosquitto, tmp_path: Path) -> None:
     """The ``state`` of a restarted terminal was lost, e.g. in a partition of a cluster."""
     async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
