@@ -82,6 +82,7 @@ def build(version: str, release: str, arch: str, glibc: int, output: Path, *, fa
         camera = camera_of(arch, site)
         write_control(tree, version, arch, release, camera)
         set_modes(tree)
+        set_times(tree, epoch_s)
         output.mkdir(parents=True, exist_ok=True)
         package = output / f"facepay-agent_{version}_{arch}.deb"
         progress.step("compress")
@@ -179,6 +180,16 @@ def set_modes(tree: Path) -> None:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path in programs else 0o644)
     (tree / FILES["config/agent.toml"]).chmod(0o640)
+
+
+def set_times(tree: Path, epoch_s: int) -> None:
+    """Set one time of change, which must not depend on the checkout.
+
+    dpkg-deb replaces only the times after ``SOURCE_DATE_EPOCH``. A file that was checked out before the last
+    commit would keep its own.
+    """
+    for path in (tree, *tree.rglob("*")):
+        os.utime(path, (epoch_s, epoch_s), follow_symlinks=False)
 
 
 def _options() -> argparse.Namespace:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import datetime
@@ -54,19 +55,40 @@ def site_of(unpacked: Path) -> Path:
 
 
 def test_two_builds_of_one_commit_are_the_same_bytes(package: Path, unpacked: Path, tmp_path: Path) -> None:
-    """The second one with another umask, hash seed, time zone, language and temporary folder."""
+    """The second one from another, older checkout, with another umask, hash seed, time zone and language."""
     at = json.loads((unpacked / SBOM).read_text(encoding="utf-8"))["metadata"]["timestamp"]
     epoch = str(int(datetime.fromisoformat(at).timestamp()))  # also after a commit during this test
-    scratch = tmp_path / "elsewhere"
+    scratch, checkout = tmp_path / "elsewhere", tmp_path / "checkout"
     scratch.mkdir()
+    _copy_checkout(checkout, time_s=int(epoch) - 1_000_000)
     env = os.environ | {"PYTHONHASHSEED": "77", "TZ": "Asia/Shanghai", "LC_ALL": "C", "TMPDIR": str(scratch)}
     env["SOURCE_DATE_EPOCH"] = epoch
-    command = [sys.executable, str(ROOT / "packaging" / "build_deb.py"), "--fast", "--output", str(tmp_path)]
+    command = [
+        sys.executable,
+        str(checkout / "packaging" / "build_deb.py"),
+        "--fast",
+        "--output",
+        str(tmp_path),
+    ]
     subprocess.run(command, check=True, capture_output=True, env=env, umask=0o077, timeout=1_500)
     (again,) = tmp_path.glob("*.deb")
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in (package, again)]
     if digests[0] != digests[1]:
-        pytest.fail(f"not the same bytes; these files differ: {_different(package, again, tmp_path)}")
+        listings = [set(run("dpkg-deb", "-c", path).splitlines()) for path in (package, again)]
+        listed = sorted(listings[0] ^ listings[1])[:20]
+        pytest.fail(
+            f"not the same bytes; content: {_different(package, again, tmp_path)}; attributes: {listed}"
+        )
+
+
+def _copy_checkout(target: Path, time_s: int) -> None:
+    """The files of the checkout with another time of change."""
+    listed = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for name in {*run("git", "-C", ROOT, *listed).split("\0")} - {""}:
+        if (ROOT / name).is_file():  # a deleted file is still listed
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+            os.utime(target / name, (time_s, time_s))
 
 
 def _different(first: Path, second: Path, folder: Path) -> list[str]:
