@@ -118,15 +118,23 @@ async def shortest_ttl(place: Place, folder: Path) -> str:
 
 
 async def expiry(place: Place, _folder: Path) -> str:
-    """The message expiry that arrives after 8 s were sent."""
+    """What remains of message expiries of 8 s at the terminal.
+
+    One message is not enough. A broker that rounds down leaves 8 s in a message that it forwards within one
+    millisecond: RabbitMQ did so in two of three messages. A broker that counts in whole seconds leaves 7 s in
+    the one message that it has when a second ends.
+    """
     topic = TOPICS.verify("till-1", REQUEST)
+    remaining: list[int | None] = []
     async with connected(place.terminal, topic) as receiver, connected(place.till) as sender:
-        await sender.link.publish(Message(topic, b"8", expires_in_s=8))
-        message = await receiver.next()
-        assert message is not None
-        if message.expires_in_s is None:
-            return "lost"
-        return "whole, rounded down" if message.expires_in_s == 7 else "kept"
+        for _ in range(100):
+            await sender.link.publish(Message(topic, b"8", expires_in_s=8))
+            message = await receiver.next()
+            assert message is not None
+            remaining.append(message.expires_in_s)
+    if None in remaining:
+        return "lost"
+    return "whole, rounded down" if remaining.count(7) >= 5 else "kept"
 
 
 async def retained_exact(place: Place, folder: Path) -> str:
