@@ -41,7 +41,7 @@ class DiagnosisClient:
         filters = [(topics.state, 1), (self._inbox, 1)]
         reachability = self._reachability = Reachability(config)
         options = ClientOptions(
-            client_id, filters, self._received, reachability.up, on_problem=reachability.note_problem
+            client_id, filters, self._received, reachability.note_ready, on_problem=reachability.note_problem
         )
         self._link = Connection(config, options)
 

@@ -133,7 +133,7 @@ def _is_wild(topic: str) -> bool:
     return "+" in topic or "#" in topic
 
 
-def make_client(config: MqttConfig, wiring: ClientOptions) -> Client:
+def make_client(config: MqttConfig, options: ClientOptions) -> Client:
     """A client without callbacks and not connected. Certificates and password are read from their files.
 
     Raises:
@@ -141,7 +141,7 @@ def make_client(config: MqttConfig, wiring: ClientOptions) -> Client:
     """
     client = Client(
         CallbackAPIVersion.VERSION2,
-        client_id=wiring.client_id,
+        client_id=options.client_id,
         protocol=MQTTProtocolVersion.MQTTv5,
         transport=config.transport,
         reconnect_on_failure=False,
@@ -151,8 +151,8 @@ def make_client(config: MqttConfig, wiring: ClientOptions) -> Client:
         client.tls_set_context(tls_context(config))
     if config.username:
         client.username_pw_set(config.username, _password(config))
-    if wiring.will is not None:
-        client.will_set(wiring.will.topic, wiring.will.payload, qos=1, retain=wiring.will.retained)
+    if options.will is not None:
+        client.will_set(options.will.topic, options.will.payload, qos=1, retain=options.will.retained)
     client.on_socket_open = lambda _client, _userdata, sock: no_delay(sock)
     return client
 

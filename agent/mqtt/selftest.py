@@ -52,10 +52,10 @@ class BrokerSelfTest:
         self._received, self._will_received = asyncio.Event(), asyncio.Event()
         kinds = (REQUEST, CANCEL, ACK)
         filters = [*((topics.till_filter(kind), 1) for kind in kinds), (topics.doctor, 1)]
-        wiring = ClientOptions(
+        options = ClientOptions(
             _client_id(), filters, self._on_message, self._decided.set, on_problem=self._on_problem
         )
-        self._connection = Connection(config, wiring)
+        self._connection = Connection(config, options)
 
     async def run(self) -> BrokerProbe:
         """Run the test. Limits: 5 s to connect, 5 s per publish, 3 s for the own message, 3 s for the will.
@@ -131,8 +131,8 @@ class BrokerSelfTest:
         self, filters: list[tuple[str, int]], will: Message | None = None
     ) -> AsyncIterator[_CuttableConnection]:
         ready = asyncio.Event()
-        wiring = ClientOptions(_client_id(), filters, self._on_message, ready.set, will)
-        connection = _CuttableConnection(self._config, wiring)
+        options = ClientOptions(_client_id(), filters, self._on_message, ready.set, will)
+        connection = _CuttableConnection(self._config, options)
         await connection.start()
         try:
             await ready.wait()

@@ -84,7 +84,7 @@ async def report_health(handle: AgentHandle, clock: BootClock) -> None:
     while True:
         await asyncio.sleep(HEALTH_EVERY_S)
         try:
-            await handle.till.report(health_facts(handle.now(clock)))
+            await handle.till.publish_health(health_facts(handle.now(clock)))
         except OSError as error:  # /proc cannot be read now: try again in a minute
             log.warning("health_not_published", extra=facts(why=error))
 

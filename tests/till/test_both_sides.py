@@ -124,8 +124,8 @@ class RawTill:
         self.received: asyncio.Queue[Message] = asyncio.Queue()
         self.ready = asyncio.Event()
         filters = [(TOPICS.verify(name, "#"), 1), (TOPICS.state, 1), *((topic, 1) for topic in topics)]
-        wiring = ClientOptions(f"raw_till-{fresh_id()}", filters, self.received.put_nowait, self.ready.set)
-        self.connection = Connection(MqttConfig(port=port), wiring)
+        options = ClientOptions(f"raw_till-{fresh_id()}", filters, self.received.put_nowait, self.ready.set)
+        self.connection = Connection(MqttConfig(port=port), options)
 
     async def send(self, kind: str, payload: bytes, *, retained: bool = False) -> None:
         await self.connection.publish(Message(TOPICS.verify(self.name, kind), payload, retained))
