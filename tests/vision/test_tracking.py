@@ -23,7 +23,7 @@ from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.follower import is_plausible
 from tests.vision.people import (
     NAMES,
-    PROPS,
+    SPRITES,
     Pixels,
     detector,
     empty_shop,
@@ -77,7 +77,7 @@ def frame(pixels: Pixels, at_ms: int) -> Frame:
 
 
 def played(analyzer: LocalFaceAnalyzer, length_ms: int, *people: Person) -> list[Analysis]:
-    stage = SceneRenderer(Scene(people=people, length_ms=length_ms), 1280, 720, 1, PROPS)
+    stage = SceneRenderer(Scene(people=people, length_ms=length_ms), 1280, 720, 1, SPRITES)
     return [analyzer.analyze(frame(stage.picture(t), t)) for t in range(0, length_ms, FRAME_MS)]
 
 
