@@ -1,4 +1,4 @@
-"""The interface between a kind of camera and the capture thread, and its base for sources without a rate."""
+"""The interface between a kind of camera and the capture thread, and a base for sources without a rate."""
 
 import threading
 from abc import ABC, abstractmethod
@@ -12,7 +12,7 @@ from agent.core.ports import Clock
 from agent.errors import CameraError, Retry
 from agent.texts import Text
 
-_CLOCK_CHECK_S = 0.05  # a test may move the clock, so no sleep is longer than this
+_CLOCK_CHECK_S = 0.05  # longest sleep: the injected clock can jump
 Remedies = tuple[tuple[str, Callable[[], None]], ...]
 
 
@@ -42,15 +42,15 @@ class CameraBackend(Protocol):
 
 
 @runtime_checkable
-class Exposing(Protocol):
-    """A camera that can adapt its exposure to a face."""
+class SupportsExposure(Protocol):
+    """A camera backend that can adapt its exposure to a face."""
 
     def expose(self, light: FaceLight | None) -> None:
         """Called in the event loop: must not block or raise. None: the verification ended."""
 
 
-class Pacer:
-    """Counts frame periods on an injected clock. A late caller skips the missed periods, as a real camera."""
+class FrameTimer:
+    """Waits for the next frame period. A late caller skips the missed periods, as a real camera does."""
 
     def __init__(self, clock: Clock, fps: float) -> None:
         self._clock = clock
@@ -80,7 +80,7 @@ class Pacer:
         self._closed.set()
 
 
-class PacedBackend(ABC):
+class TimedBackend(ABC):
     """A ``CameraBackend`` that makes one picture per frame period of ``camera.fps``."""
 
     remedies: Remedies = ()
@@ -88,20 +88,20 @@ class PacedBackend(ABC):
     def __init__(self, config: CameraConfig, clock: Clock) -> None:
         self._config = config
         self._clock = clock
-        self._pacer = Pacer(clock, config.fps)
+        self._timer = FrameTimer(clock, config.fps)
         self._seq = 0
 
     def open(self) -> None:
-        self._pacer.open()
+        self._timer.open()
 
     def grab(self) -> Frame:
-        number, captured_ms = self._pacer.wait(), self._clock.now_ms()
+        number, captured_ms = self._timer.wait(), self._clock.now_ms()
         pixels = self._picture(number)
         self._seq += 1
         return Frame(pixels, self._seq, captured_ms, self._config.width_px, self._config.height_px)
 
     def close(self) -> None:
-        self._pacer.close()
+        self._timer.close()
 
     @abstractmethod
     def _picture(self, number: int, /) -> Pixels:

@@ -1,4 +1,4 @@
-"""One run of the capture thread: open, grab until an error, close, pause, open again. Holds one frame."""
+"""One run of the capture thread: open, grab until an error, close, pause, open again. Stores one frame."""
 
 import asyncio
 import logging
@@ -114,7 +114,7 @@ class Capture:
         while not self._ended.is_set():
             error = self._capture_until_error()
             if error is not None:
-                error = self._counted(error)
+                error = self._count_failure(error)
             self._begin(CapturePhase.CLOSING)
             self._close()
             self.error = error or self.error
@@ -150,7 +150,7 @@ class Capture:
             return CameraError(why, retry=Retry.BACKOFF)
         return None
 
-    def _counted(self, error: CameraError) -> CameraError:
+    def _count_failure(self, error: CameraError) -> CameraError:
         """The error to report. After ``reopen`` the error of ``grab`` is a consequence, and is replaced."""
         self._failures += 1
         if self._reopen.is_set():

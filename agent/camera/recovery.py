@@ -1,9 +1,9 @@
 """The recovery rules for a camera without frames. Pure; source.py executes the decisions.
 
-When a stream stalls: each remedy of the backend in turn, the mildest first; then close and open again. Three
+When no frames arrive: each remedy of the backend in turn, the mildest first; then close and open again. Three
 cases need a new process and are unrecoverable here: a driver call that does not return, too many abandoned
-threads, and a third stall without a stable run between. Each step has a time limit: at its end either frames
-arrive or the next step is due.
+threads, and a third stall without a stable run between. Each step has a time limit; then either frames arrive
+or the next step is due.
 """
 
 from dataclasses import dataclass, replace
@@ -49,7 +49,7 @@ class CaptureStatus:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryState:
-    """The position in the recovery of one stall. ``steps``: steps taken, the last at ``taken_ms``."""
+    """The recovery of one stall so far. ``steps``: number of steps taken, the last at ``taken_ms``."""
 
     steps: int = 0
     taken_ms: int = 0
@@ -117,10 +117,10 @@ def _hung(state: RecoveryState, status: CaptureStatus, rules: RecoveryRules, now
     return abandoned if status.abandoned >= ABANDONED_MAX else None
 
 
-# --- when a new process is worth the restart -------------------------------------------------------
+# --- the exit of a process with an unrecoverable camera --------------------------------------------
 
 _SERVED_MS = 60_000  # of frames: an exit after this is no restart loop
-_WITHOUT_FRAMES_MS = 600_000  # a process with fewer frames runs this long, without a camera and reporting so
+_WITHOUT_FRAMES_MS = 600_000  # a process with fewer frames runs this long and reports the fault
 
 
 def exit_due_ms(started_ms: int, frames_ms: int, now_ms: int) -> int:

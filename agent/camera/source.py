@@ -8,7 +8,7 @@ camera.
 import logging
 
 from agent.camera import recovery
-from agent.camera.backend import CameraBackend, Exposing
+from agent.camera.backend import CameraBackend, SupportsExposure
 from agent.camera.capture import Capture
 from agent.camera.errors import camera_error
 from agent.camera.orientation import AS_CAPTURED, Orientation
@@ -83,7 +83,7 @@ class NewestFrameSource:
 
     def expose(self, light: FaceLight | None) -> None:
         """``Ports.expose``: passed to a camera that can adapt its exposure; no effect for other cameras."""
-        if isinstance(self._backend, Exposing):
+        if isinstance(self._backend, SupportsExposure):
             self._backend.expose(light)
 
     def stop(self) -> None:

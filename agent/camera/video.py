@@ -1,12 +1,12 @@
-"""Backends for video files (paced on the injected clock) and streams (paced by the sender), with OpenCV."""
+"""Backends for video files (rate of ``camera.fps``) and live streams (rate of the sender), with OpenCV."""
 
 from pathlib import Path
 
 import cv2
 
-from agent.camera.backend import PacedBackend, Remedies
+from agent.camera.backend import Remedies, TimedBackend
 from agent.camera.fitting import Pixels, fitted
-from agent.camera.reader import Reader
+from agent.camera.video_reader import VideoReader
 from agent.config import CameraConfig
 from agent.config.stream_url import TLS_SCHEMES, StreamUrl
 from agent.core.model import Frame
@@ -15,17 +15,17 @@ from agent.errors import CameraError, ConfigError, Retry, failure_at
 from agent.texts import Text
 
 _OPEN_TIMEOUT_MS = 5_000
-GAP_MS = 500.0  # and at least three periods: after a wait this long, more frames are queued
-MOST_DROPPED = 150  # after this, a sender without a steady rate is used; its delay cannot be measured
+GAP_MS = 500.0  # and at least three periods: after such a wait, older frames arrive in a burst
+MOST_DROPPED = 150  # then frames are used: the sender has no steady rate, so its delay cannot be measured
 _FPS_LEAST, _FPS_MOST, _FPS_USUAL = 5.0, 60.0, 25.0
 
 
-class VideoFileBackend(PacedBackend):
+class VideoFileBackend(TimedBackend):
     """A video file; one frame of the file per frame period of ``camera.fps``."""
 
     def __init__(self, config: CameraConfig, clock: Clock) -> None:
         super().__init__(config, clock)
-        self._reader = Reader()
+        self._reader = VideoReader()
 
     def open(self) -> None:
         """Raises ``CameraError`` when the file is missing or no video."""
@@ -53,7 +53,7 @@ class VideoFileBackend(PacedBackend):
         return fitted(picture, self._config.width_px, self._config.height_px, source)
 
 
-class LiveEdge:
+class StaleFrameFilter:
     """The filter that drops the stale frames of one newly opened stream. Pure: each wait is data.
 
     The timestamps of a stream are not on this machine's clock. After a network pause and after opening, a
@@ -97,8 +97,8 @@ class StreamBackend:
             self._url = config.stream_url()
         except (OSError, ValueError) as error:
             raise ConfigError(failure_at(f"camera.source_file: {config.source_file}", error)) from error
-        self._reader = Reader(_options(self._url, config))
-        self._edge = LiveEdge(0.0)
+        self._reader = VideoReader(_options(self._url, config))
+        self._stale_frames = StaleFrameFilter(0.0)
         self._name = self._url.host  # the address can hold a password
         self._seq = 0
 
@@ -108,10 +108,12 @@ class StreamBackend:
         timeouts = (opening, _OPEN_TIMEOUT_MS, reading, self._config.stall_ms)
         if not self._reader.open(self._url.text, cv2.CAP_FFMPEG, *timeouts):
             raise self._lost("detail.stream_not_opened")
-        self._edge = LiveEdge(self._reader.use(lambda capture: capture.get(cv2.CAP_PROP_FPS)) or 0.0)
+        self._stale_frames = StaleFrameFilter(
+            self._reader.use(lambda capture: capture.get(cv2.CAP_PROP_FPS)) or 0.0
+        )
 
     def grab(self) -> Frame:
-        """The next live frame; stale frames are dropped (``LiveEdge``).
+        """The next live frame; stale frames are dropped (``StaleFrameFilter``).
 
         Raises ``CameraError`` when no frame comes within ``camera.stall_ms``.
         """
@@ -121,7 +123,7 @@ class StreamBackend:
             now_ms = self._clock.now_ms()
             if picture is None:
                 raise self._lost("detail.stream_silent")
-            if self._edge.is_live(now_ms - began_ms):
+            if self._stale_frames.is_live(now_ms - began_ms):
                 self._seq += 1
                 size = (self._config.width_px, self._config.height_px)
                 return Frame(fitted(picture, *size, self._name), self._seq, now_ms, *size)

@@ -31,7 +31,7 @@ async def run(broker: MqttConfig, terminals_max: int, wait_s: float | None, *, a
     ready, reachability = asyncio.Event(), Reachability(broker)
 
     def on_ready() -> None:
-        reachability.up()
+        reachability.note_ready()
         ready.set()
 
     subscriber = FleetSubscriber(broker, terminals_max, on_ready, reachability.note_problem)
@@ -100,8 +100,8 @@ async def _print_changes(subscriber: FleetSubscriber, stop: asyncio.Event, *, as
     is_connected = True
     while not stop.is_set():
         rows = subscriber.rows()
-        if subscriber.link.connected != is_connected:
-            is_connected = subscriber.link.connected
+        if subscriber.connection.connected != is_connected:
+            is_connected = subscriber.connection.connected
             _print_change({"connected": is_connected}, as_json=as_json)
         for row in rows:
             old = shown.get((row.site, row.terminal))

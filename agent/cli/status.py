@@ -124,12 +124,12 @@ def qr_lines(text: str) -> list[str]:
 
 
 def _show(found: dict[str, Any], *, as_json: bool) -> None:
-    from agent.control.status_text import screen
+    from agent.control.status_text import status_lines
 
     if as_json:
         print(json.dumps(found, ensure_ascii=False), flush=True)
         return
-    for line in screen(found).splitlines():
+    for line in status_lines(found):
         print(paint(line, _colour(line, found)))
     sys.stdout.flush()
 

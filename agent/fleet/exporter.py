@@ -104,7 +104,7 @@ class FleetExporter:
             log.info("fleet_broker_problem_ended", extra=facts(code=problem))
 
     def _totals(self, terminals: int) -> FleetTotals:
-        link, fleet = self.subscriber.link, self.subscriber.fleet
+        link, fleet = self.subscriber.connection, self.subscriber.fleet
         return FleetTotals(
             link.connected,
             terminals,

@@ -39,20 +39,20 @@ class FleetSubscriber:
             on_problem=on_problem,
             waiting_max=terminals_max * _WAITING_PER_TERMINAL,
         )
-        self.link = Connection(config, options)
+        self.connection = Connection(config, options)
         self.subscriptions = 0  # successful ones so far
         self.newest_s = time.monotonic()  # arrival of the newest message
 
     async def start(self) -> None:
         """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
-        await self.link.start()
+        await self.connection.start()
 
     async def stop(self) -> None:
-        await self.link.stop()
+        await self.connection.stop()
 
     def rows(self) -> list[TerminalRow]:
         """The rows now, the most urgent first."""
-        if not self.link.connected:
+        if not self.connection.connected:
             self.fleet.disconnected()
         return self.fleet.rows(time.monotonic())
 
@@ -91,12 +91,12 @@ def fleet_document(subscriber: FleetSubscriber, rows: Sequence[TerminalRow]) -> 
     now_s, needs = time.monotonic(), Counter(row.need for row in rows)
     return {
         "schema": "facepay.fleet/1",
-        "connected": subscriber.link.connected,
+        "connected": subscriber.connection.connected,
         "terminals_total": len(rows),
         "needs": {need.value: needs[need] for need in Need},
         "left_out": {each.value: subscriber.fleet.left_out[each] for each in LeftOut},
         "left_out_example": subscriber.fleet.example,
-        "dropped": subscriber.link.dropped,
+        "dropped": subscriber.connection.dropped,
         "terminals": [row_facts(row) | _ages(row, now_s) for row in rows],
     }
 

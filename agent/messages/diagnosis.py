@@ -3,10 +3,10 @@
 Only an operator whose key ``facepay keys trust --operator`` installed gets an answer. The answer is always a
 signed report: the findings of the doctor, or the code why there are none.
 
-The signed text names one terminal, so no other terminal accepts the request. ``epoch`` is that of the present
-process, so a request to an earlier process is stale. ``issued_unix_ms`` must grow from one request of an
-operator to the next. So a repeated request is rejected without a list of old requests and without a correct
-clock of the terminal.
+Each field of a request excludes one misuse. ``site`` and ``terminal``: another terminal rejects the request.
+``epoch``: a request to an earlier process is stale. ``issued_unix_ms`` must grow from one request of an
+operator to the next: a repeated request is rejected, and the terminal needs neither a list of old requests
+nor a correct clock.
 """
 
 import hashlib

@@ -17,7 +17,7 @@ IMAGE_MAX_BYTES = 60_000
 URL_MAX_CHARS = 2_048
 NONCE_MIN_CHARS, NONCE_MAX_CHARS = 22, 128  # 22 characters of base64url carry 128 bits
 TEXT_MAX_CHARS = 128
-REQUIRE_MAX = 16
+LIST_MAX = 16  # entries of a list of texts
 
 _NONCE = re.compile(r"[A-Za-z0-9_\-=+/.]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -40,6 +40,7 @@ def malformed(detail: str) -> Rejected:
 
 
 def text_of(tree: dict[str, Any], name: str, longest: int = TEXT_MAX_CHARS) -> str:
+    """A text of 1 to ``longest`` characters. Control characters only in the text of an envelope."""
     value = tree.get(name)
     if not isinstance(value, str) or not 0 < len(value) <= longest:
         raise malformed(f"{name}: text of 1 to {longest} characters")
@@ -49,9 +50,10 @@ def text_of(tree: dict[str, Any], name: str, longest: int = TEXT_MAX_CHARS) -> s
 
 
 def strings_of(tree: dict[str, Any], name: str) -> list[str]:
+    """A list of at most ``LIST_MAX`` texts; a missing field is an empty list."""
     values = tree.get(name, [])
-    if not isinstance(values, list) or len(values) > REQUIRE_MAX:
-        raise malformed(f"{name}: a list of at most {REQUIRE_MAX} texts")
+    if not isinstance(values, list) or len(values) > LIST_MAX:
+        raise malformed(f"{name}: a list of at most {LIST_MAX} texts")
     if not all(isinstance(v, str) and len(v) <= TEXT_MAX_CHARS and not _CONTROL.search(v) for v in values):
         raise malformed(f"{name}: a list of texts of at most {TEXT_MAX_CHARS} characters")
     return values
@@ -84,6 +86,7 @@ def uuid_of(tree: dict[str, Any], name: str) -> str:
 
 
 def reference_of(tree: object) -> Reference:
+    """The reference photo: its url, or its decoded bytes when they have the SHA-256 of the field."""
     if not isinstance(tree, dict):
         raise malformed("reference: an object with url or image_b64")
     if ("url" in tree) == ("image_b64" in tree):

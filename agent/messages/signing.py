@@ -35,12 +35,13 @@ def fingerprint(public: Ed25519PublicKey) -> str:
 
 
 def key_id(public: Ed25519PublicKey) -> str:
+    """The first 16 digits of the fingerprint, as in ``kid``."""
     return fingerprint(public)[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """A trusted public key of the other side."""
+    """The public key of another party."""
 
     key: Ed25519PublicKey
 
@@ -132,12 +133,9 @@ class Signer:
         """Write the key as PEM for ``load``. Raises ``OSError``."""
         write_whole(path, self._key.as_pem(private=True))
 
-    def sign(self, text: str, kind: str, *, kid: str = "") -> str:
-        """Detached JWS (RFC 7515, appendix F) over the UTF-8 bytes of the text.
-
-        ``kid``: the key id in the header; empty: the id of this key. Only the simulator sends another one.
-        """
-        protected = {"alg": ALGORITHM, "typ": typ(kind), "kid": kid or self.key_id}
+    def sign(self, text: str, kind: str) -> str:
+        """Detached JWS (RFC 7515, appendix F) over the UTF-8 bytes of the text, as a message of this kind."""
+        protected = {"alg": ALGORITHM, "typ": typ(kind), "kid": self.key_id}
         compact = jws.serialize_compact(protected, text.encode(), self._key, algorithms=[ALGORITHM])
         head, _, signature = compact.split(".")
         return f"{head}..{signature}"

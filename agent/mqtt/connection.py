@@ -3,7 +3,7 @@
 Properties of paho 2 that determine the design (each measured, or read in the source of paho):
 
 - An exception in a callback ends paho's network thread while ``is_connected()`` stays true. So every callback
-  only hands its arguments to the loop.
+  only passes its arguments to the event loop.
 - An unacknowledged publish stays in the client and is sent again after a reconnect, however late. So each
   connection gets a new client, which is discarded with the connection: no old message can leave later. A new
   client also reads the certificates again.
@@ -31,8 +31,8 @@ from agent.log import facts
 from agent.mqtt.connect_failure import NO_ANSWER, ConnectFailure, without_connack
 from agent.mqtt.loop_queue import LoopQueue
 from agent.mqtt.paho_client import BrokerLimits, ClientOptions, Message, connect, cut, make_client, subscribe
+from agent.mqtt.publisher import Publisher
 from agent.mqtt.reason_codes import describe, of_connect, of_disconnect
-from agent.mqtt.sending import Sending
 from agent.mqtt.status import BrokerStatus
 from agent.tasks import in_thread
 from agent.texts import Text
@@ -48,14 +48,14 @@ RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # pauses between attempts; the last o
 class Connection:
     """Keeps one connection to the broker until ``stop``. All methods belong to the asyncio loop."""
 
-    def __init__(self, config: MqttConfig, wiring: ClientOptions) -> None:
+    def __init__(self, config: MqttConfig, options: ClientOptions) -> None:
         self._config = config
-        self._wiring = wiring
+        self._options = options
         self._client: Client | None = None  # the connected client
         self._candidate: Client | None = None  # the newest client before its CONNACK; no other one counts
         self._lost = asyncio.Event()
-        self._status = BrokerStatus(wiring.on_problem)
-        self._sending = Sending(self._status)
+        self._status = BrokerStatus(options.on_problem)
+        self._publisher = Publisher(self._status)
         self._connecting: Future[ConnectFailure | None] | None = None
         self._loop_queue: LoopQueue | None = None
         self._task: asyncio.Task[None] | None = None
@@ -74,9 +74,9 @@ class Connection:
 
         Raises ``ConfigError``: a certificate, key or password file that cannot be read.
         """
-        make_client(self._config, self._wiring)  # unusable files fail here, not in the background
-        loop, wiring = asyncio.get_running_loop(), self._wiring
-        self._loop_queue = LoopQueue(loop, wiring.admits, self._deliver, wiring.waiting_max)
+        make_client(self._config, self._options)  # unusable files fail here, not in the background
+        loop, options = asyncio.get_running_loop(), self._options
+        self._loop_queue = LoopQueue(loop, options.admits, self._deliver, options.waiting_max)
         self._task = asyncio.create_task(self._keep_connected(self._loop_queue), name="mqtt-connection")
 
     async def stop(self) -> None:
@@ -87,7 +87,7 @@ class Connection:
             self._task = None
         self._status.close()
         client, self._client, self._candidate = self._client, None, None
-        self._sending.lost()
+        self._publisher.lost()
         if client is not None:
             client.disconnect()
             await _result_in_time(in_thread("mqtt-stop", client.loop_stop), 2.0, None)
@@ -101,12 +101,12 @@ class Connection:
         """
         if self._client is None:
             raise TillError(Text("detail.not_connected"), code="link_down")
-        return await self._sending.publish(self._client, message, qos)
+        return await self._publisher.publish(self._client, message, qos)
 
     async def wait_until_free(self) -> None:
         """Wait until ``publish`` sends at once. Raises ``TillError`` (``publish_cut``)."""
         if self._client is not None:
-            await self._sending.wait_until_free(self._client)
+            await self._publisher.wait_until_free(self._client)
 
     async def _keep_connected(self, loop_queue: LoopQueue) -> None:
         attempt = 0
@@ -121,7 +121,7 @@ class Connection:
             attempt += 1
 
     async def _one_connection(self, loop_queue: LoopQueue) -> None:
-        client = self._candidate = make_client(self._config, self._wiring)
+        client = self._candidate = make_client(self._config, self._options)
         _set_callbacks(client, self, loop_queue)
         self._lost.clear()
         if failure := await self._connect(client):
@@ -162,13 +162,13 @@ class Connection:
             self._lost.set()
             return
         self._client = client
-        limits = self._sending.limits = BrokerLimits.of(details)
+        limits = self._publisher.limits = BrokerLimits.of(details)
         log.info("mqtt_connected", extra=facts(host=self._config.host, port=self._config.port))
-        self._status.connected(self._wiring.missing(limits))
-        if filters := self._wiring.allowed(limits):
+        self._status.connected(self._options.missing(limits))
+        if filters := self._options.allowed(limits):
             subscribe(client, filters)
         else:
-            self._wiring.on_ready()
+            self._options.on_ready()
 
     def on_disconnect(
         self, client: Client, flags: DisconnectFlags, reason: ReasonCode, details: Properties | None
@@ -178,23 +178,23 @@ class Connection:
             why = describe(reason, details)
             log.warning("mqtt_connection_lost", extra=facts(host=self._config.host, reason=why))
             problem = of_disconnect(reason) if flags.is_disconnect_packet_from_server else None
-            self._status.lost(problem, why, self._sending.lost())
+            self._status.lost(problem, why, self._publisher.lost())
         elif client is not self._candidate:
             return  # a client of an abandoned attempt
         self._lost.set()
 
     def on_suback(self, client: Client, reasons: list[ReasonCode]) -> None:
         if client is self._client:
-            self._status.subscribed(self._wiring.refused(self._sending.limits, reasons))
-            self._wiring.on_ready()
+            self._status.subscribed(self._options.refused(self._publisher.limits, reasons))
+            self._options.on_ready()
 
     def on_puback(self, client: Client, mid: int, reason: ReasonCode, details: Properties | None) -> None:
         if client is self._client:
-            self._sending.answered(mid, reason, details)
+            self._publisher.answered(mid, reason, details)
 
     def _deliver(self, client: Client, message: MQTTMessage) -> None:
         if client is self._client:
-            self._wiring.on_message(Message.of(message))
+            self._options.on_message(Message.of(message))
 
 
 def _set_callbacks(client: Client, to: Connection, loop_queue: LoopQueue) -> None:

@@ -85,17 +85,10 @@ class BrokerLimits:
             getattr(properties, "WildcardSubscriptionAvailable", 1) == 1,
         )
 
-    def missing(self, qos: int, *, retained: bool, wildcards: bool) -> str:
-        """The needs that the broker does not meet, as English text; empty when all are met."""
-        lacks = [f"QoS {qos} (at most {self.qos_max})"] * (qos > self.qos_max)
-        lacks += ["retained messages"] * (retained and not self.retain)
-        lacks += ["wildcard subscriptions"] * (wildcards and not self.wildcards)
-        return ", ".join(lacks)
-
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
-    """Purpose of a connection. The functions are called on the asyncio loop, except ``admits``."""
+    """Id, subscriptions, will and callbacks of a client. Callbacks run on the loop, except ``admits``."""
 
     client_id: str
     subscriptions: Sequence[tuple[str, int]]  # (filter, qos)
@@ -113,9 +106,12 @@ class ClientOptions:
 
     def missing(self, limits: BrokerLimits) -> str:
         """The features that this client needs and the broker lacks, as English text; empty when none."""
-        retained = self.will is not None and self.will.retained
-        wildcards = any(_is_wild(topic) for topic, _ in self.subscriptions)
-        return limits.missing(1, retained=retained, wildcards=wildcards)
+        needs_retain = self.will is not None and self.will.retained
+        needs_wildcards = any(_is_wild(topic) for topic, _ in self.subscriptions)
+        lacks = [f"QoS 1 (at most {limits.qos_max})"] * (limits.qos_max < 1)
+        lacks += ["retained messages"] * (needs_retain and not limits.retain)
+        lacks += ["wildcard subscriptions"] * (needs_wildcards and not limits.wildcards)
+        return ", ".join(lacks)
 
     def refused(self, limits: BrokerLimits, reasons: Sequence[ReasonCode]) -> list[Text]:
         """The needed filters that a SUBACK refuses, with reason. ``reasons``: one per allowed filter."""
@@ -133,7 +129,7 @@ def _is_wild(topic: str) -> bool:
     return "+" in topic or "#" in topic
 
 
-def make_client(config: MqttConfig, wiring: ClientOptions) -> Client:
+def make_client(config: MqttConfig, options: ClientOptions) -> Client:
     """A client without callbacks and not connected. Certificates and password are read from their files.
 
     Raises:
@@ -141,7 +137,7 @@ def make_client(config: MqttConfig, wiring: ClientOptions) -> Client:
     """
     client = Client(
         CallbackAPIVersion.VERSION2,
-        client_id=wiring.client_id,
+        client_id=options.client_id,
         protocol=MQTTProtocolVersion.MQTTv5,
         transport=config.transport,
         reconnect_on_failure=False,
@@ -151,8 +147,8 @@ def make_client(config: MqttConfig, wiring: ClientOptions) -> Client:
         client.tls_set_context(tls_context(config))
     if config.username:
         client.username_pw_set(config.username, _password(config))
-    if wiring.will is not None:
-        client.will_set(wiring.will.topic, wiring.will.payload, qos=1, retain=wiring.will.retained)
+    if options.will is not None:
+        client.will_set(options.will.topic, options.will.payload, qos=1, retain=options.will.retained)
     client.on_socket_open = lambda _client, _userdata, sock: no_delay(sock)
     return client
 

@@ -47,21 +47,21 @@ def client_error(config: MqttConfig, problem: BrokerProblem, reason: str | Text)
 
 
 class Reachability:
-    """The problems of one connection so far. ``up`` and ``note_problem``: for ``ClientOptions``."""
+    """The problems of one connection. Pass ``note_ready`` and ``note_problem`` to ``ClientOptions``."""
 
     def __init__(self, config: MqttConfig) -> None:
         self._config = config
-        self._up = False
+        self._was_ready = False
         self._problems = dict[BrokerProblem, str | Text]()  # the oldest first
         self._limits = set[asyncio.Timeout]()  # of the waits that run now
 
-    def up(self) -> None:
-        self._up = True
+    def note_ready(self) -> None:
+        self._was_ready = True
 
     def note_problem(self, problem: BrokerProblem, active: bool, detail: str | Text = "") -> None:
         if active:
             self._problems[problem] = detail
-            self._end_vain_waits()
+            self._end_waits_if_refused()
         else:
             self._problems.pop(problem, None)
 
@@ -71,12 +71,12 @@ class Reachability:
         async with asyncio.timeout(timeout_s) as limit:
             self._limits.add(limit)
             try:
-                self._end_vain_waits()
+                self._end_waits_if_refused()
                 yield
             finally:
                 self._limits.discard(limit)
 
-    def _end_vain_waits(self) -> None:
+    def _end_waits_if_refused(self) -> None:
         if self._problems.keys() & _FINAL:
             for limit in self._limits:
                 if not limit.expired():
@@ -93,7 +93,7 @@ class Reachability:
         """
         silent = client_error(self._config, BrokerProblem.UNREACHABLE, Text("detail.no_answer_in_time"))
         found = self._oldest({BrokerProblem.PUBLISH_REFUSED})
-        return found or (otherwise if self._up else silent)
+        return found or (otherwise if self._was_ready else silent)
 
     def _oldest(self, without: set[BrokerProblem]) -> TillError | None:
         found = (each for each in self._problems.items() if each[0] not in without)

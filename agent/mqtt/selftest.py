@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from agent.config import MqttConfig
 from agent.errors import TillError, failure_at
@@ -52,10 +53,10 @@ class BrokerSelfTest:
         self._received, self._will_received = asyncio.Event(), asyncio.Event()
         kinds = (REQUEST, CANCEL, ACK)
         filters = [*((topics.till_filter(kind), 1) for kind in kinds), (topics.doctor, 1)]
-        wiring = ClientOptions(
+        options = ClientOptions(
             _client_id(), filters, self._on_message, self._decided.set, on_problem=self._on_problem
         )
-        self._connection = Connection(config, wiring)
+        self._connection = Connection(config, options)
 
     async def run(self) -> BrokerProbe:
         """Run the test. Limits: 5 s to connect, 5 s per publish, 3 s for the own message, 3 s for the will.
@@ -80,7 +81,8 @@ class BrokerSelfTest:
             await self._connection.stop()
 
     async def _roundtrip(self) -> BrokerProbe:
-        subscription_refused = BrokerProblem.SUBSCRIPTION_REFUSED in self._problems
+        is_refused = BrokerProblem.SUBSCRIPTION_REFUSED in self._problems
+        probe = BrokerProbe(connected=True, subscription_refused=is_refused)
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         messages = [Message(self._topics.doctor, self._payload)]
@@ -89,24 +91,14 @@ class BrokerSelfTest:
             try:
                 await self._connection.publish(message)
             except TillError as error:
-                kind = message.topic.rpartition("/")[2]
-                return BrokerProbe(
-                    connected=True,
-                    subscription_refused=subscription_refused,
-                    publish_error=failure_at(kind, error),
-                )
+                return replace(probe, publish_error=failure_at(message.topic.rpartition("/")[2], error))
         try:
             async with asyncio.timeout(ROUNDTRIP_TIMEOUT_S):
                 await self._received.wait()
         except TimeoutError:
-            return BrokerProbe(connected=True, subscription_refused=subscription_refused)
+            return probe
         roundtrip_ms = round((loop.time() - began_s) * 1e3)
-        return BrokerProbe(
-            connected=True,
-            subscription_refused=subscription_refused,
-            roundtrip_ms=roundtrip_ms,
-            will_received=await self._test_will(),
-        )
+        return replace(probe, roundtrip_ms=roundtrip_ms, will_received=await self._test_will())
 
     async def _test_will(self) -> bool:
         """Whether the broker publishes the last will of a connection that is cut.
@@ -131,8 +123,8 @@ class BrokerSelfTest:
         self, filters: list[tuple[str, int]], will: Message | None = None
     ) -> AsyncIterator[_CuttableConnection]:
         ready = asyncio.Event()
-        wiring = ClientOptions(_client_id(), filters, self._on_message, ready.set, will)
-        connection = _CuttableConnection(self._config, wiring)
+        options = ClientOptions(_client_id(), filters, self._on_message, ready.set, will)
+        connection = _CuttableConnection(self._config, options)
         await connection.start()
         try:
             await ready.wait()

@@ -9,7 +9,7 @@ from agent.mqtt.connect_failure import ConnectFailure
 from agent.mqtt.reason_codes import BrokerProblem
 from agent.texts import Text
 
-ALONE_AFTER_S = 60.0  # two clients with one id disconnect each other every few seconds
+SINGLE_CLIENT_AFTER_S = 60.0  # a longer connection: no second client has the id (two would end it in seconds)
 STEADY_AFTER_S = 15.0  # a shorter connection counts as lost soon: the pause before a reconnect grows
 LOST_SOON_MAX = 3
 CUTS_MAX = 3  # connections that ended after the same message: the message counts as the cause
@@ -20,8 +20,8 @@ ReportProblem = Callable[[BrokerProblem, bool, str | Text], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """Topic and packet size of one publish. ``kind`` is the last level of the topic."""
+class SentPacket:
+    """Topic and packet size of one publish. ``kind`` is the last level of the topic, e.g. ``result``."""
 
     topic: str
     size_bytes: int
@@ -35,15 +35,17 @@ class Sent:
 
 
 class BrokerStatus:
-    """Belongs to one ``Connection``. Each source holds at most one problem.
+    """Belongs to one ``Connection``. Problems are kept by source: connect, disconnect, subscribe, limits, …
 
-    A problem ends when no source holds the problem. The last connection attempt decides; it clears the
-    problems that earlier attempts set.
+    Each source has at most one problem; a problem ends when no source has it. The last connection attempt
+    clears the problems of earlier attempts.
 
-    The reason code of the broker decides. Two rules apply only without a reason code. Connections that end
-    ``CUTS_MAX`` times after the same unanswered message: the broker does not accept the message. Connections
-    that end soon, ``LOST_SOON_MAX`` in a row, with nothing unanswered: another client has the same id
-    (mosquitto 2.0.11 closes the older connection without reason code 0x8E).
+    The problem follows from the reason code of the broker. Without a reason code two rules apply:
+
+    1. The connection ended ``CUTS_MAX`` times after the same unanswered message: the broker does not accept
+       the message.
+    2. ``LOST_SOON_MAX`` connections in a row ended soon, with nothing unanswered: another client has the same
+       id (mosquitto 2.0.11 closes the older connection without reason code 0x8E).
 
     A new problem is reported before the old problem of the same source ends, so that the terminal is never
     reported as healthy in between.
@@ -58,7 +60,7 @@ class BrokerStatus:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._up_since_s = 0.0
         self._lost_soon = 0
-        self._cuts_after: dict[Sent, int] = {}
+        self._cuts_after: dict[SentPacket, int] = {}
         self._too_large_bytes = 0
         self.steady = False
 
@@ -75,7 +77,7 @@ class BrokerStatus:
     def connected(self, missing: str) -> None:
         """``missing``: features that the terminal needs and the CONNACK of this broker excludes."""
         self._up_since_s = asyncio.get_running_loop().time()
-        self._after(ALONE_AFTER_S, "alone", lambda: self._set("rival"))
+        self._after(SINGLE_CLIENT_AFTER_S, "client id", lambda: self._set("client id"))
         self._after(STEADY_AFTER_S, "steady", lambda: self._set("disconnect"))
         self._set(
             "limits", BrokerProblem.LIMITS if missing else None, Text("detail.broker_lacks", missing=missing)
@@ -87,23 +89,25 @@ class BrokerStatus:
         detail = reduce(_listed, refused) if refused else ""
         self._set("subscribe", BrokerProblem.SUBSCRIPTION_REFUSED if refused else None, detail)
 
-    def answered(self, sent: Sent, problem: BrokerProblem | None, detail: str | Text) -> None:
+    def answered(self, sent: SentPacket, problem: BrokerProblem | None, detail: str | Text) -> None:
         """The PUBACK of one publish. ``problem`` None: accepted."""
         self._cuts_after.pop(sent, None)
         if problem is None and sent.size_bytes >= self._too_large_bytes:
             self._set("size")
         self._set(f"publish {sent.kind}", problem, Text("detail.at", place=sent.kind, reason=detail))
 
-    def too_large(self, sent: Iterable[Sent], detail: str | Text) -> None:
+    def too_large(self, sent: Iterable[SentPacket], detail: str | Text) -> None:
         self._too_large_bytes = max((each.size_bytes for each in sent), default=0)
         self._set("size", BrokerProblem.TOO_LARGE, detail)
         self._after(TOO_LARGE_FOR_S, "size", lambda: self._set("size"))
 
-    def lost(self, problem: BrokerProblem | None, detail: str | Text, unanswered: Iterable[Sent]) -> None:
-        """An established connection ended. ``problem``: from the broker's reason code; None: no code."""
+    def lost(
+        self, problem: BrokerProblem | None, detail: str | Text, unanswered: Iterable[SentPacket]
+    ) -> None:
+        """An established connection ended. ``problem``: by the broker's reason code; None: no code."""
         lasted_s = asyncio.get_running_loop().time() - self._up_since_s
         self.steady = lasted_s >= STEADY_AFTER_S
-        self._stop("alone", "steady")
+        self._stop("client id", "steady")
         cut = set(unanswered)
         about = ", ".join(str(each) for each in cut)
         after = Text("detail.after_message", detail=detail, message=about)
@@ -115,9 +119,9 @@ class BrokerStatus:
             case None:
                 self._lost_soon = 0 if self.steady else self._lost_soon + 1
                 if self._lost_soon >= LOST_SOON_MAX:
-                    self._set("rival", BrokerProblem.TAKEN_OVER, "")
+                    self._set("client id", BrokerProblem.TAKEN_OVER, "")
             case BrokerProblem.TAKEN_OVER:
-                self._set("rival", problem, detail)
+                self._set("client id", problem, detail)
             case BrokerProblem.TOO_LARGE:
                 self.too_large(cut, after if about else Text("detail.after_no_message", detail=detail))
             case _:
@@ -126,7 +130,7 @@ class BrokerStatus:
     def close(self) -> None:
         self._stop(*self._timers)
 
-    def _count_cuts(self, cut: set[Sent]) -> None:
+    def _count_cuts(self, cut: set[SentPacket]) -> None:
         """Count the cuts after each unanswered message. A PUBACK in between resets the count."""
         self._cuts_after |= {each: self._cuts_after.get(each, 0) + 1 for each in cut}
         while len(self._cuts_after) > 64:

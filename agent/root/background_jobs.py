@@ -68,7 +68,7 @@ def attend(
 async def _announce_stopping(stop: asyncio.Event, till: MqttTill) -> None:
     await stop.wait()
     notify("STOPPING=1")
-    await till.announce("stopping")
+    await till.state.announce("stopping")
 
 
 async def announce_changes(changed: asyncio.Event, till: MqttTill, background: Background) -> None:
@@ -76,7 +76,7 @@ async def announce_changes(changed: asyncio.Event, till: MqttTill, background: B
     while True:
         await changed.wait()
         changed.clear()
-        background.add(till.announce())  # a publish can wait for its broker; the next change must not
+        background.add(till.state.announce())  # a publish can wait for its broker; the next change must not
 
 
 async def report_health(handle: AgentHandle, clock: BootClock) -> None:
@@ -84,7 +84,7 @@ async def report_health(handle: AgentHandle, clock: BootClock) -> None:
     while True:
         await asyncio.sleep(HEALTH_EVERY_S)
         try:
-            await handle.till.report(health_facts(handle.now(clock)))
+            await handle.till.publish_health(health_facts(handle.now(clock)))
         except OSError as error:  # /proc cannot be read now: try again in a minute
             log.warning("health_not_published", extra=facts(why=error))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agent.camera.backend import Exposing
+from agent.camera.backend import SupportsExposure
 from agent.config import Config
 from agent.control.page_link import PAGE, PageLinkIssuer
 from agent.control.server import StatusServer, path_for
@@ -120,7 +120,7 @@ async def _start_parts(
     facts_of_state = wiring.make_state_facts(config, signer, conditions, tap)
     till = wiring.make_till(config, identity, outbox, clock, facts_of_state)
     check_frame = make_frame_check(config.camera, meter, tap)
-    expose = camera.expose if isinstance(camera, Exposing) else lambda _light: None
+    expose = camera.expose if isinstance(camera, SupportsExposure) else lambda _light: None
     ports = Ports(clock, camera, analyzer, compare, till, outbox, check_frame, record, expose)
     earlier_calls = await _settle_interrupted(config, outbox, conditions, clock)
     settings = wiring.make_settings(config, identity.epoch, earlier_calls)

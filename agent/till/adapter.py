@@ -1,8 +1,8 @@
 """The terminal's side of the till contract over MQTT. Implements ``core.ports.Till``.
 
-Inbound messages are decoded in ``inbound`` and admitted in ``core.admission``. Events are published once,
-best effort. ``ResultSender`` publishes results until they are acknowledged. Only ``state`` is retained; the
-last will is a ``state`` with the status ``offline``.
+Inbound messages are decoded in ``inbound``; ``core.admission`` decides about requests. Events are published
+once, best effort. ``ResultSender`` publishes results until they are acknowledged. Only ``state`` is retained;
+the last will is a ``state`` with the status ``offline``.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ class MqttTill:
         self.identity, self.signer, self._outbox = identity, state_facts.signer, outbox
         self._on_problem = state_facts.on_problem
         self._background = Background()
-        self.accepts_diagnosis = rules.diag
+        self.accepts_diagnosis = rules.accepts_diagnosis
         self.diag_inbox: asyncio.Queue[tuple[str, Message]] = asyncio.Queue(DIAG_INBOX_MAX)
         has_key = rules.trust.has_key if rules.trust is not None else lambda _till: False
 
@@ -58,41 +58,36 @@ class MqttTill:
             return clock.now_ms() / 1e3
 
         self._limits = TillRateLimits(self.topics, now_s, config.requests_per_minute, has_key)
-        parts_of_state = (self.topics, identity, state_facts, self._publish, self._background, now_s)
-        self.state = StatePublisher(*parts_of_state)
-        self.link = Connection(config, self._wiring())
-        parts = (self.link, outbox, self.topics, clock)
-        self.result_sender = ResultSender(*parts, ack=config.ack, margin_ms=margin_ms)
-        self._messages = TillMessages(rules, clock, self._limits, self._background, self._acknowledged)
+        self.state = StatePublisher(
+            self.topics, identity, state_facts, self._publish, self._background, now_s
+        )
+        self.connection = Connection(config, self._client_options())
+        self.result_sender = ResultSender(
+            self.connection, outbox, self.topics, clock, ack=config.ack, margin_ms=margin_ms
+        )
+        acknowledged = self.result_sender.acknowledged
+        self._messages = TillMessages(rules, clock, self._limits, self._background, acknowledged)
 
     async def start(self) -> None:
         """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
-        await self.link.start()
+        await self.connection.start()
         self._background.add(self.result_sender.run())
         self._background.add(_prune(self._outbox, self.identity.epoch))
 
     async def stop(self) -> None:
         """Publish ``offline``, then disconnect: no will is sent. At most 4 s. Safe to call twice."""
         self.state.close()
-        await self.announce("offline")
+        await self.state.announce("offline")
         await self._background.close()
-        await self.link.stop()
-
-    async def announce(self, final_status: str = "") -> None:
-        """Publish the retained ``state`` again after a change.
-
-        ``final_status``: ``stopping``, then ``offline``. A later change of a condition or a reconnect must
-        not publish ``online`` for a terminal that accepts no more requests.
-        """
-        await self.state.announce(final_status)
+        await self.connection.stop()
 
     @property
     def dropped(self) -> int:
         """Messages of tills and operators that were dropped by a limit."""
-        return self._limits.dropped + self.link.dropped + self._messages.inbox.dropped
+        return self._limits.dropped + self.connection.dropped + self._messages.inbox.dropped
 
     @property
-    def numbers(self) -> dict[str, int]:
+    def delivery_counters(self) -> dict[str, int]:
         """Counters of results and dropped messages, as in ``health``."""
         return {
             "unacknowledged": self.result_sender.depth,
@@ -101,11 +96,11 @@ class MqttTill:
             "inbound_dropped": self.dropped,
         }
 
-    async def report(self, fields: dict[str, Any]) -> None:
-        """Publish ``health`` once, best effort, with the counters of ``numbers`` added."""
+    async def publish_health(self, fields: dict[str, Any]) -> None:
+        """Publish ``health`` once, best effort, with ``delivery_counters`` added."""
         try:
-            payload = health(self.identity, fields | {"till": self.numbers})
-            await self.link.publish(Message(self.topics.health, payload), qos=0)
+            payload = health(self.identity, fields | {"till": self.delivery_counters})
+            await self.connection.publish(Message(self.topics.health, payload), qos=0)
         except TillError as error:
             log.debug("health_not_sent", extra=facts(code=error.code))
 
@@ -119,7 +114,7 @@ class MqttTill:
         if isinstance(value, AcceptedEvent):
             self._limits.mark_served(till)
         try:
-            await self.link.publish(Message(self.topics.verify(till, EVENT), payload), qos=0)
+            await self.connection.publish(Message(self.topics.verify(till, EVENT), payload), qos=0)
         except TillError as error:
             log.debug("event_not_sent", extra=facts(code=error.code))  # no decision depends on an event
 
@@ -128,7 +123,7 @@ class MqttTill:
 
     # --- events of the connection -----------------------------------------------------------------
 
-    def _wiring(self) -> ClientOptions:
+    def _client_options(self) -> ClientOptions:
         get_state = self.topics.till_filter(GET_STATE)
         filters = [self.topics.till_filter(kind) for kind in (REQUEST, CANCEL, ACK)]
         filters += [get_state, self.topics.state]
@@ -140,15 +135,17 @@ class MqttTill:
             self._on_ready,
             self.state.will,
             self._on_problem,
-            optional=frozenset({self.topics.state, get_state}),  # older rights of a broker lack them
+            optional=frozenset(
+                {self.topics.state, get_state}
+            ),  # an older access list of the broker lacks them
             admits=self._limits.admits,
         )
 
     def _on_ready(self) -> None:
         if self.state.final_status != "offline":
             self.result_sender.reconnected()
-            self._background.add(self.announce())
-            self._background.add(_test_rights(self.link, self.topics))
+            self._background.add(self.state.announce())
+            self._background.add(_test_rights(self.connection, self.topics))
 
     def _arrived(self, message: Message) -> None:
         if message.topic == self.topics.state:
@@ -164,11 +161,8 @@ class MqttTill:
             case (till, kind):
                 self._messages.arrived(till, kind, message)
 
-    async def _acknowledged(self, till: str, result_id: str) -> None:
-        await self.result_sender.acknowledged(till, result_id)  # late bound: tests replace the method
-
-    async def _publish(self, message: Message) -> None:
-        await self.link.publish(message)
+    async def _publish(self, message: Message) -> None:  # ``state`` is made before the connection
+        await self.connection.publish(message)
 
 
 async def _test_rights(link: Connection, topics: Topics) -> None:

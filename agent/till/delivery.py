@@ -1,8 +1,8 @@
 """Publishes stored results: at once, then again with growing pauses until acknowledged or expired.
 
 The bytes are always the same, so that the till recognises a repeat. A match whose time is over is replaced by
-the event ``result_expired``, which the till acknowledges with the same id. The rule is
-``next_step``, which is pure.
+the event ``result_expired``, which the till acknowledges with the same id. ``next_step`` is the rule, a pure
+function.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from agent.messages.encode import event
 from agent.messages.topics import EVENT, RESULT, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import Message
-from agent.mqtt.sending import CUT
+from agent.mqtt.publisher import CUT
 from agent.outbox.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,10 @@ class Next(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PublishHistory:
-    """Publish history of a result (boot clock). ``cuts``: connections in a row that ended after a publish."""
+    """The publishes of one result so far. Times are on the boot clock; a result starts with none.
+
+    ``first_ms``: when the delivery began. ``cuts``: connections in a row that ended before the PUBACK.
+    """
 
     first_ms: int
     sent: int = 0
@@ -68,7 +71,7 @@ def pause_ms(sent: int) -> int:
 
 
 def next_step(stored: StoredResult, history: PublishHistory, now_ms: int, margin_ms: int) -> Next:
-    """Call before every publish, also before repeats.
+    """The step that is due now. To be called before every publish, also before repeats.
 
     A match is published only while at least ``margin_ms`` is left until its deadline. Later
     ``result_expired`` replaces the match until the acknowledgement, or until ``RESEND_FOR_MS`` is over.
@@ -84,7 +87,12 @@ def next_step(stored: StoredResult, history: PublishHistory, now_ms: int, margin
 
 
 class ResultSender:
-    """Keeps the open results. One task, ``run``, publishes due results again."""
+    """The results that are not acknowledged yet. One task, ``run``, publishes due results again.
+
+    Attributes:
+        expired_unacked: results without acknowledgement within ``RESEND_FOR_MS``.
+        withheld: matches that ``result_expired`` replaced.
+    """
 
     def __init__(
         self,

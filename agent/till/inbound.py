@@ -1,7 +1,7 @@
 """Messages of tills, from the MQTT connection to the inbox of the terminal.
 
-Each stage is bounded: the messages by rate, the inbox by the length of each queue, the acknowledgements by
-the number of pending writes. An unreadable message is not queued. Its till gets a ``refused`` event at a
+Each stage is bounded: the messages by their rate, the inbox by the length of its queues, the acknowledgements
+by the number of pending writes. An unreadable message is not queued. Its till gets a ``refused`` event at a
 limited rate. Refusals have a separate queue, so that no request waits behind a flood of unreadable messages.
 """
 
@@ -71,7 +71,10 @@ class Inbox(Generic[T]):
 
 
 class TillMessages:
-    """For the event loop only. ``close`` stores an acknowledgement; may raise ``StorageError``."""
+    """Decodes the messages of tills and puts them into ``inbox``. For the event loop only.
+
+    ``close`` stores an acknowledgement; may raise ``StorageError``.
+    """
 
     def __init__(
         self, rules: DecodeRules, clock: Clock, limits: TillRateLimits, background: Background, close: Close
@@ -82,7 +85,7 @@ class TillMessages:
         self.inbox: Inbox[Inbound] = Inbox()
 
     def arrived(self, till: str, kind: str, message: Message) -> None:
-        """An admitted message on a topic of this till. Its content is hostile."""
+        """Handle an admitted message on a topic of this till. Its content is hostile. Never raises."""
         try:
             if kind == ACK:
                 result_id = read_ack(message.payload, till, self._rules)

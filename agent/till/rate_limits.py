@@ -1,4 +1,4 @@
-"""Rate limits for inbound messages, applied by topic before a message is parsed or queued.
+"""Rate limits for inbound messages. The topic decides, before a message is parsed or queued.
 
 ``TillRateLimits.admits`` runs on paho's network thread: a flood costs one table lookup a message and never
 reaches the event loop. A till is known if it has a trusted key, or if one of its requests was accepted. Each
@@ -27,8 +27,8 @@ ANSWERS_PER_S, ANSWERS_BURST = 2.0, 20  # to one till: refusals of unreadable me
 ALL_ANSWERS_PER_S, ALL_ANSWERS_BURST = 20.0, 100
 
 
-class _Answers:
-    """The limits of one kind of answer: for each till, and for all tills together."""
+class _AnswerLimits:
+    """The rate limits of one kind of answer: to each till, and to all tills together."""
 
     def __init__(self, now_s: float) -> None:
         self._each = SenderBuckets(ANSWERS_PER_S * 60, ANSWERS_BURST, TILLS_MAX)
@@ -39,10 +39,10 @@ class _Answers:
 
 
 class TillRateLimits:
-    """Safe to call from any thread.
+    """The token buckets of all senders. Safe to call from any thread.
 
     Args:
-        now_s: monotonic seconds.
+        now_s: returns monotonic seconds.
         requests_per_minute: the configured limit of one till; the bucket of all its messages is larger.
         trusts: whether a till has a trusted key. Called once for each new till id.
 
@@ -64,12 +64,12 @@ class TillRateLimits:
         self._all_new = TokenBucket(NEW_PER_S, NEW_BURST, now_s())
         self._state = TokenBucket(OTHER_PER_S, OTHER_BURST, now_s())
         self._operators = TokenBucket(OTHER_PER_S, OTHER_BURST, now_s())
-        self._refusals, self._state_copies = _Answers(now_s()), _Answers(now_s())
+        self._refusals, self._state_copies = _AnswerLimits(now_s()), _AnswerLimits(now_s())
         self._lock = threading.Lock()
         self.dropped = 0
 
     def admits(self, topic: str) -> bool:
-        """Take one token of the sender in ``topic``; False: drop the message without decoding."""
+        """Take one token of the sender in ``topic``; False: the message must be dropped without decoding."""
         sender = self._topics.read(topic)
         with self._lock:
             if sender is not None:

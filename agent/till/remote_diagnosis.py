@@ -126,6 +126,6 @@ class RemoteDiagnosis:
             too_large = diagnosis.report(request, till.identity, None, "report_too_large")
             payload = envelope(REPORT, too_large, till.signer)
         try:
-            await till.link.publish(Message(till.topics.diag(request.operator, REPORT), payload))
+            await till.connection.publish(Message(till.topics.diag(request.operator, REPORT), payload))
         except TillError as error:
             log.warning("report_not_sent", extra=facts(operator=request.operator, code=error.code))

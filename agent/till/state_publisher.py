@@ -1,8 +1,8 @@
-"""Publishes the signed ``state``: retained on its own topic, and as a copy to each till that asks.
+"""Publishes the signed ``state``: retained on its own topic, and a copy to each till that requests one.
 
-A clustered broker can keep retained messages on one node, or deliver none to a subscriber. So a till asks
-for ``state`` after it has subscribed, and gets the same bytes on a topic of its own. The broker cannot put
-another epoch or another name into ``state``, because the terminal signs the text.
+A clustered broker can keep retained messages on one node, or deliver none to a subscriber. So a till sends
+``get_state`` after it has subscribed, and gets the same bytes on a topic of its own. The broker cannot change
+the epoch or the ids in ``state``, because the terminal signs the text.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ CLONED_FOR_S = 1_800.0  # after the newest ``state`` of another terminal; it pub
 
 @dataclass(frozen=True, slots=True)
 class StateFacts:
-    """Content of ``state`` beyond the identity, and the keys of this terminal."""
+    """The content of ``state`` except the ids, and the keys of this terminal."""
 
     status: Callable[[], str]  # online or degraded
-    more: Callable[[], dict[str, Any]]
+    fields: Callable[[], dict[str, Any]]  # all others
     signer: Signer
     on_problem: ReportProblem = lambda _problem, _active, _detail: None
     fingerprints: tuple[str, ...] = ()  # of the key in use and of the key before the last rotation
@@ -48,9 +48,9 @@ class StatePublisher:
         publish: publishes one message with QoS 1.
         now_s: monotonic seconds.
     Attributes:
-        retained: whether the broker is to retain ``state``. The simulator sets False, as a broker that
-            delivers no retained message.
-        copies_to_lose: copies that are not sent. The simulator sets 1, as a network that loses a message.
+        retained: whether ``state`` is published with the retain flag, and published again when the broker
+            delivers other bytes. The simulator sets False, as a broker that retains nothing.
+        final_status: ``stopping`` or ``offline``, which no earlier status replaces; empty while serving.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class StatePublisher:
         self._publish, self._background = publish, background
         self._retained_state = RetainedState(now_s, self._is_foreign, self._publish_again)
         self._payload = b""  # as published last
-        self._asking: dict[str, None] = {}  # tills that get a copy, in order
+        self._waiting: dict[str, None] = {}  # tills that wait for a copy, the first one first
         self._copying = False
-        self._cloned: asyncio.TimerHandle | None = None  # running: another terminal has this name
-        self.final_status = ""  # "stopping" or "offline": never replaced by an earlier status
-        self.retained, self.copies_to_lose = True, 0
+        self._clone_timer: asyncio.TimerHandle | None = None  # ends the condition of a clone
+        self.final_status = ""
+        self.retained = True
 
     @property
     def will(self) -> Message:
@@ -78,11 +78,15 @@ class StatePublisher:
         return Message(self._topics.state, payload, retained=True)
 
     async def announce(self, final_status: str = "") -> None:
-        """Publish ``state`` after a change. ``final_status``: see ``MqttTill.announce``."""
+        """Publish ``state`` after a change.
+
+        ``final_status``: ``stopping``, then ``offline``. A later change of a condition or a reconnect must
+        not publish ``online`` for a terminal that accepts no more requests.
+        """
         if self.final_status != "offline":
             self.final_status = final_status or self.final_status
         status = self.final_status or self._facts.status()
-        self._payload = state(status, self._identity, self._facts.more(), self._facts.signer)
+        self._payload = state(status, self._identity, self._facts.fields(), self._facts.signer)
         self._retained_state.published(self._payload)
         await self._send(Message(self._topics.state, self._payload, self.retained))
 
@@ -96,29 +100,26 @@ class StatePublisher:
     def send_copy(self, till: str) -> None:
         """Publish the newest ``state`` on the topic of a till. Nothing before the first ``announce``.
 
-        One copy at a time: many tills ask at once after a restart of the broker, and the places for
-        unanswered publishes are few. A till that asks again while it waits gets one copy.
+        Copies are sent one after the other: after a restart of the broker many tills need one, and the
+        number of unanswered publishes is limited. A till that requests again while it waits gets one copy.
         """
-        if self.copies_to_lose:
-            self.copies_to_lose -= 1
-            return
         if not self._payload:
             return
-        self._asking[till] = None
+        self._waiting[till] = None
         if not self._copying:
             self._copying = True
             self._background.add(self._send_copies())
 
     def close(self) -> None:
         self._retained_state.close()
-        if self._cloned is not None:
-            self._cloned.cancel()
+        if self._clone_timer is not None:
+            self._clone_timer.cancel()
 
     def _note_clone(self) -> None:
-        if self._cloned is not None:
-            self._cloned.cancel()
+        if self._clone_timer is not None:
+            self._clone_timer.cancel()
         loop, report = asyncio.get_running_loop(), self._facts.on_problem
-        self._cloned = loop.call_later(CLONED_FOR_S, report, BrokerProblem.CLONED, False, "")
+        self._clone_timer = loop.call_later(CLONED_FOR_S, report, BrokerProblem.CLONED, False, "")
         report(BrokerProblem.CLONED, True, "")
 
     def _is_foreign(self, payload: bytes) -> bool:
@@ -130,9 +131,9 @@ class StatePublisher:
 
     async def _send_copies(self) -> None:
         try:
-            while self._asking:
-                till = next(iter(self._asking))
-                del self._asking[till]
+            while self._waiting:
+                till = next(iter(self._waiting))
+                del self._waiting[till]
                 await self._send(Message(self._topics.verify(till, STATE_COPY), self._payload))
         finally:
             self._copying = False

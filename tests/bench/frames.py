@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.renderer import SceneRenderer, SpriteCache
 from agent.camera.simulated.scene import Scene, load_scene
 from agent.core.model import Frame
 from agent.root.wiring import BootClock
@@ -32,7 +32,7 @@ _VALID_IMAGES = 16  # delivered images that stay unchanged: a shot is held for a
 
 def _renderer(scene: str | Scene, seed: int) -> SceneRenderer:
     return SceneRenderer(
-        load_scene(scene) if isinstance(scene, str) else scene, WIDTH_PX, HEIGHT_PX, seed, Props()
+        load_scene(scene) if isinstance(scene, str) else scene, WIDTH_PX, HEIGHT_PX, seed, SpriteCache()
     )
 
 

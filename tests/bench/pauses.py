@@ -10,7 +10,7 @@ from collections import Counter
 from itertools import permutations
 from random import Random
 
-from agent.camera.simulated.renderer import Props
+from agent.camera.simulated.renderer import SpriteCache
 from tests.vision.pauses import End, Playback, Visit, new_eye
 
 PERIODS_MS = {"1 fps": 1_000, "2 fps": 500, "3 fps": 333, "5 fps": 200, "10 fps": 100}
@@ -24,13 +24,13 @@ def lines() -> dict[str, tuple[int, int]]:
 
 
 def play(period_ms: int, burst: int, *, swap: bool, visits: int) -> list[End]:
-    analyzer, props, random = new_eye(), Props(), Random(period_ms + burst)
+    analyzer, sprites, random = new_eye(), SpriteCache(), Random(period_ms + burst)
     pairs = list(permutations(PEOPLE, 2))
     ends = list[End]()
     while len(ends) < visits:
         holder, other = pairs[len(ends) % len(pairs)]
         visit = Visit(period_ms, holder, other if swap else None, burst=burst)
-        end = Playback(visit, random.randrange(1 << 30), props).run(analyzer)
+        end = Playback(visit, random.randrange(1 << 30), sprites).run(analyzer)
         if end.has_changed or not swap:  # a visit that ended before the swap does not count
             ends.append(end)
     return ends

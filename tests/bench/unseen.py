@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.renderer import SceneRenderer, SpriteCache
 from agent.camera.simulated.scene import Person, Photo, Scene, SceneStep
 from agent.config import PolicyConfig, VisionConfig
 from agent.core.model import Comparison, Frame, Shot
@@ -126,9 +126,11 @@ def is_about_payer(visit: Visit, shot: Shot, after_ms: int) -> bool:
     return bool(away_px <= _PAYER_DISTANCE * payer.face * HEIGHT_PX)
 
 
-def play(visit: Visit, props: Props, analyzer: LocalFaceAnalyzer, counts: Counts, start_ms: int) -> None:
+def play(
+    visit: Visit, sprites: SpriteCache, analyzer: LocalFaceAnalyzer, counts: Counts, start_ms: int
+) -> None:
     """One request from its arrival to its result, in scene time."""
-    renderer = SceneRenderer(visit.scene, WIDTH_PX, HEIGHT_PX, visit.seed, props)
+    renderer = SceneRenderer(visit.scene, WIDTH_PX, HEIGHT_PX, visit.seed, sprites)
     limits, calls, answers = Limits(), list[bool](), list[Event]()
     state: State = begin(start_ms + BUDGET_MS - MARGIN_MS, start_ms)
     analyzer.begin(start_ms)
@@ -158,10 +160,10 @@ def run(*, quick: bool) -> Section:
         face.name: Photo(file=str(face.file), person=face.name, face=face.box)
         for face in new_people or people
     }
-    props, counts = Props(photos), Counts()
+    sprites, counts = SpriteCache(photos), Counts()
     analyzer = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump()))
     for number, visit in enumerate(random_visits(6 if quick else 90, list(photos))):
-        play(visit, props, analyzer, counts, start_ms=100_000 * (number + 1))
+        play(visit, sprites, analyzer, counts, start_ms=100_000 * (number + 1))
     section.rows.append(_row(counts))
     section.measure("useless_calls_of_visits", counts.useless)
     section.measure("missed_visits_of_people", counts.missed)

@@ -85,8 +85,8 @@ class Client:
     def __init__(self, config: MqttConfig, filters: list[str], client_id: str = "any-client") -> None:
         self.received: asyncio.Queue[Message] = asyncio.Queue()
         self.up = asyncio.Event()
-        wiring = ClientOptions(client_id, [(f, 1) for f in filters], self.received.put_nowait, self.up.set)
-        self.link = Connection(config, wiring)
+        options = ClientOptions(client_id, [(f, 1) for f in filters], self.received.put_nowait, self.up.set)
+        self.connection = Connection(config, options)
 
     async def received_until(self, payload: bytes) -> set[str]:
         """The topics of all messages up to the message with this payload."""
@@ -100,13 +100,13 @@ class Client:
 
 @asynccontextmanager
 async def online(client: Client, timeout_s: float = 10.0) -> AsyncIterator[Client]:
-    await client.link.start()
+    await client.connection.start()
     try:
         async with asyncio.timeout(timeout_s):
             await client.up.wait()
         yield client
     finally:
-        await client.link.stop()
+        await client.connection.stop()
 
 
 async def test_terminal_and_till_certificates_allow_a_complete_verification(shop: Shop) -> None:
@@ -115,15 +115,15 @@ async def test_terminal_and_till_certificates_allow_a_complete_verification(shop
     till = Client(shop.till("till-1"), [RESULT, STATE, f"{own}/till-1/state_copy"])
     async with online(terminal), online(till):
         await asyncio.sleep(0.1)
-        assert await till.link.publish(Message(f"{own}/till-1/get_state", b"{}"))
+        assert await till.connection.publish(Message(f"{own}/till-1/get_state", b"{}"))
         assert (await asyncio.wait_for(terminal.received.get(), 5)).payload == b"{}"
-        assert await terminal.link.publish(Message(f"{own}/till-1/state_copy", b"state"))
+        assert await terminal.connection.publish(Message(f"{own}/till-1/state_copy", b"state"))
         assert (await asyncio.wait_for(till.received.get(), 5)).payload == b"state"
-        assert await till.link.publish(Message(REQUEST, b"ask"))
+        assert await till.connection.publish(Message(REQUEST, b"ask"))
         assert (await asyncio.wait_for(terminal.received.get(), 5)).payload == b"ask"
-        assert await terminal.link.publish(Message(RESULT, b"answer"))
+        assert await terminal.connection.publish(Message(RESULT, b"answer"))
         assert (await asyncio.wait_for(till.received.get(), 5)).payload == b"answer"
-        assert await terminal.link.publish(Message(STATE, b"online", retained=True))
+        assert await terminal.connection.publish(Message(STATE, b"online", retained=True))
 
 
 async def test_a_till_certificate_cannot_publish_or_read_the_topics_of_another_till(shop: Shop) -> None:
@@ -133,10 +133,10 @@ async def test_a_till_certificate_cannot_publish_or_read_the_topics_of_another_t
     async with online(attacker), online(terminal):
         for topic in (REQUEST, RESULT, STATE, REQUEST.replace("request", "ack"), f"{BASE}/terminal-1/health"):
             with pytest.raises(TillError) as refused:
-                await attacker.link.publish(Message(topic, b"forged"))
+                await attacker.connection.publish(Message(topic, b"forged"))
             assert refused.value.code == "publish_refused", topic
-        await terminal.link.publish(Message(RESULT, b"another till's verdict"))
-        await terminal.link.publish(Message(STATE, b"public", retained=True))
+        await terminal.connection.publish(Message(RESULT, b"another till's verdict"))
+        await terminal.connection.publish(Message(STATE, b"public", retained=True))
         received = await attacker.received_until(b"public")
         assert received == {STATE}, "the verdict was published before the state, so it would be here"
 
@@ -149,12 +149,12 @@ async def test_till_certificate_with_a_terminals_name_cannot_act_as_that_termina
     till = Client(shop.till("till-7"), [])
     async with online(attacker), online(till):
         with pytest.raises(TillError) as refused:
-            await attacker.link.publish(
+            await attacker.connection.publish(
                 Message(f"{BASE}/terminal-7/{kind}", b"forged", retained=kind == "state")
             )
         assert refused.value.code == "publish_refused"
-        await till.link.publish(Message(f"{BASE}/terminal-7/verify/till-7/request", b"a photo"))
-        await attacker.link.publish(
+        await till.connection.publish(Message(f"{BASE}/terminal-7/verify/till-7/request", b"a photo"))
+        await attacker.connection.publish(
             Message(f"{BASE}/terminal-8/verify/terminal-7/request", b"its own topics")
         )
         assert attacker.received.empty(), "a till must not receive another till's request"
@@ -166,10 +166,10 @@ async def test_terminal_certificate_cannot_act_as_a_till(shop: Shop, kind: str) 
     terminal = Client(shop.terminal("terminal-1", "terminal-heard"), [])
     async with online(attacker), online(terminal):
         with pytest.raises(TillError) as refused:
-            await attacker.link.publish(Message(f"{BASE}/terminal-1/verify/till-1/{kind}", b"forged"))
+            await attacker.connection.publish(Message(f"{BASE}/terminal-1/verify/till-1/{kind}", b"forged"))
         assert refused.value.code == "publish_refused"
-        await terminal.link.publish(Message(RESULT, b"a till's verdict"))
-        await terminal.link.publish(Message(STATE, b"online", retained=True))
+        await terminal.connection.publish(Message(RESULT, b"a till's verdict"))
+        await terminal.connection.publish(Message(STATE, b"online", retained=True))
         assert attacker.received.empty()
 
 
@@ -186,7 +186,7 @@ async def test_each_listener_refuses_the_certificates_of_the_other_listener(shop
 async def test_a_terminal_can_read_its_own_state(shop: Shop) -> None:
     terminal = Client(shop.terminal("terminal-9"), [f"{BASE}/terminal-9/state"])
     async with online(terminal):
-        await terminal.link.publish(Message(f"{BASE}/terminal-9/state", b"online", retained=True))
+        await terminal.connection.publish(Message(f"{BASE}/terminal-9/state", b"online", retained=True))
         assert (await asyncio.wait_for(terminal.received.get(), 5)).payload == b"online"
 
 
@@ -197,16 +197,16 @@ async def test_only_an_operator_can_request_a_diagnosis_and_only_the_terminal_ca
         Client(shop.till(name), [report_topic, request_topic, STATE]) for name in ("ops", "till-9")
     )
     async with online(terminal), online(operator), online(till):
-        await operator.link.publish(Message(request_topic, b"request"))
+        await operator.connection.publish(Message(request_topic, b"request"))
         assert (await asyncio.wait_for(terminal.received.get(), 5)).payload == b"request"
         for client in (till, operator):
             with pytest.raises(TillError):
-                await client.link.publish(Message(report_topic, b"forged"))
+                await client.connection.publish(Message(report_topic, b"forged"))
         with pytest.raises(TillError):
-            await till.link.publish(Message(request_topic, b"forged"))
-        await terminal.link.publish(Message(report_topic, b"report"))
+            await till.connection.publish(Message(request_topic, b"forged"))
+        await terminal.connection.publish(Message(report_topic, b"report"))
         assert await operator.received_until(b"report") - {STATE} == {report_topic}
-        await terminal.link.publish(Message(STATE, b"for all", retained=True))
+        await terminal.connection.publish(Message(STATE, b"for all", retained=True))
         assert await till.received_until(b"for all") == {STATE}, "no report before it"
 
 
@@ -231,11 +231,11 @@ async def test_a_client_cannot_take_over_the_client_id_of_another_certificate(sh
     async with online(terminal):
         async with online(attacker):
             await asyncio.sleep(0.3)
-            assert terminal.link.connected, (
+            assert terminal.connection.connected, (
                 "a client with the same client id must not disconnect the terminal"
             )
-            assert attacker.link.connected
-        await terminal.link.publish(Message(STATE, b"still here", retained=True))
+            assert attacker.connection.connected
+        await terminal.connection.publish(Message(STATE, b"still here", retained=True))
 
 
 async def test_new_certificates_are_used_without_a_restart_of_the_terminal(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ async def test_new_certificates_are_used_without_a_restart_of_the_terminal(tmp_p
     pair = shop.ca.issue("terminal-1")
     client = Client(shop.config(pair, shop.port), [f"{BASE}/terminal-1/verify/+/request"])
     with running(shop):
-        await client.link.start()
+        await client.connection.start()
         await asyncio.wait_for(client.up.wait(), 20)
         client.up.clear()
         before = pair.cert.read_bytes()
@@ -254,4 +254,4 @@ async def test_new_certificates_are_used_without_a_restart_of_the_terminal(tmp_p
         assert pair.cert.read_bytes() != before
     with running(shop):
         await asyncio.wait_for(client.up.wait(), 30)
-        await client.link.stop()
+        await client.connection.stop()

@@ -44,7 +44,7 @@ class Place:
 class Inbox:
     """A connection and its messages."""
 
-    link: Connection
+    connection: Connection
     messages: asyncio.Queue[Message] = field(default_factory=asyncio.Queue)
 
     async def next(self, topic_end: str = "", wait_s: float = WAIT_S) -> Message | None:
@@ -65,14 +65,14 @@ async def connected(port: int, *filters: str, will: Message | None = None) -> As
     options = ClientOptions(
         f"check-{fresh_id()}", [(each, 1) for each in filters], messages.put_nowait, ready.set, will
     )
-    link = Connection(MqttConfig(port=port), options)
-    await link.start()
+    connection = Connection(MqttConfig(port=port), options)
+    await connection.start()
     try:
         await asyncio.wait_for(ready.wait(), WAIT_S)
         await asyncio.sleep(0.3)  # a cluster or a bridge makes the subscription known to its other nodes
-        yield Inbox(link, messages)
+        yield Inbox(connection, messages)
     finally:
-        await link.stop()
+        await connection.stop()
 
 
 @contextlib.asynccontextmanager
@@ -107,7 +107,7 @@ async def shortest_ttl(place: Place, folder: Path) -> str:
         topic = TOPICS.verify("till-1", REQUEST)
         async with asyncio.timeout(WAIT_S):
             while True:  # the shortest ttl can end on a busy machine, but not each time
-                await till.link.publish(Message(topic, request_bytes(ttl_ms=1_000), expires_in_s=1))
+                await till.connection.publish(Message(topic, request_bytes(ttl_ms=1_000), expires_in_s=1))
                 answer = await till.next(wait_s=5)
                 assert answer is not None, "neither event nor result"
                 tree = json.loads(answer.payload)
@@ -128,7 +128,7 @@ async def expiry(place: Place, _folder: Path) -> str:
     remaining: list[int | None] = []
     async with connected(place.terminal, topic) as receiver, connected(place.till) as sender:
         for _ in range(100):
-            await sender.link.publish(Message(topic, b"8", expires_in_s=8))
+            await sender.connection.publish(Message(topic, b"8", expires_in_s=8))
             message = await receiver.next()
             assert message is not None
             remaining.append(message.expires_in_s)
@@ -158,7 +158,7 @@ async def asked_state(place: Place, folder: Path) -> str:
     async with terminal(place.terminal, folder) as running:
         await _announced(running)
         async with connected(place.till, TOPICS.verify("till-1", STATE_COPY)) as till:
-            await till.link.publish(Message(TOPICS.verify("till-1", GET_STATE), b"{}"))
+            await till.connection.publish(Message(TOPICS.verify("till-1", GET_STATE), b"{}"))
             message = await till.next(STATE_COPY)
             assert message is not None, "no answer"
             return YES
@@ -178,13 +178,13 @@ async def last_will(place: Place, _folder: Path) -> str:
     will = Message(TOPICS.state, offline, retained=True)
     async with connected(place.till, TOPICS.state) as till:
         async with connected(place.terminal, will=will) as dying:
-            client = dying.link._client
+            client = dying.connection._client
             assert client is not None
-            dying.link._keep_connected = _never  # type: ignore[method-assign,assignment]
+            dying.connection._keep_connected = _never  # type: ignore[method-assign,assignment]
             cut(client)
             message = await till.next("/state")
             assert message is not None and json.loads(message.payload)["status"] == "offline"
-        await till.link.publish(Message(TOPICS.state, b"", retained=True))
+        await till.connection.publish(Message(TOPICS.state, b"", retained=True))
     return YES
 
 
@@ -197,9 +197,9 @@ async def retained_request(place: Place, folder: Path) -> str:
     async with terminal(place.terminal, folder) as running:
         await _announced(running)
         async with connected(place.till, TOPICS.verify("till-1", "event")) as till:
-            await till.link.publish(Message(topic, request_bytes(), retained=True))
+            await till.connection.publish(Message(topic, request_bytes(), retained=True))
             answer = await till.next("/event")
-            await till.link.publish(Message(topic, b"", retained=True))
+            await till.connection.publish(Message(topic, b"", retained=True))
             assert answer is not None
             return YES if json.loads(answer.payload).get("refusal") == "request_retained" else NO
 
@@ -207,7 +207,7 @@ async def retained_request(place: Place, folder: Path) -> str:
 async def no_subscriber(place: Place, _folder: Path) -> str:
     """Whether the PUBACK reports that no client received the message (``mqtt.ack = "broker"``)."""
     async with connected(place.terminal) as sender:
-        return NO if await sender.link.publish(Message(TOPICS.verify("nobody", RESULT), b"x")) else YES
+        return NO if await sender.connection.publish(Message(TOPICS.verify("nobody", RESULT), b"x")) else YES
 
 
 async def shared_subscription(place: Place, _folder: Path) -> str:
@@ -218,7 +218,7 @@ async def shared_subscription(place: Place, _folder: Path) -> str:
             connected(place.till, f"$share/office/{topic}") as office,
             connected(place.terminal) as sender,
         ):
-            await sender.link.publish(Message(topic, b"x"))
+            await sender.connection.publish(Message(topic, b"x"))
             return YES if await office.next(wait_s=ABSENT_S) else NO
     except (TimeoutError, TillError):
         return NO

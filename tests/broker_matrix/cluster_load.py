@@ -56,7 +56,7 @@ async def loaded(
         names = [f"till-{number}" for number in range(TILLS)]
         tills = [PatientTill(balancer.port, TOPICS, name, running.signer.public) for name in names]
         for till in tills:
-            await till.link.start()
+            await till.connection.start()
         making = asyncio.create_task(faults.run())
         try:
             await asyncio.gather(*(_ask(till, answered, requests, faults) for till in tills))
@@ -68,11 +68,11 @@ async def loaded(
             making.cancel()
             await asyncio.gather(making, return_exceptions=True)
             for till in tills:
-                await till.link.stop()
+                await till.connection.stop()
         calls = Counter(request_id for request_id, _ in running.compare.answered)
         bad_signatures = sum(till.bad_signatures for till in tills)
         missing = _missing(running, tills)
-        load = Load(answered, calls, len(running.compare.asked), missing, bad_signatures)
+        load = Load(answered, calls, len(running.compare.calls), missing, bad_signatures)
     await balancer.stop()
     return load
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from playwright.async_api import Browser
 
-from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.renderer import SceneRenderer, SpriteCache
 from agent.camera.simulated.scene import load_scene
 from agent.config import Config, DisplayConfig, VerificationConfig
 from agent.core.model import Request
@@ -67,7 +67,7 @@ class States(OpenDisplay):
 @cache
 def portrait() -> NDArray[np.uint8]:
     """(720, 1280, 3): a payer in front of the camera."""
-    return SceneRenderer(load_scene("one_obama_portrait"), 1280, 720, 1, Props()).picture(0)
+    return SceneRenderer(load_scene("one_obama_portrait"), 1280, 720, 1, SpriteCache()).picture(0)
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ class HandClock:
 
 
 class SteppingClock(HandClock):
-    """A clock that advances by ``step_ms`` with each reading, so that a ``Pacer`` never sleeps."""
+    """A clock that advances by ``step_ms`` with each reading, so that a ``FrameTimer`` never sleeps."""
 
     def __init__(self, step_ms: int = 50) -> None:
         super().__init__()

@@ -177,7 +177,7 @@ async def run(folder: Path, plan: Plan) -> tuple[RunLog, Findings]:
 async def _play(chaos: Chaos, tills: list[PatientTill], mounted: bool) -> None:
     done, total = asyncio.Event(), len(KILL_POINTS) * chaos.plan.kills_each
     for till in tills:
-        await till.link.start()
+        await till.connection.start()
 
     async def send_requests(till: PatientTill) -> None:
         count = 0
@@ -200,7 +200,7 @@ async def _play(chaos: Chaos, tills: list[PatientTill], mounted: bool) -> None:
             done.set()
     finally:
         for till in tills:
-            await till.link.stop()
+            await till.connection.stop()
 
 
 def main() -> int:

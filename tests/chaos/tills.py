@@ -53,8 +53,8 @@ class PatientTill:
         self._has_epoch = asyncio.Event()
         own = {"event": 0, "result": 1, "state_copy": 1}
         filters = [(topics.state, 1), *((topics.verify(name, kind), qos) for kind, qos in own.items())]
-        wiring = ClientOptions(f"chaos-{name}", filters, self._received, self._get_state)
-        self.link = Connection(MqttConfig(port=port, keepalive_s=5), wiring)
+        options = ClientOptions(f"chaos-{name}", filters, self._received, self._get_state)
+        self.connection = Connection(MqttConfig(port=port, keepalive_s=5), options)
 
     async def request_until_ended(self) -> str:
         """The outcome of one request: ``result``, ``stale`` (never claimed), ``expired`` or ``lost``."""
@@ -97,7 +97,7 @@ class PatientTill:
     async def _send(self, kind: str, payload: bytes) -> None:
         try:
             async with asyncio.timeout(5):
-                await self.link.publish(Message(self._topics.verify(self.name, kind), payload))
+                await self.connection.publish(Message(self._topics.verify(self.name, kind), payload))
         except (TillError, TimeoutError):
             await asyncio.sleep(0.1)  # the broker is unreachable: the bytes are repeated later
 

@@ -139,15 +139,16 @@ def replace_ports(kill_switch: KillSwitch, calls: Path) -> Callable[[Ports], Por
 
 
 def watch_acknowledgements(running: AgentHandle, kill_switch: KillSwitch) -> None:
-    """Reach the last point after an acknowledgement, which does not pass a port."""
-    delivery = running.till.result_sender
-    acknowledged = delivery.acknowledged
+    """Reach the last point after an acknowledgement is stored, which does not pass a port."""
+    outbox = running.till.result_sender._outbox
+    close_result = outbox.close_result
 
-    async def acknowledge_and_reach(till: str, result_id: str) -> None:
-        await acknowledged(till, result_id)
+    async def close_and_reach(till: str, result_id: str) -> bool:
+        was_open = await close_result(till, result_id)
         kill_switch.reach(KillPoint.ACKNOWLEDGED)
+        return was_open
 
-    delivery.acknowledged = acknowledge_and_reach  # type: ignore[method-assign]
+    outbox.close_result = close_and_reach  # type: ignore[method-assign]
 
 
 async def main(config_file: Path, point: KillPoint, countdown: int) -> None:

@@ -57,7 +57,7 @@ def test_contract_limits_equal_those_of_the_decoder() -> None:
     assert request["ttl_ms"]["maximum"] == decode.TTL_MAX_MS
     assert request["transaction_id"]["maxLength"] == fields.TEXT_MAX_CHARS
     assert f"{{{fields.NONCE_MIN_CHARS},{fields.NONCE_MAX_CHARS}}}" in request["nonce"]["pattern"]
-    assert request["crit"]["maxItems"] == request["require"]["maxItems"] == fields.REQUIRE_MAX
+    assert request["crit"]["maxItems"] == request["require"]["maxItems"] == fields.LIST_MAX
     assert reference["url"]["maxLength"] == fields.URL_MAX_CHARS
     assert reference["image_b64"]["maxLength"] == fields.IMAGE_MAX_BYTES * 4 // 3 + 4
 

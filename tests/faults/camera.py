@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 from cv2.typing import MatLike
 
-from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.renderer import SceneRenderer, SpriteCache
 from agent.camera.simulated.scene import load_scene
 from agent.health.frame_meter import VERIFICATIONS_MIN
 from tests.faults.box import FaultBox
@@ -33,7 +33,7 @@ def stills(change: Callable[[MatLike], MatLike]) -> Callable[[FaultBox], None]:
     """Three pictures of a person, changed as a fault of the lens or of the mounting changes them."""
 
     def make(box: FaultBox) -> None:
-        scene = SceneRenderer(load_scene("one_obama_podium"), 1280, 720, 1, Props())
+        scene = SceneRenderer(load_scene("one_obama_podium"), 1280, 720, 1, SpriteCache())
         for number in range(3):
             picture = cv2.imencode(".jpg", change(scene.picture(2_000 + 700 * number)))[1]
             box.write(f"/srv/stills/{number}.jpg", picture.tobytes())

@@ -58,7 +58,7 @@ class Cable(SceneCamera):
     def grab(self) -> Frame:
         self._check()
         while self.silent:
-            self._pacer.wait()  # until close
+            self._timer.wait()  # until close
         frame = super().grab()
         if self.frozen:
             return Frame(self._pixels, frame.seq, frame.captured_ms, frame.width_px, frame.height_px)

@@ -35,10 +35,10 @@ class Client:
         self.ready: asyncio.Queue[None] = asyncio.Queue()
         handler = on_message or self.received.put_nowait
         subscriptions = [(each, 1) for each in filters]
-        wiring = ClientOptions(
+        options = ClientOptions(
             name, subscriptions, handler, lambda: self.ready.put_nowait(None), will, admits=admits
         )
-        self.connection = Connection(MqttConfig(port=port, keepalive_s=keepalive_s), wiring)
+        self.connection = Connection(MqttConfig(port=port, keepalive_s=keepalive_s), options)
 
     async def up(self, timeout_s: float = 60) -> None:
         await asyncio.wait_for(self.ready.get(), timeout_s)

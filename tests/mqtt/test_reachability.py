@@ -61,14 +61,14 @@ async def test_a_problem_that_may_pass_does_not_end_the_wait(passing: BrokerProb
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         reachability.note_problem(passing, False)
-    reachability.up()
+    reachability.note_ready()
     assert reachability.error(OFFLINE) is OFFLINE
 
 
 def test_a_refused_message_is_no_reason_for_a_missing_terminal() -> None:
     """Older rights of tills do not contain ``get_state``; ``publish`` raises the other refusals itself."""
     reachability = Reachability(CONFIG)
-    reachability.up()
+    reachability.note_ready()
     reachability.note_problem(BrokerProblem.PUBLISH_REFUSED, True, "get_state")
     assert reachability.error(OFFLINE) is OFFLINE
     problem = reachability.problem()

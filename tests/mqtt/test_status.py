@@ -16,7 +16,7 @@ from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.health.conditions import CONDITIONS, Severity
 from agent.mqtt import connection as connection_module
-from agent.mqtt import sending as mqtt_sending
+from agent.mqtt import publisher as mqtt_publisher
 from agent.mqtt import status
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message, make_client
@@ -49,10 +49,10 @@ class Watched:
         self.active: set[BrokerProblem] = set()
         self.details: dict[BrokerProblem, str] = {}
         subscriptions = [(each, 1) for each in filters]
-        wiring = ClientOptions(
+        options = ClientOptions(
             name, subscriptions, lambda _message: None, self.up.set, will, on_problem=self._on_problem
         )
-        self.connection = Connection(MqttConfig(port=port, **config), wiring)
+        self.connection = Connection(MqttConfig(port=port, **config), options)
 
     def _on_problem(self, problem: BrokerProblem, active: bool, detail: str | Text) -> None:
         self.details[problem] = str(detail)
@@ -81,7 +81,7 @@ def test_broker_problem_each_is_an_error_condition() -> None:
 async def test_status_second_client_with_the_same_id_is_reported_and_cleared(
     broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status, "ALONE_AFTER_S", 0.3)
+    monkeypatch.setattr(status, "SINGLE_CLIENT_AFTER_S", 0.3)
     async with started(Watched(broker.port, "the-same-id")) as first:
         await asyncio.wait_for(first.up.wait(), 60)
         async with started(Watched(broker.port, "the-same-id")):
@@ -294,8 +294,8 @@ async def test_publish_to_a_silent_broker_is_bounded_and_not_sent_late(
     broker: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond its window paho keeps a message and sends it when the broker answers again."""
-    monkeypatch.setattr(mqtt_sending, "IN_FLIGHT_MAX", 3)
-    monkeypatch.setattr(mqtt_sending, "PUBACK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(mqtt_publisher, "IN_FLIGHT_MAX", 3)
+    monkeypatch.setattr(mqtt_publisher, "PUBACK_TIMEOUT_S", 0.5)
     proxy = await PausingProxy.start(broker.port)
     async with started(Watched(proxy.port, "publisher")) as publisher:
         await asyncio.wait_for(publisher.up.wait(), 60)

@@ -20,10 +20,10 @@ def test_link_error_is_a_condition_while_it_lasts(problem: BrokerProblem, tmp_pa
     conditions = ConditionTracker(lambda: next(moments), lambda: changes.append(1))
     config = Config(storage=StorageConfig(directory=tmp_path))
     facts = make_state_facts(config, Signer.load_or_create(tmp_path), conditions)
-    assert (facts.status(), facts.more()["conditions"]) == ("online", [])
+    assert (facts.status(), facts.fields()["conditions"]) == ("online", [])
     facts.on_problem(problem, True, "why")
     facts.on_problem(problem, True, "why")
-    assert (facts.status(), facts.more()["conditions"]) == ("degraded", [problem])
+    assert (facts.status(), facts.fields()["conditions"]) == ("degraded", [problem])
     facts.on_problem(problem, False, "")
-    assert (facts.status(), facts.more()["conditions"]) == ("online", [])
+    assert (facts.status(), facts.fields()["conditions"]) == ("online", [])
     assert len(changes) == 2, "published when raised and when cleared, not at each detection"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 import pytest
 
 from agent import resources
-from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.renderer import SceneRenderer, SpriteCache
 from agent.camera.simulated.scene import Person, SceneStep, load_scene
 from agent.config import VisionConfig
 from agent.core.frame_log import FrameLog
@@ -21,12 +21,12 @@ from agent.core.steps import Limits
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from agent.vision.face_analyzer import LocalFaceAnalyzer
-from agent.vision.luma import LumaWatch
+from agent.vision.luma import BrightnessCheck
 from tests.fakes import EPOCH, MemoryClaimStore, QueueTill, RealClock, ScriptedCompare, request
 from tests.vision.people import Pixels, person, staged, standing
 
 PERIOD_S = 0.03
-PROPS = Props()
+SPRITES = SpriteCache()
 
 
 class PlayedCamera:
@@ -83,7 +83,7 @@ class Shop:
             self.compare,
             self.till,
             MemoryClaimStore(),
-            LumaWatch().look,
+            BrightnessCheck().check,
             self._keep,
         )
         self.terminal = Terminal(
@@ -113,7 +113,7 @@ SCENES = sorted(path.stem for path in resources.data("scenes").glob("*.toml"))
 @pytest.mark.parametrize("name", SCENES)
 async def test_each_frame_of_every_scene_has_one_reason(name: str) -> None:
     scene = load_scene(name)
-    stage = SceneRenderer(scene, 1280, 720, 1, PROPS)
+    stage = SceneRenderer(scene, 1280, 720, 1, SPRITES)
     start_ms = min((person.path[0].at_ms for person in scene.people), default=0)
     shop = Shop(stage.picture(start_ms + 100 * number) for number in range(25))
     await shop.ask(budget_ms=1_000)

@@ -42,7 +42,7 @@ HIDER = ConfigRedactor(CONFIG, Path("/etc/facepay-agent/agent.toml"))
             "<compare.url, mqtt.host> and <address> and <address> refused at 12:30:05",
         ),
         (
-            "again 3 times; last error: error   till.link: link_failed host=api.exam",
+            "again 3 times; last error: error   till.connection: link_failed host=api.exam",
             "again 3 times; last error: link_failed …",
         ),
         (

@@ -13,6 +13,7 @@ import pytest
 
 from agent.core.attempt_limits import GuardLimits
 from agent.errors import TillError
+from agent.kits.simulator.state_acts import lose_copies
 from agent.kits.till import terminal_state
 from agent.messages.encode import state
 from agent.mqtt.paho_client import Message
@@ -34,12 +35,12 @@ async def test_till_that_never_acknowledges_delays_no_other_till(broker: Mosquit
             await silent.send("request", request_bytes())
             while len(copies) == known:
                 copies[(await silent.next("result")).payload] += 1
-        assert running.till.numbers["unacknowledged"] == RESULTS
+        assert running.till.delivery_counters["unacknowledged"] == RESULTS
         async with till_client(broker.port, running, "till-2") as till:
             for _ in range(3):
                 assert (await till.ask(PHOTO, ttl_ms=8_000)).decision == "match"
             async with asyncio.timeout(10):
-                while running.till.numbers["unacknowledged"] != RESULTS:  # noqa: ASYNC110 - no event for it
+                while running.till.delivery_counters["unacknowledged"] != RESULTS:  # noqa: ASYNC110 - no event for it
                     await asyncio.sleep(0.02)
         await asyncio.sleep(1.5)  # for a repeat of each result
         while not silent.received.empty():
@@ -57,7 +58,7 @@ async def test_request_of_an_earlier_epoch_without_its_retain_flag_is_stale(
     async with terminal(broker.port, tmp_path) as running, raw_till(broker.port) as raw:
         await raw.send("request", request_bytes(epoch="e-0"))
         assert await raw.refusal() == "request_stale"
-        assert running.compare.asked == []
+        assert running.compare.calls == []
 
 
 @pytest.mark.forged  # two states of one terminal at once
@@ -71,10 +72,11 @@ async def test_till_with_an_earlier_state_of_the_terminal_gets_the_newest_one_af
         async with asyncio.timeout(15):
             while not running.till.state._payload:  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.02)
-        running.till.state.copies_to_lose = 1  # a copy that arrives late would replace the earlier state
+        # a copy that arrives late would replace the earlier state
+        lost = lose_copies(running.till.state, 1)
         till = await stack.enter_async_context(till_client(broker.port, running))
         async with asyncio.timeout(15):
-            while running.till.state.copies_to_lose:  # noqa: ASYNC110 - no event for it
+            while not lost:  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.02)
         await _deliver_earlier_state(running)
         async with asyncio.timeout(15):
@@ -86,7 +88,7 @@ async def test_till_with_an_earlier_state_of_the_terminal_gets_the_newest_one_af
             while till._state.fields["epoch"] != "e-1":  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.02)
         assert (await till.ask(PHOTO, ttl_ms=8_000)).decision == "match"
-        assert running.compare.asked == [1]
+        assert running.compare.calls == [1]
 
 
 async def _deliver_earlier_state(running: RunningTerminal) -> None:
@@ -95,4 +97,4 @@ async def _deliver_earlier_state(running: RunningTerminal) -> None:
     more = {name: fields[name] for name in ("version", "limits", "key", "conditions") if name in fields}
     who = running.till.identity
     payload = state("online", type(who)(who.site, who.terminal, who.boot_id, "e-0"), more, running.signer)
-    await running.till.link.publish(Message(TOPICS.state, payload))
+    await running.till.connection.publish(Message(TOPICS.state, payload))

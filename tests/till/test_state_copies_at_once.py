@@ -15,7 +15,7 @@ from agent.messages.encode import TerminalIdentity
 from agent.messages.signing import Signer
 from agent.messages.topics import STATE_COPY, Topics
 from agent.mqtt.paho_client import Message
-from agent.mqtt.sending import IN_FLIGHT_MAX, Sending
+from agent.mqtt.publisher import IN_FLIGHT_MAX, Publisher
 from agent.mqtt.status import BrokerStatus
 from agent.tasks import Background
 from agent.till.state_publisher import StateFacts, StatePublisher
@@ -28,7 +28,7 @@ class Broker:
     """A paho client whose broker answers when ``answer`` is called."""
 
     def __init__(self) -> None:
-        self.sending = Sending(BrokerStatus(lambda *_: None))
+        self.sending = Publisher(BrokerStatus(lambda *_: None))
         self.topics: list[str] = []
         self._ids, self._answered = itertools.count(1), itertools.count(1)
 

@@ -1,4 +1,4 @@
-"""A till that asks for ``state`` gets the bytes of the retained ``state`` on a topic of its own."""
+"""A till that sends ``get_state`` gets the bytes of the retained ``state`` on a topic of its own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from agent.config import MqttConfig
 from agent.errors import TillError
+from agent.kits.simulator.state_acts import lose_copies
 from agent.kits.simulator.state_forgeries import FORGED_EPOCH, forged_states
 from agent.kits.till import terminal_state
 from agent.kits.till.client import TillClient
@@ -28,7 +29,7 @@ async def forget_retained(running: RunningTerminal) -> None:
         while not running.till.state._payload:  # noqa: ASYNC110 - no event for it
             await asyncio.sleep(0.02)
     running.till.state.retained = False  # the terminal would restore the topic
-    await running.till.link.publish(Message(TOPICS.state, b"", retained=True))
+    await running.till.connection.publish(Message(TOPICS.state, b"", retained=True))
 
 
 async def test_get_state_returns_the_bytes_of_the_retained_state(broker: Mosquitto, tmp_path: Path) -> None:
@@ -59,10 +60,10 @@ async def test_till_client_asks_again_until_a_state_arrives(
     monkeypatch.setattr(terminal_state, "GET_STATE_S", 0.1)
     async with terminal(broker.port, tmp_path) as running:
         await forget_retained(running)
-        running.till.state.copies_to_lose = 3
+        lost = lose_copies(running.till.state, 3)
         async with till_client(broker.port, running) as till:
             assert (await till.ask(b"\xff\xd8 a photo", ttl_ms=30_000)).decision == "match"
-        assert running.till.state.copies_to_lose == 0
+        assert len(lost) == 3
 
 
 @pytest.mark.forged
@@ -150,7 +151,7 @@ async def test_till_client_ignores_each_forged_state(broker: Mosquitto, tmp_path
         for payload in forged_states(who, {}, running.signer, Signer.generate()):
             assert FORGED_EPOCH.encode() in payload
             for topic in (TOPICS.state, TOPICS.verify("till-1", STATE_COPY)):
-                await running.till.link.publish(Message(topic, payload))
+                await running.till.connection.publish(Message(topic, payload))
         assert (await till.ask(b"\xff\xd8 a photo", ttl_ms=30_000)).decision == "match"
 
 

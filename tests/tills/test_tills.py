@@ -18,7 +18,7 @@ from agent.config import MqttConfig
 from agent.core.reasons import Reason
 from agent.kits.simulator.script import ScriptStep
 from agent.kits.simulator.simulator import Simulator
-from agent.kits.simulator.state_acts import restart_unretained
+from agent.kits.simulator.state_acts import lose_copies, restart_unretained
 from agent.kits.simulator.terminal import SimulatorSetup
 from agent.kits.till_conformance.before_request import WaitTimes
 from agent.kits.till_conformance.kit import Kit
@@ -137,7 +137,7 @@ async def test_till_prints_the_outcome_of_one_request(
     try:
         for _ in range(2):
             await restart_unretained(simulator.terminal)
-            simulator.terminal.till.state.copies_to_lose = 1
+            lose_copies(simulator.terminal.till.state, 1)
             till = await asyncio.create_subprocess_exec(
                 *(*command, "photo"), cwd=tmp_path, env=environment, stdout=subprocess.PIPE
             )

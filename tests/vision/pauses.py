@@ -12,7 +12,7 @@ from random import Random
 import cv2
 import numpy as np
 
-from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.renderer import SceneRenderer, SpriteCache
 from agent.camera.simulated.scene import Person, Scene, SceneStep
 from agent.config import VisionConfig
 from agent.core.model import Comparison, Frame
@@ -58,13 +58,13 @@ def new_eye(identity: FaceIdentity | None = None) -> LocalFaceAnalyzer:
 class Playback:
     """One verification from the request to its end."""
 
-    def __init__(self, visit: Visit, seed: int, props: Props, limits: Limits | None = None) -> None:
+    def __init__(self, visit: Visit, seed: int, sprites: SpriteCache, limits: Limits | None = None) -> None:
         self._visit, self._dice = visit, Random(seed)
         self._limits = limits or Limits()
         place = {"x": self._dice.uniform(0.4, 0.6), "face": self._dice.uniform(0.26, 0.4)}
         self._stages = {
             name: SceneRenderer(
-                Scene(people=(_standing(name, place),), length_ms=60_000), WIDE, HIGH, seed, props
+                Scene(people=(_standing(name, place),), length_ms=60_000), WIDE, HIGH, seed, sprites
             )
             for name in (visit.holder, visit.other or visit.holder)
         }

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent import resources
-from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.renderer import SceneRenderer, SpriteCache
 from agent.camera.simulated.scene import Person, Scene, SceneStep
 from agent.vision import quality
 from agent.vision.detector import Detector
@@ -19,7 +19,7 @@ from agent.vision.face_identity import FaceIdentity
 Pixels = NDArray[np.uint8]
 
 NAMES = ("obama_portrait", "obama_podium", "biden_portrait", "collins_portrait")
-PROPS = Props()  # a cache: each person is cut out once for all tests
+SPRITES = SpriteCache()  # a cache: each person is cut out once for all tests
 
 
 @cache
@@ -62,7 +62,7 @@ def standing(name: str, *, light: float = 1.0, **where: float) -> Pixels:
 
 
 def staged(*people: Person, at_ms: int = 0, light: float = 1.0) -> Pixels:
-    return SceneRenderer(Scene(people=people, light=light), 1280, 720, 1, PROPS).picture(at_ms)
+    return SceneRenderer(Scene(people=people, light=light), 1280, 720, 1, SPRITES).picture(at_ms)
 
 
 def person(name: str, x: float, face: float) -> Person:

@@ -19,7 +19,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason, Guidance
 from agent.errors import ImageError
 from agent.vision.face_analyzer import LocalFaceAnalyzer
-from tests.vision.people import PROPS, Pixels, detector, empty_shop, new_identity, person, staged, standing
+from tests.vision.people import SPRITES, Pixels, detector, empty_shop, new_identity, person, staged, standing
 
 LIMITS = PolicyLimits()
 
@@ -58,7 +58,7 @@ def frame(pixels: object, at_ms: int = 0) -> Frame:
 def played(scene: str | Scene, analyzer: LocalFaceAnalyzer, every_ms: int = 100) -> list[Analysis]:
     """All analyses of a scene."""
     script = load_scene(scene) if isinstance(scene, str) else scene
-    stage = SceneRenderer(script, 1280, 720, 1, PROPS)
+    stage = SceneRenderer(script, 1280, 720, 1, SPRITES)
     return [analyzer.analyze(frame(stage.picture(t), t)) for t in range(0, script.length_ms, every_ms)]
 
 

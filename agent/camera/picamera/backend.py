@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from functools import partial
 
-from agent.camera.backend import Pacer, Remedies
+from agent.camera.backend import FrameTimer, Remedies
 from agent.camera.errors import camera_error
 from agent.camera.picamera import errors
 from agent.camera.picamera.device import PicameraDevice
@@ -39,7 +39,7 @@ class PicameraBackend:
         self._config = config
         self._clock = clock
         self._library = library
-        self._pacer = Pacer(clock, config.fps)
+        self._timer = FrameTimer(clock, config.fps)
         self._lock = threading.Lock()  # of the next two attributes; any thread may close
         self._device: PicameraDevice | None = None
         self._closing: Future[None] | None = None
@@ -60,7 +60,7 @@ class PicameraBackend:
             raise camera_error(CAMERA_STALLED, Text("detail.camera_driver_hangs"), fix=fix)
         with errors.translated("opening"):
             self._device = PicameraDevice(self._library(), self._config, SensorClock(self._clock))
-        self._pacer.open()
+        self._timer.open()
 
     def grab(self) -> Frame:
         """The next frame; waits without limit while the camera is open.
@@ -71,8 +71,8 @@ class PicameraBackend:
             device = self._device
             if device is None:
                 raise CameraError(Text("detail.camera_closed"), retry=Retry.BACKOFF)
-            if not device.keeps_pace:
-                self._pacer.wait()
+            if not device.limits_rate:
+                self._timer.wait()
             with errors.translated("waiting for a frame"):
                 device.adapt_exposure(self._lights)
                 taken = device.take()
@@ -88,7 +88,7 @@ class PicameraBackend:
             device, self._device = self._device, None
             if device is not None:
                 self._closing = in_thread("camera-close", partial(_close, device))
-        self._pacer.close()
+        self._timer.close()
         if device is not None and not self._is_closed_in_time():
             device.close_abandoned()
             log.error("camera_close_abandoned")

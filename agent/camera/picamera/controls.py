@@ -1,4 +1,4 @@
-"""Camera controls: those wanted and offered, within the camera's limits; exposure control for the face.
+"""Camera controls: the wanted ones that the camera offers, within its limits; exposure control for the face.
 
 libcamera has no metering window for its automatic exposure, so a face before a bright door stays dark.
 ExposureValue shifts the target brightness of the automatic exposure. This control loop sets ExposureValue:
@@ -37,7 +37,7 @@ Offered = Mapping[str, tuple[Any, Any, Any]]  # name: lowest, highest, default
 
 
 def wanted(offered: Offered, fps: float) -> dict[str, Any]:
-    """The controls to set before the start. Without those the camera does not offer: these would raise."""
+    """The controls to set before the start, without those that the camera lacks: they would raise."""
     controls: dict[str, Any] = {
         "AeEnable": True,
         "AeExposureMode": _AE_SHORT,
@@ -62,8 +62,8 @@ def period_us(offered: Offered, fps: float) -> int:
     return period
 
 
-def keeps_pace(offered: Offered, fps: float) -> bool:
-    """Whether the camera itself can deliver at ``fps``; otherwise the backend needs a ``Pacer``."""
+def limits_rate(offered: Offered, fps: float) -> bool:
+    """Whether the camera itself can limit its rate to ``fps``; else the backend uses a ``FrameTimer``."""
     return "FrameDurationLimits" in offered and period_us(offered, fps) == round(1_000_000 / fps)
 
 

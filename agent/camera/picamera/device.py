@@ -31,9 +31,9 @@ from typing import Any
 
 from agent.camera.fitting import Pixels
 from agent.camera.picamera import errors
-from agent.camera.picamera.controls import FaceExposure, exposure_range, keeps_pace, wanted
+from agent.camera.picamera.controls import FaceExposure, exposure_range, limits_rate, wanted
 from agent.camera.picamera.formats import Layout, bgr, checked
-from agent.camera.picamera.library import Library, constructed, drop
+from agent.camera.picamera.library import Library, close_half_open, constructed
 from agent.camera.picamera.sensor_clock import SensorClock
 from agent.config import CameraConfig
 from agent.core.model import FaceLight
@@ -49,8 +49,8 @@ _SHOWN_METADATA = (*_OF_LIGHT, "LensPosition", "FocusFoM", "SensorTemperature")
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """The copies of one frame; the buffer has gone back to the camera."""
+class CopiedFrame:
+    """Copies of one frame. The buffer of the camera is released already."""
 
     pixels: Pixels
     small: Pixels | None
@@ -72,16 +72,16 @@ class PicameraDevice:
         self._late_jobs: list[Any] = []  # jobs whose requests complete too late and must be released
         self._repeats_left = 0  # of setting the exposure
         self._has_loop = False
-        self._stranded: Any = None  # a request that must be neither freed nor released
+        self._unreleasable: Any = None  # a request that must be neither freed nor released
         self._camera = constructed(library, config.source)
         try:
             self._configure(config)
             self._start()
         except BaseException:
-            drop(self._camera)
+            close_half_open(self._camera)
             raise
 
-    def take(self) -> Taken | None:
+    def take(self) -> CopiedFrame | None:
         """The next frame; None after a time-out, for an unknown capture time, and for a stopped stream."""
         self._release_late()
         run = self._run
@@ -89,7 +89,7 @@ class PicameraDevice:
         if request is None:
             return None
         if not self._in_use.acquire(timeout=_WAIT_S):
-            self._stranded = request  # a release to a stopped stream is not allowed
+            self._unreleasable = request  # a release to a stopped stream is not allowed
             raise errors.stalled(Text("detail.stream_restart_hangs"))
         try:
             try:
@@ -153,7 +153,7 @@ class PicameraDevice:
         self._main = _layout(self._camera.camera_configuration()["main"])
         lores = None if small is None else _layout(self._camera.camera_configuration()["lores"])
         self._small = lores if lores is not None and same_view(lores, self._main) else None
-        self.keeps_pace = keeps_pace(self._camera.camera_controls, self._fps)
+        self.limits_rate = limits_rate(self._camera.camera_controls, self._fps)
         limits = exposure_range(self._camera.camera_controls)
         self._exposure = None if limits is None else FaceExposure(*limits)
 
@@ -192,13 +192,13 @@ class PicameraDevice:
             self._late_jobs.remove(job)
             request.release()
 
-    def _copied(self, request: Any) -> Taken | None:
+    def _copied(self, request: Any) -> CopiedFrame | None:
         metadata = request.get_metadata()
         captured_ms = self._clock.captured_ms(metadata.get("SensorTimestamp"))
         if captured_ms is None:
             return None
         small = None if self._small is None else self._picture(request, "lores", self._small)
-        return Taken(self._picture(request, "main", self._main), small, shown(metadata), captured_ms)
+        return CopiedFrame(self._picture(request, "main", self._main), small, shown(metadata), captured_ms)
 
     def _picture(self, request: Any, stream: str, layout: Layout) -> Pixels:
         """Read from the mapped buffer: one copy for the main stream, one conversion for the small stream."""

@@ -15,8 +15,15 @@ from agent.texts import Text
 log = logging.getLogger(__name__)
 
 # libcamera's C++ errors arrive as RuntimeError; TimeoutError and PermissionError are OSErrors
-_DELIBERATE = (RuntimeError, OSError, MemoryError, CancelledError)  # raised by the library to report a fault
-_BUGS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, BufferError)  # there or here
+_DELIBERATE = (RuntimeError, OSError, MemoryError, CancelledError)  # the library reports a fault
+_BUGS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    BufferError,
+)  # in the library or in this code
 FOREIGN: tuple[type[Exception], ...] = (*_DELIBERATE, *_BUGS)
 
 _GROUP, _CABLE = Text("fix.camera_group_missing"), Text("fix.camera_cable_loose")
@@ -32,7 +39,7 @@ def translated(doing: str) -> Iterator[None]:
         raise not_installed(error) from error
     except FOREIGN as error:
         if not isinstance(error, _DELIBERATE):
-            log.warning("picamera2_failed", exc_info=error)  # a bug there or here: the traceback shows where
+            log.warning("picamera2_failed", exc_info=error)
         raise from_foreign(error, doing) from error
 
 

@@ -47,7 +47,7 @@ def constructed(library: Library, source: str) -> Any:
     try:
         camera.__init__(number)
     except BaseException:
-        drop(camera)
+        close_half_open(camera)
         raise
     return camera
 
@@ -67,8 +67,8 @@ def number_of(listed: Sequence[Mapping[str, Any]], source: str) -> int:
     raise errors.absent(why, Text("fix.camera_source_unknown"))
 
 
-def drop(camera: Any) -> None:
-    """Close the parts that a failed constructor has left open."""
+def close_half_open(camera: Any) -> None:
+    """Close a camera whose constructor or configuration failed."""
     try:
         if camera.is_open:
             camera.close()

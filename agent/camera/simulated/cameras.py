@@ -5,9 +5,9 @@ from pathlib import Path
 
 import cv2
 
-from agent.camera.backend import PacedBackend
+from agent.camera.backend import TimedBackend
 from agent.camera.fitting import Pixels, fitted
-from agent.camera.simulated.renderer import Props, SceneRenderer, SensorNoise
+from agent.camera.simulated.renderer import SceneRenderer, SensorNoise, SpriteCache
 from agent.camera.simulated.scene import Scene, load_scene
 from agent.config import CameraConfig
 from agent.core.ports import Clock
@@ -19,13 +19,13 @@ _SHOWN_MS = 2_000  # duration of each picture
 _NOISE = 2.5
 
 
-class SceneCamera(PacedBackend):
+class SceneCamera(TimedBackend):
     """A scene in front of the camera. ``show`` changes it from any thread."""
 
     def __init__(self, config: CameraConfig, clock: Clock, scene: Scene) -> None:
         """Raises ``CameraError`` when a photograph of the scene cannot be read."""
         super().__init__(config, clock)
-        self._props = Props()
+        self._sprites = SpriteCache()
         self._lock = threading.Lock()
         self.show(scene)
 
@@ -38,7 +38,7 @@ class SceneCamera(PacedBackend):
         """
         scene = load_scene(scene) if isinstance(scene, str) else scene
         config = self._config
-        renderer = SceneRenderer(scene, config.width_px, config.height_px, config.seed, self._props)
+        renderer = SceneRenderer(scene, config.width_px, config.height_px, config.seed, self._sprites)
         with self._lock:
             self._renderer = renderer
             self._first: int | None = None  # the frame number at which the present scene began
@@ -58,7 +58,7 @@ class SceneCamera(PacedBackend):
         return renderer.picture(at_ms % renderer.scene.length_ms)
 
 
-class StillsCamera(PacedBackend):
+class StillsCamera(TimedBackend):
     """The pictures of a directory in the order of their names, two seconds each."""
 
     def __init__(self, config: CameraConfig, clock: Clock) -> None:
@@ -73,11 +73,8 @@ class StillsCamera(PacedBackend):
         try:
             entries = sorted(self._folder.iterdir())
         except OSError as error:
-            why, fix = (
-                failure_at(self._folder, error),
-                Text("fix.correct_camera_source"),
-            )
-            raise CameraError(why, fix=fix) from error
+            fix = Text("fix.correct_camera_source")
+            raise CameraError(failure_at(self._folder, error), fix=fix) from error
         self._files = [path for path in entries if path.suffix.lower() in PICTURES]
         if not self._files:
             fix = Text("fix.no_picture_in_directory", pictures=", ".join(PICTURES))

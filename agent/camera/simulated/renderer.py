@@ -17,11 +17,12 @@ _SWAY_MS = 1_700
 _TILE_PX = 128  # the noise is one repeated tile, with a different offset for each frame
 
 
-class Props:
+class SpriteCache:
     """A cache of cut-outs and sprites for several scenes: one cut-out takes tens of milliseconds.
 
     ``prepare(name)``: the cut-out of a photograph. Raises ``CameraError`` when it cannot be read.
-    ``sprite(name, face height, turn in degrees, blur, body below the face)``: a sprite; sizes in px.
+    ``sprite(name, face height, turn, blur, length of the body below the face)``: a sprite. The turn is in
+    degrees, the other numbers are in px.
     """
 
     def __init__(self, photos: dict[str, Photo] | None = None) -> None:
@@ -68,15 +69,15 @@ def _layers(deviation: float, width_px: int, height_px: int, seed: int) -> tuple
 class SceneRenderer:
     """One scene at one frame size."""
 
-    def __init__(self, scene: Scene, width_px: int, height_px: int, seed: int, props: Props) -> None:
+    def __init__(self, scene: Scene, width_px: int, height_px: int, seed: int, sprites: SpriteCache) -> None:
         """Makes the cut-outs of all people. Raises ``CameraError`` when a photograph cannot be read."""
         self.scene = scene
         self._seed = seed
-        self._props = props
+        self._sprites = sprites
         self._empty = _backdrop(scene.backdrop, width_px, height_px, seed)
         self._noise = SensorNoise(scene.noise, width_px, height_px, seed)
         for person in scene.people:
-            props.prepare(person.photo)
+            sprites.prepare(person.photo)
 
     def picture(self, at_ms: int) -> Pixels:
         """The picture ``at_ms`` after the scene's start: a new (H, W, 3) uint8 array, B,G,R."""
@@ -94,7 +95,7 @@ class SceneRenderer:
         face_px = max(4, round(step.face * high))
         turn = _TURN_STEP * round(step.turn / _TURN_STEP)
         blur_px, below_px = round(step.blur * face_px), round(0.75 * high)
-        sprite = self._props.sprite(person.photo, face_px, turn, blur_px, below_px)
+        sprite = self._sprites.sprite(person.photo, face_px, turn, blur_px, below_px)
         sway = _SWAY * math.sin(2 * math.pi * step.at_ms / _SWAY_MS + phase)
         left = round((step.x + sway) * wide - sprite.face_x_px)
         top = round((step.y + sway / 2) * high - sprite.face_y_px)

@@ -13,8 +13,8 @@ import cv2
 from agent.camera.backend import Remedies
 from agent.camera.errors import camera_error
 from agent.camera.fitting import fitted
-from agent.camera.reader import Picture, Reader
 from agent.camera.v4l2.devices import Devices
+from agent.camera.video_reader import Picture, VideoReader
 from agent.config import CameraConfig
 from agent.core.model import Frame
 from agent.core.ports import Clock
@@ -37,22 +37,26 @@ class V4l2Backend:
     remedies: Remedies = ()  # only opening again helps a UVC stream
 
     def __init__(
-        self, config: CameraConfig, clock: Clock, devices: Devices | None = None, reader: Reader | None = None
+        self,
+        config: CameraConfig,
+        clock: Clock,
+        devices: Devices | None = None,
+        reader: VideoReader | None = None,
     ) -> None:
         self._config = config
         self._clock = clock
         self._devices = devices or Devices()
-        self._reader = reader or Reader()
+        self._reader = reader or VideoReader()
         self._name = config.source or "camera"
         self._is_monotonic = False  # a time stamp on the monotonic clock has arrived
-        self._unplaced = 0  # earlier frames with another stamp
+        self._unknown_stamps = 0  # earlier frames with another stamp
         self._seq = 0
 
     def open(self) -> None:
         """Raises ``CameraError``: absent, busy, denied, several cameras, or not the configured format."""
         self._name = self._config.source or self._devices.only()
         device = self._devices.examine(self._name)
-        self._is_monotonic, self._unplaced = False, 0
+        self._is_monotonic, self._unknown_stamps = False, 0
         if not self._reader.open(self._name, cv2.CAP_V4L2):
             raise camera_error(
                 CAMERA_UNAVAILABLE, Text("detail.no_known_format", name=self._name, card=device.card)
@@ -156,5 +160,5 @@ class V4l2Backend:
         self._is_monotonic = self._is_monotonic or abs(age_ms) < self._config.stall_ms
         if self._is_monotonic:
             return max(0, age_ms)
-        self._unplaced += 1
-        return _OLD_MS + 1 if self._unplaced <= _BUFFERS + 1 else 0
+        self._unknown_stamps += 1
+        return _OLD_MS + 1 if self._unknown_stamps <= _BUFFERS + 1 else 0

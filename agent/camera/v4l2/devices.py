@@ -80,11 +80,8 @@ def _examine(name: str, *, must_be_free: bool = False) -> VideoDevice:
             answer = fcntl.ioctl(descriptor, _QUERYCAP, bytes(_CAPABILITY.size))
             _driver, card, bus, _version, _all, can = _CAPABILITY.unpack(answer)
             if not can & _CAPTURES or not can & _STREAMS:
-                why, fix = (
-                    Text("detail.not_a_camera", name=name, card=_text(card)),
-                    Text("fix.source_not_a_camera"),
-                )
-                raise camera_error(CAMERA_UNAVAILABLE, why, fix=fix)
+                why = Text("detail.not_a_camera", name=name, card=_text(card))
+                raise camera_error(CAMERA_UNAVAILABLE, why, fix=Text("fix.source_not_a_camera"))
             if must_be_free:  # the driver returns EBUSY while another program streams
                 fcntl.ioctl(descriptor, _REQBUFS, _NO_BUFFERS)
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +129,7 @@ async def _rotate(terminal: SimulatedTerminal, stored: StoredResult) -> None:
     terminal.rotate()
     await terminal.restart()
     await terminal.wait_for_connection()
-    await terminal.till.announce()
+    await terminal.till.state.announce()
     await terminal.till.deliver(stored)
 
 
@@ -149,7 +150,7 @@ async def _with_additions(
     )
     for event in events:
         topic = terminal.till.topics.verify(request.till, EVENT)
-        await terminal.till.link.publish(Message(topic, dumps(head | event).encode()))
+        await terminal.till.connection.publish(Message(topic, dumps(head | event).encode()))
     tree = json.loads(json.loads(stored.payload)["result"]) | unknown
     return replace(stored, payload=envelope("result", tree, terminal.key))
 
@@ -196,8 +197,9 @@ def _forged(true: bytes, fault: SimulatedFault, own: Signer, unknown_key: Signer
         case SimulatedFault.WRONG_SIGNATURE | SimulatedFault.OLD_KEY | SimulatedFault.FORGED_ROTATION:
             return envelope("result", tree, unknown_key)
         case SimulatedFault.WRONG_KID:
-            text = dumps(tree)
-            return dumps({"result": text, "jws": own.sign(text, "result", kid=unknown_key.key_id)}).encode()
+            signer = copy(own)
+            signer.key_id = unknown_key.key_id
+            return envelope("result", tree, signer)
         case SimulatedFault.WRONG_KIND:
             text = dumps(tree)
             return dumps({"result": text, "jws": own.sign(text, "cancel")}).encode()

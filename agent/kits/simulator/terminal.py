@@ -137,7 +137,7 @@ class SimulatedTerminal:
     async def wait_for_connection(self) -> None:
         """Raises ``TimeoutError``."""
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            while not self.till.link.connected:  # noqa: ASYNC110 - the connection has no event for it
+            while not self.till.connection.connected:  # noqa: ASYNC110 - the connection has no event for it
                 await asyncio.sleep(0.02)
 
     def rotate(self) -> None:
@@ -162,7 +162,7 @@ class SimulatedTerminal:
     async def send(self, till: str, payload: bytes, *, retained: bool = False) -> None:
         """Publish on a till's result topic once, without checks. Retained: QoS 0, so never queued."""
         message = Message(self._setup.topics.verify(till, RESULT), payload, retained)
-        await self.till.link.publish(message, qos=0 if retained else 1)
+        await self.till.connection.publish(message, qos=0 if retained else 1)
 
     async def refuse(
         self, request: Request, refusal: Refusal, detail: str, result_id: str | None = None
@@ -182,7 +182,7 @@ class SimulatedTerminal:
             BUDGET_MAX_MS,
             site=self.identity.site,
             terminal=self.identity.terminal,
-            place_required=True,
+            terminal_required=True,
             wall_ms=self.clock.unix_ms,  # the till under test runs on this machine and has the same clock
         )
         parts = (mqtt, self.identity, rules, self.outbox, setup.clock)

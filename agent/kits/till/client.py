@@ -185,7 +185,7 @@ class TillClient:
         await self._sender.send(ACK, {"result_id": result_id})
 
     def _up(self) -> None:
-        self.reachability.up()
+        self.reachability.note_ready()
         self._get_state.begin()
 
     def _received(self, message: Message) -> None:

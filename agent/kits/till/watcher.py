@@ -38,24 +38,24 @@ class Watcher:
         client_id = f"facepay-watch-{secrets.token_hex(4)}"
         filters = [(f"{topics.base}/{rest}", 1) for rest in ("state", "verify/+/+", "conformance/+/paid")]
         reachability = self._reachability = Reachability(config)
-        wiring = ClientOptions(
-            client_id, filters, self._received, reachability.up, on_problem=reachability.note_problem
+        options = ClientOptions(
+            client_id, filters, self._received, reachability.note_ready, on_problem=reachability.note_problem
         )
-        self.link = Connection(config, wiring)
+        self.connection = Connection(config, options)
 
     async def start(self) -> None:
         """Raises ``TillError`` without a state in time: the problem of the broker, or of the terminal."""
-        await self.link.start()
+        await self.connection.start()
         try:
             async with self._reachability.limit(STATE_TIMEOUT_S):
                 await self._state_received.wait()
         except TimeoutError:
-            await self.link.stop()
+            await self.connection.stop()
             silent = silent_terminal(self._topics, Text("detail.terminal_silent"))
             raise self._reachability.error(self._terminal() or silent) from None
 
     async def stop(self) -> None:
-        await self.link.stop()
+        await self.connection.stop()
 
     def _received(self, message: Message) -> None:
         if message.topic == self._topics.state:

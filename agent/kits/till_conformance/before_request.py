@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from agent.kits.simulator.proxy import TcpProxy
-from agent.kits.simulator.state_acts import restart_unretained, restore_state, send_forged_states
+from agent.kits.simulator.state_acts import lose_copies, restart_unretained, restore_state, send_forged_states
 from agent.kits.simulator.terminal import SimulatedTerminal
 from agent.kits.till.terminal_state import GET_STATE_S
 from agent.kits.till_conformance.scenarios import Before
@@ -28,7 +28,7 @@ class BeforeRequest:
         self.state_sent = asyncio.Event()
 
     async def play(self, action: Before, patience: WaitTimes) -> bool:
-        """Play the action of a scenario. False: the till did not ask for ``state`` after its connection."""
+        """Play the action of a scenario. False: the till sent no ``get_state`` after its connection."""
         match action:
             case Before.FORGED_STATE:
                 await send_forged_states(self._terminal, self._till)
@@ -39,7 +39,7 @@ class BeforeRequest:
             case Before.RESTART:
                 await self._terminal.restart()
                 await self._terminal.wait_for_connection()
-                await restore_state(self._terminal)  # before the till is asked for a request
+                await restore_state(self._terminal)  # before the request of the till
             case Before.NOTHING:
                 pass
             case _:
@@ -58,7 +58,7 @@ class BeforeRequest:
         self._proxy.refuse_connections = True
         self._proxy.cut()
         await restart_unretained(self._terminal)
-        self._terminal.till.state.copies_to_lose = copies_to_lose
+        lose_copies(self._terminal.till.state, copies_to_lose)
         before = self._proxy.connections
         self.state_sent.clear()
         self._proxy.refuse_connections = False

@@ -137,7 +137,7 @@ class Kit:
     async def _command(self, action: str) -> bool:
         """Publish on the till's ``do`` topic; whether the broker reports a subscriber."""
         topic = f"{self._topics.base}/conformance/{self._till}/do"
-        return await self._watcher.link.publish(Message(topic, json.dumps({"do": action}).encode()))
+        return await self._watcher.connection.publish(Message(topic, json.dumps({"do": action}).encode()))
 
     def _next_step(self, request: Request) -> ScriptStep | None:
         if request.till != self._till or not self._steps:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.camera.picamera.controls import af_window, exposure_range, keeps_pace, period_us, wanted
+from agent.camera.picamera.controls import af_window, exposure_range, limits_rate, period_us, wanted
 from agent.camera.picamera.device import same_view, small_size
 from agent.camera.picamera.errors import FOREIGN, absent, from_foreign, not_installed, translated
 from agent.camera.picamera.formats import Layout
@@ -48,11 +48,11 @@ def test_nothing_is_set_that_is_not_offered(names: set[str]) -> None:
 )
 def test_the_rate_is_what_the_camera_can_do(limits: Any, fps: float, period: int, paced: bool) -> None:
     offered = {"FrameDurationLimits": limits}
-    assert (period_us(offered, fps), keeps_pace(offered, fps)) == (period, paced)
+    assert (period_us(offered, fps), limits_rate(offered, fps)) == (period, paced)
 
 
 def test_a_camera_without_a_rate_does_not_keep_pace() -> None:
-    assert not keeps_pace({}, 10.0)
+    assert not limits_rate({}, 10.0)
 
 
 @given(st.integers(0, 5_000), st.integers(0, 5_000), st.integers(1, 5_000), st.integers(1, 5_000))

@@ -9,16 +9,16 @@ import pytest
 
 from agent import resources
 from agent.camera.simulated.cutout import Cutout
-from agent.camera.simulated.renderer import Props, SceneRenderer
+from agent.camera.simulated.renderer import SceneRenderer, SpriteCache
 from agent.camera.simulated.scene import Person, Photo, Scene, SceneStep, load_photos, load_scene
 from agent.errors import CameraError, ConfigError
 
 SHIPPED = sorted(path.stem for path in resources.data("scenes").glob("*.toml"))
-PROPS = Props()
+SPRITES = SpriteCache()
 
 
 def renderer(scene: Scene, seed: int = 1) -> SceneRenderer:
-    return SceneRenderer(scene, 640, 360, seed, PROPS)
+    return SceneRenderer(scene, 640, 360, seed, SPRITES)
 
 
 def standing(**where: float) -> Scene:
@@ -87,7 +87,7 @@ def test_a_scene_that_is_not_there() -> None:
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
     scene = load_scene("two_people")
-    one, two, other = (SceneRenderer(scene, 640, 360, seed, Props()) for seed in (1, 1, 2))
+    one, two, other = (SceneRenderer(scene, 640, 360, seed, SpriteCache()) for seed in (1, 1, 2))
     assert np.array_equal(one.picture(3_000), two.picture(3_000))
     assert not np.array_equal(one.picture(3_000), other.picture(3_000))
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from agent.camera.errors import from_os_error
-from agent.camera.reader import Reader
 from agent.camera.v4l2.backend import V4l2Backend
 from agent.camera.v4l2.devices import Devices, VideoDevice
+from agent.camera.video_reader import VideoReader
 from agent.cli import init_questions
 from agent.config import CameraConfig
 from agent.errors import CameraError, Retry
@@ -30,7 +30,7 @@ MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 SIZE = {"width_px": 640, "height_px": 360}
 
 
-class Plugged(Reader):
+class Plugged(VideoReader):
     """A fake of OpenCV's capture: rounds the requested properties, and stamps its buffers.
 
     ``ages_ms``: ages of the waiting buffers, oldest first; then fresh buffers follow. As in OpenCV,

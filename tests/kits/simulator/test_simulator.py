@@ -184,7 +184,7 @@ async def test_a_repeated_request_gets_the_same_result_bytes(broker: Mosquitto, 
     async with running_play(broker, tmp_path, quick("same_person")) as play:
         await play.till.ask(PHOTO, ttl_ms=20_000)
         (request, *_) = await play.until("request")
-        await play.watcher.link.publish(Message(request.topic, request.payload))
+        await play.watcher.connection.publish(Message(request.topic, request.payload))
         first, second = await play.until("result", 2)
         assert first.payload == second.payload
 

@@ -1,7 +1,7 @@
-"""A wrapper of cv2.VideoCapture for threads that may hang.
+"""A wrapper of cv2.VideoCapture that another thread can close.
 
-OpenCV and its FFmpeg write messages to stderr, with a stream's address and its password. The wrapper switches
-these messages off; the agent's own errors report failures.
+OpenCV and its FFmpeg write messages to stderr, with the address and the password of a stream. The wrapper
+switches these messages off; the errors of the agent report failures.
 """
 
 import os
@@ -25,8 +25,11 @@ _FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # key;value|key;value
 _FFMPEG_QUIET = "-8"  # AV_LOG_QUIET; read by OpenCV when FFmpeg is first used
 
 
-class Reader:
-    """A capture that may be closed while another thread reads. OpenCV crashes on a release during a read."""
+class VideoReader:
+    """A capture that may be closed while another thread reads.
+
+    OpenCV crashes when a capture is released during a read, so the reading thread releases it then.
+    """
 
     def __init__(self, ffmpeg: Mapping[str, str] = _NO_OPTIONS) -> None:
         """``ffmpeg``: options of FFmpeg itself.

@@ -1,4 +1,4 @@
-"""Publishes on one connection at a time, within the limits that the broker announced.
+"""The publishes of one connection: their PUBACKs, their time limit, and the limits that the broker announced.
 
 A message that breaks a limit is refused here, because the broker would end the connection for such a message
 and cut all other messages with it.
@@ -17,7 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent.errors import TillError
 from agent.mqtt.paho_client import BrokerLimits, Message, cut, make_properties
 from agent.mqtt.reason_codes import describe, of_puback
-from agent.mqtt.status import BrokerStatus, Sent
+from agent.mqtt.status import BrokerStatus, SentPacket
 from agent.texts import Text
 
 CUT = "publish_cut"  # the connection ended between PUBLISH and PUBACK: this message may be the cause
@@ -26,13 +26,13 @@ IN_FLIGHT_MAX = 20  # paho sends 20 unanswered messages; further ones wait insid
 NO_SUBSCRIBER = 16  # MQTT 5 reason "no matching subscribers": accepted by the broker, delivered to no client
 
 
-class Sending:
-    """Belongs to one ``Connection`` and its loop. ``limits`` are those of the present connection."""
+class Publisher:
+    """Belongs to one ``Connection`` and its event loop. ``limits``: of the broker, new at each CONNACK."""
 
     def __init__(self, status: BrokerStatus) -> None:
         self._status = status
-        self._answers: dict[int, asyncio.Future[bool]] = {}  # by message id; of callers that still wait
-        self._unanswered: dict[int, Sent] = {}  # also those whose caller no longer waits
+        self._answers: dict[int, asyncio.Future[bool]] = {}  # by message id, while the caller waits
+        self._unanswered: dict[int, SentPacket] = {}  # by message id, until the PUBACK
         self._changed = asyncio.Event()
         self.limits = BrokerLimits()
 
@@ -46,7 +46,7 @@ class Sending:
             if not qos:
                 _send(client, message, qos)
                 return False
-            await self._wait_for_place()
+            await self._wait_for_slot()
             mid = _send(client, message, qos)
             # before the loop runs again: otherwise the PUBACK can be missed
             self._answers[mid] = asyncio.get_running_loop().create_future()
@@ -59,7 +59,7 @@ class Sending:
     async def wait_until_free(self, client: Client) -> None:
         """Wait until a publish can be sent at once. Raises ``TillError`` (``publish_cut``)."""
         async with _answer_in_time(client, PUBACK_TIMEOUT_S):
-            await self._wait_for_place()
+            await self._wait_for_slot()
 
     def answered(self, mid: int, reason: ReasonCode, details: Properties | None) -> None:
         """A PUBACK arrived."""
@@ -77,24 +77,24 @@ class Sending:
         if sent is not None:
             self._status.answered(sent, of_puback(reason.value) if refusal else None, refusal or "")
 
-    def lost(self) -> Iterable[Sent]:
+    def lost(self) -> Iterable[SentPacket]:
         """The connection ended: fail and return all unanswered publishes. The messages may have arrived."""
         for answer in self._answers.values():
             if not answer.done():
-                answer.set_exception(TillError(Text("detail.cut_before_puback"), code="publish_cut"))
+                answer.set_exception(TillError(Text("detail.cut_before_puback"), code=CUT))
         cut = tuple(self._unanswered.values())
         self._answers.clear()
         self._unanswered.clear()
         self._changed.set()
         return cut
 
-    async def _wait_for_place(self) -> None:
+    async def _wait_for_slot(self) -> None:
         while len(self._unanswered) >= min(self.limits.in_flight_max, IN_FLIGHT_MAX):
             self._changed.clear()
             await self._changed.wait()
 
-    def _checked(self, message: Message) -> Sent:
-        sent = Sent(message.topic, message.packet_bytes)
+    def _checked(self, message: Message) -> SentPacket:
+        sent = SentPacket(message.topic, message.packet_bytes)
         most = self.limits.packet_max_bytes
         if most is not None and sent.size_bytes > most:
             detail = Text("detail.packet_too_large", sent=sent, most=most)
@@ -113,7 +113,7 @@ async def _answer_in_time(client: Client, timeout_s: float | None) -> AsyncItera
             yield
     except TimeoutError:
         cut(client)  # otherwise paho keeps the message and sends it when the broker answers again
-        raise TillError(Text("detail.no_puback", limit_s=PUBACK_TIMEOUT_S), code="publish_cut") from None
+        raise TillError(Text("detail.no_puback", limit_s=PUBACK_TIMEOUT_S), code=CUT) from None
 
 
 def _send(client: Client, message: Message, qos: int) -> int:

@@ -5,24 +5,24 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.camera.video import GAP_MS, MOST_DROPPED, LiveEdge
+from agent.camera.video import GAP_MS, MOST_DROPPED, StaleFrameFilter
 
 FPS = 25.0
 PERIOD_MS = 40.0
 
 
-def live(edge: LiveEdge, *waits_ms: float) -> list[bool]:
-    return [edge.is_live(wait_ms) for wait_ms in waits_ms]
+def live(stale_frames: StaleFrameFilter, *waits_ms: float) -> list[bool]:
+    return [stale_frames.is_live(wait_ms) for wait_ms in waits_ms]
 
 
-def up_to_date() -> LiveEdge:
-    edge = LiveEdge(FPS)
-    assert live(edge, PERIOD_MS, PERIOD_MS) == [True, True]
-    return edge
+def up_to_date() -> StaleFrameFilter:
+    stale_frames = StaleFrameFilter(FPS)
+    assert live(stale_frames, PERIOD_MS, PERIOD_MS) == [True, True]
+    return stale_frames
 
 
 def test_is_live_burst_after_opening_is_dropped() -> None:
-    assert live(LiveEdge(FPS), 0, 3, 2, 38, 41, 39) == [False, False, False, True, True, True]
+    assert live(StaleFrameFilter(FPS), 0, 3, 2, 38, 41, 39) == [False, False, False, True, True, True]
 
 
 def test_is_live_burst_after_a_pause_is_dropped_with_its_first_frame() -> None:
@@ -35,13 +35,13 @@ def test_is_live_unsteady_waits_without_a_pause_drop_no_frame() -> None:
 
 
 def test_is_live_sender_without_a_steady_rate_is_used_after_150_frames() -> None:
-    results = live(LiveEdge(FPS), *[0.0] * (MOST_DROPPED + 3))
+    results = live(StaleFrameFilter(FPS), *[0.0] * (MOST_DROPPED + 3))
     assert results == [False] * MOST_DROPPED + [True] * 3
 
 
 def test_is_live_impossible_reported_rate_counts_as_25() -> None:
     for reported_fps in (0.0, -1.0, 90_000.0, float("nan"), float("inf")):
-        assert live(LiveEdge(reported_fps), 0, 19, 20) == [False, False, True]
+        assert live(StaleFrameFilter(reported_fps), 0, 19, 20) == [False, False, True]
 
 
 @given(st.lists(st.floats(0, PERIOD_MS / 2 - 0.1), max_size=MOST_DROPPED), st.floats(GAP_MS, 60_000))
