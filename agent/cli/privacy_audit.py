@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from agent.cli.config import path_of
+from agent.cli.console import Spinner, paint
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Spinner, paint
 from agent.texts import lines
 
 if TYPE_CHECKING:

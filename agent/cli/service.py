@@ -6,8 +6,8 @@ import typer
 
 from agent import log
 from agent.cli.config import load_config
+from agent.cli.console import announce
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import announce
 
 
 def service(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent import log
+from agent.cli.console import Spinner
 from agent.cli.options import AsJson, grouped, pem, write_file
 from agent.cli.till_options import (
     IdentityOptions,
@@ -21,7 +22,6 @@ from agent.cli.till_options import (
     observer_of,
     topics_of,
 )
-from agent.cli.waiting import Spinner
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig

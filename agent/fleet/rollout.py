@@ -17,8 +17,8 @@ from agent.config.file import MAX_FILE_BYTES, load, origin, place_of, read_layer
 from agent.config.reload import changed
 from agent.errors import AgentError, FleetError, failure_at
 from agent.fleet.config_bundle import Bundle, takes, unpack
-from agent.fleet.record import RolloutRecord, RolloutStore
-from agent.fleet.refusals import read_bounded, refusal
+from agent.fleet.fleet_errors import read_bounded, refusal
+from agent.fleet.rollout_store import RolloutRecord, RolloutStore
 from agent.safe_write import write_whole
 from agent.texts import Text
 

@@ -26,7 +26,7 @@ from agent.diagnostics.checks import stored
 from agent.diagnostics.pictures import _CHUNK_BYTES, file_holds_picture, holds_picture
 from agent.diagnostics.privacy import audit, worst
 from agent.diagnostics.world import World
-from agent.fleet import machine, record
+from agent.fleet import machine, rollout_store
 from agent.messages import keyring, rotation, signing
 from agent.outbox import database
 from agent.recorder import last, traces
@@ -92,7 +92,7 @@ def test_kinds_contain_every_file_name_of_the_agent() -> None:
     damaged = kind_of(state, f"{database.FILE}.damaged-17")
     assert damaged is not None and damaged.age_max_s is not None, "the narrower row"
     for name in ("record.json", "last-good.toml", "operator/56899b295a01ffff.pem"):
-        assert kind_of(at_rest.Place.CONFIG, f"{record.FOLDER}/{name}") is not None, name
+        assert kind_of(at_rest.Place.CONFIG, f"{rollout_store.FOLDER}/{name}") is not None, name
 
 
 @pytest.mark.parametrize("name", ["frame.jpg", "traces/x.png", "tills/a.pem", "a/outbox.sqlite3", ".hidden"])
