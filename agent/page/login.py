@@ -64,11 +64,11 @@ class LoginThrottle:
         self._now_s = now_s
         self._wrong: dict[str, tuple[float, int]] = {}  # address -> (began, count), oldest window first
 
-    def too_many(self, peer: str) -> bool:
+    def is_blocked(self, peer: str) -> bool:
         began_s, count = self._wrong.get(peer, (0.0, 0))
         return count >= WRONG_TOKENS_MAX and self._now_s() - began_s < WINDOW_S
 
-    def wrong(self, peer: str) -> None:
+    def note_wrong(self, peer: str) -> None:
         now_s = self._now_s()
         began_s, count = self._wrong.get(peer, (now_s, 0))
         if now_s - began_s >= WINDOW_S:
@@ -188,11 +188,11 @@ class SessionStore:
     def _is_token(self, given: str, request: Request) -> bool:
         """Whether this is the token. Logs a wrong token; after too many, refuses without a comparison."""
         peer = peer_of(request)
-        if self._throttle.too_many(peer):
+        if self._throttle.is_blocked(peer):
             return False
         if self._token is not None and hmac.compare_digest(_digest(given), self._token):
             return True
-        self._throttle.wrong(peer)
+        self._throttle.note_wrong(peer)
         log.warning("page_token_wrong", extra=facts(peer=peer))
         return False
 
