@@ -105,7 +105,7 @@ def write_trial_config(paths: TerminalPaths, storage: Path) -> None:
 
 async def with_second_try(ask: Callable[[], Awaitable[Acceptance]]) -> Acceptance:
     """The result of a request; of a second request when the machine was too slow for the first one."""
-    from agent.demo.stage import TOO_SLOW
+    from agent.demo.demo_system import TOO_SLOW
 
     verdict = await ask()
     return await ask() if verdict.reason in TOO_SLOW else verdict
@@ -153,13 +153,13 @@ def next_steps(paths: TerminalPaths) -> str:
 
 async def _in_this_process() -> Acceptance:
     from agent.config import Config, VerificationConfig
-    from agent.demo.stage import Visit, staged
+    from agent.demo.demo_system import Visit, running_demo
 
     # the person stays in the scene, so that a slow machine has all of the time
     visit = Visit("the holder", SCENE, Path(PHOTO).stem, "match", "same_person", ttl_ms=_TTL_MS)
     limits = VerificationConfig(budget_ms=_TTL_MS, ask_timeout_ms=_API_MS)
-    async with staged(Config(verification=limits)) as stage:
-        return (await stage.play(visit)).verdict
+    async with running_demo(Config(verification=limits)) as demo:
+        return (await demo.play(visit)).verdict
 
 
 async def _ask(storage: Path) -> Acceptance:

@@ -12,7 +12,7 @@ import pytest
 from agent.cli import init_try
 from agent.config import Config
 from agent.config.file import load
-from agent.demo.stage import Visit, VisitRow
+from agent.demo.demo_system import Visit, VisitRow
 from agent.fleet.terminal_paths import TerminalPaths
 from agent.kits.till.acceptance import Acceptance
 from agent.resources import config_file
@@ -77,13 +77,13 @@ def test_a_try_gives_a_slow_machine_the_time_of_the_packaged_try(paths: Terminal
             return VisitRow(visit, Acceptance("match", "same_person", "r"), 1)
 
     @asynccontextmanager
-    async def staged(config: Config) -> AsyncIterator[Stage]:
+    async def running_demo(config: Config) -> AsyncIterator[Stage]:
         assert config.verification == packaged.verification
         seen.append(config)
         yield Stage()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("agent.demo.stage.staged", staged)
+        patch.setattr("agent.demo.demo_system.running_demo", running_demo)
         assert asyncio.run(init_try._in_this_process()).decision == "match"
     assert seen
 
