@@ -133,7 +133,6 @@ def display_application(
     options: DisplayOptions,
     *,
     now_ms: Callable[[], int],
-    now_s: Callable[[], float] = time.monotonic,
 ) -> ASGIApp:
     """The page with its access middleware. Only the stream needs the key: the page holds no data."""
 
@@ -154,4 +153,4 @@ def display_application(
         Route("/favicon.ico", no_icon),
         Route("/stream", stream),
     ]
-    return AccessMiddleware(Starlette(routes=routes), None, LOCALHOST, now_s=now_s)
+    return AccessMiddleware(Starlette(routes=routes), None, LOCALHOST, now_s=time.monotonic)
