@@ -20,8 +20,11 @@ from agent.resources import data
 from agent.terminal_output import below
 
 
-async def run_demo(base: Config | None = None, *, keep: bool = False, as_json: bool = False) -> bool:
-    """Run the demo and print the rows. True: every verification ended with the expected result."""
+async def run_demo(base: Config | None, *, keep: bool, as_json: bool) -> bool:
+    """Run the demo and print the rows. True: every verification ended with the expected result.
+
+    ``base``: vision, policy, verification and pages of this config; None: limits for a slow machine.
+    """
     # With --json only the JSON goes to stdout; the live table moves the cursor.
     console = Console(file=below(sys.stderr if as_json else sys.stdout))
     rows: list[VisitRow] = []
