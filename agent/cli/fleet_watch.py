@@ -34,7 +34,7 @@ async def run(broker: MqttConfig, terminals_max: int, wait_s: float | None, *, a
         reachability.up()
         ready.set()
 
-    subscriber = FleetSubscriber(broker, terminals_max, on_ready, reachability.note_problem)
+    subscriber = FleetSubscriber(broker, terminals_max, on_ready, on_problem=reachability.note_problem)
     await subscriber.start()
     try:
         try:

@@ -108,7 +108,7 @@ class DiagnosisClient:
             queue.put_nowait(tree)
 
 
-def request_tree(topics: Topics, operator: str, epoch: str, only: tuple[str, ...] = ()) -> dict[str, Any]:
+def request_tree(topics: Topics, operator: str, epoch: str, only: tuple[str, ...]) -> dict[str, Any]:
     """A request to the terminal of ``topics``, issued now."""
     return {
         "schema": "facepay.diag/1",

@@ -27,7 +27,6 @@ from agent.health.condition import Severity
 from agent.health.conditions import CONDITIONS
 from agent.messages.topics import STATE, terminal_of
 
-TERMINALS_MAX = 1_000
 SILENT_S = 200.0  # three health messages of one minute, and a late one
 SETTLE_S = 10.0  # after a subscription: the retained states have arrived
 FLOOD_PER_S, FLOOD_BURST = 1.0, 30  # messages of one terminal
@@ -107,7 +106,7 @@ class Fleet:
         messages: all messages.
     """
 
-    def __init__(self, now_s: float, terminals_max: int = TERMINALS_MAX) -> None:
+    def __init__(self, now_s: float, terminals_max: int) -> None:
         self.left_out: Counter[LeftOut] = Counter()
         self.example = ""
         self.messages = 0
