@@ -102,10 +102,10 @@ def judge(
             return f"{name} is not {value}"
     if opened is None or result.get("request_id") != opened.expected["request_id"]:
         return AckOnly(result_id)
-    return _agree(result, opened, now_s)
+    return _compare_with_request(result, opened, now_s)
 
 
-def _agree(result: dict[str, Any], opened: OpenRequest, now_s: float) -> Acceptance | AckOnly:
+def _compare_with_request(result: dict[str, Any], opened: OpenRequest, now_s: float) -> Acceptance | AckOnly:
     result_id = result["result_id"]
     for name, value in opened.expected.items():
         if result.get(name) != value:
@@ -146,7 +146,7 @@ def check(payload: bytes, pinned: PublicKey, request: bytes | None, also: dict[s
         TillError: ``file_unusable``: one of the two files is not a message.
     """
     envelope = _object(payload, "result")
-    opened = None if request is None else _opened(request, _inner(envelope, "result"), also)
+    opened = None if request is None else _open_request(request, _inner(envelope, "result"), also)
     address = also if opened is None else {}  # an open request expects these fields itself
     verdict = judge(envelope, opened, Pinned(pinned), address=address, retained=False, now_s=0.0)
     result = _inner(envelope, "result")
@@ -158,7 +158,7 @@ def check(payload: bytes, pinned: PublicKey, request: bytes | None, also: dict[s
     return VerifyFinding("", result)
 
 
-def _opened(request: bytes, result: dict[str, Any], also: dict[str, str]) -> OpenRequest:
+def _open_request(request: bytes, result: dict[str, Any], also: dict[str, str]) -> OpenRequest:
     tree = _inner(_object(request, "request"), "request")
     try:
         opened = OpenRequest.of(tree, request, also, now_s=0.0)
