@@ -132,7 +132,7 @@ class SessionStore:
         return self._token is not None
 
     def new_link_secret(self) -> str:
-        """Opens a session once, within ``LINK_VALID_S``; for a user of the agent's local socket."""
+        """A secret that opens one session within ``LINK_VALID_S``; for a user of the agent's local socket."""
         secret = secrets.token_urlsafe(32)
         self._links = dict(list(self._links.items())[-(LINKS_MAX - 1) :])
         self._links[_digest(secret)] = self._now_s() + LINK_VALID_S
@@ -145,6 +145,7 @@ class SessionStore:
         return session if session is not None and session.ends_s > self._now_s() else None
 
     def left_s(self, session: Session) -> float:
+        """Seconds until the end of the session; negative after it."""
         return session.ends_s - self._now_s()
 
     def accepts(self, request: Request) -> bool:
