@@ -184,10 +184,12 @@ def shown(path: Path) -> str:
 
 
 def unreadable(path: Path) -> AuditItem:
+    """The item of a file that this user may not read."""
     return AuditItem(shown(path), "").marked(UNREADABLE, None, Level.UNREADABLE)
 
 
 def owner_name(uid: int) -> str:
+    """The name of a user; the number when the system has no name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
