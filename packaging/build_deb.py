@@ -22,8 +22,8 @@ from typing import NamedTuple
 import archive
 import documents
 import manual
-import papers
-from environment import MACHINES, OPT, ROOT, collect, fill, run, this_arch
+import package_metadata
+from environment import MACHINES, OPT, ROOT, collect_wheels, make_environment, run, this_arch
 
 HERE = Path(__file__).parent
 
@@ -67,17 +67,17 @@ def build(version: str, release: str, arch: str, glibc: int, output: Path, *, fa
     with tempfile.TemporaryDirectory(prefix="facepay-deb-") as scratch:
         wheels, tree = Path(scratch, "wheels"), Path(scratch, "tree")
         progress.step("collect the wheels of packaging/lock/terminal.txt")
-        collect(wheels, arch, glibc)
+        collect_wheels(wheels, arch, glibc)
         progress.step(f"install {len(list(wheels.glob('*.whl')))} wheels, compile their modules")
-        site = fill(tree, wheels, arch, glibc)
+        site = make_environment(tree, wheels, arch, glibc)
         progress.step("copy units, configs, documents and licences")
         copy_files(tree)
         documents.copy(tree, site)
         manual.write(tree, version, epoch_s)
-        papers.licences(tree, site)
+        package_metadata.licences(tree, site)
         progress.step("write the bill of materials and the changelog")
-        papers.bill_of_materials(tree, site, wheels, version, arch, epoch_s)
-        papers.changelog(tree, version, release, epoch_s)
+        package_metadata.bill_of_materials(tree, site, wheels, version, arch, epoch_s)
+        package_metadata.changelog(tree, version, release, epoch_s)
         progress.step("write the control files")
         camera = camera_of(arch, site)
         write_control(tree, version, arch, release, camera)

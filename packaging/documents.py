@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from environment import ROOT
-from papers import DOC
+from package_metadata import DOC
 
 PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE")
 FOLDERS = ("docs", "config", "systemd")

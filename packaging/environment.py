@@ -43,7 +43,7 @@ sys.exit(main())
 """
 
 
-def collect(wheels: Path, arch: str, glibc: int) -> None:
+def collect_wheels(wheels: Path, arch: str, glibc: int) -> None:
     """Collect the project's wheel and the wheels of the lock.
 
     A package without a wheel is built, only for the architecture of this machine.
@@ -57,7 +57,7 @@ def collect(wheels: Path, arch: str, glibc: int) -> None:
         run(*pip, "download", "--quiet", "--dest", wheels, *_platforms(arch, glibc), *locked)
 
 
-def fill(tree: Path, wheels: Path, arch: str, glibc: int) -> Path:
+def make_environment(tree: Path, wheels: Path, arch: str, glibc: int) -> Path:
     """Write the files of a virtual environment on the system's Python. Returns site-packages.
 
     The environment consists of ``pyvenv.cfg``, a link to the interpreter, and site-packages.

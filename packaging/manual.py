@@ -18,7 +18,7 @@ MAN = Path("usr/share/man/man1/facepay.1.gz")
 
 def write(tree: Path, version: str, epoch_s: int) -> None:
     """Write the files into the package."""
-    commands = list(walked())
+    commands = list(all_commands())
     files = {place: text.encode() for place, text in completions(commands).items()}
     files[MAN] = gzip.compress(man_page(commands, version, epoch_s).encode(), mtime=0)
     for place, content in files.items():
@@ -26,7 +26,7 @@ def write(tree: Path, version: str, epoch_s: int) -> None:
         (tree / place).write_bytes(content)
 
 
-def walked() -> Iterator[tuple[str, Any]]:
+def all_commands() -> Iterator[tuple[str, Any]]:
     """Each command with its words, e.g. ``("till ask", command)``; first ``("", facepay itself)``."""
     if str(ROOT) not in sys.path:
         sys.path.insert(0, str(ROOT))

@@ -15,8 +15,8 @@ from agent.config.file import load
 from agent.config.secret_files import exposed_config
 from agent.errors import ConfigError, FleetError
 from agent.fleet.config_bundle import Bundle, pack
-from agent.fleet.record import RolloutStore
 from agent.fleet.rollout import apply, rollback
+from agent.fleet.rollout_store import RolloutStore
 from agent.messages.signing import Signer
 from agent.root.config_wait import until_changed
 from agent.root.judge import judged

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from agent.cli.config_bundle import _gathered
+from agent.cli.config_bundle import _configs_of
 from agent.config import Config
 from agent.config.file import load
 from agent.diagnostics.check import Verdict
@@ -223,7 +223,7 @@ def test_check_and_doctor_refuse_a_placeholder_in_profile_shop(place: Place, ids
     with pytest.raises(ConfigError, match=f"{key}: still the placeholder"):
         lint(make_world(path))
     assert judged(place.write(top=ids)), "profile demo may keep them"
-    _gathered([place.write(profile="shop", top=SHOP)])  # a bundle for every terminal has no ids
+    _configs_of([place.write(profile="shop", top=SHOP)])  # a bundle for every terminal has no ids
 
 
 def shop(place: Place) -> Path:

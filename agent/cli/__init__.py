@@ -1,8 +1,8 @@
 """The command line ``facepay``: commands in modules by topic, listed in ``command_table``.
 
 Every ``AgentError`` becomes two lines on stderr, ``code: sentence`` and ``fix: step``, then both in the other
-languages, and the exit code of its class. So does a file that this user may not open. Any other exception is
-a defect and keeps its traceback.
+languages, and the exit code of its class. A file that this user may not open, and a full disk behind stdout,
+are reported in the same way. Any other exception is a defect and keeps its traceback.
 
 A command imports heavy libraries in its function: an import here delays each command.
 """
@@ -30,10 +30,10 @@ _INTERRUPTED = 130  # after Ctrl-C, as of a shell: 128 + SIGINT
 def main() -> None:
     """Entry point of the ``facepay`` command."""
     try:
-        _speak_any_encoding()
-        _leave(_run())
+        _configure_output()
+        _exit(_run())
     except KeyboardInterrupt:
-        _leave(_INTERRUPTED)
+        _exit(_INTERRUPTED)
 
 
 def _run() -> int:
@@ -70,7 +70,7 @@ def _report(error: AgentError) -> int:
 
 
 def _fix_of(error: AgentError) -> Text:
-    """The fix; for a config that this user may not read, the same command with sudo."""
+    """The fix of the error; for a config that this user may not read: run the command with sudo."""
     from agent.health.conditions import fix_for
 
     if error.code == "config_unreadable" and isinstance(error.__cause__, PermissionError):
@@ -82,9 +82,9 @@ def _with_sudo() -> Text:
     return Text("fix.run_with_sudo", command=shlex.join(["sudo", "facepay", *sys.argv[1:]]))
 
 
-def _speak_any_encoding() -> None:
+def _configure_output() -> None:
     """Replace characters that the output's encoding lacks; escape characters that control a terminal."""
-    codecs.register_error(_ERRORS, _plainly)
+    codecs.register_error(_ERRORS, _plain_characters)
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)  # a closed stream is None; tests use other types
         if reconfigure is not None:
@@ -92,14 +92,14 @@ def _speak_any_encoding() -> None:
     install()
 
 
-def _plainly(error: UnicodeError) -> tuple[str, int]:
+def _plain_characters(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
     return "".join(_PLAIN.get(each, "?") for each in lacking), error.end
 
 
-def _leave(code: int) -> NoReturn:
+def _exit(code: int) -> NoReturn:
     """End the process with this code, also while threads run.
 
     An abandoned thread (a hanging check or driver) may run C++ code during the interpreter's shutdown, which

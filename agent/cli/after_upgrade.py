@@ -9,7 +9,7 @@ from typing import Any
 
 from agent import __version__
 from agent.cli.config import storage_of
-from agent.cli.waiting import Spinner
+from agent.cli.console import Spinner
 from agent.control.server import path_for, request_status
 from agent.core.strict_json import json_object
 from agent.fleet.upgrade_check import wait_until_healthy
@@ -17,7 +17,10 @@ from agent.texts import named, translations
 
 
 def check(config: Path | None, before: Path | None, within_s: float, *, as_json: bool) -> int:
-    """Exit code: 0 healthy, 2 not. ``before``: output of `facepay status --json`; unusable: as without it."""
+    """Wait until the agent is healthy, print the outcome, return the exit code: 0 healthy, 2 not healthy.
+
+    ``before``: a file with the output of `facepay status --json`. An unusable file counts as no file.
+    """
     socket = path_for(storage_of(config))
     with Spinner(f"checking the agent for at most {within_s:g} s"):
         problem = wait_until_healthy(
@@ -34,7 +37,7 @@ def check(config: Path | None, before: Path | None, within_s: float, *, as_json:
 
 
 def _status_before(path: Path | None) -> Mapping[str, Any]:
-    """The status before the upgrade; empty where none was recorded: then every fault counts."""
+    """The status before the upgrade; empty without a usable file: then every fault counts."""
     try:
         return (json_object(path.read_bytes()) if path is not None else None) or {}
     except OSError:

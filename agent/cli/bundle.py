@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.config import load_config, path_of
+from agent.cli.console import Spinner
 from agent.cli.options import AsJson, ConfigFile, write_new
-from agent.cli.waiting import Spinner
 from agent.errors import AgentError
 from agent.texts import Text, beside, every_line
 

@@ -66,7 +66,7 @@ class Gathering:
         self.missing = list[Missing]()
 
     def gather(self, on_part: Callable[[str], None] = lambda _: None) -> None:
-        """Collect all parts; block until the doctor has ended. ``on_part`` gets each part's name before."""
+        """Collect all parts; block until the doctor has ended. ``on_part`` gets the name before each part."""
         contents: dict[str, Callable[[], Any]] = {
             "versions.json": self._versions,
             "config.json": lambda: shown_config(self._config) | {"sha256": fingerprint(self._config)},
@@ -117,7 +117,7 @@ class Gathering:
         if not self._config.trace.enabled:
             raise AgentError(Text("detail.recording_off"), code="not_recorded")
         recorded = deque(read(self._config.storage.directory / FOLDER), _TRACES_MAX)
-        return [numbers_of(each) for each in recorded]
+        return [without_positions(each) for each in recorded]
 
     def _journal(self) -> str:
         text = self.world.program(
@@ -143,11 +143,11 @@ def secrets_of(config: Config) -> dict[str, bytes]:
     if config.camera.source_file is not None:
         urls["camera.source_file"] = found.get("camera.source_file", b"").decode("utf-8", "replace").strip()
     for name, url in urls.items():
-        found |= {f"{name} {part}": value.encode() for part, value in _of_url(url)}
+        found |= {f"{name} {part}": value.encode() for part, value in _secrets_of_url(url)}
     return found | {"compare.secret_id": config.compare.secret_id.encode()}
 
 
-def _of_url(url: str) -> Iterator[tuple[str, str]]:
+def _secrets_of_url(url: str) -> Iterator[tuple[str, str]]:
     try:
         parts = urlsplit(url)
         password, query = parts.password or "", parts.query
@@ -173,8 +173,12 @@ def _shown(key: str, value: Any) -> Any:
     return value
 
 
-def numbers_of(recorded: Recording) -> dict[str, Any]:
-    """A recorded verification without positions in a picture."""
+def without_positions(recorded: Recording) -> dict[str, Any]:
+    """A recorded verification without positions of faces and landmarks.
+
+    A row of ``events``: milliseconds after the start, kind of the event, then its reason and score, or the
+    number of the API call.
+    """
     rows = list[list[Any]]()
     for event in recorded.trace.events:
         after_ms, kind = event.at_ms - recorded.trace.not_before_ms, type(event).__name__
@@ -182,8 +186,8 @@ def numbers_of(recorded: Recording) -> dict[str, Any]:
             case FrameAnalyzed(analysis=seen):
                 score = None if seen.quality is None else round(seen.quality.score, 1)
                 rows.append([after_ms, kind, str(seen.reason), score])
-            case CallAnswered(number=ask) | CallFailed(number=ask):
-                rows.append([after_ms, kind, ask])
+            case CallAnswered(number=number) | CallFailed(number=number):
+                rows.append([after_ms, kind, number])
             case _:
                 rows.append([after_ms, kind])
     names = ("request_id", "ended_unix_ms", "decision", "reason", "asks")

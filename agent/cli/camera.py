@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent.cli.console import Spinner
 from agent.cli.options import AsJson, ConfigFile, write_new
-from agent.cli.waiting import Spinner
 from agent.errors import CameraReserved
 from agent.terminal_output import control
 from agent.texts import Text, beside, every_line

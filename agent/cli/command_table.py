@@ -15,120 +15,122 @@ ENGINEERS = "Field engineers: status and faults of a terminal"
 DEVELOPERS = "Till developers: simulate, test, measure"
 
 
-class Row(NamedTuple):
+class Command(NamedTuple):
     """One command, or one group of commands (``typer.Typer``), of ``facepay``.
 
-    ``place``: module of agent/cli and name in it, ``module.name``; the object is a function, or a ``Typer``
-    for a group. ``line``: its line in ``facepay --help``; a group's line is the help of its ``Typer``.
-    ``example``: the end of its help; empty where the docstring of the function holds the example.
+    ``target``: module of agent/cli and name in it, ``module.name``; the object is a function, or a ``Typer``
+    for a group. ``summary``: the line in ``facepay --help``; of a group, the help of its ``Typer``.
+    ``example``: the end of the help; empty where the docstring of the function contains the example.
     """
 
     name: str
     panel: str
-    place: str
-    line: str = ""
+    target: str
+    summary: str = ""
     example: str = ""
 
     def load(self) -> Callable[..., None] | typer.Typer:
-        module, name = self.place.split(".")
+        module, name = self.target.split(".")
         loaded: Callable[..., None] | typer.Typer = getattr(import_module(f"agent.cli.{module}"), name)
         return loaded
 
 
 COMMANDS = (
-    Row("demo", TRY, "service.demo", "Run broker, service, terminal and till on this machine."),
-    Row("run", OPERATORS, "run.run", "Run the agent of this terminal until SIGTERM."),
-    Row("service", OPERATORS, "service.service", "Run the embedded compare service: POST /face/compare."),
-    Row(
+    Command("demo", TRY, "service.demo", "Run broker, service, terminal and till on this machine."),
+    Command("run", OPERATORS, "run.run", "Run the agent of this terminal until SIGTERM."),
+    Command("service", OPERATORS, "service.service", "Run the embedded compare service: POST /face/compare."),
+    Command(
         "init",
         OPERATORS,
         "init.init",
         "Set up a terminal: config, key, first checks.",
         example="facepay init --site shop-1 --broker mqtts://broker.shop:8883",
     ),
-    Row(
+    Command(
         "enrol",
         OPERATORS,
         "enrol.enrol",
         "Make the terminal's TLS key and request its certificate.",
         example="facepay enrol --url https://fleet.example/enrol --token-file token",
     ),
-    Row(
+    Command(
         "config",
         OPERATORS,
         "config_bundle.app",
         example="facepay config check --config /etc/facepay-agent/agent.toml",
     ),
-    Row(
+    Command(
         "fleet", OPERATORS, "fleet.app", example="facepay fleet watch --host broker.example --ca-file ca.pem"
     ),
-    Row("keys", OPERATORS, "keys.app", example="facepay keys trust till-1 till-1.pem"),
-    Row("reference", OPERATORS, "reference.app", example="facepay reference check enrolled.jpg"),
-    Row("liveness", OPERATORS, "liveness.app", example="facepay liveness import 2.7_80x80_MiniFASNetV2.pth"),
-    Row(
+    Command("keys", OPERATORS, "keys.app", example="facepay keys trust till-1 till-1.pem"),
+    Command("reference", OPERATORS, "reference.app", example="facepay reference check enrolled.jpg"),
+    Command(
+        "liveness", OPERATORS, "liveness.app", example="facepay liveness import 2.7_80x80_MiniFASNetV2.pth"
+    ),
+    Command(
         "status",
         ENGINEERS,
         "status.status",
         "Show the status of the running agent on one screen.",
         example="facepay status --config agent.toml --watch",
     ),
-    Row(
+    Command(
         "doctor",
         ENGINEERS,
         "doctor.doctor",
         "Find the faults of this terminal, and a fix for each.",
         example="facepay doctor --config agent.toml --only net.tls,api.auth",
     ),
-    Row(
+    Command(
         "why",
         ENGINEERS,
         "trace.why",
         "Show the reason for the last result, frame by frame.",
         example="facepay why --config agent.toml --plot why.svg",
     ),
-    Row("camera", ENGINEERS, "camera.app", example="facepay camera shot picture.jpg"),
-    Row("trace", ENGINEERS, "trace.app", example="facepay trace show --request r-17"),
-    Row(
+    Command("camera", ENGINEERS, "camera.app", example="facepay camera shot picture.jpg"),
+    Command("trace", ENGINEERS, "trace.app", example="facepay trace show --request r-17"),
+    Command(
         "metrics",
         ENGINEERS,
         "status.metrics",
         "Print the running agent's metrics as Prometheus text.",
         example="facepay metrics --config agent.toml",
     ),
-    Row(
+    Command(
         "page",
         ENGINEERS,
         "status.page",
         "Print a one-time link to the diagnostics page with the live view.",
         example="facepay page --config agent.toml",
     ),
-    Row(
+    Command(
         "privacy-audit",
         ENGINEERS,
         "privacy_audit.privacy_audit",
         "List all stored data: purpose, person, age, protection.",
         example="facepay privacy-audit --config agent.toml",
     ),
-    Row(
+    Command(
         "bundle",
         ENGINEERS,
         "bundle.bundle",
         "Write one file for support, without secrets and faces.",
         example="facepay bundle --output for-support.tar.gz    With sudo, the file contains more.",
     ),
-    Row(
+    Command(
         "diag",
         ENGINEERS,
         "doctor.remote",
         example="facepay diag ask --terminal terminal-1 --sign-key ops.key --key terminal.pem",
     ),
-    Row(
+    Command(
         "till",
         DEVELOPERS,
         "till.app",
         example="facepay till ask enrolled.jpg --site demo --terminal terminal-1",
     ),
-    Row("compare", DEVELOPERS, "compare.app", example="facepay compare A.jpg B.jpg"),
+    Command("compare", DEVELOPERS, "compare.app", example="facepay compare A.jpg B.jpg"),
 )
 
 
@@ -144,13 +146,15 @@ def application(name: str = "") -> typer.Typer:
         epilog="Example:  facepay demo    All options of a command: facepay COMMAND --help",
     )
     app.callback()(options)
-    for row in [each for each in COMMANDS if each.name == name] or COMMANDS:
-        epilog = f"Example:  {row.example}" if row.example else None
-        loaded = row.load()
+    for command in [each for each in COMMANDS if each.name == name] or COMMANDS:
+        epilog = f"Example:  {command.example}" if command.example else None
+        loaded = command.load()
         if isinstance(loaded, typer.Typer):
-            app.add_typer(loaded, name=row.name, rich_help_panel=row.panel, epilog=epilog)
+            app.add_typer(loaded, name=command.name, rich_help_panel=command.panel, epilog=epilog)
         else:
-            register = app.command(row.name, rich_help_panel=row.panel, short_help=row.line, epilog=epilog)
+            register = app.command(
+                command.name, rich_help_panel=command.panel, short_help=command.summary, epilog=epilog
+            )
             register(loaded)
     return app
 

@@ -11,8 +11,8 @@ from typer.core import TyperGroup
 
 from agent.cli import conformance
 from agent.cli.config import load_config
+from agent.cli.console import Spinner
 from agent.cli.options import AsJson, ConfigFile, read_file
-from agent.cli.waiting import Spinner
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -64,7 +64,7 @@ def compare(
 
     photos = read_file(image_a), read_file(image_b)
     with Spinner("calling the API" if config else "calling the compare service"):
-        answer = asyncio.run(_ask(load_config(config), photos) if config else _ask_embedded(photos))
+        answer = asyncio.run(_compare(load_config(config), photos) if config else _compare_embedded(photos))
     same = answer.similarity >= answer.threshold
     if as_json:
         names = ("similarity", "threshold", "provider", "session_id", "api_ms")
@@ -76,7 +76,7 @@ def compare(
         raise typer.Exit(1)
 
 
-async def _ask_embedded(photos: Photos) -> Comparison:
+async def _compare_embedded(photos: Photos) -> Comparison:
     import tempfile
 
     from agent.config import CompareConfig, Config
@@ -92,10 +92,10 @@ async def _ask_embedded(photos: Photos) -> Comparison:
                 secret_id=account.secret_id,
                 secret_key_file=Path(key.name),
             )
-            return await _ask(Config(profile="demo", compare=compare), photos)
+            return await _compare(Config(profile="demo", compare=compare), photos)
 
 
-async def _ask(config: Config, photos: Photos) -> Comparison:
+async def _compare(config: Config, photos: Photos) -> Comparison:
     from agent.root.wiring import BootClock, make_compare
 
     client = make_compare(config, BootClock())

@@ -70,7 +70,7 @@ def storage_of(config: Path | None) -> Path:
 @app.command("check", epilog="Example:  facepay config check --config /etc/facepay-agent/agent.toml")
 def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Check whether `run` accepts a config file. If not: exit 78 and `file:line: key: why`."""
-    from agent.cli.waiting import Spinner
+    from agent.cli.console import Spinner
     from agent.config.secret_files import exposed_config
     from agent.root.judge import judged
 

@@ -14,14 +14,14 @@ import typer
 
 from agent.cli import config as plain
 from agent.cli.config import load_config, terminals_path_of
+from agent.cli.console import Spinner
 from agent.cli.options import AsJson, ConfigFile, File, pem, read_file, write_file
-from agent.cli.waiting import Spinner
 from agent.errors import ConfigError
 from agent.texts import Text, every_line, named
 from agent.toml_layers import layers
 
 if TYPE_CHECKING:
-    from agent.cli.rollout_world import ThisTerminal
+    from agent.cli.rollout_target import LocalRolloutTarget
     from agent.fleet.config_bundle import Ring
     from agent.fleet.rollout import RolloutOutcome
 
@@ -50,7 +50,7 @@ def pack(
     from agent.messages.encode import rfc3339
     from agent.messages.signing import Signer
 
-    configs = _gathered(files)
+    configs = _configs_of(files)
     made = Bundle(number, _ring(ring), rfc3339(time.time_ns() // 1_000_000), configs)
     raw, path = sign(made, Signer.load(key)), output or Path(f"bundle-{number}.json")
     write_file(path, raw)
@@ -60,7 +60,7 @@ def pack(
     print(f"{path}: number {number}, ring {ring}, {len(raw)} bytes, for {', '.join(sorted(configs))}")
 
 
-def _gathered(files: list[Path]) -> dict[str, str]:
+def _configs_of(files: list[Path]) -> dict[str, str]:
     """The config texts by terminal.
 
     Raises ``ConfigError``: a file is invalid, has keys in its ``.d`` folder, names only one of site and
@@ -71,9 +71,9 @@ def _gathered(files: list[Path]) -> dict[str, str]:
 
     configs = dict[str, str]()
     for file in files:
-        beside = layers(file)[1:]
-        if beside:
-            raise ConfigError(Text("detail.bundle_overridden", file=file, other=beside[0]))
+        further = layers(file)[1:]
+        if further:
+            raise ConfigError(Text("detail.bundle_overridden", file=file, other=further[0]))
         checked = load_config(file)
         text = read_file(file).decode()
         named = {"site", "terminal"} & set(tomllib.loads(text))
@@ -109,7 +109,7 @@ def trust(
 
     The key and the ring are stored beside the config file.
     """
-    from agent.fleet.record import RolloutStore
+    from agent.fleet.rollout_store import RolloutStore
     from agent.messages.signing import PublicKey, fingerprint, key_id
 
     public, fleet = PublicKey.load(read_file(key)), RolloutStore(terminals_path_of(config))
@@ -139,38 +139,38 @@ def apply(
     changes nothing. Exit 0: in force.
     """
     from agent.fleet.config_bundle import MAX_BUNDLE_BYTES
-    from agent.fleet.refusals import read_bounded
+    from agent.fleet.fleet_errors import read_bounded
     from agent.fleet.rollout import apply as apply_bundle
 
     raw = read_bounded(bundle, MAX_BUNDLE_BYTES, "bundle_unreadable")
-    _roll("in force", config, within, lambda path, terminal: apply_bundle(path, raw, terminal), as_json)
+    _change_config("in force", config, within, lambda path, target: apply_bundle(path, raw, target), as_json)
 
 
 @app.command("rollback", epilog="Example:  facepay config rollback")
 def rollback(config: ConfigFile = None, within: Within = 60.0, as_json: AsJson = False) -> None:
     """Apply the config before the last bundle again. The bundle's number stays used."""
-    from agent.fleet.rollout import rollback as back
+    from agent.fleet.rollout import rollback as roll_back
 
-    _roll("rolled back", config, within, back, as_json)
+    _change_config("rolled back", config, within, roll_back, as_json)
 
 
-def _roll(
+def _change_config(
     state: str,
     config: Path | None,
     within_s: float,
-    change: Callable[[Path, ThisTerminal], RolloutOutcome],
+    change: Callable[[Path, LocalRolloutTarget], RolloutOutcome],
     as_json: bool,
 ) -> None:
     """Change this terminal's config, watch the agent, print the outcome."""
-    from agent.cli.rollout_world import make_terminal
+    from agent.cli.rollout_target import make_rollout_target
 
     path = terminals_path_of(config)
-    terminal = make_terminal(path, within_s)
+    target = make_rollout_target(path, within_s)
     with Spinner(f"watching the agent, at most {within_s:g} s"):
-        outcome = change(path, terminal)
+        outcome = change(path, target)
     if as_json:
         facts = {"outcome": state, "number": outcome.number, "changed": outcome.changed}
-        print(json.dumps(facts | named("note", terminal.note), ensure_ascii=False))
+        print(json.dumps(facts | named("note", target.note), ensure_ascii=False))
         return
     print(f"bundle {outcome.number}: {state}; changed: {', '.join(outcome.changed) or 'nothing'}")
-    print(every_line(terminal.note or Text("cli.config_in_force")), end="")
+    print(every_line(target.note or Text("cli.config_in_force")), end="")

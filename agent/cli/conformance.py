@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, assert_never
 import typer
 
 from agent.cli.config import load_config
+from agent.cli.console import Spinner
 from agent.cli.options import AsJson, ConfigFile, File, file
-from agent.cli.waiting import Spinner
 from agent.errors import ConfigError
 from agent.texts import Text
 
@@ -63,12 +63,12 @@ def conformance(
     given["secret_key_file"] = secret_key_file
     if url is None and config is None:
         tested = provider or "face_compare_2018"
-        rows = asyncio.run(_ask_embedded(tested))
+        rows = asyncio.run(_test_embedded(tested))
     else:
         given["provider"] = provider
         section = _section(config, {name: value for name, value in given.items() if value is not None})
         tested = section.provider
-        rows = asyncio.run(_ask(section, _account(section), photos_url))
+        rows = asyncio.run(_test(section, _account(section), photos_url))
     _print(rows, tested, as_json=as_json)
     if any(row.outcome == "differs" for row in rows):
         raise typer.Exit(1)
@@ -112,7 +112,7 @@ def _account(section: CompareConfig) -> Account:
     return Account(section.appid, section.secret_id, key, section.bucket)
 
 
-async def _ask_embedded(provider: str) -> tuple[CheckRow, ...]:
+async def _test_embedded(provider: str) -> tuple[CheckRow, ...]:
     from agent.compare.contract import PATH
     from agent.config import CompareConfig
     from agent.kits.compare.probe import Account
@@ -121,10 +121,10 @@ async def _ask_embedded(provider: str) -> tuple[CheckRow, ...]:
         who = Account(account.appid, account.secret_id, account.secret_key(), account.buckets[0])
         served = url.removesuffix(PATH) if provider == "compareface_2020" else url
         section = CompareConfig.model_validate({"provider": provider, "url": served})
-        return await _ask(section, who, None)
+        return await _test(section, who, None)
 
 
-async def _ask(section: CompareConfig, account: Account, photos_url: str | None) -> tuple[CheckRow, ...]:
+async def _test(section: CompareConfig, account: Account, photos_url: str | None) -> tuple[CheckRow, ...]:
     """Run the test. Without ``photos_url`` and with a loopback endpoint, serve the pictures from here."""
     from agent.core.hosts import is_loopback
     from agent.kits.compare import run, run_compareface

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.config import path_of
+from agent.cli.console import Spinner, paint
 from agent.cli.options import AsJson, ConfigFile, File, file, grouped, pem, read_file
-from agent.cli.till_options import IdentityOptions, Place, TerminalOptions, broker_of, topics_of
-from agent.cli.waiting import Spinner, paint
+from agent.cli.till_options import IdentityOptions, TerminalFile, TerminalOptions, broker_of, topics_of
 from agent.fleet.time_limits import REPORT_TIMEOUT_S
 from agent.log import printable
 from agent.resources import documents
@@ -44,7 +44,7 @@ AfterUpgrade = Annotated[
 Before = Annotated[
     File, file(help="With --after-upgrade: `facepay status --json` before it; its faults do not count.")
 ]
-Within = Annotated[float, typer.Option(min=2, max=600, help="With --after-upgrade: wait so long.")]
+Within = Annotated[float, typer.Option(min=2, max=600, help="With --after-upgrade: maximum wait.")]
 
 
 def doctor(
@@ -69,7 +69,7 @@ def doctor(
 
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    wanted = named_ids(CHECKS, listed(only))
+    wanted = named_ids(CHECKS, ids_of(only))
     began_s, path = time.monotonic(), path_of(config)
     if not as_json:
         print(f"facepay doctor, {path}\n", flush=True)
@@ -93,12 +93,12 @@ def _checked(
     reports = list["CheckReport"]()
     with Spinner("starting the checks") as spinner:
         for report in run_checks(checks, make_world(path)):
-            spinner.update(_next(checks, report.check))
+            spinner.update(_next_step(checks, report.check))
             if wanted and report.check.id not in wanted and report.finding.verdict != "fail":
                 continue
             reports.append(report)
             if not as_json:
-                show_first(report.facts(), spinner.print_out)
+                show_passed(report.facts(), spinner.print_out)
     return reports
 
 
@@ -108,24 +108,24 @@ def _totals(reports: Sequence[CheckReport]) -> str:
     return ", ".join(f"{counts[verdict]} {name}" for verdict, name in names.items())
 
 
-def listed(only: str) -> list[str]:
+def ids_of(only: str) -> list[str]:
     """The ids of ``--only``."""
     return [name.strip() for name in only.split(",") if name.strip()]
 
 
-def _next(checks: Sequence[Check], done: Check) -> str:
+def _next_step(checks: Sequence[Check], done: Check) -> str:
     left = checks[list(checks).index(done) + 1 :]
     return f"{left[0].id}: {left[0].title}, {len(left)} left" if left else "done"
 
 
-def show_first(row: Mapping[str, Any], print_line: Callable[[str], None] = print) -> None:
-    """Print a check that passed, the least urgent group. The others belong below, see ``show_rest``."""
+def show_passed(row: Mapping[str, Any], print_line: Callable[[str], None] = print) -> None:
+    """Print a check that passed. ``show_rest`` prints the others below: the end of the output is visible."""
     if row["verdict"] == "pass":
         show_row(row, print_line)
 
 
 def show_rest(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print the rest of a report, the failures last; all consequences of one failure as one line."""
+    """Print the checks that did not pass, the failures last; all consequences of one failure as one line."""
     from agent.diagnostics.order import most_urgent_last
 
     left = Counter[str](row["because"] for row in rows)  # by failure: its consequences that are not printed
@@ -166,7 +166,7 @@ def ask(
     timeout_s: Annotated[
         float, typer.Option(min=1, max=600, help="Maximum wait for the report.")
     ] = REPORT_TIMEOUT_S,
-    config: Place = None,
+    config: TerminalFile = None,
     client: IdentityOptions = IdentityOptions(),
     as_json: AsJson = False,
 ) -> None:
@@ -182,20 +182,22 @@ def ask(
     from agent.messages.signing import PublicKey, Signer
 
     broker, topics = broker_of(at, client, config), topics_of(at, config)
-    asker = DiagnosisClient(broker, topics, operator, Signer.load(sign_key), PublicKey.load(read_file(key)))
-    report = asyncio.run(asker.ask(tuple(listed(only)), timeout_s=timeout_s))
+    diagnosis = DiagnosisClient(
+        broker, topics, operator, Signer.load(sign_key), PublicKey.load(read_file(key))
+    )
+    report = asyncio.run(diagnosis.request_report(tuple(ids_of(only)), timeout_s=timeout_s))
     doctor: dict[str, Any] = report["doctor"]
     if as_json:
         print(json.dumps(doctor, ensure_ascii=False))
     else:
         print(f"facepay doctor of {topics.site}/{topics.terminal}, signed by its key\n")
-        rows = [{name: _plain(value) for name, value in row.items()} for row in doctor["checks"]]
+        rows = [{name: _printable(value) for name, value in row.items()} for row in doctor["checks"]]
         for row in rows:
-            show_first(row)
+            show_passed(row)
         show_rest(rows)
     raise typer.Exit(doctor["exit"])
 
 
-def _plain(value: object) -> object:
+def _printable(value: object) -> object:
     """The value without characters that could control this terminal window."""
     return "".join(each for each in value if each.isprintable()) if isinstance(value, str) else value

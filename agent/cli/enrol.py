@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.config import DEFAULT, load_config
+from agent.cli.console import Spinner
 from agent.cli.keys import signing_key
 from agent.cli.options import AsJson, ConfigFile, File, file, pem, read_file
-from agent.cli.waiting import Spinner
 from agent.errors import ConfigError, failure_at
 from agent.texts import Text, beside
 
 if TYPE_CHECKING:
     from agent.fleet.enrolment import Enrolled
-    from agent.fleet.places import TerminalPaths
+    from agent.fleet.terminal_paths import TerminalPaths
 
 
 def enrol(
@@ -40,11 +40,11 @@ def enrol(
     certificate, run the command again, then `systemctl restart facepay-agent`.
     """
     from agent.fleet.csr import request
-    from agent.fleet.places import TerminalPaths
+    from agent.fleet.terminal_paths import TerminalPaths
 
-    places = TerminalPaths((config or DEFAULT).resolve())
-    site, terminal = _ids(places, site, terminal)
-    key = _key(places)
+    paths = TerminalPaths((config or DEFAULT).resolve())
+    site, terminal = _ids(paths, site, terminal)
+    key = _key(paths)
     csr = request(key, site, terminal)
     if csr_only:
         print(csr, end="")
@@ -52,22 +52,22 @@ def enrol(
     if install is not None:
         found = _signed_elsewhere(site, terminal, install, ca)
     else:
-        found = _by_network(places, url, csr, _token(url, token_file), (site, terminal), server_ca)
-    _install(places, found, key)
-    _print(places, found, as_json=as_json)
+        found = _by_network(paths, url, csr, _token(url, token_file), (site, terminal), server_ca)
+    _install(paths, found, key)
+    _print(paths, found, as_json=as_json)
 
 
-def _ids(places: TerminalPaths, site: str, terminal: str) -> tuple[str, str]:
+def _ids(paths: TerminalPaths, site: str, terminal: str) -> tuple[str, str]:
     """Site and terminal: from the options; else from the config, unless as shipped; else from the machine."""
     from agent.config import Config
     from agent.fleet import machine
-    from agent.fleet.refusals import refusal
+    from agent.fleet.fleet_errors import refusal
     from agent.messages.topics import is_id
 
-    if places.trial.exists():
-        raise ConfigError(Text("detail.try_sets_ids", path=places.trial), code="try_active")
+    if paths.trial.exists():
+        raise ConfigError(Text("detail.try_sets_ids", path=paths.trial), code="try_active")
     fresh = Config()
-    own = load_config(places.config) if places.config.exists() else fresh
+    own = load_config(paths.config) if paths.config.exists() else fresh
     site = site or (own.site if own.site != fresh.site else "")
     terminal = terminal or (own.terminal if own.terminal != fresh.terminal else machine.terminal_id())
     if not is_id(terminal) or (site and not is_id(site)):
@@ -75,24 +75,24 @@ def _ids(places: TerminalPaths, site: str, terminal: str) -> tuple[str, str]:
     return site, terminal
 
 
-def _key(places: TerminalPaths) -> bytes:
+def _key(paths: TerminalPaths) -> bytes:
     """The existing key, or a new key. An empty file is the package's placeholder."""
     from agent.fleet.csr import make_key
-    from agent.fleet.refusals import refusal
+    from agent.fleet.fleet_errors import refusal
 
-    path = places.secret("terminal-key.pem")
+    path = paths.secret("terminal-key.pem")
     try:
         key = path.read_bytes() if path.exists() else b""
         if not key.strip():
             key = make_key()
-            places.keep(path.name, key)
+            paths.write_secret(path.name, key)
     except OSError as error:
         raise refusal("enrolment_unwritable", failure_at(path, error)) from error
     return key
 
 
 def _token(url: str, token_file: Path | None) -> str:
-    from agent.fleet.refusals import refusal
+    from agent.fleet.fleet_errors import refusal
 
     if not url:
         raise refusal("enrolment_incomplete", Text("detail.enrol_way"))
@@ -106,13 +106,13 @@ def _token(url: str, token_file: Path | None) -> str:
 
 
 def _by_network(
-    places: TerminalPaths, url: str, csr: str, token: str, ids: tuple[str, str], server_ca: Path | None
+    paths: TerminalPaths, url: str, csr: str, token: str, ids: tuple[str, str], server_ca: Path | None
 ) -> Enrolled:
     """Send the request, with the public signing key, which the operator distributes to the tills."""
     from agent.config import Config
     from agent.fleet.enrolment import enrol as ask
 
-    own = load_config(places.config) if places.config.exists() else Config()
+    own = load_config(paths.config) if paths.config.exists() else Config()
     signer = signing_key(own.storage.directory)
     public = {"kid": signer.key_id, "sha256": signer.fingerprint, "pem": signer.public.pem().decode()}
     body = {"token": token, "csr": csr, "site": ids[0], "terminal": ids[1], "signing_key": public}
@@ -122,43 +122,43 @@ def _by_network(
 
 def _signed_elsewhere(site: str, terminal: str, install: Path, ca: Path | None) -> Enrolled:
     from agent.fleet.enrolment import Enrolled
-    from agent.fleet.refusals import refusal
+    from agent.fleet.fleet_errors import refusal
 
     if ca is None or not site:
         raise refusal("enrolment_incomplete", Text("detail.install_needs"))
     return Enrolled(site, terminal, read_file(install), read_file(ca))
 
 
-def _install(places: TerminalPaths, found: Enrolled, key: bytes) -> None:
+def _install(paths: TerminalPaths, found: Enrolled, key: bytes) -> None:
     """Check first, then write the files; write the config last, when the files it names exist."""
     from agent.fleet.csr import check
-    from agent.fleet.refusals import refusal
+    from agent.fleet.fleet_errors import refusal
     from agent.safe_write import write_whole
 
     check(found.certificate, found.authority, key, found.terminal)
-    text = places.text_with(
+    text = paths.text_with(
         {
             "site": found.site,
             "terminal": found.terminal,
             "mqtt.tls": True,
-            "mqtt.ca_file": str(places.authority),
-            "mqtt.cert_file": str(places.certificate),
-            "mqtt.key_file": places.named("terminal-key.pem"),
+            "mqtt.ca_file": str(paths.authority),
+            "mqtt.cert_file": str(paths.certificate),
+            "mqtt.key_file": paths.secret_in_config("terminal-key.pem"),
         }
     )
     try:
-        write_whole(places.authority, found.authority, mode=0o644)
-        write_whole(places.certificate, found.certificate, mode=0o644)
-        places.write(places.target, text)
+        write_whole(paths.authority, found.authority, mode=0o644)
+        write_whole(paths.certificate, found.certificate, mode=0o644)
+        paths.write(paths.target, text)
     except OSError as error:
         raise refusal("enrolment_unwritable", failure_at(error.filename, error)) from error
 
 
-def _print(places: TerminalPaths, found: Enrolled, *, as_json: bool) -> None:
+def _print(paths: TerminalPaths, found: Enrolled, *, as_json: bool) -> None:
     if as_json:
-        files = {"certificate": str(places.certificate), "ca": str(places.authority)}
+        files = {"certificate": str(paths.certificate), "ca": str(paths.authority)}
         print(json.dumps({"site": found.site, "terminal": found.terminal, **files}))
         return
-    print(f"enrolled as {found.site}/{found.terminal}\ncertificate  {places.certificate}")
-    print(f"config       {places.target}: site, terminal and [mqtt] are set")
+    print(f"enrolled as {found.site}/{found.terminal}\ncertificate  {paths.certificate}")
+    print(f"config       {paths.target}: site, terminal and [mqtt] are set")
     print("next: facepay doctor --only mqtt.roundtrip, then systemctl enable --now facepay-agent")

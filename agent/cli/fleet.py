@@ -7,12 +7,15 @@ import typer
 
 from agent import log
 from agent.cli.options import AsJson, grouped
-from agent.cli.till_options import BrokerOptions, IdentityOptions, Place, broker_of
+from agent.cli.till_options import BrokerOptions, IdentityOptions, TerminalFile, broker_of
 
 app = typer.Typer(no_args_is_help=True, help="Watch all terminals of a broker; export them to Prometheus.")
 
 TerminalsMax = Annotated[
-    int, typer.Option(min=1, max=5_000, help="Show at most so many terminals; count the messages of others.")
+    int,
+    typer.Option(
+        min=1, max=5_000, help="Maximum number of terminals; the messages of others are only counted."
+    ),
 ]
 
 
@@ -20,11 +23,11 @@ TerminalsMax = Annotated[
 @grouped
 def watch(
     at: BrokerOptions = BrokerOptions(),
-    config: Place = None,
+    config: TerminalFile = None,
     client: IdentityOptions = IdentityOptions(),
     once: Annotated[bool, typer.Option("--once", help="Print all that is known now, then end.")] = False,
     wait_s: Annotated[
-        float, typer.Option(min=0, max=600, help="With --once: listen so long, for health messages.")
+        float, typer.Option(min=0, max=600, help="With --once: time to wait for health messages.")
     ] = 0,
     terminals_max: TerminalsMax = 1_000,
     as_json: AsJson = False,
@@ -47,7 +50,7 @@ def watch(
 @grouped
 def exporter(
     at: BrokerOptions = BrokerOptions(),
-    config: Place = None,
+    config: TerminalFile = None,
     client: IdentityOptions = IdentityOptions(),
     listen: Annotated[
         str, typer.Option(metavar="ADDRESS:PORT", help="Serve plain HTTP here; keep it off open networks.")

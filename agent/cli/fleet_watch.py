@@ -22,29 +22,29 @@ from agent.texts import Text
 
 _CONNECT_S = 5.0
 _REFRESH_S = 0.5
-_QUIET_S = 0.3  # so long without a message: the retained states have arrived
+_QUIET_S = 0.3  # without a message for this time, the retained states have arrived
 _SETTLE_MAX_S = 1.5
 
 
 async def run(broker: MqttConfig, terminals_max: int, wait_s: float | None, *, as_json: bool) -> int:
-    """Exit code. ``wait_s``: None without ``--once``."""
+    """Connect and print; return the exit code. ``wait_s``: time of ``--once`` for messages; None: follow."""
     ready, reachability = asyncio.Event(), Reachability(broker)
 
     def on_ready() -> None:
         reachability.note_ready()
         ready.set()
 
-    subscriber = FleetSubscriber(broker, terminals_max, on_ready, reachability.note_problem)
+    subscriber = FleetSubscriber(broker, terminals_max, on_ready, on_problem=reachability.note_problem)
     await subscriber.start()
     try:
         try:
             async with reachability.limit(_CONNECT_S):
                 await ready.wait()
         except TimeoutError:
-            raise _empty(reachability) from None
+            raise _empty_fleet(reachability) from None
         await _settle(subscriber, wait_s or 0)
-        error = None if len(subscriber.fleet) else _empty(reachability)
-        # without --once the first terminal may still come, unless the broker refuses the subscription
+        error = None if len(subscriber.fleet) else _empty_fleet(reachability)
+        # without --once the first terminal may appear later, unless the broker refuses the subscription
         if error is not None and (wait_s is not None or error.code != "fleet_empty"):
             raise error
         if wait_s is None:
@@ -63,7 +63,7 @@ async def _settle(subscriber: FleetSubscriber, wait_s: float) -> None:
         await asyncio.sleep(0.05)
 
 
-def _empty(reachability: Reachability) -> TillError:
+def _empty_fleet(reachability: Reachability) -> TillError:
     """The reason why the broker delivered nothing."""
     empty = TillError(Text("detail.fleet_empty"), code="fleet_empty", fix=Text("fix.fleet_empty"))
     return reachability.error(empty)
@@ -120,11 +120,11 @@ def _print_change(facts: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"schema": "facepay.fleet_row/1"} | facts), flush=True)
     else:
-        texts = {name: _plain(value) for name, value in facts.items()}
+        texts = {name: _text_of(value) for name, value in facts.items()}
         print(" ".join(f"{name}={text}" for name, text in texts.items() if text not in ("", "0")), flush=True)
 
 
-def _plain(value: object) -> str:
+def _text_of(value: object) -> str:
     if isinstance(value, list):
         return ",".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

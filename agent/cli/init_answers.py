@@ -13,8 +13,8 @@ from agent.errors import ConfigError, failure_at
 from agent.texts import Text
 
 if TYPE_CHECKING:
-    from agent.fleet.places import TerminalPaths
-    from agent.fleet.template import Value
+    from agent.fleet.terminal_paths import TerminalPaths
+    from agent.fleet.toml_edit import Value
 
 INLINE = "inline"  # the answer to ``photos`` for photos inside the requests
 
@@ -72,7 +72,7 @@ def check_camera_argument(camera: str) -> None:
         raise ConfigError(why, code="init_incomplete", fix=Text("fix.camera_password_in_argument"))
 
 
-def values_of(answers: Answers, places: TerminalPaths) -> dict[str, Value]:
+def values_of(answers: Answers, paths: TerminalPaths) -> dict[str, Value]:
     """The keys of the config that the answers set. Raises ``ConfigError``."""
     kind, _, source = answers.camera.partition(":")
     photos = answers.photos
@@ -92,7 +92,7 @@ def values_of(answers: Answers, places: TerminalPaths) -> dict[str, Value]:
         "site": answers.site,
         "terminal": answers.terminal,
         "accepted_risks": answers.accept or [],
-        "compare.secret_key_file": places.named("secret-key"),
+        "compare.secret_key_file": paths.secret_in_config("secret-key"),
         **_broker(answers.broker),
         **{key: value for key, value in optional.items() if value},
     }

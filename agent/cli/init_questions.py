@@ -1,4 +1,7 @@
-"""The prompts of `facepay init`: only for values that this machine does not show. Each answer is judged."""
+"""The prompts of `facepay init`: for each value without an option that this machine does not show.
+
+An answer is accepted only if a config with it passes the check of `facepay config check`.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +23,13 @@ from agent.resources import config_file
 from agent.texts import Text, beside, locales, written
 
 if TYPE_CHECKING:
-    from agent.fleet.places import TerminalPaths
+    from agent.fleet.terminal_paths import TerminalPaths
 
 _API = "http://127.0.0.1:8100/face/compare"
 _PI = Path("/proc/device-tree/model")
 
-# question -> the starts of the messages that refuse its answer
-_KEYS = {
+# field of Answers -> the starts of the messages that refuse its answer
+_MESSAGE_STARTS = {
     "site": ("site:",),
     "terminal": ("terminal:",),
     "broker": ("mqtt.", "--broker"),
@@ -40,32 +43,35 @@ _KEYS = {
 _MAY_BE_EMPTY = ("bucket", "photos")
 
 
-def asked(given: Answers, places: TerminalPaths) -> Answers:
+def answered_by_prompts(given: Answers, paths: TerminalPaths) -> Answers:
     """The answers, with a prompt for each value without an option. Raises ``ConfigError``."""
     from agent.fleet import machine
 
     check_camera_argument(given.camera)
     known = _found("terminal", given, machine.terminal_id())
-    known = _question("site", known, "", places)
-    known = _question("terminal", known, "", places)
-    known = _question("broker", known, "mqtts://127.0.0.1:8883", places)
-    known = _question("api", known, _API, places)
-    for field, value in _account_here(known.api, places).items():
+    known = _question("site", known, "", paths)
+    known = _question("terminal", known, "", paths)
+    known = _question("broker", known, "mqtts://127.0.0.1:8883", paths)
+    known = _question("api", known, _API, paths)
+    for field, value in _account_here(known.api, paths).items():
         known = _found(field, known, value)
     for field in ("appid", "bucket", "secret_id"):
-        known = _question(field, known, "", places)
+        known = _question(field, known, "", paths)
     known = _found("camera", known, _camera_here())
-    known = _question("camera", known, "picamera2" if _PI.exists() else "v4l2", places)
-    return _question("photos", known, "", places)
+    known = _question("camera", known, "picamera2" if _PI.exists() else "v4l2", paths)
+    return _question("photos", known, "", paths)
 
 
-def accepting(answers: Answers, places: TerminalPaths) -> Answers:
-    """Prompt for each risk that the profile refuses. Raises ``ConfigError``: a risk is not accepted."""
+def with_accepted_risks(answers: Answers, paths: TerminalPaths) -> Answers:
+    """The answers with each risk that the profile refuses and the user accepts at a prompt.
+
+    Raises ``ConfigError`` (``risk_not_accepted``): a risk is not accepted.
+    """
     from agent.config import Config
     from agent.config.profile import risks
 
     try:
-        config = Config.model_validate(tomllib.loads(_text(answers, places)))
+        config = Config.model_validate(tomllib.loads(_text(answers, paths)))
     except ValueError:
         return answers  # loading the file reports the error with its line
     accepted = answers.accept or []
@@ -80,23 +86,23 @@ def accepting(answers: Answers, places: TerminalPaths) -> Answers:
     return replace(answers, accept=[*accepted, *answered])
 
 
-def _question(field: str, known: Answers, default: str, places: TerminalPaths) -> Answers:
-    """Prompt until the judgement of a config accepts the answer. An option is judged in the same way."""
+def _question(field: str, known: Answers, default: str, paths: TerminalPaths) -> Answers:
+    """Prompt until the check of a config accepts the answer. An option is checked in the same way."""
     value = str(getattr(known, field))
     while True:
         if not value:
             title = beside(Text(f"prompt.{field}"))
             value = str(typer.prompt(title, default=default, show_default=bool(default))).strip()
         answered = _with(known, field, value)
-        why = _fault(field, answered, places)
+        why = _fault(field, answered, paths)
         if not why:
             return answered
         print(printable(without_url_secrets(why)), file=sys.stderr)
         value = ""
 
 
-def _fault(field: str, answers: Answers, places: TerminalPaths) -> str:
-    """Why the answer to this question is refused; empty: accepted. The other values count as answered."""
+def _fault(field: str, answers: Answers, paths: TerminalPaths) -> str:
+    """Why the answer for this field is refused; empty: accepted. Placeholders fill the other fields."""
     from agent.config import Config
     from agent.config.profile import risks
     from agent.root.judge import judged
@@ -109,16 +115,16 @@ def _fault(field: str, answers: Answers, places: TerminalPaths) -> str:
     with tempfile.TemporaryDirectory(prefix="facepay-init-") as folder:
         candidate = Path(folder, "agent.toml")
         try:
-            candidate.write_text(_text(probe, places), encoding="utf-8")
+            candidate.write_text(_text(probe, paths), encoding="utf-8")
             judged(candidate, complete=True)
         except ConfigError as error:
             place = re.compile(
                 rf"{re.escape(folder)}/[^:]+(?::\d+)?(?:: |\uff1a)"
             )  # a colon of each language
-            told = dict.fromkeys(
+            reasons = dict.fromkeys(
                 place.sub("", written(error.detail, locale), count=1) for locale in locales()
             )
-            return " ".join(told) if next(iter(told)).startswith(_KEYS[field]) else ""
+            return " ".join(reasons) if next(iter(reasons)).startswith(_MESSAGE_STARTS[field]) else ""
     return ""
 
 
@@ -127,11 +133,11 @@ def _with(known: Answers, field: str, value: str) -> Answers:
     return replace(known, **changed)
 
 
-def _text(answers: Answers, places: TerminalPaths) -> str:
+def _text(answers: Answers, paths: TerminalPaths) -> str:
     """The shipped config with the answers. Raises ``ConfigError``."""
-    from agent.fleet.template import fill
+    from agent.fleet.toml_edit import set_values
 
-    return fill(config_file("agent.toml").read_text(encoding="utf-8"), values_of(answers, places))
+    return set_values(config_file("agent.toml").read_text(encoding="utf-8"), values_of(answers, paths))
 
 
 def _found(field: str, known: Answers, value: str) -> Answers:
@@ -156,13 +162,13 @@ def _camera_here() -> str:
     return found[0] if len(found) == 1 else ""
 
 
-def _account_here(api: str, places: TerminalPaths) -> dict[str, str]:
+def _account_here(api: str, paths: TerminalPaths) -> dict[str, str]:
     """The example account, if the url is of the compare service of this machine, which has the account."""
     from agent.config.file import load
     from agent.core.hosts import is_loopback
     from agent.service.settings import ServiceConfig
 
-    file = places.config.with_name("service.toml")
+    file = paths.config.with_name("service.toml")
     try:
         parts = urlsplit(api)
         service = load(file if file.exists() else config_file("service.toml"), ServiceConfig)

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent import log
+from agent.cli.console import Spinner
 from agent.cli.keys import signing_key
-from agent.cli.waiting import Spinner
 from agent.errors import AgentError, ConfigError, failure_at
 from agent.privileges import as_owner
 from agent.resources import data
@@ -27,8 +27,8 @@ from agent.texts import Text
 from agent.toml_layers import layers
 
 if TYPE_CHECKING:
-    from agent.fleet.places import TerminalPaths
-    from agent.fleet.template import Value
+    from agent.fleet.terminal_paths import TerminalPaths
+    from agent.fleet.toml_edit import Value
     from agent.kits.till.acceptance import Acceptance
 
 AGENT, COMPARE, BROKER = "facepay-agent", "facepay-compare", "mosquitto"
@@ -38,39 +38,42 @@ _BROKER_S, _ONLINE_S, _TTL_MS, _API_MS = 15.0, 90.0, 20_000, 10_000  # a busy ma
 _SYSTEMD = Path("/run/systemd/system")
 
 
-def run_try(places: TerminalPaths) -> Acceptance:
-    """Play a scene and ask once. Raises ``AgentError``: no broker, or a part does not start."""
+def run_try(paths: TerminalPaths) -> Acceptance:
+    """Play a scene and send one request. Raises ``AgentError``: no broker, or a part does not start."""
     log.setup("error")
     with Spinner("broker, compare service and terminal are starting"):
-        if not uses_units(places):
+        if not uses_units(paths):
             return asyncio.run(_in_this_process())
         _start_broker()
         storage = Path("/var/lib/facepay-agent/try")
-        write_keys(places, storage)
+        write_trial_config(paths, storage)
         _systemctl("stop", AGENT)
         for unit in (COMPARE, AGENT):
             _systemctl("--no-block", "start", unit)
         return asyncio.run(_ask(storage))
 
 
-def uses_units(places: TerminalPaths) -> bool:
+def uses_units(paths: TerminalPaths) -> bool:
     """Whether the try may use the units of this machine: no config of the operator exists."""
-    return os.geteuid() == 0 and _SYSTEMD.is_dir() and places.is_packaged and not is_configured(places)
+    return os.geteuid() == 0 and _SYSTEMD.is_dir() and paths.is_packaged and not is_configured(paths)
 
 
-def is_configured(places: TerminalPaths) -> bool:
+def is_configured(paths: TerminalPaths) -> bool:
     """Whether the operator has changed the config or installed an API key."""
     from agent.service.settings import EXAMPLE_SECRET
 
-    key = places.secret("secret-key")
+    key = paths.secret("secret-key")
     has_key = key.exists() and key.read_bytes().strip() not in (b"", EXAMPLE_SECRET)
-    own_files = [file for file in layers(places.config)[1:] if file != places.trial]
-    return has_key or bool(own_files) or not places.is_shipped()
+    own_files = [file for file in layers(paths.config)[1:] if file != paths.trial]
+    return has_key or bool(own_files) or not paths.is_shipped()
 
 
-def write_keys(places: TerminalPaths, storage: Path) -> None:
-    """Write the config of the try, its key, and its state directory. Raises ``ConfigError``."""
-    from agent.fleet.template import fill
+def write_trial_config(paths: TerminalPaths, storage: Path) -> None:
+    """Write the config layer of the try, the key of the example account, and the state directory.
+
+    Raises ``ConfigError``.
+    """
+    from agent.fleet.toml_edit import set_values
     from agent.root.judge import judged
     from agent.service.settings import EXAMPLE_ID, EXAMPLE_SECRET
 
@@ -86,57 +89,57 @@ def write_keys(places: TerminalPaths, storage: Path) -> None:
         "compare.appid": "1250000001",
         "compare.bucket": "terminals",
         "compare.secret_id": EXAMPLE_ID,
-        "compare.secret_key_file": places.named("secret-key"),
+        "compare.secret_key_file": paths.secret_in_config("secret-key"),
         "storage.directory": str(storage),
     }
     note = "# Written by `facepay init --try`. Remove it with: sudo facepay init --try --undo\n"
     try:
         with as_owner(storage.parent):
             storage.mkdir(mode=0o700, exist_ok=True)
-        places.keep("secret-key", EXAMPLE_SECRET)
-        places.write(places.trial, note + fill("", dict(reversed(values.items()))))
+        paths.write_secret("secret-key", EXAMPLE_SECRET)
+        paths.write(paths.trial, note + set_values("", dict(reversed(values.items()))))
     except OSError as error:
         raise ConfigError(failure_at(error.filename, error), code="config_unwritable") from error
-    judged(places.config, complete=True)
+    judged(paths.config, complete=True)
 
 
-async def asked(ask: Callable[[], Awaitable[Acceptance]]) -> Acceptance:
-    """The result of a request; of a second one when the machine was too slow for the first (``TOO_SLOW``)."""
-    from agent.demo.stage import TOO_SLOW
+async def with_second_try(ask: Callable[[], Awaitable[Acceptance]]) -> Acceptance:
+    """The result of a request; of a second request when the machine was too slow for the first one."""
+    from agent.demo.demo_system import TOO_SLOW
 
     verdict = await ask()
     return await ask() if verdict.reason in TOO_SLOW else verdict
 
 
-def undo(places: TerminalPaths) -> bool:
+def undo(paths: TerminalPaths) -> bool:
     """Stop the units of the try and remove its files. False: there is no try."""
     from agent.config import Config
     from agent.config.file import load
     from agent.service.settings import EXAMPLE_SECRET
 
-    if not places.trial.exists():
+    if not paths.trial.exists():
         return False
     with suppress(ConfigError):  # damaged manually: its state directory is unknown
-        storage = load(places.trial, Config).storage.directory
-        if places.is_packaged:
+        storage = load(paths.trial, Config).storage.directory
+        if paths.is_packaged:
             _systemctl("stop", AGENT)
             if not _systemctl("is-enabled", COMPARE):
                 _systemctl("stop", COMPARE)
         if storage.name == "try":
             with as_owner(storage):
                 shutil.rmtree(storage, ignore_errors=True)
-    key = places.secret("secret-key")
+    key = paths.secret("secret-key")
     if key.exists() and key.read_bytes() == EXAMPLE_SECRET:
-        places.keep("secret-key", b"")
-    places.trial.unlink()
+        paths.write_secret("secret-key", b"")
+    paths.trial.unlink()
     return True
 
 
-def next_steps(places: TerminalPaths) -> str:
+def next_steps(paths: TerminalPaths) -> str:
     """The commands after a try that ended."""
-    if not places.trial.exists():
+    if not paths.trial.exists():
         following = "sudo facepay init    # camera, broker, API"
-        if is_configured(places) and places.config.exists():
+        if is_configured(paths) and paths.config.exists():
             following = "facepay status       # this terminal has a config, which the try did not use"
         return f"The try ran in this process and wrote nothing.\n\nNext:\n  {following}"
     return (
@@ -150,13 +153,13 @@ def next_steps(places: TerminalPaths) -> str:
 
 async def _in_this_process() -> Acceptance:
     from agent.config import Config, VerificationConfig
-    from agent.demo.stage import Visit, staged
+    from agent.demo.demo_system import Visit, running_demo
 
     # the person stays in the scene, so that a slow machine has all of the time
     visit = Visit("the holder", SCENE, Path(PHOTO).stem, "match", "same_person", ttl_ms=_TTL_MS)
     limits = VerificationConfig(budget_ms=_TTL_MS, ask_timeout_ms=_API_MS)
-    async with staged(Config(verification=limits)) as stage:
-        return (await stage.play(visit)).verdict
+    async with running_demo(Config(verification=limits)) as demo:
+        return (await demo.play(visit)).verdict
 
 
 async def _ask(storage: Path) -> Acceptance:
@@ -170,7 +173,7 @@ async def _ask(storage: Path) -> Acceptance:
     try:
         await till.online(_ONLINE_S)
         photo = data(PHOTO).read_bytes()
-        return await asked(lambda: till.ask(photo, ttl_ms=_TTL_MS))
+        return await with_second_try(lambda: till.ask(photo, ttl_ms=_TTL_MS))
     finally:
         await till.stop()
 

@@ -42,7 +42,7 @@ def show(config: ConfigFile = None, directory: Directory = None, as_json: AsJson
     from agent.messages.signing import key_id
 
     where = _directory(config, directory)
-    signer = _existing(where)
+    signer = _existing_key(where)
     tills, operators = (
         {name: [key_id(key.key) for key in ring.keys(name)] for name in ring.tills()}
         for ring in (_ring(where, False), _ring(where, True))
@@ -71,7 +71,7 @@ def rotate(config: ConfigFile = None, directory: Directory = None, as_json: AsJs
 
     settings = load_config(config)
     where = directory or settings.storage.directory
-    old = _existing(where)
+    old = _existing_key(where)
     now = rfc3339(time.time_ns() // 1_000_000)
     new = make_new(where, site=settings.site, terminal=settings.terminal, issued_at=now)
     if as_json:
@@ -91,7 +91,7 @@ def bind(config: ConfigFile = None, directory: Directory = None) -> None:
     from agent.privileges import as_owner
 
     where = _directory(config, directory)
-    _existing(where)
+    _existing_key(where)
     try:
         with as_owner(where):
             machine.bind(where)
@@ -158,7 +158,7 @@ def _ring(directory: Path, operator: bool) -> Keyring:
     return Keyring(directory, OPERATORS if operator else FOLDER)
 
 
-def _existing(directory: Path) -> Signer:
+def _existing_key(directory: Path) -> Signer:
     """The existing key. Raises ``TillError`` (``key_missing``): showing a key must not create a key."""
     from agent.messages.signing import KEY_FILE
 

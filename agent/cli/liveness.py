@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.config import load_config
+from agent.cli.console import Spinner
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Spinner
 from agent.errors import ImageError, StorageError, failure_at, reason_of
 from agent.texts import Text
 
@@ -82,14 +82,14 @@ def evaluate(
         found = sources(folder)
     except (ValueError, OSError) as error:
         raise ImageError(reason_of(error), fix=Text("fix.liveness_folder_wrong")) from error
-    judge = _judge(load_config(config))
+    judge = _liveness_test(load_config(config))
     with Spinner("judging the pictures"):
         rows = rates(found, judge)
     print(json.dumps([_facts(row) for row in rows]) if as_json else _table(rows))
 
 
-def _judge(config: Config) -> Callable[[Path], Answer]:
-    """Judges a picture file as the terminal judges a shot: the largest face, both networks."""
+def _liveness_test(config: Config) -> Callable[[Path], Answer]:
+    """A function that judges a picture file as the terminal judges a shot: largest face, both networks."""
     from agent.compare.contract import ApiFailure
     from agent.safe_open import read_plain
     from agent.service.image_decoder import decode

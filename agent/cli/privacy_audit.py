@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from agent.cli.config import path_of
+from agent.cli.console import Spinner, paint
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Spinner, paint
 from agent.texts import lines
 
 if TYPE_CHECKING:
-    from agent.diagnostics.at_rest import Item
+    from agent.diagnostics.at_rest import AuditItem
 
 _MARKS = {0: ("✓", "green"), 1: ("-", ""), 2: ("!", "yellow"), 3: ("✗", "red")}
 
@@ -43,7 +43,7 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
         raise typer.Exit(2 if level > 2 else 1)
 
 
-def _show(item: Item) -> None:
+def _show(item: AuditItem) -> None:
     mark, colour = _MARKS[item.level]
     size = f"{item.size_bytes:,} bytes" if item.mode else ""
     about = ", ".join(filter(None, (item.mode, item.owner, size, _age(item.age_s))))

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import typer
 
 from agent.cli.config import load_config
+from agent.cli.console import Spinner
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Spinner
 from agent.errors import CompareError, failure_at
 from agent.texts import Text, fields, labelled, named
 
@@ -53,12 +53,12 @@ def check(
     loaded = load_config(config)
     try:
         with Spinner("checking the photo"):
-            found = _examined(loaded, asyncio.run(_resolved(loaded, _reference(photo, sha256))))
+            finding = _check_photo(loaded, asyncio.run(_load_photo(loaded, _reference(photo, sha256))))
     except CompareError as error:
-        found = _verdict(error.code, error.detail, fix_for(error))
-    print(json.dumps(found) if as_json else _shown(found))
-    if found["verdict"] != "usable":
-        raise typer.Exit(_UNUSABLE if found["verdict"] == "reference_unusable" else _NOT_FETCHED)
+        finding = _verdict(error.code, error.detail, fix_for(error))
+    print(json.dumps(finding) if as_json else _text_of(finding))
+    if finding["verdict"] != "usable":
+        raise typer.Exit(_UNUSABLE if finding["verdict"] == "reference_unusable" else _NOT_FETCHED)
 
 
 def _reference(photo: str, sha256: str | None) -> Reference:
@@ -74,12 +74,14 @@ def _reference(photo: str, sha256: str | None) -> Reference:
         raise CompareError(why, code=Reason.REFERENCE_UNREACHABLE, fix=fix) from error
 
 
-async def _resolved(config: Config, wanted: Reference) -> bytes:
+async def _load_photo(config: Config, wanted: Reference) -> bytes:
     """The photo's bytes. Raises ``CompareError`` (``reference_*``) like a verification does."""
     from agent.compare.reference_loader import ReferenceLoader
 
     section = config.compare
-    if section.reference == "passthrough" and wanted.url:  # the API may download from anywhere: so do we here
+    if (
+        section.reference == "passthrough" and wanted.url
+    ):  # the API may download from any host, so this check may, too
         hosts = (urlsplit(wanted.url).netloc.lower(),)
         section = section.model_copy(update={"reference": "fetch", "reference_hosts": hosts})
     references = ReferenceLoader(section, config.profile)
@@ -91,7 +93,7 @@ async def _resolved(config: Config, wanted: Reference) -> bytes:
     return side
 
 
-def _examined(config: Config, image: bytes) -> dict[str, Any]:
+def _check_photo(config: Config, image: bytes) -> dict[str, Any]:
     import hashlib
 
     from agent.compare.contract import ApiFailure
@@ -145,7 +147,7 @@ def _verdict(verdict: str, why: str | Text, hint: Text | None, **facts: Any) -> 
     return {"verdict": verdict, **named("why", why), **named("hint", hint), **facts}
 
 
-def _shown(found: dict[str, Any]) -> str:
+def _text_of(found: dict[str, Any]) -> str:
     """The verdict, then the hint in every language; as a fix where the photo is not usable."""
     hints = {name: found[field] for name, field in zip(fields("fix"), fields("hint"), strict=True)}
     below = hints.values() if found["verdict"] == "usable" else labelled("fix", hints)

@@ -6,8 +6,8 @@ import typer
 
 from agent import log
 from agent.cli.config import load_config
+from agent.cli.console import announce
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import announce
 
 
 def service(
@@ -66,8 +66,8 @@ def demo(
     """
     import asyncio
 
-    from agent.demo.screen import show
+    from agent.demo.demo_output import run_demo
 
     log.setup("error")
-    if not asyncio.run(show(load_config(config) if config else None, keep=keep, as_json=as_json)):
+    if not asyncio.run(run_demo(load_config(config) if config else None, keep=keep, as_json=as_json)):
         raise typer.Exit(1)

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import typer
 
 from agent.cli.config import path_of, storage_of
+from agent.cli.console import paint
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import paint
 from agent.errors import AgentAway, AgentError, StatusError
 from agent.terminal_output import control
 from agent.texts import Text, beside, every_line
@@ -143,7 +143,7 @@ def _colour(line: str, found: dict[str, Any]) -> str:
 
 
 def _watch(path: Path, *, as_json: bool) -> None:
-    """Repeat until interrupted. Print a missing or silent agent's error and retry, to watch restarts."""
+    """Repeat until interrupted, also without an answer of the agent: a restart is then visible."""
     from agent.control.server import request_status
 
     clear = _HOME if sys.stdout.isatty() and not as_json else ""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli import till_conformance, till_simulate
+from agent.cli.console import Spinner
 from agent.cli.options import AsJson, File, grouped, pem, read_file
 from agent.cli.till_options import IdentityOptions, SignKey, TillOptions, broker_of, topics_of
-from agent.cli.waiting import Spinner
 from agent.errors import TillError
 from agent.texts import Text, every_line
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from agent.kits.till.client import TillClient
 
 _STATE_S = 5.0  # a terminal's state is retained: the broker delivers it at once
-Who = tuple[TillOptions, IdentityOptions]
+Options = tuple[TillOptions, IdentityOptions]
 
 app = typer.Typer(
     no_args_is_help=True, help="Be a till; simulate a terminal; test a till against the contract."
@@ -121,11 +121,11 @@ def watch(
     asyncio.run(_watch((till, client), count, as_json=as_json))
 
 
-async def _watch(who: Who, count: int, *, as_json: bool) -> None:
+async def _watch(options: Options, count: int, *, as_json: bool) -> None:
     import asyncio
 
     messages: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
-    async with _till(who, on_message=lambda *message: messages.put_nowait(message)) as client:
+    async with _till(options, on_message=lambda *message: messages.put_nowait(message)) as client:
         await _first_message(client, messages)
         shown = 0
         while not count or shown < count:
@@ -176,22 +176,24 @@ def ack(
     print(json.dumps({"acknowledged": result_id}) if as_json else f"acknowledged {result_id}")
 
 
-async def _ack(who: Who, result_id: str, sign_key: Path | None) -> None:
-    async with _till(who, sign_key) as client:
+async def _ack(options: Options, result_id: str, sign_key: Path | None) -> None:
+    async with _till(options, sign_key) as client:
         await client.online()
         await client.ack(result_id)
 
 
-async def _ask(who: Who, photo: bytes, ttl_ms: int, pem: bytes | None, sign_key: Path | None) -> Acceptance:
+async def _ask(
+    options: Options, photo: bytes, ttl_ms: int, pem: bytes | None, sign_key: Path | None
+) -> Acceptance:
     from agent.messages.signing import PublicKey
 
     pinned = None if pem is None else PublicKey.load(pem)
-    async with _till(who, sign_key, pinned=pinned) as client:
+    async with _till(options, sign_key, pinned=pinned) as client:
         return await client.ask(photo, ttl_ms=ttl_ms)
 
 
 def print_verdict(verdict: Acceptance, *, as_json: bool, checked: bool) -> None:
-    """Print the verdict. ``checked``: the till knows the terminal's key and has verified the signature."""
+    """Print the verdict. ``checked``: the signature was verified with the terminal's key."""
     if as_json:
         print(json.dumps(verdict.result or {"decision": verdict.decision, "reason": verdict.reason}))
         return
@@ -205,16 +207,16 @@ def print_verdict(verdict: Acceptance, *, as_json: bool, checked: bool) -> None:
 
 
 @asynccontextmanager
-async def _till(who: Who, sign_key: Path | None = None, **options: Any) -> AsyncIterator[TillClient]:
-    """A connected till."""
+async def _till(options: Options, sign_key: Path | None = None, **more: Any) -> AsyncIterator[TillClient]:
+    """A till that is started, and stopped at the end. ``more``: further arguments of ``TillClient``."""
     from agent.kits.till.client import TillClient
     from agent.messages.signing import Signer
     from agent.messages.topics import checked
 
-    till, identity = who
+    till, identity = options
     signer = None if sign_key is None else Signer.load(sign_key)
     broker, topics = broker_of(till, identity, till.config), topics_of(till, till.config)
-    client = TillClient(broker, topics, checked(till.till), signer=signer, **options)
+    client = TillClient(broker, topics, checked(till.till), signer=signer, **more)
     await client.start()
     try:
         yield client

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent import log
+from agent.cli.console import Spinner
 from agent.cli.options import AsJson, grouped, pem, write_file
 from agent.cli.till_options import (
     IdentityOptions,
@@ -21,11 +22,10 @@ from agent.cli.till_options import (
     observer_of,
     topics_of,
 )
-from agent.cli.waiting import Spinner
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig
-    from agent.kits.till_conformance.before_request import WaitTimes
+    from agent.kits.till_conformance.preparation import WaitTimes
     from agent.kits.till_conformance.rules import ScenarioRow
     from agent.kits.till_conformance.scenarios import Scenario
     from agent.messages.topics import Topics
@@ -62,14 +62,14 @@ def conformance(
     """
     import asyncio
 
-    from agent.kits.till_conformance.before_request import WaitTimes
+    from agent.kits.till_conformance.preparation import WaitTimes
     from agent.kits.till_conformance.scenarios import pick
 
     log.setup("error")
-    scenarios, patience = pick(only), WaitTimes(wait_s, settle_ms / 1e3)
+    scenarios, wait_times = pick(only), WaitTimes(wait_s, settle_ms / 1e3)
     mqtt = broker_of(at, client)
     where = (mqtt, observer_of(mqtt, observer), topics_of(at), till)
-    rows = asyncio.run(_run(where, scenarios, key, listen, patience))
+    rows = asyncio.run(_run(where, scenarios, key, listen, wait_times))
     if as_json:
         passed = all(row.outcome == "pass" for row in rows)
         print(json.dumps({"passed": passed, "scenarios": [asdict(row) for row in rows]}))
@@ -84,7 +84,7 @@ async def _run(
     scenarios: Sequence[Scenario],
     key: Path,
     listen: int,
-    patience: WaitTimes,
+    wait_times: WaitTimes,
 ) -> list[ScenarioRow]:
     import tempfile
 
@@ -101,7 +101,7 @@ async def _run(
             spinner.print_out(f"your till: {text}", stderr=True)
 
         setup = SimulatorSetup(mqtt, topics, Path(folder), BootClock(), observer)
-        kit = Kit(setup, till, patience, prompt)
+        kit = Kit(setup, till, wait_times, prompt)
         write_file(key, kit.public_key_pem)
         try:
             await kit.start(listen)

@@ -24,7 +24,7 @@ TillId = Annotated[str, typer.Option("--till", help="This till's id.")]
 SignKey = Annotated[
     File, pem(help="This till's private key for signatures; a shop's terminals require signatures.")
 ]
-Place = Annotated[
+TerminalFile = Annotated[
     File,
     typer.Option(
         "--config",
@@ -57,7 +57,7 @@ class TillOptions(TerminalOptions):
     """The options of a till of a terminal."""
 
     till: TillId = "till-1"
-    config: Place = None
+    config: TerminalFile = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +101,15 @@ def broker_of(at: BrokerOptions, client: IdentityOptions, config: Path | None = 
     """
     from agent.config import MqttConfig
 
-    place = MqttConfig() if config is None else load_config(config).mqtt
-    own = asdict(client) | {"ca_file": client.ca_file or place.ca_file}
-    tls = bool(client.ca_file or client.cert_file) or place.tls
-    return MqttConfig(host=at.host or place.host, port=at.port or place.port, tls=tls, **own)
+    base = MqttConfig() if config is None else load_config(config).mqtt
+    own = asdict(client) | {"ca_file": client.ca_file or base.ca_file}
+    tls = bool(client.ca_file or client.cert_file) or base.tls
+    return MqttConfig(host=at.host or base.host, port=at.port or base.port, tls=tls, **own)
 
 
 def topics_of(at: TerminalOptions, config: Path | None = None) -> Topics:
     """The topics of the terminal; of the terminal of the file ``config``, if given."""
     from agent.messages.topics import Topics, checked
 
-    place = at if config is None else load_config(config)
-    return Topics(checked(place.site), checked(place.terminal))
+    source = at if config is None else load_config(config)
+    return Topics(checked(source.site), checked(source.terminal))

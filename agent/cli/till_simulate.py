@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent import log
+from agent.cli.console import Spinner, announce
 from agent.cli.options import AsJson, File, file, grouped, pem, write_file
 from agent.cli.till_options import (
     BrokerOptions,
@@ -22,7 +23,6 @@ from agent.cli.till_options import (
     observer_of,
     topics_of,
 )
-from agent.cli.waiting import Spinner, announce
 
 if TYPE_CHECKING:
     from agent.config import MqttConfig

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agent.cli.config import load_config
+from agent.cli.console import Spinner
 from agent.cli.options import AsJson, ConfigFile
-from agent.cli.waiting import Spinner
 from agent.errors import ConfigError, StorageError, failure_at
 from agent.log import printable
 from agent.texts import Text
@@ -32,8 +32,6 @@ Source = Annotated[
         metavar="[FILE]", help="A trace file or a directory of traces; default: the state directory."
     ),
 ]
-
-
 Plot = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE.svg", help="Also draw the frames as a picture.")
 ]
@@ -172,10 +170,10 @@ def _event_line(event: Event) -> str:
             score = "" if found.quality is None else f"  score {found.quality.score:.0f}"
             track = "" if found.track is None else f"  track {found.track}"
             return f"frame {found.frame_seq}: {found.reason}{score}{track}"
-        case CallAnswered(number=ask, comparison=answer):
-            return f"answer {ask}: {answer.similarity:.1f} of {answer.threshold:g}"
-        case CallFailed(number=ask, reason=reason, retry=retry):
-            return f"API call {ask} failed: {reason}, {retry}"
+        case CallAnswered(number=number, comparison=answer):
+            return f"answer {number}: {answer.similarity:.1f} of {answer.threshold:g}"
+        case CallFailed(number=number, reason=reason, retry=retry):
+            return f"API call {number} failed: {reason}, {retry}"
         case InputFailed(reason=reason) | CameraFailed(reason=reason):
             return f"{type(event).__name__.lower()}: {reason}"
         case _:

@@ -24,21 +24,22 @@ from agent.errors import WrongValueError
 from agent.texts import SOURCE, Text, locales
 
 
-def _host(text: str) -> str:
-    """Only a host name or an IP address: a resolver would search for a url or brackets without success."""
+def _check_host(text: str) -> str:
+    """Only a host name or an IP address. A url, a port or brackets would fail later, in the resolver."""
     if not is_address(text) and (not text or re.search(r"[\s/@\[\]]|:\d+\Z|\A[a-z]+:", text, re.I)):
         raise WrongValueError(Text("detail.host_alone"))
     return text
 
 
-def _installed(locale: str) -> str:
+def _check_locale(locale: str) -> str:
+    """Only a language with an installed message file."""
     if locale not in locales():
         raise WrongValueError(Text("value.literal_error", expected=", ".join(locales())))
     return locale
 
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-Host = Annotated[str, AfterValidator(_host)]
+Host = Annotated[str, AfterValidator(_check_host)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 # every section is imported from here
@@ -63,10 +64,10 @@ class CompareConfig(Section):
     # a file or a systemd credential, never the key itself
     secret_key_file: Annotated[Path | None, Secret.FILE] = None
     ca_file: Path | None = None
-    region: str = ""  # compareface_2020 only, where its endpoint asks for one
+    region: str = ""  # compareface_2020 only, where the endpoint needs one
     threshold: Percent = 80  # on this provider's scale; the compiled floor is 75 (compareface_2020: 60, 50)
     reference: Literal["fetch", "passthrough"] = "fetch"  # passthrough: the API downloads the url itself
-    reference_hosts: tuple[str, ...] = ()  # allow-list for fetch; empty: none but inline photos
+    reference_hosts: tuple[str, ...] = ()  # allow-list for fetch; empty: inline photos only
     reference_max_bytes: Annotated[int, Field(ge=1_024, le=6_000_000)] = 5_000_000
     reference_timeout_ms: Ms = 3_000
 
@@ -154,7 +155,7 @@ class DisplayConfig(Section):
     listen: Literal["off", "loopback"] = "off"
     port: Port = 8_091
     shop_name: Annotated[str, StringConstraints(max_length=40, pattern=r"^[^\x00-\x1f\x7f]*$")] = ""
-    locale: Annotated[str, AfterValidator(_installed)] = SOURCE  # idle, and for a request without a locale
+    locale: Annotated[str, AfterValidator(_check_locale)] = SOURCE  # idle, and for a request without a locale
     sound: bool = False
 
 

@@ -26,7 +26,7 @@ def needing_restart(old: Config, new: Config) -> list[str]:
 
 
 def check_change(old: Config, new: Config) -> None:
-    """Raises ``ConfigError`` (``restart_needed``) with the keys; then no key of ``new`` may be applied."""
+    """Raises ``ConfigError`` (``restart_needed``) with the keys that need a restart."""
     keys = needing_restart(old, new)
     if keys:
         raise ConfigError(Text("detail.needs_restart", keys=", ".join(keys)), code="restart_needed")

@@ -59,7 +59,7 @@ def shown(config: Config) -> dict[str, Any]:
     return tree
 
 
-def holds_secret(config: Config) -> list[str]:
+def keys_with_secret(config: Config) -> list[str]:
     """The keys whose value in the config file is a secret, not only the name of a secret file."""
     return [key for key, url in secret_urls(config).items() if whole_url_without_secrets(url) != url]
 
@@ -161,18 +161,18 @@ def check_state_directory(config: Config) -> None:
 
 
 def _file_in_path(directory: Path) -> Path | None:
-    """What exists in the place of the directory, or of one above it; None: nothing but directories."""
+    """The file that stands at the path of the directory or above it; None: only directories."""
     lowest = next(each for each in (directory, *directory.parents) if os.path.lexists(each))
     return None if lowest.is_dir() else lowest
 
 
 def exposed_config(config: Config, path: Path) -> tuple[Path, Text] | None:
-    """A file of the config that every user can read and that holds a secret itself, and the warning."""
+    """A file of the config that contains a secret and that every user can read, and the warning; or None."""
     try:
         files = read_layers(path)
     except ConfigError:
         return None
-    for key in holds_secret(config):
+    for key in keys_with_secret(config):
         file = origin(files, tuple(key.split("."))).path
         try:
             mode = stat.S_IMODE(file.stat().st_mode)

@@ -12,10 +12,6 @@ from agent.texts import Text
 TLS_FILE_UNUSABLE = "tls_file_unusable"
 _MAX_BYTES = 4 * 1024 * 1024  # the CA store of a system has about 200 KiB
 _FIX = "fix.pem_file_wrong"
-_DER_FIX = "fix.convert_der_to_pem"
-_ENCRYPTED_FIX = "fix.key_has_passphrase"
-_PAIR_FIX = "fix.key_not_of_certificate"
-_STANDARD_FIX = "fix.certificate_breaks_standard"
 _NOT_STRICT = ("camera.ca_file",)  # FFmpeg verifies the camera, with rules of its own
 _IS_STRICT = sys.version_info >= (3, 13)  # as ``ssl.create_default_context``
 
@@ -30,8 +26,8 @@ def client_context(key: str, ca_file: Path | None) -> ssl.SSLContext:
     Raises ``ConfigError``: the file is missing, unreadable, DER, or contains no certificate for this Python.
     """
     if ca_file is not None:
-        _check_authorities(key, ca_file, _pem(key, ca_file, "CERTIFICATE"))
-    context = _made(ssl.PROTOCOL_TLS_CLIENT)
+        _check_authorities(key, ca_file, _read_pem(key, ca_file, "CERTIFICATE"))
+    context = _new_context(ssl.PROTOCOL_TLS_CLIENT)
     try:
         if ca_file is None:
             context.load_default_certs()
@@ -44,7 +40,7 @@ def client_context(key: str, ca_file: Path | None) -> ssl.SSLContext:
 
 def server_context() -> ssl.SSLContext:
     """The context of a server, still without a certificate."""
-    return _made(ssl.PROTOCOL_TLS_SERVER)
+    return _new_context(ssl.PROTOCOL_TLS_SERVER)
 
 
 def unverified_context() -> ssl.SSLContext:
@@ -63,17 +59,18 @@ def load_pair(context: ssl.SSLContext, section: str, cert_file: Path, key_file: 
     """
     prefix = f"{section}." if section else ""
     cert_key, key_key = f"{prefix}cert_file", f"{prefix}key_file"
-    _pem(cert_key, cert_file, "CERTIFICATE")
+    _read_pem(cert_key, cert_file, "CERTIFICATE")
     if key_file is not None:
-        _pem(key_key, key_file, "PRIVATE KEY")
+        _read_pem(key_key, key_file, "PRIVATE KEY")
     holder, where = (cert_file, cert_key) if key_file is None else (key_file, key_key)
     try:
         context.load_cert_chain(cert_file, key_file, password=_no_passphrase)
     except _EncryptedError:
-        _refuse(where, holder, Text("detail.key_encrypted"), _ENCRYPTED_FIX)
+        _refuse(where, holder, Text("detail.key_encrypted"), "fix.key_has_passphrase")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            _refuse(where, holder, Text("detail.key_of_other_certificate", cert_file=cert_file), _PAIR_FIX)
+            why = Text("detail.key_of_other_certificate", cert_file=cert_file)
+            _refuse(where, holder, why, "fix.key_not_of_certificate")
         _refuse(
             where, holder, Text("detail.key_unusable_with", cert_file=cert_file, reason=_reason(error)), _FIX
         )
@@ -81,10 +78,10 @@ def load_pair(context: ssl.SSLContext, section: str, cert_file: Path, key_file: 
         _refuse(where, holder, _reason(error), _FIX)
 
 
-def _made(protocol: ssl._SSLMethod) -> ssl.SSLContext:
+def _new_context(protocol: ssl._SSLMethod) -> ssl.SSLContext:
     """As ``ssl.create_default_context``, but without SSLKEYLOGFILE.
 
-    That variable writes session keys into a file, and raises for a path that cannot be written.
+    With that variable Python writes session keys into a file, and raises if the file cannot be written.
     """
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -105,10 +102,11 @@ def _check_authorities(key: str, path: Path, pem: bytes) -> None:
 
     faults = ca_faults(pem)
     if faults:
-        _refuse(key, path, Text("detail.ca_refused", reason=faults[0]), _STANDARD_FIX)
+        _refuse(key, path, Text("detail.ca_refused", reason=faults[0]), "fix.certificate_breaks_standard")
 
 
-def _pem(key: str, path: Path, kind: str) -> bytes:
+def _read_pem(key: str, path: Path, kind: str) -> bytes:
+    """The file, if it has a PEM block whose name contains ``kind``. Raises ``ConfigError``."""
     try:
         content = read_plain(path, _MAX_BYTES, links=True)
     except OSError as error:
@@ -121,7 +119,7 @@ def _pem(key: str, path: Path, kind: str) -> bytes:
             key,
             path,
             Text("detail.is_der") if is_der else Text("detail.is_no_pem"),
-            _DER_FIX if is_der else _FIX,
+            "fix.convert_der_to_pem" if is_der else _FIX,
         )
     if kind.encode() not in content:
         _refuse(key, path, Text("detail.pem_without", kind=kind.lower()), _FIX)
@@ -129,6 +127,7 @@ def _pem(key: str, path: Path, kind: str) -> bytes:
 
 
 def _reason(error: OSError) -> str | Text:
+    """The reason of the system; of OpenSSL, its name of the reason in words."""
     found = reason_of(error)
     if isinstance(found, Text) or not isinstance(error, ssl.SSLError):
         return found

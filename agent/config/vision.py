@@ -24,7 +24,7 @@ class CameraConfig(Section):
     rotation: Literal[0, 90, 180, 270] = 0  # clockwise, so that faces are upright
     # exchange left and right, after the rotation: for a camera that delivers a mirror image
     mirror: bool = False
-    stall_ms: Ms = 2_000  # no new frame for this long: camera_stalled
+    stall_ms: Ms = 2_000  # no new frame for this time: camera_stalled
     loop: bool = True  # replay: start over at the end
     seed: int = 1  # replay: noise and jitter of scenes
 
@@ -77,7 +77,7 @@ class PolicyConfig(Section):
     zone_right: Fraction = 0.85
     zone_top: Fraction = 0.0
     zone_bottom: Fraction = 1.0
-    dominance: Annotated[float, Field(ge=1.0)] = 2.0  # area ratio from which the largest face is alone enough
+    dominance: Annotated[float, Field(ge=1.0)] = 2.0  # area ratio from which only the largest face counts
     min_face_px: Annotated[int, Field(ge=40)] = 100  # the API's own minimum, see the compare contract
     max_face_fraction: Fraction = 0.9  # of the frame's height
     min_head_pose_yaw: Percent = 50
@@ -102,7 +102,7 @@ class PolicyConfig(Section):
 
 
 class VerificationConfig(Section):
-    budget_ms: Annotated[int, Field(ge=1_000, le=60_000)] = 8_000  # at most; a till may ask for less
+    budget_ms: Annotated[int, Field(ge=1_000, le=60_000)] = 8_000  # maximum; a till may request less
     publish_margin_ms: Ms = 250  # the core decides this long before the till's deadline
     hold_ms: Ms = 600  # how long to wait for a better shot
     ask_timeout_ms: Ms = 2_500

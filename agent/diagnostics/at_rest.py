@@ -1,7 +1,7 @@
 """The files that this product keeps on disk: one row per kind of file, shown in docs/reference/privacy.md.
 
 A file without a row is a finding of `facepay privacy-audit`: add a row here for each new kind of file. An
-``Item`` of the audit is one file or setting with its finding.
+``AuditItem`` of the audit is one file or setting with its finding.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ UNREADABLE = Text("why.privacy.unreadable")
 _NAMED = ("level", "finding", "remedy")  # in JSON: by name, or one field per language
 
 
-class Place(StrEnum):
+class FileLocation(StrEnum):
     STATE = "storage.directory"
     CONFIG = "/etc/facepay-agent"
     RUNTIME = "/run/facepay-agent"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """One kind of file. ``pattern``: of the path below its place; ``*`` is any part of one name.
+class FileKind:
+    """One kind of file. ``pattern``: of the path below its location; ``*`` is any part of one name.
 
     ``forbidden``: mode bits that must not be set. ``age_max_s``: an older file is a finding; None: no limit.
     """
 
-    place: Place
+    location: FileLocation
     pattern: str
     purpose: str
     kept: str  # how long
@@ -43,12 +43,12 @@ class Kind:
     age_max_s: int | None = None
 
 
-_S, _C, _R = Place.STATE, Place.CONFIG, Place.RUNTIME
+_S, _C, _R = FileLocation.STATE, FileLocation.CONFIG, FileLocation.RUNTIME
 _SOCKET = "`facepay status`: a socket, without content", "while the agent runs", 0o007
 _PURGED = "until the package is purged"
 
-KINDS: tuple[Kind, ...] = (
-    Kind(
+FILE_KINDS: tuple[FileKind, ...] = (
+    FileKind(
         _S,
         "outbox.sqlite3*",
         "no result is lost, no API call is paid twice",
@@ -56,7 +56,7 @@ KINDS: tuple[Kind, ...] = (
         " (request ids: until the next start)",
         personal="ids of request, sale and till; url and hash of the enrolled photo, no photo; the decision",
     ),
-    Kind(
+    FileKind(
         _S,
         "outbox.sqlite3.damaged-*",
         "results before the damage, for the back office",
@@ -64,14 +64,14 @@ KINDS: tuple[Kind, ...] = (
         personal="as the outbox",
         age_max_s=30 * DAY_S,
     ),
-    Kind(
+    FileKind(
         _S,
         "last-verification.json*",
         "`facepay why`",
         "until the next verification",
         personal="request id; reason and quality of each frame, no picture, no landmark",
     ),
-    Kind(
+    FileKind(
         _S,
         "traces/*.jsonl",
         "`facepay trace`: replay the decision; off by default",
@@ -79,64 +79,64 @@ KINDS: tuple[Kind, ...] = (
         personal="request id; places of face and five landmarks in the frame, no picture, no embedding",
         age_max_s=8 * DAY_S,
     ),
-    Kind(
+    FileKind(
         _S,
         "liveness/*.onnx",
         "the passive liveness model; `facepay liveness import`",
         "until a person deletes it",
     ),
-    Kind(_S, "signing-key.pem", "signs every result", "until `facepay keys rotate`"),
-    Kind(_S, "rotation.json", "the old key's signature of the new key", "until the next rotation"),
-    Kind(_S, "tills/*/*.pem", "public keys of tills", "until `facepay keys distrust`"),
-    Kind(
+    FileKind(_S, "signing-key.pem", "signs every result", "until `facepay keys rotate`"),
+    FileKind(_S, "rotation.json", "the old key's signature of the new key", "until the next rotation"),
+    FileKind(_S, "tills/*/*.pem", "public keys of tills", "until `facepay keys distrust`"),
+    FileKind(
         _S,
         "operators/*/*.pem",
         "public keys of operators that may request a remote diagnosis",
         "until `facepay keys distrust --operator`",
     ),
-    Kind(_S, "machine", "detects a copied card: a hash", "until `facepay keys bind`"),
-    Kind(
+    FileKind(_S, "machine", "detects a copied card: a hash", "until `facepay keys bind`"),
+    FileKind(
         _S,
         "page-sessions.json*",
         "a login of the diagnostics page survives a restart of the agent: digests",
         "8 hours after the last login, or until the next one",
     ),
-    Kind(
+    FileKind(
         _S,
         "display.html",
         "opens the screen for the payer: an address with a key, which systemd passes to the browser",
         _PURGED,
     ),
-    Kind(_S, "*.new", "a file being written", "milliseconds; named after an hour", age_max_s=3_600),
-    Kind(_S, "status.sock", *_SOCKET),
-    Kind(_R, "status.sock", *_SOCKET),
-    Kind(_C, "agent.toml*", "the agent's config", _PURGED, 0o002),
-    Kind(_C, "agent.d/*", "this terminal's keys of the config", _PURGED, 0o002),
-    Kind(_C, "service.toml*", "the compare service's config", _PURGED, 0o002),
-    Kind(_C, "service.d/*", "this machine's keys of the compare service's config", _PURGED, 0o002),
-    Kind(_C, "credentials/*", "secrets that systemd passes to the units", _PURGED),
-    Kind(_C, "fleet/lock", "one rollout at a time; empty", _PURGED),
-    Kind(_C, "fleet/record.json", "number of the newest bundle, ring", _PURGED, 0o002),
-    Kind(_C, "fleet/last-good.toml*", "`facepay config rollback`", "until the next bundle", 0o002),
-    Kind(
+    FileKind(_S, "*.new", "a file being written", "milliseconds; named after an hour", age_max_s=3_600),
+    FileKind(_S, "status.sock", *_SOCKET),
+    FileKind(_R, "status.sock", *_SOCKET),
+    FileKind(_C, "agent.toml*", "the agent's config", _PURGED, 0o002),
+    FileKind(_C, "agent.d/*", "this terminal's keys of the config", _PURGED, 0o002),
+    FileKind(_C, "service.toml*", "the compare service's config", _PURGED, 0o002),
+    FileKind(_C, "service.d/*", "this machine's keys of the compare service's config", _PURGED, 0o002),
+    FileKind(_C, "credentials/*", "secrets that systemd passes to the units", _PURGED),
+    FileKind(_C, "fleet/lock", "one rollout at a time; empty", _PURGED),
+    FileKind(_C, "fleet/record.json", "number of the newest bundle, ring", _PURGED, 0o002),
+    FileKind(_C, "fleet/last-good.toml*", "`facepay config rollback`", "until the next bundle", 0o002),
+    FileKind(
         _C,
         "fleet/operator/*.pem",
         "public keys that sign config bundles",
         "until `config trust --only`",
         0o002,
     ),
-    Kind(_C, ".agent.toml.*", "a config being written", "milliseconds", age_max_s=3_600),
-    Kind(_C, "agent.candidate", "a config being checked", "seconds", 0o002, age_max_s=3_600),
-    Kind(_C, "*.pem", "certificates", "until they are renewed", 0o002),
-    Kind(_C, "*.crt", "certificates", "until they are renewed", 0o002),
+    FileKind(_C, ".agent.toml.*", "a config being written", "milliseconds", age_max_s=3_600),
+    FileKind(_C, "agent.candidate", "a config being checked", "seconds", 0o002, age_max_s=3_600),
+    FileKind(_C, "*.pem", "certificates", "until they are renewed", 0o002),
+    FileKind(_C, "*.crt", "certificates", "until they are renewed", 0o002),
 )
 
 
-def kind_of(place: Place, relative: str) -> Kind | None:
-    """The row of a file; None for an unknown file. ``relative``: the path below its place, with slashes."""
+def kind_of(location: FileLocation, relative: str) -> FileKind | None:
+    """The row of a file; None for an unknown file. ``relative``: the path below the location."""
     parts = relative.split("/")
     # the longest pattern first: outbox.sqlite3* also matches outbox.sqlite3.damaged-*
-    rows = sorted((row for row in KINDS if row.place is place), key=lambda row: -len(row.pattern))
+    rows = sorted((row for row in FILE_KINDS if row.location is location), key=lambda row: -len(row.pattern))
     for row in rows:
         pattern = row.pattern.split("/")
         if row.pattern == "*.new":  # in any folder
@@ -154,7 +154,7 @@ class Level(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class AuditItem:
     """One file, folder or setting. ``remedy`` is set from ``WARN`` on."""
 
     path: str
@@ -169,7 +169,7 @@ class Item:
     finding: Text | None = None
     remedy: Text | None = None
 
-    def marked(self, finding: Text, remedy: Text | None = UNKNOWN, level: Level = Level.WARN) -> Item:
+    def marked(self, finding: Text, remedy: Text | None = UNKNOWN, level: Level = Level.WARN) -> AuditItem:
         return replace(self, level=level, finding=finding, remedy=remedy)
 
     def facts(self) -> dict[str, object]:
@@ -183,11 +183,13 @@ def shown(path: Path) -> str:
     return printable(str(path))
 
 
-def unreadable(path: Path) -> Item:
-    return Item(shown(path), "").marked(UNREADABLE, None, Level.UNREADABLE)
+def unreadable(path: Path) -> AuditItem:
+    """The item of a file that this user may not read."""
+    return AuditItem(shown(path), "").marked(UNREADABLE, None, Level.UNREADABLE)
 
 
 def owner_name(uid: int) -> str:
+    """The name of a user; the number when the system has no name."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:

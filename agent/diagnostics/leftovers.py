@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from agent.diagnostics.at_rest import Item, Level, owner_name, shown, unreadable
+from agent.diagnostics.at_rest import AuditItem, Level, owner_name, shown, unreadable
 from agent.diagnostics.pictures import file_holds_picture
 from agent.diagnostics.world import World
 from agent.safe_open import open_plain
@@ -21,7 +21,7 @@ _MEMORY = "memory of the process: faces, keys"
 _FILES_MAX = 2_000
 
 
-def logs(world: World) -> Iterator[Item]:
+def logs(world: World) -> Iterator[AuditItem]:
     """The existing logs. ``agent.log`` writes the lines of the agent: no bytes, no secret."""
     for name in _LOGS:
         path = world.root / name
@@ -36,10 +36,10 @@ def logs(world: World) -> Iterator[Item]:
         if name.startswith("run"):
             kept = "in memory until the next start"
         personal = "ids of requests and tills, reasons; no picture"
-        yield Item(str(path), "events, for support", personal, kept, owner=owner_name(about.st_uid))
+        yield AuditItem(str(path), "events, for support", personal, kept, owner=owner_name(about.st_uid))
 
 
-def temporary(world: World) -> Iterator[Item]:
+def temporary(world: World) -> Iterator[AuditItem]:
     """Temporary files of the product. The agent makes none; `facepay demo` and the till kit delete theirs."""
     for pattern in _TEMPORARY:
         for path in sorted(world.root.glob(pattern)):
@@ -52,7 +52,7 @@ def temporary(world: World) -> Iterator[Item]:
                 continue
             age_s = max(0, round(world.unix_ms() / 1e3 - about.st_mtime))
             what = "left in a temporary folder", "unknown", "until it is deleted"
-            item = Item(shown(path), *what, about.st_size, age_s, owner_name(about.st_uid))
+            item = AuditItem(shown(path), *what, about.st_size, age_s, owner_name(about.st_uid))
             if picture:
                 yield item.marked(Text("why.privacy.picture"), level=Level.FAIL)
             else:
@@ -74,26 +74,28 @@ def _holds_picture(path: Path) -> bool:
     return False
 
 
-def dumps(world: World, pid: int | None) -> Iterator[Item]:
+def dumps(world: World, pid: int | None) -> Iterator[AuditItem]:
     """Existing core dumps, and whether a crash of the running agent would write one."""
     for pattern in _DUMPS:
         for path in sorted(world.root.glob(pattern)):
             if path.is_file():
-                item = Item(shown(path), "core dump", _MEMORY, "until it is deleted", path.stat().st_size)
+                item = AuditItem(
+                    shown(path), "core dump", _MEMORY, "until it is deleted", path.stat().st_size
+                )
                 fix = Text("fix.delete_core_dump")
                 yield item.marked(Text("why.privacy.core_dump"), fix, Level.FAIL)
     yield _core_limit(world, pid)
 
 
-def _core_limit(world: World, pid: int | None) -> Item:
+def _core_limit(world: World, pid: int | None) -> AuditItem:
     setting = world.root / "proc/sys/kernel/core_pattern"
     pattern = _text(setting).strip()
     if pid is None or not pattern:
-        return Item(str(setting), f"core dumps: {pattern or 'not known'}; no agent is running")
+        return AuditItem(str(setting), f"core dumps: {pattern or 'not known'}; no agent is running")
     limits = _text(world.root / f"proc/{pid}/limits")
     soft = re.search(r"^Max core file size +(\S+)", limits, re.M)
     limit = soft[1] if soft else "?"
-    item = Item(str(setting), f"core dumps go to {pattern!r}, the agent's limit is {limit}")
+    item = AuditItem(str(setting), f"core dumps go to {pattern!r}, the agent's limit is {limit}")
     if soft is None:
         return item.marked(Text("why.privacy.limits_unreadable"), None, Level.UNREADABLE)
     applies_limit = not pattern.startswith("|") or any(name in pattern for name in _LIMIT_HANDLERS)
@@ -102,18 +104,18 @@ def _core_limit(world: World, pid: int | None) -> Item:
     return item.marked(Text("why.privacy.core_dumps_enabled"), Text("fix.core_dumps_enabled"))
 
 
-def swap(world: World, pid: int | None) -> Item:
+def swap(world: World, pid: int | None) -> AuditItem:
     """Whether the kernel may write the agent's memory to a disk."""
     path = world.root / "proc/swaps"
     rows = [line.split()[0] for line in _text(path).splitlines()[1:] if line.strip()]
     disks = [name for name in rows if "zram" not in name]
     if not disks:
-        return Item(str(path), "swap: none on a disk")
+        return AuditItem(str(path), "swap: none on a disk")
     group = _text(world.root / f"proc/{pid}/cgroup").strip().rpartition("::")[2].lstrip("/")
     group_max = _text(world.root / "sys/fs/cgroup" / group / "memory.swap.max").strip()
     if pid is not None and group_max == "0":
-        return Item(str(path), f"swap on {', '.join(disks)}, not for the agent (MemorySwapMax=0)")
-    item = Item(str(path), f"swap on {', '.join(disks)}", _MEMORY, "until the kernel overwrites it")
+        return AuditItem(str(path), f"swap on {', '.join(disks)}, not for the agent (MemorySwapMax=0)")
+    item = AuditItem(str(path), f"swap on {', '.join(disks)}", _MEMORY, "until the kernel overwrites it")
     return item.marked(Text("why.privacy.swap"), Text("fix.switch_off_swap"))
 
 

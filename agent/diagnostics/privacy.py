@@ -12,10 +12,10 @@ from agent.config.secret_files import is_credential, secret_files
 from agent.diagnostics import leftovers
 from agent.diagnostics.at_rest import (
     UNREADABLE,
-    Item,
-    Kind,
+    AuditItem,
+    FileKind,
+    FileLocation,
     Level,
-    Place,
     kind_of,
     owner_name,
     shown,
@@ -30,18 +30,18 @@ from agent.texts import Text
 ENTRIES_MAX = 5_000
 
 
-def audit(world: World) -> list[Item]:
+def audit(world: World) -> list[AuditItem]:
     """All items, in the order: config, secrets, state, runtime, logs, temporary files, dumps, swap.
 
     Raises ``ConfigError``: the config cannot be loaded, so the state directory is unknown.
     """
     config = world.config()
     pid = _pid(world)
-    state, runtime = config.storage.directory, world.root / Place.RUNTIME.lstrip("/")
+    state, runtime = config.storage.directory, world.root / FileLocation.RUNTIME.lstrip("/")
     return [
         *_config(world, config),
-        *_tree(world, Place.STATE, state),
-        *(_tree(world, Place.RUNTIME, runtime) if runtime != state else ()),
+        *_tree(world, FileLocation.STATE, state),
+        *(_tree(world, FileLocation.RUNTIME, runtime) if runtime != state else ()),
         *leftovers.logs(world),
         *leftovers.temporary(world),
         *leftovers.dumps(world, pid),
@@ -49,7 +49,7 @@ def audit(world: World) -> list[Item]:
     ]
 
 
-def worst(items: list[Item]) -> Level:
+def worst(items: list[AuditItem]) -> Level:
     return max((item.level for item in items), default=Level.OK)
 
 
@@ -61,22 +61,22 @@ def _pid(world: World) -> int | None:
     return None if running is None else int(running["pid"])
 
 
-def _config(world: World, config: Config) -> Iterator[Item]:
-    etc = world.root / Place.CONFIG.lstrip("/")
+def _config(world: World, config: Config) -> Iterator[AuditItem]:
+    etc = world.root / FileLocation.CONFIG.lstrip("/")
     file = world.config_file
     if file is not None and not file.is_relative_to(etc):
-        yield _item(world, file, kind_of(Place.CONFIG, "agent.toml"))
+        yield _item(world, file, kind_of(FileLocation.CONFIG, "agent.toml"))
     for key, path in secret_files(config).items():
         if not path.is_relative_to(etc):
-            kind = kind_of(Place.CONFIG, "credentials/x")
+            kind = kind_of(FileLocation.CONFIG, "credentials/x")
             if kind is not None and path.exists():
                 # systemd 254 gives the service access through an ACL; its mask is in the group's bits
                 forbidden = 0o037 if is_credential(path) else kind.forbidden
                 yield _item(world, path, replace(kind, purpose=f"{key} of the config", forbidden=forbidden))
-    yield from _tree(world, Place.CONFIG, etc)
+    yield from _tree(world, FileLocation.CONFIG, etc)
 
 
-def _tree(world: World, place: Place, folder: Path) -> Iterator[Item]:
+def _tree(world: World, location: FileLocation, folder: Path) -> Iterator[AuditItem]:
     """Every file below a folder of the product. A link is an entry and is not followed."""
     denied = list[Path]()
     count = 0
@@ -86,21 +86,21 @@ def _tree(world: World, place: Place, folder: Path) -> Iterator[Item]:
             count += 1
             path = Path(base) / name
             if count <= ENTRIES_MAX:
-                yield _item(world, path, kind_of(place, path.relative_to(folder).as_posix()))
+                yield _item(world, path, kind_of(location, path.relative_to(folder).as_posix()))
     if count > ENTRIES_MAX:
-        yield Item(str(folder), "").marked(Text("why.privacy.entries", count=count), level=Level.FAIL)
+        yield AuditItem(str(folder), "").marked(Text("why.privacy.entries", count=count), level=Level.FAIL)
     yield from (unreadable(path) for path in denied if path.exists())
 
 
-def _item(world: World, path: Path, kind: Kind | None) -> Item:
+def _item(world: World, path: Path, kind: FileKind | None) -> AuditItem:
     try:
         about = path.lstat()
     except FileNotFoundError:
-        return Item(shown(path), "deleted during the audit")
+        return AuditItem(shown(path), "deleted during the audit")
     except OSError:
         return unreadable(path)
     known = (kind.purpose, kind.personal, kind.kept) if kind else ("unknown",) * 3
-    item = Item(
+    item = AuditItem(
         shown(path),
         *known,
         about.st_size,
@@ -128,7 +128,7 @@ def _is_open_here(about: os.stat_result) -> bool:
     return False
 
 
-def _with_finding(item: Item, path: Path, about: os.stat_result, kind: Kind | None) -> Item:
+def _with_finding(item: AuditItem, path: Path, about: os.stat_result, kind: FileKind | None) -> AuditItem:
     if stat.S_ISREG(about.st_mode) and not _is_open_here(about):
         try:
             with open_plain(path) as file:

@@ -37,6 +37,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Missing:
+    """A part that is not in the archive, and the reason."""
+
     name: str
     why: str
 

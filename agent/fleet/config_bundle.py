@@ -20,7 +20,7 @@ from typing import Literal, TypeGuard
 from agent.config.file import MAX_FILE_BYTES
 from agent.core import strict_json
 from agent.errors import reason_of
-from agent.fleet.refusals import refusal, too_long
+from agent.fleet.fleet_errors import refusal, too_long
 from agent.messages.encode import dumps
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import is_id

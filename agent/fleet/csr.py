@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from agent.fleet.refusals import refusal
+from agent.fleet.fleet_errors import refusal
 from agent.texts import Text
 
 

@@ -25,7 +25,7 @@ STATE_TIMEOUT_S = 10.0
 
 
 class DiagnosisClient:
-    """One operator. ``pinned``: the terminal's key, obtained out of band."""
+    """Requests reports of one terminal. ``pinned``: the terminal's key, received out of band."""
 
     def __init__(
         self, config: MqttConfig, topics: Topics, operator: str, signer: Signer, pinned: PublicKey
@@ -45,10 +45,12 @@ class DiagnosisClient:
         )
         self._link = Connection(config, options)
 
-    async def ask(self, only: tuple[str, ...] = (), *, timeout_s: float = REPORT_TIMEOUT_S) -> dict[str, Any]:
-        """Send one request; the object of the report, with signature and nonce verified.
+    async def request_report(
+        self, only: tuple[str, ...] = (), *, timeout_s: float = REPORT_TIMEOUT_S
+    ) -> dict[str, Any]:
+        """Send one request; return the report after its signature and nonce were verified.
 
-        ``timeout_s``: maximum wait for the report.
+        ``only``: ids of checks or groups; empty: all remote checks. ``timeout_s``: maximum wait.
 
         Raises:
             TillError: the broker's problem, e.g. ``mqtt_refused``; ``terminal_offline``, ``diag_unanswered``,
@@ -56,7 +58,7 @@ class DiagnosisClient:
         """
         await self._link.start()
         try:
-            state = await self._online()
+            state = await self._wait_until_online()
             tree = request_tree(self._topics, self._operator, str(state["epoch"]), only)
             payload = envelope(KIND, tree, self._signer)
             message = Message(self._topics.diag(self._operator, REQUEST), payload, expires_in_s=30)
@@ -69,8 +71,8 @@ class DiagnosisClient:
         finally:
             await self._link.stop()
 
-    async def _online(self) -> dict[str, Any]:
-        place = {"site": self._topics.site, "terminal": self._topics.terminal}
+    async def _wait_until_online(self) -> dict[str, Any]:
+        identity = {"site": self._topics.site, "terminal": self._topics.terminal}
         cause = Text("detail.terminal_silent")
         try:
             async with self._reachability.limit(STATE_TIMEOUT_S):
@@ -78,7 +80,7 @@ class DiagnosisClient:
                     self._pinned, state = self._pinned.verified_state(
                         await self._state.get(), time.monotonic()
                     )
-                    if state is None or not place.items() <= state.items():
+                    if state is None or not identity.items() <= state.items():
                         cause = Text("detail.terminal_unsigned")
                     elif state.get("status") in ("online", "degraded"):
                         return state
@@ -108,7 +110,7 @@ class DiagnosisClient:
             queue.put_nowait(tree)
 
 
-def request_tree(topics: Topics, operator: str, epoch: str, only: tuple[str, ...] = ()) -> dict[str, Any]:
+def request_tree(topics: Topics, operator: str, epoch: str, only: tuple[str, ...]) -> dict[str, Any]:
     """A request to the terminal of ``topics``, issued now."""
     return {
         "schema": "facepay.diag/1",

@@ -17,7 +17,7 @@ from agent.config.tls_files import client_context
 from agent.core import strict_json
 from agent.core.hosts import is_loopback
 from agent.errors import ConfigError, WrongValueError, failure_at, reason_of
-from agent.fleet.refusals import refusal
+from agent.fleet.fleet_errors import refusal
 from agent.messages.topics import is_id
 from agent.texts import Text, has
 

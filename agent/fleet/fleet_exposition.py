@@ -82,10 +82,10 @@ class FleetExposition:
         """Prometheus text. ``now_s``: monotonic time of the rows."""
         blocks, ages = dict[tuple[str, str], tuple[TerminalRow, tuple[str, ...]]](), list[str]()
         for row in rows:
-            place = row.site, row.terminal
-            known = self._blocks.get(place)
-            blocks[place] = known if known is not None and known[0] is row else (row, _blocks_of(row))
-            ages += sample_lines(HEALTH_AGE, (row, now_s), _place(row))
+            key = row.site, row.terminal
+            known = self._blocks.get(key)
+            blocks[key] = known if known is not None and known[0] is row else (row, _blocks_of(row))
+            ages += sample_lines(HEALTH_AGE, (row, now_s), _labels(row))
         self._blocks = blocks
         lines = list[str]()
         for number, metric in enumerate(TERMINAL_METRICS):
@@ -97,8 +97,8 @@ class FleetExposition:
 
 def _blocks_of(row: TerminalRow) -> tuple[str, ...]:
     """The lines of a row, one text per metric of ``TERMINAL_METRICS``."""
-    return tuple("\n".join(sample_lines(metric, row, _place(row))) for metric in TERMINAL_METRICS)
+    return tuple("\n".join(sample_lines(metric, row, _labels(row))) for metric in TERMINAL_METRICS)
 
 
-def _place(row: TerminalRow) -> dict[str, str]:
+def _labels(row: TerminalRow) -> dict[str, str]:
     return {"site": row.site, "terminal": row.terminal}

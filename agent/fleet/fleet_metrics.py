@@ -10,7 +10,7 @@ from functools import partial
 
 from agent.core.reasons import Decision
 from agent.fleet.fleet_model import TerminalRow
-from agent.fleet.terminal_reports import CONDITIONS_MAX, NUMBERS, OUTCOMES, version_number
+from agent.fleet.terminal_reports import CONDITIONS_MAX, NUMBERS, OUTCOMES, StateReport, version_number
 from agent.health.conditions import CONDITIONS
 from agent.health.exposition import Metric, Sample
 
@@ -21,38 +21,14 @@ _MEDIANS = ("api", "total")
 SERIES_MAX = len(NUMBERS) + len(OUTCOMES) + len(Decision) + CONDITIONS_MAX + 10
 
 
-def _need(row: TerminalRow) -> Iterable[Sample]:
-    return [((row.need.value,), 1)]
+def _of_state(read: Callable[[StateReport], Iterable[Sample]]) -> Read:
+    """Reader of the newest state; no sample without a usable state."""
+    return lambda row: [] if row.state is None else read(row.state)
 
 
-def _status(row: TerminalRow) -> Iterable[Sample]:
-    return [] if row.state is None else [((row.state.status.value,), 1)]
-
-
-def _conditions(row: TerminalRow) -> Iterable[Sample]:
-    codes = () if row.state is None else row.state.conditions
-    return [((code, CONDITIONS[code].severity.value), 1) for code in codes]
-
-
-def _left_out(row: TerminalRow) -> Iterable[Sample]:
-    return [] if row.state is None else [((), row.state.conditions_left_out)]
-
-
-def _problems(row: TerminalRow) -> Iterable[Sample]:
-    return [((problem.value,), 1) for problem in row.problems]
-
-
-def _profile(row: TerminalRow) -> Iterable[Sample]:
-    return [] if row.state is None or not row.state.profile else [((row.state.profile,), 1)]
-
-
-def _version(row: TerminalRow) -> Iterable[Sample]:
-    number = None if row.state is None else version_number(row.state.version)
+def _version(state: StateReport) -> Iterable[Sample]:
+    number = version_number(state.version)
     return [] if number is None else [((), number)]
-
-
-def _risks(row: TerminalRow) -> Iterable[Sample]:
-    return [] if row.state is None or not row.state.version else [((), row.state.accepted_risks)]
 
 
 def _number(*path: str, scale: float = 1) -> Read:
@@ -96,40 +72,44 @@ TERMINAL_METRICS: tuple[Metric[TerminalRow], ...] = (
     _gauge(
         "facepay_fleet_terminal_need",
         "Always 1; the label is the most urgent reason why the terminal needs a person, or `nothing`.",
-        _need,
+        lambda row: [((row.need.value,), 1)],
         ("need",),
     ),
     _gauge(
         "facepay_fleet_terminal_status",
         "Always 1; the label is the status of the retained state. Absent: no usable state.",
-        _status,
+        _of_state(lambda state: [((state.status.value,), 1)]),
         ("status",),
     ),
     _gauge(
         "facepay_fleet_terminal_condition",
         "1 while this condition is in the state, otherwise absent.",
-        _conditions,
+        _of_state(lambda state: [((code, CONDITIONS[code].severity.value), 1) for code in state.conditions]),
         ("code", "severity"),
     ),
     _gauge(
         "facepay_fleet_terminal_conditions_left_out",
         "Codes in the state that are unknown, repeated, or more than 16.",
-        _left_out,
+        _of_state(lambda state: [((), state.conditions_left_out)]),
     ),
     _gauge(
         "facepay_fleet_terminal_problem",
         "1 while the newest state or health cannot be used, by reason, otherwise absent.",
-        _problems,
+        lambda row: [((problem.value,), 1) for problem in row.problems],
         ("problem",),
     ),
     _gauge(
         "facepay_fleet_terminal_profile",
         "Always 1; the label is the profile of the config.",
-        _profile,
+        _of_state(lambda state: [((state.profile,), 1)] if state.profile else []),
         ("profile",),
     ),
-    _gauge("facepay_fleet_terminal_version", "Version as a number: 1.2.3 is 1002003.", _version),
-    _gauge("facepay_fleet_terminal_accepted_risks", "Number of accepted risks.", _risks),
+    _gauge("facepay_fleet_terminal_version", "Version as a number: 1.2.3 is 1002003.", _of_state(_version)),
+    _gauge(
+        "facepay_fleet_terminal_accepted_risks",
+        "Number of accepted risks.",
+        _of_state(lambda state: [((), state.accepted_risks)] if state.version else []),
+    ),
     _gauge("facepay_fleet_terminal_uptime_seconds", "Since the agent started.", _number("uptime_s")),
     _counter(
         "facepay_fleet_terminal_results_total",

@@ -27,11 +27,10 @@ from agent.health.condition import Severity
 from agent.health.conditions import CONDITIONS
 from agent.messages.topics import STATE, terminal_of
 
-TERMINALS_MAX = 1_000
 SILENT_S = 200.0  # three health messages of one minute, and a late one
 SETTLE_S = 10.0  # after a subscription: the retained states have arrived
 FLOOD_PER_S, FLOOD_BURST = 1.0, 30  # messages of one terminal
-FLOODING_S = 60.0  # a terminal counts as flooding so long after a message above its rate
+FLOODING_S = 60.0  # a terminal counts as flooding for this time after a message above its rate
 _DAY_S = 86_400.0
 _EXAMPLE_MAX_CHARS = 64
 
@@ -107,7 +106,7 @@ class Fleet:
         messages: all messages.
     """
 
-    def __init__(self, now_s: float, terminals_max: int = TERMINALS_MAX) -> None:
+    def __init__(self, now_s: float, terminals_max: int) -> None:
         self.left_out: Counter[LeftOut] = Counter()
         self.example = ""
         self.messages = 0
@@ -133,11 +132,11 @@ class Fleet:
     def received(self, topic: str, payload: bytes, *, retained: bool, now_s: float) -> None:
         """One message. ``retained``: the flag of the message."""
         self.messages += 1
-        place = terminal_of(topic)
-        if place is None:
+        address = terminal_of(topic)
+        if address is None:
             self._leave_out(LeftOut.TOPIC_INVALID, topic)
             return
-        site, terminal, kind = place
+        site, terminal, kind = address
         if kind == STATE and not payload:  # an operator cleared the retained state of a removed terminal
             member = self._members.pop((site, terminal), None)
             if member is not None:
@@ -161,17 +160,17 @@ class Fleet:
         return sorted(found, key=lambda row: (URGENCY[row.need], row.since_s, row.site, row.terminal))
 
     def _admit(self, site: str, terminal: str, now_s: float) -> _Member | None:
-        place = site, terminal
+        key = site, terminal
         if len(self._members) >= self._terminals_max:
             return None
-        if place not in self._rates:
+        if key not in self._rates:
             if not self._new_ids.take(now_s):
                 return None
-            self._rates[place] = TokenBucket(FLOOD_PER_S, FLOOD_BURST, now_s)
+            self._rates[key] = TokenBucket(FLOOD_PER_S, FLOOD_BURST, now_s)
             if len(self._rates) > 2 * self._terminals_max:  # forget the oldest id without a row
                 del self._rates[next(each for each in self._rates if each not in self._members)]
         row = TerminalRow(site, terminal, Need.NOTHING, now_s)
-        member = self._members[place] = _Member(row, self._rates[place])
+        member = self._members[key] = _Member(row, self._rates[key])
         return member
 
     def _leave_out(self, reason: LeftOut, topic: str) -> None:
@@ -180,17 +179,17 @@ class Fleet:
         self.example = "".join(each if each.isprintable() else "?" for each in start)
 
     def _decode(self, member: _Member) -> None:
-        place = member.row.site, member.row.terminal
+        key = member.row.site, member.row.terminal
         for kind, (payload, retained, now_s) in member.waiting.items():
             member.problems.pop(kind, None)
             try:
                 if kind == STATE:
                     member.state, member.state_s = None, now_s
-                    member.state = read_state(payload, *place)
+                    member.state = read_state(payload, *key)
                 elif retained:
                     raise UnusableMessageError(MessageProblem.HEALTH_RETAINED)
                 else:
-                    member.health, member.health_s = read_health(payload, *place), now_s
+                    member.health, member.health_s = read_health(payload, *key), now_s
             except UnusableMessageError as error:
                 member.problems[kind] = error.problem
         member.waiting.clear()

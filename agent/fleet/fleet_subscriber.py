@@ -27,7 +27,8 @@ class FleetSubscriber:
         config: MqttConfig,
         terminals_max: int,
         on_ready: Callable[[], None] = lambda: None,
-        on_problem: ReportProblem = lambda _problem, _active, _detail: None,
+        *,
+        on_problem: ReportProblem,
     ) -> None:
         self.fleet = Fleet(time.monotonic(), terminals_max)
         self._on_ready = on_ready

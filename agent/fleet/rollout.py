@@ -6,7 +6,7 @@ a failed bundle is never retried automatically, and an older bundle is never acc
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,8 +17,8 @@ from agent.config.file import MAX_FILE_BYTES, load, origin, place_of, read_layer
 from agent.config.reload import changed
 from agent.errors import AgentError, FleetError, failure_at
 from agent.fleet.config_bundle import Bundle, takes, unpack
-from agent.fleet.record import RolloutRecord, RolloutStore
-from agent.fleet.refusals import read_bounded, refusal
+from agent.fleet.fleet_errors import read_bounded, refusal
+from agent.fleet.rollout_store import RolloutRecord, RolloutStore
 from agent.safe_write import write_whole
 from agent.texts import Text
 
@@ -64,7 +64,8 @@ def apply(config: Path, raw: bytes, terminal: RolloutTarget) -> RolloutOutcome:
         new = _check_config(config, text, old, terminal)
         trial = RolloutRecord(record.ring, bundle.number, sha256, "trying")
         terminal.record_status()
-        _translate_os_errors(lambda: _install(store, config, text, record, trial))
+        with _os_errors_translated():
+            _install(store, config, text, record, trial)
         _settle_or_roll_back(store, config, old, new, trial, terminal)
         store.write(replace(trial, stage="in_force"))
         return RolloutOutcome(bundle.number, changed(old, new))
@@ -94,7 +95,8 @@ def rollback(config: Path, terminal: RolloutTarget) -> RolloutOutcome:
         except AgentError:
             old = previous  # the config was damaged manually: any valid config is better
         terminal.record_status()
-        _translate_os_errors(lambda: _restore(store, config, record))
+        with _os_errors_translated():
+            _restore(store, config, record)
         problem = terminal.settle(old, previous)
         if problem:
             raise refusal("rollback_failed", problem)
@@ -115,7 +117,8 @@ def _check_order(bundle: Bundle, sha256: str, record: RolloutRecord) -> None:
 def _candidate(config: Path, text: bytes) -> Iterator[Path]:
     """A temporary file with this text beside the config; the config's ``.d`` folder belongs to it, too."""
     candidate = config.with_suffix(".candidate")
-    _translate_os_errors(lambda: write_whole(candidate, text, like=config))
+    with _os_errors_translated():
+        write_whole(candidate, text, like=config)
     try:
         yield candidate
     finally:
@@ -180,7 +183,8 @@ def _settle_or_roll_back(
     text = read_bounded(store.last_good, MAX_FILE_BYTES, "rollback_impossible")
     with _candidate(config, text) as candidate:
         previous = load(candidate, Config)
-    _translate_os_errors(lambda: _restore(store, config, trial))
+    with _os_errors_translated():
+        _restore(store, config, trial)
     second_problem = terminal.settle(new, previous)
     if second_problem:
         why = Text("detail.and_after_rollback", problem=problem, second=second_problem)
@@ -194,9 +198,10 @@ def _restore(store: RolloutStore, config: Path, record: RolloutRecord) -> None:
     store.write(replace(record, stage="rolled_back"))
 
 
-def _translate_os_errors(work: Callable[[], None]) -> None:
+@contextmanager
+def _os_errors_translated() -> Iterator[None]:
     """Raise ``OSError`` as ``FleetError`` (``rollout_unwritable``)."""
     try:
-        work()
+        yield
     except OSError as error:
         raise refusal("rollout_unwritable", failure_at(error.filename, error)) from error

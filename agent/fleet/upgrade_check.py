@@ -1,4 +1,4 @@
-"""Whether the agent is healthy after an upgrade of its package. Its callers keep the version or return."""
+"""Whether the agent is healthy after an upgrade of its package. The caller keeps or replaces the version."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from agent.errors import StatusError
+from agent.fleet.time_limits import CHECK_EVERY_S, CHECKS_MIN
 from agent.texts import Text
-
-CHECK_EVERY_S = 0.5
-CHECKS_MIN = 4  # consecutive: a problem may appear late
 
 
 def wait_until_healthy(

@@ -34,7 +34,7 @@ class Sources:
     """The data of the page. ``preview`` None: switched off. ``metrics``: the text of a status document."""
 
     status: Callable[[], Mapping[str, Any]]
-    examination: DoctorJob
+    doctor: DoctorJob
     preview: Preview | None
     metrics: Callable[[Mapping[str, Any]], bytes]
 
@@ -67,9 +67,6 @@ class Handlers:
             _bytes(name)
         self._login = _login_form(has_token=sessions.has_token)
 
-    async def icon(self, _request: Request) -> Response:
-        return Response(status_code=204)  # every browser requests an icon
-
     async def texts(self, _request: Request) -> Response:
         return Response(self._texts, media_type="application/json")
 
@@ -100,8 +97,8 @@ class Handlers:
         if request.method == "POST":
             if "x-facepay" not in request.headers:  # a foreign form cannot send this header
                 return text_response(403, Text("page.header_missing"))
-            self._sources.examination.start()
-        return JSONResponse(self._sources.examination.document())
+            self._sources.doctor.start()
+        return JSONResponse(self._sources.doctor.document())
 
     async def documentation(self, request: Request) -> Response:
         accepted = re.split("[,;]", request.headers.get("accept-language", ""))[0]
@@ -138,27 +135,27 @@ class Handlers:
 
 def application(
     sources: Sources,
-    keys: SessionStore,
+    sessions: SessionStore,
     *,
     names: frozenset[str] = LOCALHOST,
     now_s: Callable[[], float] = time.monotonic,
 ) -> ASGIApp:
     """The page with its access middleware. ``names``: the allowed host names, in addition to any address."""
-    pages = Handlers(sources, keys, now_s)
+    handlers = Handlers(sources, sessions, now_s)
     routes = [
         *(Route(path, partial(static, name)) for path, name in STATIC.items()),
-        Route("/favicon.ico", pages.icon),
-        Route("/texts.json", pages.texts),
-        Route("/status.json", pages.status),
-        Route("/metrics", pages.metrics),
-        Route("/preview.mjpg", pages.preview),
-        Route("/preview.json", pages.preview_facts),
-        Route("/doctor.json", pages.doctor, methods=["GET", "POST"]),
-        Route("/docs/reference/{page}/{anchor}", pages.documentation),
-        Route("/login", pages.login, methods=["GET", "POST"]),
-        Route("/logout", pages.logout, methods=["POST"]),
+        Route("/favicon.ico", no_icon),
+        Route("/texts.json", handlers.texts),
+        Route("/status.json", handlers.status),
+        Route("/metrics", handlers.metrics),
+        Route("/preview.mjpg", handlers.preview),
+        Route("/preview.json", handlers.preview_facts),
+        Route("/doctor.json", handlers.doctor, methods=["GET", "POST"]),
+        Route("/docs/reference/{page}/{anchor}", handlers.documentation),
+        Route("/login", handlers.login, methods=["GET", "POST"]),
+        Route("/logout", handlers.logout, methods=["POST"]),
     ]
-    return AccessMiddleware(Starlette(routes=routes), keys, names, now_s=now_s)
+    return AccessMiddleware(Starlette(routes=routes), sessions, names, now_s=now_s)
 
 
 @cache
@@ -173,6 +170,11 @@ def _login_form(*, has_token: bool) -> bytes:
     unfit = "if-no-token" if has_token else "if-token"
     form = re.sub(rf"<!-- {unfit} -->.*?<!-- end -->\n", "", form, flags=re.DOTALL)
     return re.sub(r"<!-- .*? -->\n", "", form).encode()
+
+
+async def no_icon(_request: Request) -> Response:
+    """Every browser requests an icon."""
+    return Response(status_code=204)
 
 
 async def static(name: str, _request: Request) -> Response:

@@ -24,10 +24,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from agent.core.payer_screen import Ended, Guiding, Idle, Screen
 from agent.core.reasons import Guidance
 from agent.page.access import LOCALHOST, AccessMiddleware, text_response
-from agent.page.app import static
+from agent.page.app import no_icon, static
 from agent.page.display_key import DisplayKey
 from agent.page.payer_display import PayerDisplay, Shown
-from agent.page.preview import gone, until_first
+from agent.page.preview import until_first, wait_for_disconnect
 from agent.texts import Text, best, has, locales
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class ScreenStream(Response):
 
     async def _show(self, receive: Receive, send: Send) -> None:
         """Send messages until the viewer disconnects or is too slow."""
-        await until_first(self._send(send), gone(receive))
+        await until_first(self._send(send), wait_for_disconnect(receive))
 
     async def _send(self, send: Send) -> None:
         async with contextlib.aclosing(self._display.messages()) as messages:
@@ -133,7 +133,6 @@ def display_application(
     options: DisplayOptions,
     *,
     now_ms: Callable[[], int],
-    now_s: Callable[[], float] = time.monotonic,
 ) -> ASGIApp:
     """The page with its access middleware. Only the stream needs the key: the page holds no data."""
 
@@ -151,11 +150,7 @@ def display_application(
 
     routes = [
         *(Route(path, partial(static, name)) for path, name in STATIC.items()),
-        Route("/favicon.ico", _no_icon),
+        Route("/favicon.ico", no_icon),
         Route("/stream", stream),
     ]
-    return AccessMiddleware(Starlette(routes=routes), None, LOCALHOST, now_s=now_s)
-
-
-async def _no_icon(_request: Request) -> Response:
-    return Response(status_code=204)  # every browser requests an icon
+    return AccessMiddleware(Starlette(routes=routes), None, LOCALHOST, now_s=time.monotonic)

@@ -45,14 +45,6 @@ class DisplayKey:
         return hmac.compare_digest(authorization.encode(), f"Bearer {self._key}".encode())
 
 
-def start_url(directory: Path) -> str:
-    """The address in the start page. Raises ``OSError``: no file; ``ValueError``: another content."""
-    found = re.search(r'url=(\S+)"', read_plain(directory / FILE, _MAX_BYTES).decode())
-    if found is None:
-        raise ValueError(f"{FILE}: no address")
-    return found[1]
-
-
 def _read(path: Path) -> str | None:
     try:
         found = _KEY.search(read_plain(path, _MAX_BYTES).decode("utf-8", "replace"))

@@ -16,11 +16,11 @@ Rows = Sequence[Mapping[str, Any]]  # the most urgent first: the page keeps the 
 class DoctorJob:
     """Runs the doctor and keeps the last report.
 
-    ``examine`` blocks for seconds, in a daemon thread: the agent's shutdown does not wait for the thread.
+    ``run_doctor`` blocks for seconds, in a daemon thread: the agent's shutdown does not wait for the thread.
     """
 
-    def __init__(self, examine: Callable[[], Rows]) -> None:
-        self._examine = examine
+    def __init__(self, run_doctor: Callable[[], Rows]) -> None:
+        self._run_doctor = run_doctor
         self._running = False
         self._rows: Rows | None = None
         self._ended_s = 0.0
@@ -31,7 +31,7 @@ class DoctorJob:
         if self._running or (self._rows is not None and age_s < FRESH_S):
             return False
         self._running = True
-        asyncio.wrap_future(in_thread("doctor", self._examine)).add_done_callback(self._ended)
+        asyncio.wrap_future(in_thread("doctor", self._run_doctor)).add_done_callback(self._ended)
         return True
 
     def document(self) -> dict[str, Any]:

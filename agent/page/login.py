@@ -64,11 +64,11 @@ class LoginThrottle:
         self._now_s = now_s
         self._wrong: dict[str, tuple[float, int]] = {}  # address -> (began, count), oldest window first
 
-    def too_many(self, peer: str) -> bool:
+    def is_blocked(self, peer: str) -> bool:
         began_s, count = self._wrong.get(peer, (0.0, 0))
         return count >= WRONG_TOKENS_MAX and self._now_s() - began_s < WINDOW_S
 
-    def wrong(self, peer: str) -> None:
+    def note_wrong(self, peer: str) -> None:
         now_s = self._now_s()
         began_s, count = self._wrong.get(peer, (now_s, 0))
         if now_s - began_s >= WINDOW_S:
@@ -132,7 +132,7 @@ class SessionStore:
         return self._token is not None
 
     def new_link_secret(self) -> str:
-        """Opens a session once, within ``LINK_VALID_S``; for a user of the agent's local socket."""
+        """A secret that opens one session within ``LINK_VALID_S``; for a user of the agent's local socket."""
         secret = secrets.token_urlsafe(32)
         self._links = dict(list(self._links.items())[-(LINKS_MAX - 1) :])
         self._links[_digest(secret)] = self._now_s() + LINK_VALID_S
@@ -145,6 +145,7 @@ class SessionStore:
         return session if session is not None and session.ends_s > self._now_s() else None
 
     def left_s(self, session: Session) -> float:
+        """Seconds until the end of the session; negative after it."""
         return session.ends_s - self._now_s()
 
     def accepts(self, request: Request) -> bool:
@@ -188,11 +189,11 @@ class SessionStore:
     def _is_token(self, given: str, request: Request) -> bool:
         """Whether this is the token. Logs a wrong token; after too many, refuses without a comparison."""
         peer = peer_of(request)
-        if self._throttle.too_many(peer):
+        if self._throttle.is_blocked(peer):
             return False
         if self._token is not None and hmac.compare_digest(_digest(given), self._token):
             return True
-        self._throttle.wrong(peer)
+        self._throttle.note_wrong(peer)
         log.warning("page_token_wrong", extra=facts(peer=peer))
         return False
 

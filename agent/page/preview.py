@@ -184,7 +184,9 @@ class Stream(Response):
     async def _show(self, receive: Receive, send: Send) -> None:
         """Send pictures until the viewer disconnects or is too slow, or the session or the time ends."""
         limit_s = min(OPEN_MAX_S, self._left_s)
-        await until_first(self._send(send), gone(receive), self._session_ended.wait(), limit_s=limit_s)
+        await until_first(
+            self._send(send), wait_for_disconnect(receive), self._session_ended.wait(), limit_s=limit_s
+        )
 
     async def _send(self, send: Send) -> None:
         async with contextlib.aclosing(self._preview.pictures()) as pictures:
@@ -216,7 +218,7 @@ async def until_first(*works: Coroutine[Any, Any, object], limit_s: float | None
         task.result()
 
 
-async def gone(receive: Receive) -> None:
+async def wait_for_disconnect(receive: Receive) -> None:
     """Return when the client has disconnected."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""The jobs that run while the agent serves: disk, certificate, watchdog, health messages, old traces …"""
+"""The jobs that run while the agent serves. ``attend`` starts all of them."""
 
 import asyncio
 import logging
@@ -138,7 +138,9 @@ async def watch_certificate(handle: AgentHandle, clock: BootClock) -> None:
     while True:
         try:
             probe = await asyncio.to_thread(_read_certificate, mqtt.cert_file)
-        except TillError as error:  # being replaced, or missing: then the next connection fails
+        except (
+            TillError
+        ) as error:  # the file is being replaced, or is missing: then the next connection fails
             log.error("certificate_unread", extra=facts(code=error.code, why=error, fix=str(error.fix)))
         else:
             set_expiry_condition(handle.terminal.conditions, probe, clock.unix_ms())

@@ -8,11 +8,12 @@ from agent.vision.shot_checks import LivenessModel
 
 
 def has_liveness(config: Config) -> bool:
+    """Whether a verification contains a challenge."""
     return config.liveness.mode != "off"
 
 
 def make_liveness_models(config: Config) -> tuple[LivenessModel, ...]:
-    """Raises ``ModelError``."""
+    """The models that may refuse a shot; empty: none is configured. Raises ``ModelError``."""
     veto, models = config.liveness.veto, list[LivenessModel]()
     match config.liveness.passive:
         case "off":
@@ -24,7 +25,7 @@ def make_liveness_models(config: Config) -> tuple[LivenessModel, ...]:
         case unwired:
             assert_never(unwired)
     if veto is not None:
-        from agent.vision.external_liveness import ExternalLiveness  # the same
+        from agent.vision.external_liveness import ExternalLiveness  # not needed without a model
 
         models.append(ExternalLiveness(veto))
     return tuple(models)

@@ -28,6 +28,7 @@ class Opener:
         self._conditions, self._condition = conditions, condition
 
     async def open(self) -> bool:
+        """Open once. False: it failed; the log and the condition have the reason."""
         try:
             await self._open()
         except AgentError as error:
@@ -38,7 +39,7 @@ class Opener:
         return True
 
     async def retry(self) -> None:
-        """Open again until it is open: another program may release the port."""
+        """Repeat the opening until it succeeds: another program may release the port."""
         is_open = False
         while not is_open:
             await asyncio.sleep(AGAIN_S)

@@ -59,7 +59,7 @@ async def open_page(
         stack.push_async_callback(preview.close)
     stack.push_async_callback(listener.close)  # runs before preview.close: clients disconnect first
     log.info("page_open", extra=facts(listen=config.listen, port=listener.port))
-    login_url = entrance_of(config, listener.port)
+    login_url = login_url_of(config, listener.port)
     return lambda: login_url + sessions.new_link_secret()
 
 
@@ -68,8 +68,8 @@ def _run_doctor(config: Callable[[], Config], path: Path | None) -> Rows:
     return most_urgent_first(report.facts() for report in run_checks(CHECKS, world_of(config, path)))
 
 
-def entrance_of(config: PageConfig, port: int) -> str:
-    """The start of a link. On the LAN it has this machine's name, which the certificate can contain."""
+def login_url_of(config: PageConfig, port: int) -> str:
+    """The address before the secret of a link. On the LAN it names this machine, as a certificate can."""
     name = socket.gethostname() if config.listen == "lan" else _HOSTS[config.listen]
     return f"{'http' if config.cert_file is None else 'https'}://{name}:{port}/login#"
 

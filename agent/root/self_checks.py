@@ -84,7 +84,7 @@ async def watch_board(handle: AgentHandle) -> None:
     """Raise and clear ``disk_low`` and ``terminal_hot``."""
     conditions, directory = handle.terminal.conditions, handle.reload.config.storage.directory
     while True:
-        with suppress(OSError):  # the next look reads again
+        with suppress(OSError):  # the next check reads again
             lack = shortage(await asyncio.to_thread(os.statvfs, directory))
             conditions.update(DISK_LOW, bool(lack), f"{lack} at {directory}")
         hottest = await asyncio.to_thread(hottest_c) or 0.0

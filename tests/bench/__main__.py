@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from agent.cli.waiting import Spinner
+from agent.cli.console import Spinner
 from tests.bench.disturbance import Ticks, disturbance
 from tests.bench.goals import Verdict
 from tests.bench.page import PAGE, RESULTS, page, runs

@@ -27,7 +27,6 @@ from agent.control.server import path_for, request_status
 from agent.core.model import CameraHealth, Frame
 from agent.kits.till.client import TillClient
 from agent.messages.topics import Topics
-from agent.page.display_key import start_url
 from agent.root.daemon import Overrides, serve
 from agent.root.handle import AgentHandle
 from agent.root.wiring import BootClock
@@ -38,6 +37,7 @@ from tests.bench.frames import EMPTY_SCENE, Pixels, drawn
 from tests.bench.latency import FPS, LatencySetup
 from tests.bench.report import Section, percentile, spread
 from tests.browser.kit import CHROMIUM, browser
+from tests.page.display_kit import start_url
 
 TTL_MS = 8_000
 WINDOW_S = 6.0

@@ -15,8 +15,8 @@ import pytest
 from agent.config import MqttConfig
 from agent.kits.load.load import Load, run
 from agent.kits.simulator.terminal import SimulatorSetup
-from agent.kits.till_conformance.before_request import WaitTimes
 from agent.kits.till_conformance.kit import Kit
+from agent.kits.till_conformance.preparation import WaitTimes
 from agent.kits.till_conformance.scenarios import pick
 from agent.messages.topics import Topics
 from tests.broker_example.pki import Authority, Pair

@@ -16,7 +16,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from agent.config import Config, PageConfig, VerificationConfig
 from agent.control.page_link import request_link
 from agent.control.server import path_for
-from agent.demo.stage import DemoStage, staged
+from agent.demo.demo_system import DemoSystem, running_demo
 
 CHROMIUM = Path("/usr/bin/chromium")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -105,7 +105,7 @@ async def browser() -> AsyncIterator[Browser]:
 @asynccontextmanager
 async def desk(
     token_file: Path | None = None, budget_ms: int = 8_000, ask_timeout_ms: int = 2_500
-) -> AsyncIterator[tuple[DemoStage, Desk]]:
+) -> AsyncIterator[tuple[DemoSystem, Desk]]:
     """The demo's agent with the page switched on, and a browser.
 
     ``budget_ms``: longest verification. ``ask_timeout_ms``: longest API call.
@@ -114,7 +114,7 @@ async def desk(
     page = page.model_copy(update={"port": 0})  # the kernel selects a free port: no other run has it
     limits = VerificationConfig(budget_ms=budget_ms, ask_timeout_ms=ask_timeout_ms)
     config = Config(profile="demo", page=page, verification=limits)
-    async with staged(config) as stage, browser() as made:
+    async with running_demo(config) as stage, browser() as made:
         socket = path_for(stage.state_directory)
         link = await asyncio.to_thread(request_link, socket)
         yield stage, Desk(made, link.partition("/login")[0], socket)

@@ -19,14 +19,13 @@ from agent.config import Config, DisplayConfig, VerificationConfig
 from agent.core.model import Request
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import Guidance
-from agent.demo.stage import DemoStage, staged
+from agent.demo.demo_system import DemoSystem, running_demo
 from agent.kits.till.acceptance import Acceptance
 from agent.live_view.payer_picture import payer_picture
 from agent.page.display_app import DisplayOptions
-from agent.page.display_key import start_url
 from agent.resources import data
 from tests.browser.kit import Tab, browser
-from tests.page.display_kit import OPTIONS, OpenDisplay, frame, opened_display
+from tests.page.display_kit import OPTIONS, OpenDisplay, frame, opened_display, start_url
 
 SIZES = ((320, 480), (480, 320), (720, 1280), (1280, 720))
 
@@ -35,7 +34,7 @@ SIZES = ((320, 480), (480, 320), (720, 1280), (1280, 720))
 class PayerScreen:
     """The screen's address, the browser, and the agent behind it."""
 
-    stage: DemoStage
+    stage: DemoSystem
     browser: Browser
     url: str
 
@@ -105,5 +104,5 @@ async def payer_screen(
     display = DisplayConfig(listen="loopback", shop_name=shop_name, locale=locale, sound=sound)
     display = display.model_copy(update={"port": 0})
     config = Config(profile="demo", display=display, verification=VerificationConfig(budget_ms=budget_ms))
-    async with staged(config) as stage, browser() as made:
+    async with running_demo(config) as stage, browser() as made:
         yield PayerScreen(stage, made, await asyncio.to_thread(start_url, stage.state_directory))

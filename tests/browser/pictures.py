@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from agent.demo.stage import VISITS
+from agent.demo.demo_system import VISITS
 from tests.browser.kit import DESKTOP, PHONE, desk
 
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
@@ -19,7 +19,7 @@ async def take() -> None:
     async with desk() as (stage, browser):
         for visit in VISITS[:4]:
             await stage.play(visit)
-        await stage.stand("one_obama_portrait")
+        await stage.show_scene("one_obama_portrait")
         for name, size, scheme, locale in (
             ("desktop", {**DESKTOP, "height": 1360}, "light", "en-US"),
             ("phone", {**PHONE, "height": 1750}, "dark", "zh-CN"),

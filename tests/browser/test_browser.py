@@ -14,7 +14,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Locator
 
-from agent.demo.stage import VISITS, DemoStage
+from agent.demo.demo_system import VISITS, DemoSystem
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.order import most_urgent_first
 from agent.health.conditions_board import OUTBOX_RESET
@@ -49,7 +49,7 @@ async def becomes(tab: Tab, notice: bool) -> None:
             await asyncio.sleep(0.1)
 
 
-async def played_to_a_match(stage: DemoStage) -> None:
+async def played_to_a_match(stage: DemoSystem) -> None:
     """A verification that a busy machine can finish; three tries, because each limit is one of time."""
     visit = replace(VISIT["service back"], ttl_ms=40_000)
     for _ in range(3):
@@ -128,7 +128,7 @@ async def test_doctor_is_first_on_a_phone_and_its_faults_are_above_the_rest() ->
 
 async def test_texts_of_the_preview_are_readable_on_a_phone_in_both_languages() -> None:
     async with desk() as (stage, browser):
-        await stage.stand("one_obama_portrait")
+        await stage.show_scene("one_obama_portrait")
         for locale, sharpness in (("en-US", "sharpness"), ("zh-CN", "清晰度")):
             tab = await browser.tab(viewport=PHONE, locale=locale)
             await tab.page.click("#look")
@@ -150,7 +150,7 @@ async def test_texts_of_the_preview_are_readable_on_a_phone_in_both_languages() 
 
 async def test_pause_of_the_preview_is_a_text_of_the_page() -> None:
     async with desk() as (stage, browser):
-        await stage.stand("one_obama_portrait")
+        await stage.show_scene("one_obama_portrait")
         tab = await browser.tab(locale="zh-CN")
         await tab.page.click("#look")
         await becomes(tab, notice=False)
@@ -166,7 +166,7 @@ async def test_accessibility_rules_find_no_violation(locale: str, scheme: str) -
     """axe-core on each state of the page: login, status, findings, condition, live preview, documentation."""
     async with desk() as (stage, browser):
         await stage.play(VISIT["the holder walks up"])
-        await stage.stand("one_obama_portrait")
+        await stage.show_scene("one_obama_portrait")
         login = await browser.tab(await browser.stranger(locale=locale, color_scheme=scheme), "/login")
         assert await violations(login) == []
         await stage.service.stop()
@@ -194,7 +194,7 @@ async def violations(tab: Tab) -> list[str]:
 
 async def test_preview_is_open_while_viewed_and_shows_no_payer() -> None:
     async with desk() as (stage, browser):
-        await stage.stand("one_obama_portrait")
+        await stage.show_scene("one_obama_portrait")
         tab = await browser.tab()
         assert stage.agent.frame_tap.watched is False, "an open page opens no preview"
         await tab.page.click("#look")
@@ -227,7 +227,7 @@ async def test_a_preview_that_the_agent_ended_is_closed_on_the_page_too(
 ) -> None:
     monkeypatch.setattr(preview, "OPEN_MAX_S", 3.0)
     async with desk() as (stage, browser):
-        await stage.stand("one_obama_portrait")
+        await stage.show_scene("one_obama_portrait")
         tab = await browser.tab()
         await tab.page.click("#look")
         await becomes(tab, notice=False)
@@ -240,7 +240,7 @@ async def test_a_preview_that_the_agent_ended_is_closed_on_the_page_too(
 
 async def test_hanging_agent_leaves_no_old_picture_and_no_old_status() -> None:
     async with desk() as (stage, browser):
-        await stage.stand("one_obama_portrait")
+        await stage.show_scene("one_obama_portrait")
         tab = await browser.tab()
         await tab.page.click("#look")
         await becomes(tab, notice=False)
@@ -386,7 +386,7 @@ async def test_link_opens_the_page_once_and_appears_in_no_address_and_history() 
 
 async def test_another_sites_page_sees_nothing_and_starts_nothing() -> None:
     async with desk() as (stage, browser):
-        await stage.stand("one_obama_portrait")
+        await stage.show_scene("one_obama_portrait")
         rebound = await browser.context()  # a logged-in context
         page = await rebound.new_page()
         port = browser.url.rpartition(":")[2]

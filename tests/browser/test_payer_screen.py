@@ -61,7 +61,7 @@ async def test_holder_sees_a_mirror_a_hint_and_the_end_and_the_screen_is_blank_a
         await shows(tab, "idle")
         assert await tab.page.locator("h1").inner_text() == "Corner Shop"
         assert await tab.page.evaluate(PICTURE_LEFT) is False
-        await screen.stage.stand("one_obama_portrait")
+        await screen.stage.show_scene("one_obama_portrait")
         blank = asyncio.create_task(blank_after(tab))
         await asyncio.sleep(0.5)
         asked = screen.ask("obama_podium", locale="zh-CN")
@@ -79,7 +79,7 @@ async def test_live_picture_is_shown_while_the_payer_is_guided_and_deleted_after
     async with payer_screen() as screen:
         tab = await screen.tab()
         await shows(tab, "idle")
-        await screen.stage.stand("two_people")
+        await screen.stage.show_scene("two_people")
         asked = screen.ask("obama_podium", ttl_ms=5_000)
         await shows(tab, "guide", "one_person")
         await tab.page.wait_for_function(PICTURE_LEFT, timeout=60_000)
@@ -101,7 +101,7 @@ async def test_second_tab_is_refused_politely_and_twenty_tabs_hold_up_no_payment
         )
         await tabs[0].locator("#screen[data-kind=busy]").wait_for(timeout=60_000)
         assert "another window" in await tabs[0].locator("#words").inner_text()
-        await screen.stage.stand("one_obama_portrait")
+        await screen.stage.show_scene("one_obama_portrait")
         assert (await screen.ask("obama_podium")).decision == "match"
         await context.close()
         again = await screen.tab()
@@ -116,7 +116,7 @@ async def test_browser_that_dies_and_a_browser_that_hangs_hold_up_no_payment() -
         for process in hung:
             os.kill(process, signal.SIGSTOP)
         try:
-            await screen.stage.stand("one_obama_portrait")
+            await screen.stage.show_scene("one_obama_portrait")
             assert (await screen.ask("obama_podium")).decision == "match"
         finally:
             for process in hung:

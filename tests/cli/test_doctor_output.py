@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from agent.cli.doctor import show_first, show_rest
+from agent.cli.doctor import show_passed, show_rest
 from agent.compare import codes, compareface
 from agent.diagnostics.check import (
     Check,
@@ -53,7 +53,7 @@ def rows_of(findings: dict[str, Finding]) -> list[dict[str, object]]:
 def printed(rows: list[dict[str, object]], capsys: pytest.CaptureFixture[str]) -> list[str]:
     """The lines of a report on a window of ``COLUMNS``."""
     for row in rows:
-        show_first(row)
+        show_passed(row)
     show_rest(rows)
     lines = []
     for line in capsys.readouterr().out.splitlines():

@@ -86,7 +86,7 @@ def test_ctrl_c_exits_130_without_traceback(
     assert "Traceback" not in text and "terminate called" not in text and "FATAL" not in text
 
 
-@pytest.mark.parametrize("interrupted", ["_speak_any_encoding", "application", "_report", "_leave"])
+@pytest.mark.parametrize("interrupted", ["_configure_output", "application", "_report", "_exit"])
 def test_ctrl_c_at_any_time_exits_130(interrupted: str) -> None:
     """Also inside ``exec``, as in the import of a dataclass: there `python -m` ended by the signal."""
     code = f"""

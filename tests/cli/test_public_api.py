@@ -42,7 +42,7 @@ def documented() -> dict[str, list[str]]:
 def test_every_command_with_json_is_documented_and_no_other() -> None:
     commands = {
         words
-        for words, command in manual.walked()
+        for words, command in manual.all_commands()
         if any("--json" in parameter.opts for parameter in command.params)
     }
     assert documented().keys() == commands

@@ -21,12 +21,12 @@ from typer.testing import CliRunner
 from agent.cli.command_table import application
 from agent.config import Config
 from agent.diagnostics import at_rest, privacy
-from agent.diagnostics.at_rest import KINDS, Item, Level, kind_of
+from agent.diagnostics.at_rest import FILE_KINDS, AuditItem, Level, kind_of
 from agent.diagnostics.checks import stored
 from agent.diagnostics.pictures import _CHUNK_BYTES, file_holds_picture, holds_picture
 from agent.diagnostics.privacy import audit, worst
 from agent.diagnostics.world import World
-from agent.fleet import machine, record
+from agent.fleet import machine, rollout_store
 from agent.messages import keyring, rotation, signing
 from agent.outbox import database
 from agent.recorder import last, traces
@@ -65,7 +65,7 @@ def root_file(place: Place, name: str, content: str) -> Path:
     return path
 
 
-def of(items: list[Item], path: Path) -> Item:
+def of(items: list[AuditItem], path: Path) -> AuditItem:
     (found,) = (item for item in items if item.path == str(path))
     return found
 
@@ -74,7 +74,7 @@ def of(items: list[Item], path: Path) -> Item:
 
 
 def test_kinds_contain_every_file_name_of_the_agent() -> None:
-    state = at_rest.Place.STATE
+    state = at_rest.FileLocation.STATE
     for name in (
         database.FILE,
         f"{database.FILE}-wal",
@@ -92,12 +92,12 @@ def test_kinds_contain_every_file_name_of_the_agent() -> None:
     damaged = kind_of(state, f"{database.FILE}.damaged-17")
     assert damaged is not None and damaged.age_max_s is not None, "the narrower row"
     for name in ("record.json", "last-good.toml", "operator/56899b295a01ffff.pem"):
-        assert kind_of(at_rest.Place.CONFIG, f"{record.FOLDER}/{name}") is not None, name
+        assert kind_of(at_rest.FileLocation.CONFIG, f"{rollout_store.FOLDER}/{name}") is not None, name
 
 
 @pytest.mark.parametrize("name", ["frame.jpg", "traces/x.png", "tills/a.pem", "a/outbox.sqlite3", ".hidden"])
 def test_kind_of_unknown_file_is_none(name: str) -> None:
-    assert kind_of(at_rest.Place.STATE, name) is None
+    assert kind_of(at_rest.FileLocation.STATE, name) is None
 
 
 def test_a_terminal_in_order_is_listed_with_purpose_owner_and_age(place: Place) -> None:
@@ -304,7 +304,7 @@ def test_a_config_that_its_profile_forbids_can_be_audited(tmp_path: Path) -> Non
 
 def test_rows_name_config_keys_that_exist() -> None:
     config = Config().model_dump()
-    words = {word.strip(",") for kind in KINDS for word in kind.kept.split() if "." in word}
+    words = {word.strip(",") for kind in FILE_KINDS for word in kind.kept.split() if "." in word}
     for word in words:
         section, key = word.split(".")
         assert key in config[section], word
@@ -334,7 +334,7 @@ def test_audit_in_the_agents_process_keeps_the_locks_of_the_outbox(place: Place)
     )
 
 
-def item_of(items: list[Item], name: str) -> Item:
+def item_of(items: list[AuditItem], name: str) -> AuditItem:
     (found,) = [item for item in items if item.path.endswith(f"/{name}")]
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from string import Template
 
-from agent.diagnostics.at_rest import KINDS, Place
+from agent.diagnostics.at_rest import FILE_KINDS, FileLocation
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "privacy.md"
 
@@ -15,12 +15,12 @@ TEMPLATE = Path(__file__).parent / "privacy_page.md"
 def page() -> str:
     """The complete page."""
     rows = [
-        f"| `{each.place}` | `{each.pattern}` | {each.purpose} | {each.personal} | {each.kept} | "
+        f"| `{each.location}` | `{each.pattern}` | {each.purpose} | {each.personal} | {each.kept} | "
         f"{_may_not(each.forbidden)} |"
-        for each in KINDS
+        for each in FILE_KINDS
     ]
     text = Template(TEMPLATE.read_text(encoding="utf-8"))
-    return text.substitute(rows="\n".join(rows), state=Place.STATE)
+    return text.substitute(rows="\n".join(rows), state=FileLocation.STATE)
 
 
 def _may_not(forbidden: int) -> str:

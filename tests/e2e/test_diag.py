@@ -43,7 +43,7 @@ def pinned(place: Place) -> PublicKey:
     return Signer.load_or_create(place.folder / "state").public
 
 
-def asker(place: Place, signer: Signer, who: str = WHO) -> DiagnosisClient:
+def client_of(place: Place, signer: Signer, who: str = WHO) -> DiagnosisClient:
     return DiagnosisClient(MqttConfig(port=place.broker.port), TOPICS, who, signer, pinned(place))
 
 
@@ -92,7 +92,7 @@ async def lined(place: Place, scene: str = "empty") -> AsyncIterator[tuple[Line,
 async def test_a_trusted_operator_gets_the_doctors_findings_signed(place: Place, operator: Signer) -> None:
     before = place.service.calls
     async with running(place.config("empty")):
-        reported = await asker(place, operator).ask()
+        reported = await client_of(place, operator).request_report()
     assert place.service.calls == before, "no API call"
     rows = {row["id"]: row for row in reported["doctor"]["checks"]}
     assert rows["agent.status"]["verdict"] == "pass" and rows["camera.detect"]["verdict"] == "pass"
@@ -122,7 +122,7 @@ async def test_report_contains_no_value_of_the_config_no_path_and_no_secret(
     folder = place.folder
     async with running(place.config("empty")):
         fault(folder)
-        reported = await asker(place, operator).ask()
+        reported = await client_of(place, operator).request_report()
     output = json.dumps(reported["doctor"], ensure_ascii=False)
     assert reported["doctor"]["exit"] > 0 and named in output, "the fault is named by its config key"
     hidden = [str(folder), "127.0.0.1", str(place.service.url), "1250000001", "AKIDEXAMPLE", "photo-of-anna"]
@@ -279,14 +279,14 @@ async def test_unknown_check_is_declined_and_state_and_report_of_another_key_are
 ) -> None:
     async with running(place.config("empty")):
         with pytest.raises(TillError) as declined:
-            await asker(place, operator).ask(("no.such",))
+            await client_of(place, operator).request_report(("no.such",))
         assert "check_unknown" in str(declined.value)
         wrong_key = DiagnosisClient(
             MqttConfig(port=place.broker.port), TOPICS, WHO, operator, Signer.generate().public
         )
         monkeypatch.setattr(diagnosis_client, "STATE_TIMEOUT_S", 1.5)
         with pytest.raises(TillError, match="its state is not signed with the pinned key"):
-            await wrong_key.ask(QUICK, timeout_s=1.5)
+            await wrong_key.request_report(QUICK, timeout_s=1.5)
     report = {"report": "{}", "jws": operator.sign("{}", "report")}
     assert opened_report(report, operator.public) == {}
     assert opened_report(report, Signer.generate().public) is None

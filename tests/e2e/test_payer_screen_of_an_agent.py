@@ -9,10 +9,9 @@ import httpx
 import pytest
 
 from agent.control.server import path_for, request_status
-from agent.page.display_key import start_url
 from tests.e2e.agents import ENROLLED, Place, running
 from tests.e2e.test_page import files_with_pictures, free_port, listening_till
-from tests.page.display_kit import Received, messages
+from tests.page.display_kit import Received, messages, start_url
 
 
 async def test_payer_is_shown_during_the_verification_and_stored_nowhere(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.demo.stage import VISITS, DemoStage, VisitRow
+from agent.demo.demo_system import VISITS, DemoSystem, VisitRow
 from agent.kits.till.acceptance import Acceptance
 
 VISIT = {visit.title: visit for visit in VISITS}
@@ -24,12 +24,12 @@ async def test_visit_is_played_again_only_where_the_machine_was_too_slow(
 ) -> None:
     visit, left = VISIT[title], iter(reasons)
 
-    async def play(_stage: DemoStage) -> VisitRow:
+    async def play(_stage: DemoSystem) -> VisitRow:
         reason = next(left)
         decision = {"same_person": "match", "different_person": "no_match"}.get(reason, "undecided")
         return VisitRow(visit, Acceptance(decision, reason, "r"), visit.calls or 0)
 
-    monkeypatch.setattr(DemoStage, "_play", lambda stage, _visit: play(stage))
-    row = await DemoStage.play(object.__new__(DemoStage), visit)
+    monkeypatch.setattr(DemoSystem, "_play", lambda stage, _visit: play(stage))
+    row = await DemoSystem.play(object.__new__(DemoSystem), visit)
     assert (row.verdict.reason, row.as_expected) == (result, reasons[-1] == visit.reason)
     assert list(left) == [], "each expected visit was played"

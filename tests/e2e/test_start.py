@@ -17,7 +17,7 @@ from agent.health.process import loading
 from agent.messages.keyring import OPERATORS, Keyring
 from agent.messages.signing import Signer
 from tests.e2e.agents import Place, running
-from tests.e2e.test_diag import QUICK, WHO, asker
+from tests.e2e.test_diag import QUICK, WHO, client_of
 
 # modules of the page, the diagnosis, rollouts, the till tools and other programs
 NOT_AT_START = (
@@ -69,7 +69,7 @@ async def test_doctor_is_loaded_by_the_first_remote_diagnosis(
             while "agent.root.remote" not in loaded(place):  # noqa: ASYNC110 - another process loads it
                 await asyncio.sleep(0.05)
         assert below(loaded(place), *doctors) == set()
-        await asker(place, signer).ask(QUICK)
+        await client_of(place, signer).request_report(QUICK)
         assert set(doctors) <= loaded(place)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from agent.errors import FleetError
 from agent.fleet.config_bundle import KIND, MAX_BUNDLE_BYTES, Bundle, Ring, pack, sealed, takes, unpack
-from agent.fleet.refusals import FleetCode, refusal
+from agent.fleet.fleet_errors import FleetCode, refusal
 from agent.messages.encode import dumps
 from agent.messages.signing import Signer
 from agent.texts import Text

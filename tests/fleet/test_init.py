@@ -14,7 +14,7 @@ from agent.config.file import load
 from agent.config.profile import risks
 from agent.errors import ConfigError
 from agent.fleet import machine
-from agent.fleet.template import fill
+from agent.fleet.toml_edit import set_values
 from agent.resources import config_file
 from agent.service.settings import EXAMPLE_SECRET
 from agent.texts import Text
@@ -191,7 +191,7 @@ def test_each_risk_of_profile_shop_needs_its_own_confirmation(place: Place) -> N
 
 def test_fill_sets_the_values_and_changes_nothing_else() -> None:
     text = config_file("agent.toml").read_text()
-    made = fill(
+    made = set_values(
         text, {"site": 'a "quoted" # one', "mqtt.ca_file": "/x", "mqtt.tls": True, "trace.keep_days": 3}
     )
     tree, before = tomllib.loads(made), tomllib.loads(text)
@@ -199,7 +199,7 @@ def test_fill_sets_the_values_and_changes_nothing_else() -> None:
     before["mqtt"] |= {"ca_file": "/x", "tls": True}
     assert tree == before
     assert "keep_days = 3   # at most 7" in made, "its comment stays"
-    assert fill("", {"mqtt.port": 1, "site": "s"}) == 'site = "s"\n\n[mqtt]\nport = 1\n'
+    assert set_values("", {"mqtt.port": 1, "site": "s"}) == 'site = "s"\n\n[mqtt]\nport = 1\n'
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_fill_sets_the_values_and_changes_nothing_else() -> None:
 )
 def test_fill_refuses_a_file_that_it_cannot_change_safely(text: str) -> None:
     with pytest.raises(ConfigError, match="cannot be set"):
-        fill(text, {"site": "s", "mqtt.port": 9})
+        set_values(text, {"site": "s", "mqtt.port": 9})
 
 
 def test_help_has_an_example() -> None:

@@ -12,8 +12,8 @@ import pytest
 from agent.cli import init_try
 from agent.config import Config
 from agent.config.file import load
-from agent.demo.stage import Visit, VisitRow
-from agent.fleet.places import TerminalPaths
+from agent.demo.demo_system import Visit, VisitRow
+from agent.fleet.terminal_paths import TerminalPaths
 from agent.kits.till.acceptance import Acceptance
 from agent.resources import config_file
 from agent.service.settings import EXAMPLE_SECRET
@@ -21,22 +21,22 @@ from tests.e2e.test_keys import facepay
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> TerminalPaths:
+def paths(tmp_path: Path) -> TerminalPaths:
     """A terminal as the package installs it."""
     config = tmp_path / "agent.toml"
     config.write_bytes(config_file("agent.toml").read_bytes())
     found = TerminalPaths(config)
-    found.keep("secret-key", b"")
+    found.write_secret("secret-key", b"")
     return found
 
 
-def test_a_try_without_root_ends_in_a_match_and_writes_nothing(places: TerminalPaths) -> None:
-    before = {path: path.read_bytes() for path in places.config.parent.rglob("*") if path.is_file()}
-    done = facepay("init", "--try", "--config", places.config)
+def test_a_try_without_root_ends_in_a_match_and_writes_nothing(paths: TerminalPaths) -> None:
+    before = {path: path.read_bytes() for path in paths.config.parent.rglob("*") if path.is_file()}
+    done = facepay("init", "--try", "--config", paths.config)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("match/same_person, similarity ") and "signature valid" in done.stdout
     assert "wrote nothing" in done.stdout and "facepay init " in done.stdout
-    after = {path: path.read_bytes() for path in places.config.parent.rglob("*") if path.is_file()}
+    after = {path: path.read_bytes() for path in paths.config.parent.rglob("*") if path.is_file()}
     assert after == before
 
 
@@ -59,16 +59,16 @@ async def test_a_try_asks_a_second_time_only_where_the_machine_was_too_slow(
         reason = next(asked)
         return Acceptance("match" if reason == "same_person" else "undecided", reason, "r")
 
-    assert (await init_try.asked(ask)).reason == result
+    assert (await init_try.with_second_try(ask)).reason == result
     assert list(asked) == [], "each expected request was sent"
 
 
-def test_a_try_gives_a_slow_machine_the_time_of_the_packaged_try(places: TerminalPaths) -> None:
+def test_a_try_gives_a_slow_machine_the_time_of_the_packaged_try(paths: TerminalPaths) -> None:
     """Both ways show a person who stays, with the same deadlines."""
-    storage = places.config.parent / "state" / "try"
+    storage = paths.config.parent / "state" / "try"
     storage.parent.mkdir()
-    init_try.write_keys(places, storage)
-    packaged = load(places.config, Config)
+    init_try.write_trial_config(paths, storage)
+    packaged = load(paths.config, Config)
     seen = list[Config]()
 
     class Stage:
@@ -77,74 +77,74 @@ def test_a_try_gives_a_slow_machine_the_time_of_the_packaged_try(places: Termina
             return VisitRow(visit, Acceptance("match", "same_person", "r"), 1)
 
     @asynccontextmanager
-    async def staged(config: Config) -> AsyncIterator[Stage]:
+    async def running_demo(config: Config) -> AsyncIterator[Stage]:
         assert config.verification == packaged.verification
         seen.append(config)
         yield Stage()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("agent.demo.stage.staged", staged)
+        patch.setattr("agent.demo.demo_system.running_demo", running_demo)
         assert asyncio.run(init_try._in_this_process()).decision == "match"
     assert seen
 
 
-def test_the_keys_of_a_try_may_run_and_undo_restores_the_installation(places: TerminalPaths) -> None:
-    storage = places.config.parent / "state" / "try"
+def test_the_keys_of_a_try_may_run_and_undo_restores_the_installation(paths: TerminalPaths) -> None:
+    storage = paths.config.parent / "state" / "try"
     storage.parent.mkdir()
-    shipped = places.config.read_bytes()
+    shipped = paths.config.read_bytes()
     for _ in range(2):  # a second try is the same
-        init_try.write_keys(places, storage)
-        loaded = load(places.config, Config)
+        init_try.write_trial_config(paths, storage)
+        loaded = load(paths.config, Config)
         assert (loaded.profile, loaded.site, loaded.storage.directory) == ("demo", "try", storage)
-        assert not init_try.is_configured(places)
-    assert places.config.read_bytes() == shipped
-    assert init_try.undo(places) and not init_try.undo(places)
-    assert not storage.exists() and not places.trial.exists()
-    assert load(places.config, Config) == Config().model_copy(
-        update={"compare": load(places.config, Config).compare}
+        assert not init_try.is_configured(paths)
+    assert paths.config.read_bytes() == shipped
+    assert init_try.undo(paths) and not init_try.undo(paths)
+    assert not storage.exists() and not paths.trial.exists()
+    assert load(paths.config, Config) == Config().model_copy(
+        update={"compare": load(paths.config, Config).compare}
     )
-    assert places.secret("secret-key").read_bytes() == b""
+    assert paths.secret("secret-key").read_bytes() == b""
 
 
 @pytest.mark.parametrize("how", ["edited", "own", "other", "key"])
-def test_a_terminal_with_a_config_is_never_changed_by_a_try(places: TerminalPaths, how: str) -> None:
-    folder = places.own.parent
+def test_a_terminal_with_a_config_is_never_changed_by_a_try(paths: TerminalPaths, how: str) -> None:
+    folder = paths.own.parent
     folder.mkdir()
     match how:
         case "edited":
-            places.config.write_text(places.config.read_text() + "\n# mine\n")
+            paths.config.write_text(paths.config.read_text() + "\n# mine\n")
         case "own":
-            places.own.write_text("")
+            paths.own.write_text("")
         case "other":
             (folder / "10-camera.toml").write_text("")
         case _:
-            places.keep("secret-key", b"a-key-of-the-operator")
-    assert init_try.is_configured(places) and not init_try.uses_units(places)
-    assert not init_try.undo(places)
-    assert places.secret("secret-key").read_bytes() == (b"a-key-of-the-operator" if how == "key" else b"")
+            paths.write_secret("secret-key", b"a-key-of-the-operator")
+    assert init_try.is_configured(paths) and not init_try.uses_units(paths)
+    assert not init_try.undo(paths)
+    assert paths.secret("secret-key").read_bytes() == (b"a-key-of-the-operator" if how == "key" else b"")
 
 
-def test_undo_keeps_the_key_of_the_operator(places: TerminalPaths) -> None:
-    storage = places.config.parent / "try"
-    init_try.write_keys(places, storage)
-    places.keep("secret-key", b"a-key-of-the-operator")
-    assert init_try.undo(places)
-    assert places.secret("secret-key").read_bytes() == b"a-key-of-the-operator"
+def test_undo_keeps_the_key_of_the_operator(paths: TerminalPaths) -> None:
+    storage = paths.config.parent / "try"
+    init_try.write_trial_config(paths, storage)
+    paths.write_secret("secret-key", b"a-key-of-the-operator")
+    assert init_try.undo(paths)
+    assert paths.secret("secret-key").read_bytes() == b"a-key-of-the-operator"
 
 
-def test_init_ends_a_try(places: TerminalPaths) -> None:
-    init_try.write_keys(places, places.config.parent / "try")
-    storage = places.config.parent / "state"
+def test_init_ends_a_try(paths: TerminalPaths) -> None:
+    init_try.write_trial_config(paths, paths.config.parent / "try")
+    storage = paths.config.parent / "state"
     done = facepay(
-        *("init", "--config", places.config, "--yes", "--no-tests", "--profile", "demo", "--site", "shop-1"),
+        *("init", "--config", paths.config, "--yes", "--no-tests", "--profile", "demo", "--site", "shop-1"),
         *("--terminal", "t-1", "--appid", "1250000001", "--secret-id", "AKIDEXAMPLEEXAMPLEEXAMPLE"),
         *("--storage", storage),
     )
     assert done.returncode == 0, done.stderr
-    assert not places.trial.exists() and load(places.config, Config).site == "shop-1"
-    assert places.secret("secret-key").read_bytes() == EXAMPLE_SECRET, "the published key of this account"
+    assert not paths.trial.exists() and load(paths.config, Config).site == "shop-1"
+    assert paths.secret("secret-key").read_bytes() == EXAMPLE_SECRET, "the published key of this account"
 
 
-def test_undo_without_a_try_says_so(places: TerminalPaths) -> None:
-    done = facepay("init", "--try", "--undo", "--config", places.config)
+def test_undo_without_a_try_says_so(paths: TerminalPaths) -> None:
+    done = facepay("init", "--try", "--undo", "--config", paths.config)
     assert (done.returncode, done.stdout) == (0, "There is no try to remove.\n")

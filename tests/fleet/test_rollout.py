@@ -16,8 +16,8 @@ from agent.config.file import load
 from agent.errors import FleetError
 from agent.fleet import rollout
 from agent.fleet.config_bundle import Bundle, pack
-from agent.fleet.record import RolloutStore
 from agent.fleet.rollout import apply, rollback
+from agent.fleet.rollout_store import RolloutStore
 from agent.messages.signing import Signer
 from agent.safe_write import write_whole
 from agent.texts import Text
@@ -166,7 +166,7 @@ def test_a_power_cut_between_two_writes_leaves_a_valid_config_and_apply_can_be_r
         write_whole(path, content, mode=mode, like=like)
 
     monkeypatch.setattr(rollout, "write_whole", cut)
-    monkeypatch.setattr("agent.fleet.record.write_whole", cut)
+    monkeypatch.setattr("agent.fleet.rollout_store.write_whole", cut)
     with pytest.raises(KeyboardInterrupt):
         apply(config, bundle(3), FakeTerminal())
     monkeypatch.undo()

@@ -20,6 +20,6 @@ def chain_s(check: Check) -> float:
 
 def test_wait_for_a_report_is_longer_than_the_slowest_chain_of_checks() -> None:
     """Otherwise the report that names the hung check arrives too late."""
-    wait_s = inspect.signature(DiagnosisClient.ask).parameters["timeout_s"].default
+    wait_s = inspect.signature(DiagnosisClient.request_report).parameters["timeout_s"].default
     assert wait_s > max(map(chain_s, remote_checks(())))
     assert f"default: {wait_s:g}" in " ".join(facepay("diag", "ask", "--help").stdout.split())

@@ -11,7 +11,8 @@ import pytest
 
 from agent import __version__
 from agent.errors import AgentAway
-from agent.fleet.upgrade_check import CHECK_EVERY_S, CHECKS_MIN, wait_until_healthy
+from agent.fleet.time_limits import CHECK_EVERY_S, CHECKS_MIN
+from agent.fleet.upgrade_check import wait_until_healthy
 from tests.commands import facepay
 
 GOOD: dict[str, Any] = {"version": "0.3.0", "mqtt": {"connected": True}, "conditions": []}

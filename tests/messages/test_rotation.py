@@ -61,13 +61,13 @@ def signed(fields: dict[str, Any], signer: Signer, kind: str = "state") -> dict[
     return fields | {"state": text, "jws": signer.sign(text, kind)}
 
 
-def test_opened_state_returns_the_signed_fields_only(keys: tuple[Signer, Signer, Any]) -> None:
+def test_verified_state_returns_the_signed_fields_only(keys: tuple[Signer, Signer, Any]) -> None:
     old, _, state = keys
     pinned, fields = PinnedKeys(old.public), {name: state[name] for name in ("site", "terminal", "epoch")}
     assert pinned.verified_state(signed(fields, old) | {"epoch": "lent"}, 0.0) == (pinned, fields)
 
 
-def test_opened_state_refuses_other_keys_kinds_and_texts(keys: tuple[Signer, Signer, Any]) -> None:
+def test_verified_state_refuses_other_keys_kinds_and_texts(keys: tuple[Signer, Signer, Any]) -> None:
     old, _, state = keys
     pinned, fields = PinnedKeys(old.public), {"site": "shop", "terminal": "terminal-1", "epoch": "e-2"}
     true = signed(fields, old)
@@ -83,7 +83,7 @@ def test_opened_state_refuses_other_keys_kinds_and_texts(keys: tuple[Signer, Sig
         assert pinned.verified_state(forged, 0.0) == (pinned, None)
 
 
-def test_opened_state_follows_a_rotation_only_when_the_new_key_signed_the_state(
+def test_verified_state_follows_a_rotation_only_when_the_new_key_signed_the_state(
     keys: tuple[Signer, Signer, Any],
 ) -> None:
     old, new, state = keys
@@ -93,7 +93,7 @@ def test_opened_state_follows_a_rotation_only_when_the_new_key_signed_the_state(
     assert after.verified_state(signed(state, old), 0.0) == (after, None)
 
 
-def test_opened_state_keeps_the_old_key_invalid_for_each_later_epoch(
+def test_verified_state_keeps_the_old_key_invalid_for_each_later_epoch(
     keys: tuple[Signer, Signer, Any],
 ) -> None:
     """The terminal starts again within the ten minutes, or the broker delivers an earlier state first."""

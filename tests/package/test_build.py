@@ -16,7 +16,7 @@ import completion
 import manual
 import pytest
 from environment import OPT, WEIGHTS
-from papers import CHANGELOG, DOC, SBOM
+from package_metadata import CHANGELOG, DOC, SBOM
 
 from tests.debian import ROOT, built_package, release, run
 from tests.package.test_documents import dead_links

@@ -9,7 +9,7 @@ from pathlib import Path
 import documents
 import pytest
 from environment import OPT
-from papers import DOC
+from package_metadata import DOC
 
 from tests.debian import ROOT
 

@@ -12,7 +12,7 @@ import completion
 import manual
 import pytest
 
-COMMANDS = list(manual.walked())
+COMMANDS = list(manual.all_commands())
 
 
 def test_the_man_page_names_every_command_and_every_option() -> None:

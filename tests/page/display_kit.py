@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -19,13 +20,18 @@ from agent.core.model import Assurance, Frame, Request, Result, Timings
 from agent.core.ports import AcceptedEvent, GuidanceEvent
 from agent.core.reasons import Decision, Guidance, Reason
 from agent.page.display_app import DisplayOptions, display_application
-from agent.page.display_key import DisplayKey, start_url
+from agent.page.display_key import FILE, DisplayKey
 from agent.page.listener import Listener
 from agent.page.payer_display import PayerDisplay
 from tests.fakes import RealClock, request
 
 A_FACE = b"\xff\xd8 a face \xff\xd9"
 OPTIONS = DisplayOptions("Corner Shop", "en", sound=False)
+
+
+def start_url(directory: Path) -> str:
+    """The address in the start page."""
+    return str(re.findall(r'url=(\S+)"', (directory / FILE).read_text())[0])
 
 
 @dataclass(frozen=True)

@@ -114,9 +114,9 @@ async def test_over_tls_the_preview_needs_a_login(
 
 
 def test_a_link_names_the_machine_on_the_lan_and_loopback_on_loopback(lan: PageConfig) -> None:
-    assert page.entrance_of(lan, 8090) == f"https://{socket.gethostname()}:8090/login#"
+    assert page.login_url_of(lan, 8090) == f"https://{socket.gethostname()}:8090/login#"
     assert is_own_host(f"{socket.gethostname()}:8090", own_names()), "and the page answers to it"
-    assert page.entrance_of(PageConfig(listen="loopback"), 8090) == "http://127.0.0.1:8090/login#"
+    assert page.login_url_of(PageConfig(listen="loopback"), 8090) == "http://127.0.0.1:8090/login#"
 
 
 async def test_connection_without_a_handshake_is_aborted(

@@ -172,8 +172,8 @@ def test_throttle_drops_the_oldest_of_many_addresses() -> None:
     guesses = LoginThrottle(lambda: 0.0)
     for number in range(300):
         for _ in range(WRONG_TOKENS_MAX):
-            guesses.wrong(f"10.0.{number // 256}.{number % 256}")
-    assert guesses.too_many("10.0.1.0") and not guesses.too_many("10.0.0.0")
+            guesses.note_wrong(f"10.0.{number // 256}.{number % 256}")
+    assert guesses.is_blocked("10.0.1.0") and not guesses.is_blocked("10.0.0.0")
 
 
 async def test_page_without_a_token_has_no_field_for_one() -> None:

@@ -23,7 +23,7 @@ from agent.errors import ImageError
 from agent.page import display_app
 from agent.page.access import HEADERS
 from agent.page.display_app import hint_words
-from agent.page.display_key import FILE, DisplayKey, start_url
+from agent.page.display_key import FILE, DisplayKey
 from agent.page.payer_display import PayerDisplay
 from agent.resources import data
 from agent.texts import locales
@@ -34,6 +34,7 @@ from tests.page.display_kit import (
     Received,
     frame,
     opened_display,
+    start_url,
     until_kind,
     watching,
 )

@@ -18,7 +18,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.core.steps import Limits, State, Ticked
 from agent.core.trace import Trace, replay
-from agent.demo.stage import VISITS, staged
+from agent.demo.demo_system import VISITS, running_demo
 from agent.errors import StorageError
 from agent.recorder.trace_json import Recording, from_line, to_line
 from agent.recorder.traces import FOLDER, TraceFiles, days, read
@@ -204,7 +204,7 @@ async def test_replay_of_the_demo_ends_as_recorded() -> None:
 
     The last comparison takes longer than [verification] ask_timeout_ms of a shop, as on a slow machine.
     """
-    async with staged() as stage:
+    async with running_demo() as stage:
         rows = [await stage.play(visit) for visit in VISITS[:-2]]
         stage.service._faults = (InjectedFault("latency", 3_000),)  # from the start after "service stopped"
         rows += [await stage.play(visit) for visit in VISITS[-2:]]

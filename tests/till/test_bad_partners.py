@@ -13,7 +13,7 @@ import pytest
 
 from agent.core.attempt_limits import GuardLimits
 from agent.errors import TillError
-from agent.kits.simulator.state_acts import lose_copies
+from agent.kits.simulator.state_behaviour import lose_copies
 from agent.kits.till import terminal_state
 from agent.messages.encode import state
 from agent.mqtt.paho_client import Message

@@ -10,7 +10,7 @@ import pytest
 
 from agent.config import MqttConfig
 from agent.errors import TillError
-from agent.kits.simulator.state_acts import lose_copies
+from agent.kits.simulator.state_behaviour import lose_copies
 from agent.kits.simulator.state_forgeries import FORGED_EPOCH, forged_states
 from agent.kits.till import terminal_state
 from agent.kits.till.client import TillClient
@@ -94,7 +94,7 @@ async def test_till_client_that_ends_leaves_no_request_for_state(broker: Mosquit
 
     till._sender.finish = subscribed_meanwhile  # type: ignore[method-assign]
     await till.stop()
-    assert till._get_state._asking is not None and till._get_state._asking.done()
+    assert till._get_state._task is not None and till._get_state._task.done()
 
 
 async def test_till_client_with_an_old_epoch_asks_for_the_state(broker: Mosquitto, tmp_path: Path) -> None:

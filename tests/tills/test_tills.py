@@ -18,10 +18,10 @@ from agent.config import MqttConfig
 from agent.core.reasons import Reason
 from agent.kits.simulator.script import ScriptStep
 from agent.kits.simulator.simulator import Simulator
-from agent.kits.simulator.state_acts import lose_copies, restart_unretained
+from agent.kits.simulator.state_behaviour import lose_copies, restart_unretained
 from agent.kits.simulator.terminal import SimulatorSetup
-from agent.kits.till_conformance.before_request import WaitTimes
 from agent.kits.till_conformance.kit import Kit
+from agent.kits.till_conformance.preparation import WaitTimes
 from agent.kits.till_conformance.rules import ScenarioRow
 from agent.kits.till_conformance.scenarios import SCENARIOS, Scenario
 from agent.messages import encode

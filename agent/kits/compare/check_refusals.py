@@ -16,6 +16,7 @@ from agent.kits.compare.probe import (
     Differs,
     NotOffered,
     Probe,
+    ProbeAnswer,
     RequestBody,
     json_body,
     multipart,
@@ -34,9 +35,13 @@ async def _accepted(probe: Probe, header: Header) -> str:
 
 
 async def _not_genuine(probe: Probe, codes: Collection[int], header: Header) -> str:
-    answer = await probe.send(pair(probe), authorization=header(probe))
+    return _expect(await probe.send(pair(probe), authorization=header(probe)), codes)
+
+
+def _expect(answer: ProbeAnswer, codes: Collection[int]) -> str:
+    """The answer as text. Raises ``Differs``: it has none of the codes."""
     if answer.code not in codes:
-        raise Differs(f"{answer}; expected {' or '.join(str(code) for code in sorted(codes))}")
+        raise Differs(f"{answer}; expected {' or '.join(map(str, sorted(codes)))}")
     return str(answer)
 
 
@@ -53,19 +58,14 @@ async def _twice(probe: Probe) -> str:
 async def _unknown_appid(probe: Probe) -> str:
     """The same appid in header and body: different appids are a mismatch (6)."""
     body = json_body({"appid": "1250999999", "urlA": "http://127.0.0.1:1/", "urlB": "http://127.0.0.1:1/"})
-    answer = await probe.send(body, authorization=probe.sign(a="1250999999"))
-    if answer.code not in (10, 12):
-        raise Differs(f"{answer}; expected 10")
-    return str(answer)
+    return _expect(await probe.send(body, authorization=probe.sign(a="1250999999")), (10, 12))
 
 
 async def _unknown_bucket(probe: Probe) -> str:
     answer = await probe.send(pair(probe), authorization=probe.sign(b="unknown-bucket"))
     if answer.code == 0:
         raise NotOffered("the account is not bound to buckets")
-    if answer.code not in (6, 16):
-        raise Differs(f"{answer}; expected 16")
-    return str(answer)
+    return _expect(answer, (6, 16))
 
 
 def _altered(probe: Probe) -> str:

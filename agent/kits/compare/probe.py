@@ -41,12 +41,12 @@ def part(name: str, value: str | bytes, more: str = "") -> Part:
     return f'name="{name}"{more}', value.encode() if isinstance(value, str) else value
 
 
-def multipart(*parts: Part, content_type: str = f"multipart/form-data;boundary={BOUNDARY}") -> RequestBody:
+def multipart(*parts: Part) -> RequestBody:
     content = b"".join(
         f"--{BOUNDARY}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode() + value + b"\r\n"
         for head, value in parts
     )
-    return RequestBody(content + f"--{BOUNDARY}--\r\n".encode(), content_type)
+    return RequestBody(content + f"--{BOUNDARY}--\r\n".encode(), f"multipart/form-data;boundary={BOUNDARY}")
 
 
 def json_body(fields: dict[str, object], content_type: str = "application/json") -> RequestBody:

@@ -57,7 +57,7 @@ class LoadConnections:
         options = ClientOptions(client_id, subscriptions, on_message, lambda: None, will)
         member = LoadConnection(options, self._config, self._tls, self._note_refusal)
         try:
-            await member.connect(self._config)
+            await member.connect()
         except BaseException:  # also a cancelled one: without DISCONNECT the broker publishes its will
             member.close()
             raise
@@ -119,8 +119,9 @@ class LoadConnection:
         client.on_socket_register_write = lambda _c, _u, sock: loop.add_writer(sock, client.loop_write)
         client.on_socket_unregister_write = self._remove_writer
 
-    async def connect(self, config: MqttConfig) -> None:
-        """Connect and subscribe. After any exception the caller must call ``close``."""
+    async def connect(self) -> None:
+        """Connect and subscribe. After any exception the caller must call ``close``. Raises ``TillError``."""
+        config = self._config
         extra = paho_client.make_properties(PacketTypes.CONNECT, SessionExpiryInterval=0)
         try:
             self._client.connect(

@@ -13,7 +13,7 @@ from agent.core.model import Assurance, Comparison, Request, Result, Timings
 from agent.core.ports import GuidanceEvent, StageEvent, StoredResult
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
 from agent.kits.simulator.script import FORGED, ScriptStep, SimulatedFault, decision_of
-from agent.kits.simulator.state_acts import send_state
+from agent.kits.simulator.state_behaviour import send_state
 from agent.messages.encode import dumps, envelope, rfc3339
 from agent.messages.rotation import statement
 from agent.messages.signing import Signer
@@ -56,7 +56,7 @@ async def perform(
         stored = await terminal.settle(_outcome(request, ScriptStep(reason=Reason.CANCELLED)))
         await terminal.till.deliver(stored)
         return
-    await terminal.before(request, step.fault)
+    await terminal.before_answer(request, step.fault)
     await _apply_fault(terminal, request, step)
 
 

@@ -43,13 +43,13 @@ class Simulator:
         self,
         setup: SimulatorSetup,
         next_step: Callable[[Request], ScriptStep | None],
-        before: Callable[[Request, SimulatedFault], Awaitable[None]] = lambda *_: asyncio.sleep(0),
+        before_answer: Callable[[Request, SimulatedFault], Awaitable[None]] = lambda *_: asyncio.sleep(0),
     ) -> None:
-        """``before`` is awaited with the request and the fault just before the terminal sends the answer.
+        """``before_answer``: awaited with the request and the fault just before an answer is sent.
 
         Raises ``ConfigError``: the broker is not on loopback.
         """
-        self.terminal = SimulatedTerminal(setup, self._serve, before)
+        self.terminal = SimulatedTerminal(setup, self._serve, before_answer)
         self._next_step = next_step
         self._open: _Open | None = None
 

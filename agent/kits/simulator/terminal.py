@@ -70,14 +70,14 @@ class SimulatedTerminal:
         settled: result_id → request_id of the true results so far.
         reachability: the broker's problems with this terminal.
         held: by till, the results to send out of order.
-        before: awaited with the request and the fault just before the terminal sends the answer.
+        before_answer: awaited with the request and the fault just before the terminal sends the answer.
     """
 
     def __init__(
         self,
         setup: SimulatorSetup,
         serve: Callable[[MqttTill], Coroutine[Any, Any, None]],
-        before: Callable[[Request, SimulatedFault], Awaitable[None]] = lambda *_: asyncio.sleep(0),
+        before_answer: Callable[[Request, SimulatedFault], Awaitable[None]],
     ) -> None:
         """``serve`` handles inbound messages until cancelled. Raises ``ConfigError``: not on loopback."""
         check_profile(Config(profile="demo", mqtt=setup.mqtt))  # loopback only
@@ -88,7 +88,7 @@ class SimulatedTerminal:
         self.previous = self.unknown_key = Signer.load_or_create(setup.directory / "stranger")
         self.settled: dict[str, str] = {}
         self.held: defaultdict[str, list[StoredResult]] = defaultdict(list)
-        self.before = before
+        self.before_answer = before_answer
         self.identity = self._new_identity(str(uuid.uuid4()))
         self.outbox = Outbox(
             StorageConfig(directory=setup.directory),

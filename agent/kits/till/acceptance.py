@@ -40,7 +40,7 @@ class Acceptance:
 
 
 @dataclass(frozen=True, slots=True)
-class Unused:
+class AckOnly:
     """A valid result for this till that the till must acknowledge, but must not act on.
 
     ``broken``: the rule that a payment would break; empty: the result answers a request that is not open.
@@ -74,7 +74,7 @@ def judge(
     address: dict[str, str],
     retained: bool,
     now_s: float,
-) -> Acceptance | Unused | str:
+) -> Acceptance | AckOnly | str:
     """An accepted verdict, a valid result to acknowledge only, or the rule that an invalid result breaks.
 
     Args:
@@ -101,22 +101,22 @@ def judge(
         if result.get(name) != value:
             return f"{name} is not {value}"
     if opened is None or result.get("request_id") != opened.expected["request_id"]:
-        return Unused(result_id)
-    return _agree(result, opened, now_s)
+        return AckOnly(result_id)
+    return _compare_with_request(result, opened, now_s)
 
 
-def _agree(result: dict[str, Any], opened: OpenRequest, now_s: float) -> Acceptance | Unused:
+def _compare_with_request(result: dict[str, Any], opened: OpenRequest, now_s: float) -> Acceptance | AckOnly:
     result_id = result["result_id"]
     for name, value in opened.expected.items():
         if result.get(name) != value:
-            return Unused(result_id, f"{name} is not that of the open request")
+            return AckOnly(result_id, f"{name} is not that of the open request")
     decision, reason = str(result.get("decision")), str(result.get("reason"))
     if decision not in ("match", "no_match"):
         decision = "undecided"  # a till treats an unknown decision as undecided, too
     if decision != "undecided" and now_s > opened.deadline_s:
-        return Unused(result_id, "a verdict after the deadline")
+        return AckOnly(result_id, "a verdict after the deadline")
     if decision == "match" and opened.cancelled:
-        return Unused(result_id, "a match after the till's cancel")
+        return AckOnly(result_id, "a match after the till's cancel")
     compare, timings = result.get("compare"), result.get("timings_ms")
     return Acceptance(
         decision=decision,
@@ -146,19 +146,19 @@ def check(payload: bytes, pinned: PublicKey, request: bytes | None, also: dict[s
         TillError: ``file_unusable``: one of the two files is not a message.
     """
     envelope = _object(payload, "result")
-    opened = None if request is None else _opened(request, _inner(envelope, "result"), also)
+    opened = None if request is None else _open_request(request, _inner(envelope, "result"), also)
     address = also if opened is None else {}  # an open request expects these fields itself
     verdict = judge(envelope, opened, PinnedKeys(pinned), address=address, retained=False, now_s=0.0)
     result = _inner(envelope, "result")
     match verdict:
         case str():
             return VerifyFinding(verdict, result)
-        case Unused(broken=broken) if opened is not None:
+        case AckOnly(broken=broken) if opened is not None:
             return VerifyFinding(broken or "request_id is not that of the open request", result)
     return VerifyFinding("", result)
 
 
-def _opened(request: bytes, result: dict[str, Any], also: dict[str, str]) -> OpenRequest:
+def _open_request(request: bytes, result: dict[str, Any], also: dict[str, str]) -> OpenRequest:
     tree = _inner(_object(request, "request"), "request")
     try:
         opened = OpenRequest.of(tree, request, also, now_s=0.0)

@@ -12,7 +12,7 @@ from agent.config import MqttConfig
 from agent.core.reasons import Refusal
 from agent.core.strict_json import json_object
 from agent.errors import TillError
-from agent.kits.till.acceptance import Acceptance, OpenRequest, Unused, judge
+from agent.kits.till.acceptance import Acceptance, AckOnly, OpenRequest, judge
 from agent.kits.till.request import check_size, new_request, reference_of
 from agent.kits.till.terminal_state import GetState, TerminalState
 from agent.kits.till.watcher import silent_terminal
@@ -54,7 +54,7 @@ class _Sender:
         await self._background.finish(ACK_TIMEOUT_S)
 
     async def get_state(self) -> None:
-        """Ask for ``state`` once, best effort."""
+        """Request ``state`` once, best effort."""
         try:
             await self._link.publish(Message(self._topics.verify(self._till, GET_STATE), b"{}"))
         except TillError as error:  # e.g. older rights of the broker; the retained state remains
@@ -171,8 +171,8 @@ class TillClient:
         finally:
             self._open = None
         # Trap: the cancel and the match can arrive in the same iteration of the event loop.
-        withdrawn = request.cancelled and verdict.decision == "match"
-        return Acceptance("undecided", "cancelled", tree["request_id"]) if withdrawn else verdict
+        is_cancelled_match = request.cancelled and verdict.decision == "match"
+        return Acceptance("undecided", "cancelled", tree["request_id"]) if is_cancelled_match else verdict
 
     async def cancel(self) -> None:
         """Cancel the open request. From now on this till never pays on a match for the request."""
@@ -221,7 +221,7 @@ class TillClient:
         match judge(tree, request, self._state.pinned, address=self._address, retained=retained, now_s=now_s):
             case str(verdict):
                 self.violations.append(verdict)
-            case Unused(result_id=result_id, broken=broken):
+            case AckOnly(result_id=result_id, broken=broken):
                 if broken:
                     self.violations.append(broken)
                 self._sender.ack_later(result_id)

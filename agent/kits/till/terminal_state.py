@@ -59,27 +59,30 @@ class TerminalState:
 
 
 class GetState:
-    """Asks for ``state`` every ``GET_STATE_S`` until a usable one arrives. For the event loop only."""
+    """Requests ``state`` every ``GET_STATE_S`` until a usable one arrives. For the event loop only."""
 
-    def __init__(self, state: TerminalState, ask: Callable[[], Awaitable[None]]) -> None:
-        self._arrived, self._ask = state.arrived, ask
+    def __init__(self, state: TerminalState, request: Callable[[], Awaitable[None]]) -> None:
+        """``request``: publishes one ``get_state``."""
+        self._arrived, self._request = state.arrived, request
         self._background = Background()
-        self._asking: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Ask now: the till has subscribed, or its newest ``state`` is out of date."""
+        """Request now: the till has subscribed, or its newest ``state`` is out of date."""
         self._arrived.clear()
-        if self._asking is not None:
-            self._asking.cancel()
-        self._asking = self._background.add(self._until_arrived())
+        if self._task is not None:
+            self._task.cancel()
+        self._task = self._background.add(self._until_arrived())
 
     async def stop(self) -> None:
         await self._background.close()
 
     async def _until_arrived(self) -> None:
-        await self._ask()  # also when a retained ``state`` has arrived meanwhile: it can be an earlier one
+        await (
+            self._request()
+        )  # also when a retained ``state`` has arrived meanwhile: it can be an earlier one
         while not await self._arrives_in_time():
-            await self._ask()
+            await self._request()
 
     async def _arrives_in_time(self) -> bool:
         with contextlib.suppress(TimeoutError):

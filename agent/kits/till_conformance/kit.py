@@ -1,4 +1,4 @@
-"""The conformance kit: plays the scenarios of ``rules`` to a till and reports the broken rules.
+"""The conformance kit: plays the scenarios of ``scenarios`` to a till and reports the broken rules.
 
 The till under test connects to the kit's port; the kit forwards the connection to the broker. The till needs
 a test mode with two functions and a restart. (1) For each payment the till publishes ``{"request_id": …}`` on
@@ -23,9 +23,9 @@ from agent.kits.simulator.simulator import Simulator
 from agent.kits.simulator.terminal import SimulatorSetup
 from agent.kits.till.watcher import Watcher
 from agent.kits.till_conformance import rules
-from agent.kits.till_conformance.before_request import BeforeRequest, WaitTimes
+from agent.kits.till_conformance.preparation import PreparationPlayer, WaitTimes
 from agent.kits.till_conformance.scenarios import (
-    NOT_ASKED,
+    NO_REQUEST,
     RESTART,
     SCENARIOS,
     Rule,
@@ -44,17 +44,17 @@ class Kit:
     """``start``, let the till connect to ``port`` with ``public_key_pem`` pinned, ``run``, ``stop``."""
 
     def __init__(
-        self, setup: SimulatorSetup, till: str, patience: WaitTimes, instruct: Instruct = lambda _: None
+        self, setup: SimulatorSetup, till: str, wait_times: WaitTimes, instruct: Instruct = lambda _: None
     ) -> None:
         """``instruct`` receives each action for a person at the till: "ask", "cancel" or "restart"."""
         self._topics, self._till = setup.topics, topics.checked(till)
-        self._patience, self._instruct, self._steps = patience, instruct, deque[ScriptStep]()
+        self._wait_times, self._instruct, self._steps = wait_times, instruct, deque[ScriptStep]()
         self._simulator = Simulator(setup, self._next_step, self._before_answer)
         observer = setup.observer or setup.mqtt
         problem = self._simulator.terminal.reachability.problem
         self._watcher = Watcher(observer, setup.topics, self._record, problem)
         self._proxy = TcpProxy(observer.host, observer.port)
-        self._before = BeforeRequest(self._simulator.terminal, self._proxy, self._till)
+        self._preparation = PreparationPlayer(self._simulator.terminal, self._proxy, self._till)
         self._observation, self._connections = rules.TillObservation(), 0
         self._request_received = asyncio.Event()  # accepted or refused
         self._used: dict[str, bytes] = {}  # request_id or nonce → the request that used it
@@ -89,15 +89,16 @@ class Kit:
         rows: list[rules.ScenarioRow] = []
         for number, scenario in enumerate(scenarios, start=1):
             progress(f"{number} of {len(scenarios)}: {scenario.words}")
-            if rows and rows[0].detail == NOT_ASKED:
+            if rows and rows[0].detail == NO_REQUEST:
                 rows.append(rules.judge(scenario, rules.TillObservation()))
             else:
                 rows.append(await self.play(scenario))
         return rows
 
     async def play(self, scenario: Scenario) -> rules.ScenarioRow:
+        """Play one scenario to the connected till."""
         observation = self._observation = rules.TillObservation(earlier=set(self._used), pays=self._pays)
-        observation.asked_for_state = await self._before.play(scenario.before, self._patience)
+        observation.sent_get_state = await self._preparation.play(scenario.preparation, self._wait_times)
         self._steps.extend(scenario.steps)
         self._restarts = scenario.command == RESTART
         for step in scenario.steps:
@@ -112,9 +113,9 @@ class Kit:
             await self._simulator.idle()
             if step.fault is SimulatedFault.RETAINED or self._restarts:
                 observation.reached = self._proxy.connections > self._connections
-        await asyncio.sleep(self._patience.settle_s + self._restarts * RESTARTED_S)
+        await asyncio.sleep(self._wait_times.settle_s + self._restarts * RESTARTED_S)
         self._steps.clear()
-        await self._before.undo(scenario.before)
+        await self._preparation.undo(scenario.preparation)
         row = rules.judge(scenario, observation)
         self._pays = self._pays and Rule.PAYS not in row.broken
         return row
@@ -124,7 +125,7 @@ class Kit:
         self._instruct("ask")
         delivered = False
         try:
-            async with asyncio.timeout(self._patience.request_s):
+            async with asyncio.timeout(self._wait_times.request_s):
                 while not self._request_received.is_set():
                     delivered = delivered or await self._command("ask")
                     with contextlib.suppress(TimeoutError):
@@ -171,7 +172,7 @@ class Kit:
             case topics.ACK:
                 self._observation.note_ack(str(tree.get("result_id")))
             case topics.STATE_COPY:
-                self._before.state_sent.set()
+                self._preparation.state_sent.set()
             case topics.RESULT:
                 trusted = self._simulator.terminal.has_signed(message.payload)
                 self._record_result(str(tree.get("result_id")), trusted=trusted)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from agent.core.admission import WRONG_EPOCH
 from agent.core.reasons import Refusal
-from agent.kits.till_conformance.scenarios import CANCEL, NOT_ASKED, Before, Rule, Scenario
+from agent.kits.till_conformance.scenarios import CANCEL, NO_REQUEST, Preparation, Rule, Scenario
 
 
 @dataclass(slots=True)
@@ -16,7 +16,7 @@ class TillObservation:
     requests: list[str] = field(default_factory=list)  # accepted request ids
     refusals: list[tuple[str, str]] = field(default_factory=list)  # (refusal, detail), not by script
     earlier: set[str] = field(default_factory=set)  # request ids of earlier scenarios
-    asked_for_state: bool = True  # false: no get_state came after a new connection
+    sent_get_state: bool = True  # False: no get_state arrived after a new connection
     reused: bool = False  # an earlier request has the same request_id or nonce
     cancels: int = 0
     paid: list[str] = field(default_factory=list)
@@ -73,18 +73,18 @@ def judge(scenario: Scenario, observation: TillObservation) -> ScenarioRow:
 
 
 def _request_rules(scenario: Scenario, observation: TillObservation) -> list[Rule]:
-    if not observation.asked_for_state:
+    if not observation.sent_get_state:
         return [Rule.GET_STATE]  # the cause of an old epoch in the request
     rules = [Rule.FRESH_REQUEST for refusal, _ in observation.refusals if refusal in _NOT_FRESH]
     stale = [detail for refusal, detail in observation.refusals if refusal == Refusal.REQUEST_STALE]
-    epoch = Rule.STATE_SIGNATURE if scenario.before is Before.FORGED_STATE else Rule.REQUEST_EPOCH
+    epoch = Rule.STATE_SIGNATURE if scenario.preparation is Preparation.FORGED_STATE else Rule.REQUEST_EPOCH
     rules += [epoch if detail == WRONG_EPOCH else Rule.SENT_AT for detail in stale]
     return [*rules, Rule.FRESH_REQUEST] if observation.reused else rules
 
 
 def _payment_rules(scenario: Scenario, observation: TillObservation) -> list[Rule]:
     rules: list[Rule] = []
-    if not observation.asked_for_state:
+    if not observation.sent_get_state:
         return rules
     for request_id, rule in zip(observation.requests, scenario.breaks, strict=False):
         times = observation.paid.count(request_id)
@@ -99,7 +99,7 @@ def _payment_rules(scenario: Scenario, observation: TillObservation) -> list[Rul
 
 def _why_not_played(scenario: Scenario, observation: TillObservation, refused: str) -> str:
     if len(observation.requests) < len(scenario.steps):
-        return refused or NOT_ASKED
+        return refused or NO_REQUEST
     if scenario.command == CANCEL and not observation.cancels:
         return "the till did not cancel"
     return "" if observation.reached else "the till did not reconnect before its deadline"

@@ -10,12 +10,12 @@ from agent.kits.simulator.script import FORGED, ScriptStep
 from agent.kits.simulator.script import SimulatedFault as Fault
 from agent.texts import Text
 
-NOT_ASKED = "no request came"
+NO_REQUEST = "no request arrived"
 CANCEL, RESTART = "cancel", "restart"  # commands of the kit
 
 
-class Before(StrEnum):
-    """An action of the kit before the request."""
+class Preparation(StrEnum):
+    """What the kit does before the request. The empty value: nothing."""
 
     NOTHING = ""
     FORGED_STATE = "forged_state"
@@ -63,7 +63,7 @@ class Scenario:
     acked: bool = True  # whether the true result must be acknowledged
     command: str = ""  # sent to the till while the request is open
     unpaid: Rule = Rule.PAYS
-    before: Before = Before.NOTHING
+    preparation: Preparation = Preparation.NOTHING
 
 
 def _scenario(
@@ -101,7 +101,7 @@ SCENARIOS = (
         "forged states with another epoch, then a good match",
         _DELAYED,
         (None,),
-        before=Before.FORGED_STATE,
+        preparation=Preparation.FORGED_STATE,
     ),
     _scenario("a match signed by another key", Rule.SIGNATURE, Fault.WRONG_SIGNATURE),
     _scenario("a match with the right signature and the kid of another key", Rule.SIGNATURE, Fault.WRONG_KID),
@@ -132,14 +132,17 @@ SCENARIOS = (
     _scenario("a match that names another terminal", Rule.TERMINAL, Fault.WRONG_TERMINAL),
     _scenario("a match of another epoch", Rule.EPOCH, Fault.WRONG_EPOCH),
     _scenario("a match, twice", None, Fault.DUPLICATE),
-    _scenario("accepted comes late; a match comes just after ttl_ms", Rule.LATE, Fault.LATE),
+    _scenario("accepted is late; a match arrives just after ttl_ms", Rule.LATE, Fault.LATE),
     Scenario(
-        "reorder", "a match that comes while the next request is open", _REORDER, (Rule.LATE, Rule.REQUEST_ID)
+        "reorder",
+        "a match that arrives while the next request is open",
+        _REORDER,
+        (Rule.LATE, Rule.REQUEST_ID),
     ),
     _scenario("a match after your cancel", Rule.CANCELLED, Fault.IGNORES_CANCEL, name="cancel"),
     Scenario(
         "till_restart",
-        "your till restarts with an open request; then a match comes",
+        "your till restarts with an open request; then a match arrives",
         _DELAYED,
         (Rule.RESTART,),
         command=RESTART,
@@ -152,14 +155,14 @@ SCENARIOS = (
         "the terminal restarts while your link is cut, and the broker retains no state",
         _DELAYED,
         (None,),
-        before=Before.NO_RETAINED,
+        preparation=Preparation.NO_RETAINED,
     ),
     Scenario(
         "lost_copy",
         "the same, and the first copy of the state is lost",
         _DELAYED,
         (None,),
-        before=Before.LOST_COPY,
+        preparation=Preparation.LOST_COPY,
     ),
     _scenario(
         "the terminal crashes before the result; its next process answers with your request's epoch",
@@ -180,7 +183,7 @@ SCENARIOS = (
         "the terminal restarts again; a match of that epoch with the old key's signature",
         (ScriptStep(reason=Reason.DIFFERENT_PERSON, fault=Fault.OLD_KEY, delay_ms=100),),
         (Rule.ROTATION,),
-        before=Before.RESTART,
+        preparation=Preparation.RESTART,
     ),
     _scenario(
         "another key signs a statement about itself, and then a match", Rule.ROTATION, Fault.FORGED_ROTATION

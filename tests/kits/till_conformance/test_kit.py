@@ -14,10 +14,10 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from agent.config import MqttConfig
 from agent.kits.simulator.terminal import SimulatorSetup
-from agent.kits.till_conformance.before_request import WaitTimes
 from agent.kits.till_conformance.kit import Kit
+from agent.kits.till_conformance.preparation import WaitTimes
 from agent.kits.till_conformance.rules import ScenarioRow
-from agent.kits.till_conformance.scenarios import NOT_ASKED, SCENARIOS, Rule, Scenario, pick
+from agent.kits.till_conformance.scenarios import NO_REQUEST, SCENARIOS, Rule, Scenario, pick
 from agent.messages.topics import Topics
 from tests.brokers import Mosquitto
 from tests.fakes import RealClock
@@ -115,4 +115,4 @@ async def test_a_till_that_does_not_connect_again_is_not_blamed_for_get_state(
         row = await kit.play(pick(["no_retained"])[0])
     finally:
         await kit.stop()
-    assert (row.outcome, row.broken, row.detail) == ("not_played", (), NOT_ASKED)
+    assert (row.outcome, row.broken, row.detail) == ("not_played", (), NO_REQUEST)

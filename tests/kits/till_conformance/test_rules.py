@@ -136,7 +136,7 @@ CASES = [
     ),
     pytest.param(
         "no_retained",
-        TillObservation(refusals=[STALE], asked_for_state=False),
+        TillObservation(refusals=[STALE], sent_get_state=False),
         "fail",
         [Rule.GET_STATE],
         id="does not ask for the state",

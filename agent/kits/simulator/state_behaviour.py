@@ -1,4 +1,4 @@
-"""What a simulated terminal does with its ``state`` to test a till: forgeries, and no retained message."""
+"""Behaviours with ``state`` that test a till: forged states, and no retained message."""
 
 from typing import Any
 

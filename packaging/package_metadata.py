@@ -1,4 +1,4 @@
-"""Documents of the package: licences, bill of materials, Debian changelog."""
+"""Metadata of the package: licences, bill of materials, changelog in the format of Debian."""
 
 from __future__ import annotations
 

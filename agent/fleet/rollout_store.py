@@ -18,7 +18,7 @@ from typing import Literal
 from agent.core import strict_json
 from agent.errors import TillError, failure_at
 from agent.fleet.config_bundle import Ring, is_ring
-from agent.fleet.refusals import read_bounded, refusal
+from agent.fleet.fleet_errors import read_bounded, refusal
 from agent.messages.signing import PublicKey, key_id
 from agent.safe_write import sync_folder, write_whole
 from agent.texts import Text

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from agent.cli.console import paint
 from agent.cli.doctor import show_row
-from agent.cli.waiting import paint
 from agent.resources import data
 from tests.brokers import Mosquitto
 from tests.commands import facepay
 
 SLOW = """
 import time
-from agent.cli.waiting import Spinner, paint
+from agent.cli.console import Spinner, paint
 with Spinner("counting sheep") as waiting:
     time.sleep(0.5)
     waiting.print_out(paint("one sheep", "red"))
@@ -66,7 +66,7 @@ def test_pipe_gets_text_without_control_codes() -> None:
 
 
 def test_announcement_appears_on_a_terminal_only() -> None:
-    code = "from agent.cli.waiting import announce; announce('loading')"
+    code = "from agent.cli.console import announce; announce('loading')"
     assert on_a_terminal("-c", code) == "loading\r\n"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
     assert (done.stdout, done.stderr) == (b"", b"")

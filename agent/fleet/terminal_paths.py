@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.fleet.template import Value, fill
+from agent.fleet.toml_edit import Value, set_values
 from agent.resources import config_file
 from agent.safe_write import write_whole
 from agent.toml_layers import trial_layer
@@ -20,7 +20,7 @@ _SYSTEMD_CREDENTIALS = Path("/run/credentials/facepay-agent.service")
 
 @dataclass(frozen=True, slots=True)
 class TerminalPaths:
-    """The paths for one config file."""
+    """The paths of one config file. No property requires that its file exists."""
 
     config: Path
 
@@ -41,7 +41,7 @@ class TerminalPaths:
 
     @property
     def target(self) -> Path:
-        """The file that `init` and `enrol` write. They do not edit a shipped config."""
+        """The file that `init` and `enrol` write: the config; ``own`` if the config is as shipped."""
         return self.own if self.own.exists() or self.is_shipped() else self.config
 
     def is_shipped(self) -> bool:
@@ -51,14 +51,14 @@ class TerminalPaths:
     def text_with(self, values: Mapping[str, Value]) -> str:
         """The text of ``target`` with these keys. Raises ``ConfigError``, ``OSError``."""
         if self.target.exists():
-            return fill(self.target.read_text(encoding="utf-8"), values)
+            return set_values(self.target.read_text(encoding="utf-8"), values)
         return self.fresh_text(values)
 
     def fresh_text(self, values: Mapping[str, Value]) -> str:
         """As ``text_with``, without the keys of an existing file. Raises ``ConfigError``."""
         if self.target == self.config:
-            return fill(config_file("agent.toml").read_text(encoding="utf-8"), values)
-        return _HEADER.format(config=self.config) + fill("", dict(reversed(list(values.items()))))
+            return set_values(config_file("agent.toml").read_text(encoding="utf-8"), values)
+        return _HEADER.format(config=self.config) + set_values("", dict(reversed(list(values.items()))))
 
     def write(self, path: Path, text: str) -> None:
         """Write a file of the config, readable for the group of ``config``. Raises ``OSError``."""
@@ -76,14 +76,14 @@ class TerminalPaths:
         return self.config.parent / "ca.pem"
 
     def secret(self, name: str) -> Path:
-        """The path of the file."""
+        """The path of the file of a secret."""
         return self.config.parent / "credentials" / name
 
-    def named(self, name: str) -> str:
-        """The path in the config."""
+    def secret_in_config(self, name: str) -> str:
+        """The path of a secret as the config names it: for the package, of the systemd credential."""
         return str(_SYSTEMD_CREDENTIALS / name if self.is_packaged else self.secret(name))
 
-    def keep(self, name: str, content: bytes) -> None:
+    def write_secret(self, name: str, content: bytes) -> None:
         """Write a secret file with mode 0600. Raises ``OSError``."""
         path = self.secret(name)
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,7 +1,7 @@
-"""The running agent during a rollout: signals to the process, status over the control socket.
+"""The running agent during a rollout: a signal to its process, its status over the control socket.
 
 The kernel reports the pid of the listening process. The pid in the status document is not used: this command
-may run as root, and the agent does not, so the agent must not choose the process that receives a signal.
+may run as root, so the agent, which is not root, must not choose the process that receives a signal.
 """
 
 import os
@@ -14,15 +14,13 @@ from typing import Any
 from agent.config import Config
 from agent.config.reload import needing_restart
 from agent.errors import AgentAway, AgentError, StatusError, reason_of
+from agent.fleet.time_limits import CHECK_EVERY_S, CHECKS_MIN
 from agent.texts import Text
-
-_CHECK_EVERY_S = 0.5
-_CHECKS_MIN = 4  # consecutive: a problem may appear late
 
 
 @dataclass(frozen=True, slots=True)
 class RunningAgent:
-    """Functions for the access to the running agent; tests replace them."""
+    """The functions that reach the running agent. ``within_s``: maximum time until the agent is healthy."""
 
     status: Callable[[Config], Mapping[str, Any]]  # raises StatusError; AgentAway: no agent runs
     pid: Callable[[Config], int]  # of the process that listens on the socket
@@ -41,7 +39,7 @@ class RolloutMonitor:
         self.note: Text | None = None  # the remaining action for the operator
 
     def record_status(self) -> None:
-        """Record the present status; None: no agent runs, or the agent does not answer."""
+        """Record the present status; without an answer of the agent, record that no agent runs."""
         try:
             self._before = self._running.status(self._config)
         except StatusError:
@@ -68,11 +66,11 @@ class RolloutMonitor:
         until_s = time.monotonic() + self._running.within_s
         healthy_checks, problem = 0, Text("detail.no_answer")
         while time.monotonic() < until_s:
-            time.sleep(_CHECK_EVERY_S)
+            time.sleep(CHECK_EVERY_S)
             found = self._problem(new, before)
             problem = found or problem
             healthy_checks = 0 if found else healthy_checks + 1
-            if healthy_checks >= _CHECKS_MIN:
+            if healthy_checks >= CHECKS_MIN:
                 return None
         return Text("detail.not_healthy_within", limit_s=self._running.within_s, reason=problem)
 

@@ -1,4 +1,4 @@
-"""Sets values in the text of a config file and keeps the comments. Refuses text that cannot be set safely."""
+"""Sets values in the text of a config file and keeps its comments."""
 
 import json
 import re
@@ -12,17 +12,17 @@ from agent.texts import Text
 Value = str | int | bool | list[str]
 
 
-def fill(text: str, values: Mapping[str, Value]) -> str:
-    """The text with ``values``, by ``key`` or ``section.key``; absent or commented keys are added.
+def set_values(text: str, values: Mapping[str, Value]) -> str:
+    """The text with ``values``, by ``key`` or ``section.key``. An absent key is added.
 
     Raises:
-        ConfigError: the result would differ from the old file in other values.
+        ConfigError: the result would not be TOML, or would change another value.
     """
     wanted = tomllib.loads(text)
     for key, value in values.items():
         section, _, name = key.rpartition(".")
         (wanted.setdefault(section, {}) if section else wanted)[name] = value
-        text = _put(text, section, name, value)
+        text = _set_value(text, section, name, value)
     try:
         as_expected = tomllib.loads(text) == wanted
     except tomllib.TOMLDecodeError:
@@ -33,7 +33,7 @@ def fill(text: str, values: Mapping[str, Value]) -> str:
     return text
 
 
-def _put(text: str, section: str, name: str, value: Value) -> str:
+def _set_value(text: str, section: str, name: str, value: Value) -> str:
     lines = text.splitlines()
     table, active, commented, header = "", -1, -1, -1 if section else 0
     for number, line in enumerate(lines):
@@ -57,6 +57,7 @@ def _put(text: str, section: str, name: str, value: Value) -> str:
 
 
 def _comment(line: str) -> str:
+    """The comment at the end of a line with a value; empty: none."""
     for place in (match.start() for match in re.finditer("#", line)):
         try:
             active: dict[str, Any] = tomllib.loads(line[:place])

@@ -43,9 +43,9 @@ def announce(text: str) -> None:
 
 
 class Spinner:
-    """A turning sign, the current step (``text``) and the elapsed seconds, in the last line of stderr.
+    """A spinner, the current step (``text``) and the elapsed seconds, in the last line of stderr.
 
-    While the spinner turns, only ``print_out`` may print.
+    While the spinner runs, only ``print_out`` may print.
     """
 
     def __init__(self, text: str) -> None:

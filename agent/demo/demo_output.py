@@ -15,37 +15,40 @@ from rich.table import Table
 
 from agent.config import Config, PageConfig
 from agent.demo.broker import free_port
-from agent.demo.stage import PATIENT, VISITS, DemoStage, Visit, VisitRow, staged
+from agent.demo.demo_system import SLOW_MACHINE, VISITS, DemoSystem, Visit, VisitRow, running_demo
 from agent.resources import data
 from agent.terminal_output import below
 
 
-async def show(base: Config | None = None, *, keep: bool = False, as_json: bool = False) -> bool:
-    """Run the demo and print the rows. True: every verification ended with the expected result."""
+async def run_demo(base: Config | None, *, keep: bool, as_json: bool) -> bool:
+    """Run the demo and print the rows. True: every verification ended with the expected result.
+
+    ``base``: vision, policy, verification and pages of this config; None: limits for a slow machine.
+    """
     # With --json only the JSON goes to stdout; the live table moves the cursor.
     console = Console(file=below(sys.stderr if as_json else sys.stdout))
     rows: list[VisitRow] = []
-    base = base or Config(verification=PATIENT)
+    base = base or Config(verification=SLOW_MACHINE)
     if keep and base.page.listen == "off":
         page = PageConfig(listen="loopback", port=free_port(), preview=True)
         base = base.model_copy(update={"page": page})
     async with AsyncExitStack() as stack:
         with console.status("broker, compare service, terminal and till are starting"):
-            stage = await stack.enter_async_context(staged(base))
+            demo = await stack.enter_async_context(running_demo(base))
         with Live(_table(rows), console=console, auto_refresh=False) as live:
             for visit in VISITS:
                 live.update(_table(rows, visit), refresh=True)
-                rows.append(await stage.play(visit))
+                rows.append(await demo.play(visit))
                 live.update(_table(rows), refresh=True)
-        summary = stage.summary(rows)
+        summary = demo.summary(rows)
         if as_json:
             json.dump({"verifications": [row.as_json() for row in rows], "summary": summary}, sys.stdout)
             sys.stdout.write("\n")
         else:
             console.print(f"\n\n{_summary_text(summary)}")
         if keep:
-            await stage.stand("one_obama_podium")
-            console.print(instructions(stage), markup=False, soft_wrap=True)
+            await demo.show_scene("one_obama_podium")
+            console.print(instructions(demo), markup=False, soft_wrap=True)
             stop = asyncio.Event()
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -79,23 +82,23 @@ def _summary_text(summary: dict[str, int]) -> str:
     )
 
 
-def instructions(stage: DemoStage) -> str:
+def instructions(demo: DemoSystem) -> str:
     """The commands for the running demo; each line can be pasted into another shell."""
-    facepay, config = _program(), stage.config_file
+    facepay, config = _program(), demo.config_file
     lines = [
         f"{facepay} status --config {config}",
         f"{facepay} why --config {config}",
         f"{facepay} doctor --config {config}",
         f"{facepay} page --config {config}",
         f"{facepay} till ask {data('photos/enrolled/obama_portrait.jpg')} --config {config}",
-        f"{facepay} trace replay {stage.state_directory / 'traces'}",
+        f"{facepay} trace replay {demo.state_directory / 'traces'}",
     ]
     if shutil.which("mosquitto_sub"):
-        lines.append(f"mosquitto_sub -V 5 -p {stage.broker_port} -t 'facepay/v1/#' -v")
+        lines.append(f"mosquitto_sub -V 5 -p {demo.broker_port} -t 'facepay/v1/#' -v")
     commands = "\n".join(f"  {line}" for line in lines)
     return (
         f"All parts keep running. In another shell:\n{commands}\n"
-        f"The compare service is at {stage.service.url}. Ctrl-C ends all parts."
+        f"The compare service is at {demo.service.url}. Ctrl-C ends all parts."
     )
 
 

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import papers
+import package_metadata
 import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
@@ -44,16 +44,16 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.4\nName: {name}\nVersion: 1.0\n{licence}\n")
         (wheels / f"{file}-1.0-py3-none-any.whl").write_bytes(name.encode())
-    (tmp_path / papers.DOC).mkdir(parents=True)
-    papers.bill_of_materials(tmp_path, site, wheels, "0.2.0+deb12", "amd64", EPOCH_S)
+    (tmp_path / package_metadata.DOC).mkdir(parents=True)
+    package_metadata.bill_of_materials(tmp_path, site, wheels, "0.2.0+deb12", "amd64", EPOCH_S)
     (tmp_path / "CHANGELOG.md").write_text(CHANGES)
-    monkeypatch.setattr(papers, "ROOT", tmp_path)
-    papers.changelog(tmp_path, "0.2.0+deb12", "bookworm", EPOCH_S)
+    monkeypatch.setattr(package_metadata, "ROOT", tmp_path)
+    package_metadata.changelog(tmp_path, "0.2.0+deb12", "bookworm", EPOCH_S)
     return tmp_path
 
 
 def test_the_bill_of_materials_fits_the_schema_of_cyclonedx(built: Path) -> None:
-    text = (built / papers.SBOM).read_text(encoding="utf-8")
+    text = (built / package_metadata.SBOM).read_text(encoding="utf-8")
     validator = JsonStrictValidator(SchemaVersion.V1_6)
     assert validator.validate_str(text) is None
     assert validator.validate_str(text.replace('"library"', '"neither"')) is not None, (
@@ -62,7 +62,7 @@ def test_the_bill_of_materials_fits_the_schema_of_cyclonedx(built: Path) -> None
 
 
 def test_each_package_has_its_version_licence_and_the_hash_of_its_wheel(built: Path) -> None:
-    made = json.loads((built / papers.SBOM).read_text(encoding="utf-8"))
+    made = json.loads((built / package_metadata.SBOM).read_text(encoding="utf-8"))
     first, second = made["components"]
     assert first["purl"] == "pkg:pypi/paho-mqtt@1.0" and second["purl"] == "pkg:pypi/typing-inspection@1.0"
     assert first["licenses"] == [{"license": {"name": "EPL-2.0"}}]
@@ -72,7 +72,7 @@ def test_each_package_has_its_version_licence_and_the_hash_of_its_wheel(built: P
 
 
 def test_the_changelog_has_one_entry_for_each_release(built: Path, tmp_path: Path) -> None:
-    text = gzip.decompress((built / papers.CHANGELOG).read_bytes()).decode()
+    text = gzip.decompress((built / package_metadata.CHANGELOG).read_bytes()).decode()
     heads = [line for line in text.splitlines() if line.startswith("facepay-agent (")]
     assert heads == [
         "facepay-agent (0.2.0+deb12) bookworm; urgency=medium",
@@ -84,7 +84,7 @@ def test_the_changelog_has_one_entry_for_each_release(built: Path, tmp_path: Pat
 
 def test_a_point_of_several_lines_is_kept_complete() -> None:
     wrapped = CHANGES.replace("- A lock ([how]", "- A lock with\n  hashes for every\n  package ([how]")
-    text = "\n".join(papers.debian_changelog(wrapped, "0.2.0+deb12", "bookworm", EPOCH_S))
+    text = "\n".join(package_metadata.debian_changelog(wrapped, "0.2.0+deb12", "bookworm", EPOCH_S))
     assert "  * A lock with hashes for every package (how).\n" in text
 
 
@@ -92,13 +92,13 @@ def test_dpkg_reads_the_changelog(built: Path, tmp_path: Path) -> None:
     if shutil.which("dpkg-parsechangelog") is None:
         pytest.skip("needs dpkg-parsechangelog: apt-get install dpkg-dev")
     file = tmp_path / "changelog"
-    file.write_bytes(gzip.decompress((built / papers.CHANGELOG).read_bytes()))
+    file.write_bytes(gzip.decompress((built / package_metadata.CHANGELOG).read_bytes()))
     command = ("dpkg-parsechangelog", "-l", str(file), "--all")
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     assert "Version: 0.2.0+deb12" in done.stdout and done.stderr == ""
 
 
 def test_debian_changelog_adds_an_entry_for_an_unreleased_version() -> None:
-    lines = list(papers.debian_changelog(CHANGES, "0.3.0+deb13", "trixie", EPOCH_S))
+    lines = list(package_metadata.debian_changelog(CHANGES, "0.3.0+deb13", "trixie", EPOCH_S))
     assert lines[0].startswith("facepay-agent (0.3.0+deb13) trixie;")
     assert any(line.startswith("facepay-agent (0.2.0+deb13)") for line in lines)

@@ -14,8 +14,8 @@ import pytest
 from agent.config import Config
 from agent.control.server import peer_pid
 from agent.errors import AgentAway, StatusError
-from agent.fleet import running
-from agent.fleet.running import RolloutMonitor, RunningAgent
+from agent.fleet import rollout_monitor
+from agent.fleet.rollout_monitor import RolloutMonitor, RunningAgent
 
 OLD, RELOADABLE = Config(), Config.model_validate({"guard": {"failures": 1}})
 NEEDS_RESTART = Config.model_validate({"site": "other"})
@@ -57,7 +57,7 @@ class Agent:
 
 @pytest.fixture(autouse=True)
 def short_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "_CHECK_EVERY_S", 0.001)
+    monkeypatch.setattr(rollout_monitor, "CHECK_EVERY_S", 0.001)
 
 
 def test_settle_waits_for_the_first_answer_of_the_compare_api() -> None:

@@ -1,4 +1,4 @@
-"""The terminal of `facepay config apply`: the doctor's checks before, the running agent's status after."""
+"""The target of `facepay config apply`: the doctor's checks before, the running agent's status after."""
 
 from pathlib import Path
 
@@ -9,31 +9,31 @@ from agent.control.status import fingerprint
 from agent.diagnostics.check import Verdict
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import run_checks, select
-from agent.fleet.running import RolloutMonitor, RunningAgent
+from agent.fleet.rollout_monitor import RolloutMonitor, RunningAgent
 from agent.root.doctor import make_world
 from agent.root.judge import judged
 from agent.texts import Text
 
-BEFORE = ("config.lint", "keys.files", "keys.permissions")
+CHECKS_BEFORE = ("config.lint", "keys.files", "keys.permissions")
 
 
-class ThisTerminal(RolloutMonitor):
+class LocalRolloutTarget(RolloutMonitor):
     """Implements ``fleet.rollout.RolloutTarget``."""
 
     def objection(self, config: Path) -> Text | None:
         judged(config, complete=True)
-        for report in run_checks(select(CHECKS, BEFORE), make_world(config)):
+        for report in run_checks(select(CHECKS, CHECKS_BEFORE), make_world(config)):
             if report.finding.verdict is Verdict.FAIL:
                 return Text("detail.at", place=report.check.id, reason=report.finding.reason)
         return None
 
 
-def make_terminal(config: Path, within_s: float) -> ThisTerminal:
-    """The terminal with the config in force. Raises ``ConfigError``."""
+def make_rollout_target(config: Path, within_s: float) -> LocalRolloutTarget:
+    """The target with the config in force. Raises ``ConfigError``: that config cannot be read."""
     running = RunningAgent(
         lambda used: request_status(path_for(used.storage.directory)),
         lambda used: peer_pid(path_for(used.storage.directory)),
         fingerprint,
         within_s=within_s,
     )
-    return ThisTerminal(load(config, Config), running)
+    return LocalRolloutTarget(load(config, Config), running)

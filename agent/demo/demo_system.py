@@ -1,4 +1,4 @@
-"""The seven visits of the demo, and all parts, started on free loopback ports."""
+"""The system of the demo on free loopback ports, and the seven visits that it plays."""
 
 import asyncio
 import json
@@ -36,12 +36,12 @@ from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_ID, EXAMPLE_SECRET, ServiceConfig
 
 EMPTY_SCENE, HOLDER_WAITS, HOLDER = "empty", "one_obama_podium", "obama_portrait"
-TTL_MS = 20_000  # at most; each such visit ends with its decision
-EMPTY_TTL_MS = 3_000  # such a scene always ends at the deadline: a short deadline is enough
-# A machine with other work compares in seconds. It needs more time and shows the same decisions.
-PATIENT = VerificationConfig(budget_ms=TTL_MS, ask_timeout_ms=10_000)
-# Reasons of a machine that was too slow at that moment: no answer of the API in time, too few frames to
-# confirm the person after the answer, a camera thread that did not run.
+TTL_MS = 20_000  # of a visit that ends with its decision, long before this time
+EMPTY_TTL_MS = 3_000  # of a visit that ends at its deadline
+# for a machine that needs seconds for a comparison: the decisions are the same
+SLOW_MACHINE = VerificationConfig(budget_ms=TTL_MS, ask_timeout_ms=10_000)
+# Reasons on a machine that was too slow for a moment: no API answer in time, too few frames after the answer
+# to confirm the person, a capture thread that did not run.
 TOO_SLOW = frozenset(
     {
         Reason.TIMED_OUT,
@@ -55,7 +55,7 @@ TOO_SLOW = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One row of the demo: the scene, the enrolled photo, the expected result."""
+    """One request of the demo: the scene, the enrolled photo, the expected result."""
 
     title: str
     scene: str
@@ -97,8 +97,8 @@ class VisitRow:
 
 
 @dataclass(slots=True)
-class DemoStage:
-    """All parts, running."""
+class DemoSystem:
+    """The running parts of the demo: agent, compare service, till, simulated camera."""
 
     agent: AgentHandle
     service: CompareService
@@ -112,7 +112,7 @@ class DemoStage:
     async def play(self, visit: Visit) -> VisitRow:
         """Show the visit's scene to the camera, send the request, return the result.
 
-        Once more after the result of a machine that was too slow at that moment.
+        Repeated once after an unexpected result with a reason of ``TOO_SLOW``.
         """
         row = await self._play(visit)
         is_late = row.verdict.reason in TOO_SLOW and not row.as_expected
@@ -121,7 +121,7 @@ class DemoStage:
     async def _play(self, visit: Visit) -> VisitRow:
         if not visit.service_up:
             await self.service.stop()
-        await self.stand(visit.scene)
+        await self.show_scene(visit.scene)
         before = self.service.calls
         try:
             photo = data(f"photos/enrolled/{visit.enrolled}.jpg").read_bytes()
@@ -129,10 +129,10 @@ class DemoStage:
         finally:
             if not visit.service_up:
                 await self.service.start()
-        await self.stand(EMPTY_SCENE)
+        await self.show_scene(EMPTY_SCENE)
         return VisitRow(visit, verdict, self.service.calls - before)
 
-    async def stand(self, scene: str) -> None:
+    async def show_scene(self, scene: str) -> None:
         """Change the scene and wait until no frame of the previous scene can be analyzed."""
         await asyncio.to_thread(self.scenes.show, scene)
         await asyncio.sleep(2.5 / self.fps)
@@ -190,7 +190,7 @@ def to_toml(config: Config) -> str:
 
 
 @asynccontextmanager
-async def staged(base: Config | None = None) -> AsyncIterator[DemoStage]:
+async def running_demo(base: Config | None = None) -> AsyncIterator[DemoSystem]:
     """Start all parts on free loopback ports; stop them in reverse order and delete all files."""
     with tempfile.TemporaryDirectory(prefix="facepay-demo-") as name:
         folder = Path(name)
@@ -199,17 +199,17 @@ async def staged(base: Config | None = None) -> AsyncIterator[DemoStage]:
         async with demo_broker(folder) as port:
             await service.start()
             try:
-                config = _agent_config(base or Config(verification=PATIENT), folder, port, service.url)
+                config = _agent_config(base or Config(verification=SLOW_MACHINE), folder, port, service.url)
                 file = folder / "agent.toml"
                 write_whole(file, to_toml(config).encode())
-                async with _terminal(config, service, file) as stage:
-                    yield stage
+                async with _terminal(config, service, file) as demo:
+                    yield demo
             finally:
                 await service.stop()
 
 
 @asynccontextmanager
-async def _terminal(config: Config, service: CompareService, file: Path) -> AsyncIterator[DemoStage]:
+async def _terminal(config: Config, service: CompareService, file: Path) -> AsyncIterator[DemoSystem]:
     """The agent with a simulated camera, and a till that pins the agent's key."""
     clock, stop = BootClock(), asyncio.Event()
     scenes = SceneCamera(config.camera, clock, load_scene(EMPTY_SCENE))
@@ -224,7 +224,7 @@ async def _terminal(config: Config, service: CompareService, file: Path) -> Asyn
         await till.start()
         try:
             directory, port = config.storage.directory, config.mqtt.port
-            yield DemoStage(running, service, till, scenes, port, config.camera.fps, directory, file)
+            yield DemoSystem(running, service, till, scenes, port, config.camera.fps, directory, file)
         finally:
             await till.stop()
             stop.set()
