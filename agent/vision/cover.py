@@ -72,18 +72,19 @@ def with_cover(quality: Quality, aligned: Pixels) -> Quality:
 
 def _eyes_visible(luma: Luma) -> float:
     """0–100, 50 at the limit: how bright and how rich in contrast the brighter eye is."""
-    cheeks = _quantile(_joined(luma, _CHEEKS), 0.5) + 1.0
-    eyes = [luma[eye].ravel() for eye in _EYES]
-    bright = max(_quantile(eye, 0.9) for eye in eyes) / cheeks
-    contrast = max(_quantile(eye, 0.95) - _quantile(eye, 0.05) for eye in eyes) / cheeks
+    (cheeks,) = _quantiles(_joined(luma, _CHEEKS), 0.5)
+    eyes = [_quantiles(luma[eye].ravel(), 0.05, 0.9, 0.95) for eye in _EYES]
+    bright = max(high for _, high, _ in eyes) / (cheeks + 1.0)
+    contrast = max(highest - low for low, _, highest in eyes) / (cheeks + 1.0)
     return percent(max(bright / _HALF_BRIGHT, contrast / _HALF_CONTRAST) / 2)
 
 
 def _mouth_occlusion_prevention(luma: Luma, edges: Luma) -> float:
     """0–100, 50 at the limit: how strong the edges of the mouth are."""
-    mouth = _quantile(edges[_MOUTH].ravel(), 0.9)
-    near = mouth / (_quantile(luma[_CHIN].ravel(), 0.5) + _DARK_LUMA)
-    ratio = mouth / (_quantile(_joined(edges, _LIDS), 0.9) + 0.5)
+    (mouth,) = _quantiles(edges[_MOUTH].ravel(), 0.9)
+    (chin,) = _quantiles(luma[_CHIN].ravel(), 0.5)
+    (lids,) = _quantiles(_joined(edges, _LIDS), 0.9)
+    near, ratio = mouth / (chin + _DARK_LUMA), mouth / (lids + 0.5)
     return percent(max(near / _HALF_MOUTH, ratio / _HALF_RATIO) / 2)
 
 
@@ -91,7 +92,7 @@ def _joined(values: Luma, parts: tuple[tuple[slice, slice], ...]) -> Luma:
     return np.concatenate([values[part].ravel() for part in parts])
 
 
-def _quantile(values: Luma, share: float) -> float:
-    """The value at this share of the sorted values; without interpolation, which would cost more."""
-    place = round(share * (values.size - 1))
-    return float(np.partition(values, place)[place])
+def _quantiles(values: Luma, *shares: float) -> list[float]:
+    """The values at these shares of the sorted values; without interpolation, which would cost more."""
+    places = [round(share * (values.size - 1)) for share in shares]
+    return [float(value) for value in np.partition(values, places)[places]]

@@ -96,7 +96,7 @@ class Detector:
             rows = self._run(bgr, size)
         except cv2.error as error:
             raise ModelError(Text("detail.yunet_failed", wide=wide, high=high, err=error.err)) from error
-        found = (_detection(row, wide / size[0], high / size[1]) for row in rows)
+        found = (_detection(row, wide / size[0], high / size[1]) for row in rows.tolist())
         return tuple(face for face in found if is_sane(face))
 
     def set_width(self, width_px: int) -> None:
@@ -151,8 +151,8 @@ def _photo_size(wide: int, high: int, width_px: int) -> tuple[int, int]:
     return _frame_size(wide, high, round(min(_TALLEST, max(1.0, high / max(1, wide))) * width_px))
 
 
-def _detection(row: NDArray[np.float32], scale_x: float, scale_y: float) -> Detection:
-    x, y, wide, high, *marks, confidence = (float(number) for number in row)
+def _detection(row: list[float], scale_x: float, scale_y: float) -> Detection:
+    x, y, wide, high, *marks, confidence = row
     points = [Point(marks[i] * scale_x, marks[i + 1] * scale_y) for i in range(0, 10, 2)]
     box = Box(x * scale_x, y * scale_y, wide * scale_x, high * scale_y)
     return Detection(box, Landmarks(*points), confidence)

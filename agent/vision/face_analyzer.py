@@ -23,7 +23,7 @@ from agent.config import VisionConfig
 from agent.core.judgement import Judgement, judge
 from agent.core.model import Analysis, Crop, Detection, Frame, Quality, Shot
 from agent.core.policy import PolicyLimits
-from agent.core.reasons import FrameReason, Guidance
+from agent.core.reasons import Continuity, FrameReason, Guidance
 from agent.errors import ImageError
 from agent.texts import Text
 from agent.vision.cover import judge_cover
@@ -39,6 +39,7 @@ from agent.vision.quality import measure
 from agent.vision.shot_checks import LivenessModel, check_shot
 from agent.vision.stillness import Stillness
 
+_NOT_ASSIGNED = TrackAssignment(None, Continuity.UNKNOWN)
 _BETTER = 5.0  # of 100: a region scores the same face up to 4 points higher than the whole frame
 _STRAIGHTER = 10.0  # of 100: a yaw of 0.06
 
@@ -157,7 +158,7 @@ class LocalFaceAnalyzer:
             judgement = replace(judgement, reason=FrameReason.FOLLOWED)
         self._follower.move(face)
         assigned = self._identity.assign(face, frame.captured_ms, usable)
-        return replace(_analysis(frame, bgr, judgement, assigned), appearance=aligned)
+        return _analysis(frame, bgr, judgement, assigned, aligned)
 
     def _is_useful(self, quality: Quality) -> bool:
         """Whether another shot is useful: not after an excellent shot, because that shot is sent at once.
@@ -191,39 +192,40 @@ class LocalFaceAnalyzer:
         self._whole_reason = judgement.reason
         self._shot = quality if is_shot and frame.captured_ms >= self._begun_ms else None
         assigned = self._identity.assign(face, frame.captured_ms, aligned if is_shot else None)
-        return replace(_analysis(frame, bgr, judgement, assigned), appearance=aligned)
+        return _analysis(frame, bgr, judgement, assigned, aligned)
 
 
 def _analysis(
-    frame: Frame, bgr: NDArray[np.uint8], judgement: Judgement, assigned: TrackAssignment | None = None
+    frame: Frame,
+    bgr: NDArray[np.uint8],
+    judgement: Judgement,
+    assigned: TrackAssignment | None = None,
+    appearance: NDArray[np.uint8] | None = None,
 ) -> Analysis:
     """The analysis of a frame. Without ``assigned``, no payer was selected: all faces are others."""
     high, wide = bgr.shape[:2]
-    analysis = Analysis(
+    face, quality, others = judgement.face, judgement.quality, judgement.others
+    if face is None or quality is None or assigned is None:
+        face, quality, others = None, None, others if face is None else (face, *others)
+    shot = None
+    if face and quality and assigned and judgement.reason is FrameReason.SHOT and assigned.track is not None:
+        shot = Shot(frame, face, quality, assigned.track, others)
+    assigned = assigned or _NOT_ASSIGNED
+    return Analysis(
         frame.seq,
         frame.captured_ms,
         judgement.reason,
-        hint=judgement.hint,
-        others=judgement.others,
+        face,
+        assigned.track,
+        quality,
+        shot,
+        judgement.hint,
+        others,
         frame_width_px=wide,
         frame_height_px=high,
-    )
-    face, quality, others = judgement.face, judgement.quality, judgement.others
-    if face is None:
-        return analysis
-    if assigned is None or quality is None:
-        return replace(analysis, others=(face, *others))
-    shot = None
-    if judgement.reason is FrameReason.SHOT and assigned.track is not None:
-        shot = Shot(frame, face, quality, assigned.track, others)
-    return replace(
-        analysis,
-        face=face,
-        track=assigned.track,
-        quality=quality,
-        shot=shot,
         continuity=assigned.continuity,
         similarity=assigned.similarity,
+        appearance=appearance,
     )
 
 
