@@ -66,7 +66,7 @@ class StillsCamera(TimedBackend):
         self._folder = Path(config.source)
         self._files: list[Path] = []
         self._shown: Path | None = None
-        self._noise = SensorNoise(_NOISE, config.width_px, config.height_px, config.seed)
+        self._noise = SensorNoise(_NOISE, config.width_px, config.seed)
 
     def open(self) -> None:
         """Raises ``CameraError`` when the directory contains no picture."""

@@ -35,33 +35,34 @@ class SpriteCache:
 
 
 class SensorNoise:
-    """Gaussian noise of a fixed size and seed; equal ``key`` gives equal bits.
+    """Gaussian noise of a fixed width and seed; equal ``key`` gives equal bits.
 
     Without noise, a still picture would count as a frozen camera.
     """
 
-    def __init__(self, deviation: float, width_px: int, height_px: int, seed: int) -> None:
+    def __init__(self, deviation: float, width_px: int, seed: int) -> None:
         """``deviation``: in levels of 255; 0 is no noise."""
         self._seed = seed
-        self._layers = _layers(deviation, width_px, height_px, seed) if deviation > 0 else None
+        self._strips = _strips(deviation, width_px, seed) if deviation > 0 else None
 
     def add_to(self, canvas: Pixels, key: int) -> None:
-        """Add noise in place to an (H, W, 3) uint8 picture of the constructor's size."""
-        if self._layers is None:
+        """Add noise in place to an (H, W, 3) uint8 picture of the constructor's width and any height."""
+        if self._strips is None:
             return
-        high, wide = canvas.shape[:2]
         dy, dx = np.random.default_rng((self._seed, key)).integers(0, _TILE_PX, 2)
-        brighter, darker = (layer[dy : dy + high, dx : dx + wide] for layer in self._layers)
-        cv2.add(canvas, brighter, dst=canvas)
-        cv2.subtract(canvas, darker, dst=canvas)
+        for top in range(0, len(canvas), _TILE_PX):
+            rows = canvas[top : top + _TILE_PX]
+            brighter, darker = (strip[dy : dy + len(rows), dx : dx + rows.shape[1]] for strip in self._strips)
+            cv2.add(rows, brighter, dst=rows)
+            cv2.subtract(rows, darker, dst=rows)
 
 
 @lru_cache(maxsize=2)  # successive scenes share one sensor
-def _layers(deviation: float, width_px: int, height_px: int, seed: int) -> tuple[Pixels, Pixels]:
-    """The levels to add and to subtract, one tile larger than the frame; read-only by convention."""
+def _strips(deviation: float, width_px: int, seed: int) -> tuple[Pixels, Pixels]:
+    """The levels to add and to subtract: two tiles high, one tile wider than the frame; read-only."""
     tile = np.random.default_rng((seed, 2)).standard_normal((_TILE_PX, _TILE_PX, 3), np.float32)
     noise = tile * np.float32(deviation)
-    repeats = (-(-height_px // _TILE_PX) + 1, -(-width_px // _TILE_PX) + 1, 1)
+    repeats = (2, -(-width_px // _TILE_PX) + 1, 1)
     brighter, darker = (np.clip(part, 0, 255).astype(np.uint8) for part in (noise, -noise))
     return np.tile(brighter, repeats), np.tile(darker, repeats)
 
@@ -75,7 +76,7 @@ class SceneRenderer:
         self._seed = seed
         self._sprites = sprites
         self._empty = _backdrop(scene.backdrop, width_px, height_px, seed)
-        self._noise = SensorNoise(scene.noise, width_px, height_px, seed)
+        self._noise = SensorNoise(scene.noise, width_px, seed)
         for person in scene.people:
             sprites.prepare(person.photo)
 

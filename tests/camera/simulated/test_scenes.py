@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from agent import resources
 from agent.camera.simulated.cutout import Cutout
-from agent.camera.simulated.renderer import SceneRenderer, SpriteCache
+from agent.camera.simulated.renderer import SceneRenderer, SensorNoise, SpriteCache
 from agent.camera.simulated.scene import Person, Photo, Scene, SceneStep, load_photos, load_scene
 from agent.errors import CameraError, ConfigError
 
@@ -95,6 +96,24 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
 def test_a_live_sensor_never_gives_the_same_picture_twice() -> None:
     playing = renderer(load_scene("empty"))
     assert not np.array_equal(playing.picture(0), playing.picture(100))
+
+
+def test_the_noise_repeats_one_tile_in_all_rows_and_columns() -> None:
+    picture = np.full((300, 400, 3), 128, np.uint8)
+    SensorNoise(2.5, 400, 3).add_to(picture, 1)
+    assert picture[:128, :128].std() > 2
+    assert np.array_equal(picture[128:], picture[:-128])
+    assert np.array_equal(picture[:, 128:], picture[:, :-128])
+
+
+def test_the_noise_of_a_high_picture_needs_no_more_memory() -> None:
+    picture = np.zeros((2_000, 400, 3), np.uint8)
+    tracemalloc.start()
+    try:
+        SensorNoise(2.75, 400, 4).add_to(picture, 1)
+        assert tracemalloc.get_traced_memory()[0] < picture.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("x", [0.3, 0.7])
