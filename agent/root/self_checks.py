@@ -18,6 +18,7 @@ from agent.health.board import EARLIEST_MS, HOT_C, hottest_c, shortage
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import DISK_LOW, TERMINAL_HOT
 from agent.health.conditions_compare import CLEARED_BY_ANSWER, CLOCK_OFFSET, COST_LIMIT
+from agent.health.process import return_free_memory
 from agent.health.upgrades import UPGRADE_CONDITIONS, judge_upgrades, read_upgrades
 from agent.log import facts
 from agent.root.handle import AgentHandle
@@ -119,6 +120,7 @@ async def adapt_pace(handle: AgentHandle) -> None:
         if not isinstance(detector, Detector):
             return Pace(width_px, fps)
         detection_ms = detector.detection_ms(config.camera.width_px, config.camera.height_px)
+        return_free_memory()  # the detector has all its buffers now
         pace = (
             choose(detection_ms, width_px, fps) if config.vision.adapt else Pace(width_px, fps, detection_ms)
         )

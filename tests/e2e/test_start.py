@@ -203,3 +203,19 @@ print(reserved)
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (int(done.stdout or -1) == 0) is is_one, done.stdout + done.stderr
+
+
+def test_free_memory_between_objects_in_use_is_returned() -> None:
+    code = """
+from agent.health.process import process_facts, return_free_memory, use_one_heap
+use_one_heap()
+blocks = [bytes(2_000) for _ in range(20_000)]
+kept = blocks[::50]
+end = bytes(2_000)  # in use at the end of the heap: nothing is returned before
+del blocks
+before = process_facts()["rss_bytes"]
+assert return_free_memory()
+print(before - process_facts()["rss_bytes"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert int(done.stdout or 0) > 20e6, done.stdout + done.stderr

@@ -70,6 +70,19 @@ async def test_a_fast_machine_and_a_fixed_config_change_nothing() -> None:
     assert (detector.width_px, slow.width_px) == (320, 320)
 
 
+async def test_free_memory_is_returned_once_after_the_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = list[str]()
+
+    class Recorded(SlowDetector):
+        def detection_ms(self, wide_px: int, high_px: int) -> float:
+            steps.append("measured")
+            return super().detection_ms(wide_px, high_px)
+
+    monkeypatch.setattr(self_checks, "return_free_memory", lambda: steps.append("returned"))
+    await adapt(World(), Recorded(5.0))
+    assert steps == ["measured", "returned"]
+
+
 async def test_a_reduced_rate_analyzes_fewer_frames_and_still_answers_the_payer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
