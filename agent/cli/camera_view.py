@@ -9,13 +9,13 @@ from pathlib import Path
 
 from agent.cli.config import load_config
 from agent.config import Config
-from agent.control.camera import AnnotatedShot, request_lens, request_shot
+from agent.control.camera import AnnotatedPicture, request_lens, request_shot
 from agent.control.server import path_for, request_status
 from agent.core.model import Frame
 from agent.errors import AgentAway
 from agent.health.probe_results import LensReading
 from agent.live_view.lens_meter import measure_lens
-from agent.live_view.live_view import annotated_shot
+from agent.live_view.live_view import annotated_picture
 from agent.root.cameras import make_camera
 from agent.root.wiring import BootClock, make_face_analyzer, policy_limits
 
@@ -26,7 +26,7 @@ _SETTLE_MS = 1_000  # a sensor adjusts its exposure in the first second
 class View:
     """A picture source. Both functions raise ``CameraError``; a running agent may also refuse."""
 
-    shot: Callable[[], AnnotatedShot]
+    shot: Callable[[], AnnotatedPicture]
     lens: Callable[[], LensReading]
 
 
@@ -59,8 +59,8 @@ def _own_view(config: Config) -> Iterator[View]:
         seq = frame.seq
         return frame
 
-    def shot() -> AnnotatedShot:
-        return annotated_shot(make_face_analyzer(config), policy_limits(config), next_frame())
+    def shot() -> AnnotatedPicture:
+        return annotated_picture(make_face_analyzer(config), policy_limits(config), next_frame())
 
     def lens() -> LensReading:
         frame = next_frame()

@@ -124,12 +124,12 @@ def qr_lines(text: str) -> list[str]:
 
 
 def _show(found: dict[str, Any], *, as_json: bool) -> None:
-    from agent.control.status_text import screen
+    from agent.control.status_text import status_lines
 
     if as_json:
         print(json.dumps(found, ensure_ascii=False), flush=True)
         return
-    for line in screen(found).splitlines():
+    for line in status_lines(found):
         print(paint(line, _colour(line, found)))
     sys.stdout.flush()
 
@@ -138,7 +138,7 @@ def _colour(line: str, found: dict[str, Any]) -> str:
     """The colour of the first line shows the status; the colour of a condition, its severity."""
     if line.startswith(f"{found['site']}/{found['terminal']}  "):
         return "green" if found["status"] == "online" else "red"
-    starts = (("error: ", "red"), ("warning: ", "yellow"), ("goes with it: ", "dim"))
+    starts = (("error: ", "red"), ("warning: ", "yellow"), ("consequences: ", "dim"))
     return next((colour for start, colour in starts if line.startswith(start)), "")
 
 

@@ -1,8 +1,8 @@
-"""The three camera requests of the status socket, for a technician, with one response each.
+"""The three camera requests of a technician on the status socket, and their responses.
 
-``lens``: numbers of one frame, without face detection. ``mounting``: numbers of one frame with face
-detection. ``shot``: one annotated JPEG with face detection. The technician requests each of them explicitly.
-All are refused during a verification. No picture is stored.
+``lens``: measures of one frame, without face detection. ``mounting``: measures of one frame with face
+detection. ``shot``: one annotated JPEG with face detection. All are refused during a verification. No picture
+is stored.
 """
 
 import base64
@@ -25,7 +25,7 @@ _TIMEOUT_S = 6.0  # the agent itself waits up to 5 s for a frame
 
 
 @dataclass(frozen=True, slots=True)
-class AnnotatedShot:
+class AnnotatedPicture:
     """An annotated picture in memory, with the reason and guidance of its analysis."""
 
     jpeg: bytes
@@ -33,7 +33,7 @@ class AnnotatedShot:
     guidance: str
 
 
-def answer(found: LensReading | MountingReading | AnnotatedShot | AgentError) -> bytes:
+def answer(found: LensReading | MountingReading | AnnotatedPicture | AgentError) -> bytes:
     """The response with the result of a request, or with its refusal."""
     tree: dict[str, Any]
     match found:
@@ -41,7 +41,7 @@ def answer(found: LensReading | MountingReading | AnnotatedShot | AgentError) ->
             tree = {"lens": asdict(found)}
         case MountingReading():
             tree = {"mounting": asdict(found)}
-        case AnnotatedShot(jpeg, reason, guidance):
+        case AnnotatedPicture(jpeg, reason, guidance):
             picture = base64.b64encode(jpeg).decode()
             tree = {"shot": {"jpeg_b64": picture, "reason": reason, "guidance": guidance}}
         case AgentError():
@@ -79,14 +79,14 @@ def request_mounting(path: Path) -> MountingReading:
     return MountingReading(**tree)
 
 
-def request_shot(path: Path) -> AnnotatedShot:
+def request_shot(path: Path) -> AnnotatedPicture:
     """One annotated picture of the running agent's camera. Raises as ``request_lens``."""
     tree = _request(path, SHOT).get("shot")
     if not isinstance(tree, dict):
         raise unknown_response(path)
     try:
         jpeg = base64.b64decode(tree["jpeg_b64"], validate=True)
-        return AnnotatedShot(jpeg, str(tree["reason"]), str(tree["guidance"]))
+        return AnnotatedPicture(jpeg, str(tree["reason"]), str(tree["guidance"]))
     except (KeyError, TypeError, binascii.Error) as error:
         raise unknown_response(path) from error
 

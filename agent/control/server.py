@@ -1,11 +1,11 @@
 """The status socket: one request line, one JSON document in response, close. Local, read-only, bounded.
 
-`status` returns the status document. `lens` and `shot` are a technician's explicit camera requests, see
-camera.py; `page` requests a link to the diagnostics page, see page_link.py. All share the socket's
-permissions and limits.
+`status` returns the status document. `lens`, `mounting` and `shot` are camera requests of a technician, see
+camera.py; `page` requests a link to the diagnostics page, see page_link.py. All share the permissions and
+limits of the socket.
 
-Path: ``status.sock`` beside the outbox. For a storage directory of systemd, ``/var/lib/NAME``: in the unit's
-runtime directory ``/run/NAME``, which the service's group can enter. Mode 0660: owner and group.
+Path: ``status.sock`` in the storage directory. For a storage directory ``/var/lib/NAME`` of systemd: in the
+runtime directory ``/run/NAME`` of the unit, which the group of the service can enter. Mode 0660.
 """
 
 import asyncio
@@ -50,7 +50,12 @@ def path_for(storage: Path) -> Path:
 
 
 class StatusServer:
-    """Serves clients in the agent's event loop. No client can block the loop."""
+    """Serves clients in the agent's event loop. No client can block the loop.
+
+    Args:
+        document: makes the status document.
+        handlers: of the requests besides ``status``, by request line.
+    """
 
     def __init__(
         self,

@@ -11,11 +11,10 @@ _LAST_SHOWN = 5
 _TITLE = 11  # width of the first column
 
 
-def screen(status: Mapping[str, Any]) -> str:
-    """The text of a ``facepay.status/1`` document. No value can start a new line."""
-    return "\n".join(
-        printable(line) for line in [*_head(status), *_conditions(status), *_work(status), *_last(status)]
-    )
+def status_lines(status: Mapping[str, Any]) -> list[str]:
+    """The lines of a ``facepay.status/1`` document. No value can start a new line."""
+    lines = [*_head(status), *_conditions(status), *_work(status), *_last(status)]
+    return [printable(line) for line in lines]
 
 
 def _row(title: str, text: str) -> str:
@@ -44,11 +43,9 @@ def _head(status: Mapping[str, Any]) -> list[str]:
 def _pace(status: Mapping[str, Any]) -> list[str]:
     """Empty before the measurement, and in the status of an older agent."""
     pace = status.get("pace")
-    return (
-        []
-        if pace is None
-        else [_row("speed", " ".join(dict.fromkeys(pace[field] for field in fields("text"))))]
-    )
+    if pace is None:
+        return []
+    return [_row("speed", " ".join(dict.fromkeys(pace[field] for field in fields("text"))))]
 
 
 def _conditions(status: Mapping[str, Any]) -> list[str]:
@@ -61,7 +58,7 @@ def _conditions(status: Mapping[str, Any]) -> list[str]:
         lines += [f"    why: {each['cause']}", *(f"    {line}" for line in labelled("fix", each))]
     if status["consequences"]:
         codes = ", ".join(f"{each['code']} (because {each['because']})" for each in status["consequences"])
-        lines += ["", f"goes with it: {codes}"]
+        lines += ["", f"consequences: {codes}"]
     return lines
 
 
@@ -90,7 +87,8 @@ def _last(status: Mapping[str, Any]) -> list[str]:
         times = each["timings_ms"]
         parts = ", ".join(f"{name} {ms}" for name, ms in times.items() if ms and name != "total")
         code = f", API code {each['api_code']}" if each["api_code"] else ""
-        calls = f"{each['asks']} asked{code}, {times['total']} ms" + (f" ({parts})" if parts else "")
+        calls = f"{each['asks']} API call{'' if each['asks'] == 1 else 's'}{code}, {times['total']} ms"
+        calls += f" ({parts})" if parts else ""
         title = "last" if len(lines) == 1 else ""
         # an older agent's status has no origin
         origin = f", {each['till']} {each['request_id']}" if "request_id" in each else ""

@@ -11,7 +11,7 @@ _COLUMNS = " ▁▂▃▄▅▆▇█"
 _NEAR_PEAK = 0.97
 
 _COVERED, _DARK, _BRIGHT = 12.0, 60.0, 195.0  # mean luma, 0–255
-_BLACK_SHARE, _BURNT_SHARE = 0.5, 0.1  # of the pixels
+_BLACK_SHARE, _OVEREXPOSED_SHARE = 0.5, 0.1  # of the pixels
 _USED_SHARE, _FLAT_STEPS = 0.005, 6  # a picture that uses fewer of the 32 steps is flat
 
 # libcamera's name -> message key, and the factor to the shown unit
@@ -75,7 +75,7 @@ def _columns(reading: LensReading) -> str:
 
 
 def _numbers(reading: LensReading) -> str:
-    shares = f"{reading.dark_share:.0%} black, {reading.bright_share:.0%} burnt out"
+    shares = f"{reading.dark_share:.0%} black, {reading.bright_share:.0%} overexposed"
     return f"mean {reading.mean_luma:.0f} of 255, {shares}"
 
 
@@ -83,7 +83,7 @@ def light_advice(reading: LensReading) -> Text:
     """The fix for the light; the worst fault first."""
     if reading.mean_luma < _COVERED:
         return Text("fix.light_black")
-    if reading.bright_share > _BURNT_SHARE:
+    if reading.bright_share > _OVEREXPOSED_SHARE:
         return Text("fix.light_overexposed")
     if reading.mean_luma < _DARK or reading.dark_share > _BLACK_SHARE:
         return Text("fix.light_dark")

@@ -62,11 +62,7 @@ def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits, *, texts
     Raises:
         ImageError: no such picture.
     """
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3:
-        raise ImageError(Text("detail.frame_without_picture"))
-    if pixels.shape[2] != 3 or min(pixels.shape[:2]) < _SMALLEST_PX:
-        raise ImageError(Text("detail.frame_too_small"))
-    picture, scale = shrunk(pixels)
+    picture, scale = shrunk(checked_pixels(pixels, "detail.frame_too_small"))
     _zone(picture, limits)
     for other in analysis.others:
         _box(picture, other.box, scale, _OTHER)
@@ -86,6 +82,18 @@ def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits, *, texts
     text = f"{analysis.reason} -> {hint}" if hint else str(analysis.reason)
     _write(strip, text, _EDGE_PX, strip.shape[0] - 8, 0.5)
     return picture
+
+
+def checked_pixels(pixels: object, too_small: str) -> Pixels:
+    """``pixels`` if they are (H, W, 3) uint8, at least 64 × 64; else raise ``ImageError``.
+
+    ``too_small``: key of the text for a picture that is too small.
+    """
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3:
+        raise ImageError(Text("detail.frame_without_picture"))
+    if pixels.shape[2] != 3 or min(pixels.shape[:2]) < _SMALLEST_PX:
+        raise ImageError(Text(too_small))
+    return pixels
 
 
 def analysis_facts(analysis: Analysis, limits: PolicyLimits) -> dict[str, object]:

@@ -19,7 +19,7 @@ class FrameTap:
     """Receives each frame with ``offer``. To be used in the agent's event loop only.
 
     Attributes:
-        watched: the live view is open. Code that changes the attribute must publish ``state``.
+        watched: the live view is open. The caller that changes the attribute must publish ``state``.
     """
 
     def __init__(self, is_serving: Callable[[], bool]) -> None:

@@ -1,8 +1,8 @@
-"""The live view: camera pictures and measurements for a technician. Part of the root.
+"""The live view: camera pictures and measurements for a technician.
 
-The one exception to the rule "no face detection without an accepted request". The technician requests the
-detection explicitly. Each single picture is logged, and ``state`` reports an open live view. The detection
-ends with the live view, and a verification has priority.
+The one exception to the rule "no face detection without an accepted request". The technician requests each
+detection. Each single picture is logged, and ``state`` reports an open live view. A verification has
+priority, and no detection runs after the end of the live view.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from functools import partial
 from typing import TypeVar
 
 from agent.control import camera
-from agent.control.camera import AnnotatedShot
+from agent.control.camera import AnnotatedPicture
 from agent.control.server import RequestHandler
 from agent.core.model import Analysis, Frame
 from agent.core.policy import PolicyLimits
@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 _SHOT_QUALITY = 85
 DETECT_EVERY_MS = 240  # at 10 frames a second: every third frame
 _TRACK_LOST_MS = 2_000
-# Single pictures must not make a film, which `state` would not report. The log names each picture.
-SHOTS_BURST, SHOT_EVERY_S = 20, 10.0
+# Limits single pictures: `state` reports a live view, but no series of single pictures. Each one is logged.
+PICTURES_BURST, PICTURE_EVERY_S = 20, 10.0
 
 T = TypeVar("T")
-Found = LensReading | MountingReading | AnnotatedShot
+Found = LensReading | MountingReading | AnnotatedPicture
 
 
-def annotated_shot(analyzer: FaceAnalyzer, limits: PolicyLimits, frame: Frame) -> AnnotatedShot:
+def annotated_picture(analyzer: FaceAnalyzer, limits: PolicyLimits, frame: Frame) -> AnnotatedPicture:
     """The annotated picture of one frame. Blocks for some milliseconds; for the vision thread.
 
     Raises:
@@ -53,7 +53,7 @@ def annotated_shot(analyzer: FaceAnalyzer, limits: PolicyLimits, frame: Frame) -
     finally:
         analyzer.begin(frame.captured_ms)  # deletes the face
     jpeg = jpeg_of(annotated(frame.pixels, analysis, limits), _SHOT_QUALITY)
-    return AnnotatedShot(jpeg, str(analysis.reason), guidance_of(analysis))
+    return AnnotatedPicture(jpeg, str(analysis.reason), guidance_of(analysis))
 
 
 class LivePicture:
@@ -87,7 +87,7 @@ class LivePicture:
         return jpeg_of(picture), analysis_facts(analysis, limits)
 
     def end(self) -> None:
-        """Delete the face, at the end of the preview. Not during a verification: its track would break."""
+        """Delete the face, at the end of the live view. Not during a verification: its track would break."""
         self._last = None
         self._analyzer.begin(0)
 
@@ -109,7 +109,7 @@ class LiveView:
         self._limits = limits
         self._check_mounting = check_mounting
         self._lock = asyncio.Lock()
-        self._shots = TokenBucket(1 / SHOT_EVERY_S, SHOTS_BURST, 0.0)
+        self._tokens = TokenBucket(1 / PICTURE_EVERY_S, PICTURES_BURST, 0.0)
 
     @property
     def handlers(self) -> Mapping[bytes, RequestHandler]:
@@ -141,18 +141,20 @@ class LiveView:
         return await self.on_next_frame(lambda frame: measure_lens(frame.pixels, frame.metadata))
 
     async def _mounting(self, user: int) -> Found:
-        self._take_shot()
+        self._take_token()
         reading = await self.on_next_frame(lambda frame: self._check_mounting(frame.pixels))
         log.info("mounting_checked", extra=facts(user=user, rotation=reading.rotation))
         return reading
 
     async def _shot(self, user: int) -> Found:
-        self._take_shot()
-        shot = await self.on_next_frame(lambda frame: annotated_shot(self._analyzer, self._limits(), frame))
+        self._take_token()
+        shot = await self.on_next_frame(
+            lambda frame: annotated_picture(self._analyzer, self._limits(), frame)
+        )
         log.warning("picture_handed_out", extra=facts(user=user, bytes=len(shot.jpeg)))
         return shot
 
-    def _take_shot(self) -> None:
+    def _take_token(self) -> None:
         """Raises ``CameraError``: too many face detections without a payer."""
-        if not self._shots.take(asyncio.get_running_loop().time()):
-            raise CameraError(Text("detail.too_many_pictures", every_s=SHOT_EVERY_S), code=camera.TOO_MANY)
+        if not self._tokens.take(asyncio.get_running_loop().time()):
+            raise CameraError(Text("detail.too_many_pictures", every_s=PICTURE_EVERY_S), code=camera.TOO_MANY)

@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 
 from agent.core.model import Frame
 from agent.core.policy import PolicyLimits
-from agent.errors import ImageError
-from agent.live_view.annotate import jpeg_of
-from agent.texts import Text
+from agent.live_view.annotate import checked_pixels, jpeg_of
 
 Pixels = NDArray[np.uint8]
 
@@ -25,7 +23,6 @@ OVAL_WIDTH, OVAL_HEIGHT = 0.32, 0.42
 CELLS = 12  # per side: a face beside the oval is two or three cells wide
 _DIM = 0.45
 _JPEG_QUALITY = 72
-_SMALLEST_PX = 64
 
 
 def payer_picture(frame: Frame, limits: PolicyLimits) -> bytes:
@@ -37,11 +34,7 @@ def payer_picture(frame: Frame, limits: PolicyLimits) -> bytes:
     Raises:
         ImageError: the frame contains no picture.
     """
-    pixels = frame.pixels
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3:
-        raise ImageError(Text("detail.frame_without_picture"))
-    if pixels.shape[2] != 3 or min(pixels.shape[:2]) < _SMALLEST_PX:
-        raise ImageError(Text("detail.frame_too_small_payer"))
+    pixels = checked_pixels(frame.pixels, "detail.frame_too_small_payer")
     return jpeg_of(masked(_square(pixels, limits)), _JPEG_QUALITY)
 
 

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import terminal_output
+from agent.cli.status import _colour
 from agent.config import Config
 from agent.control.status import document
-from agent.control.status_text import screen
+from agent.control.status_text import status_lines
 from agent.health.metrics import render
 from agent.terminal_output import SafeText, below, control, escaped
 from tests.control.test_status import now
@@ -71,9 +72,15 @@ def test_the_command_line_escapes_what_any_command_prints() -> None:
         assert "evil" in output and not set(output) & set("\x1b\x07\x9b\u202e\x7f\r"), done
 
 
+def test_status_consequences_are_dim() -> None:
+    found = {**DOCUMENT, "consequences": [{"code": "camera_frozen", "because": "camera_absent"}]}
+    line = next(line for line in status_lines(found) if "camera_frozen" in line)
+    assert _colour(line, found) == "dim"
+
+
 def test_no_value_of_a_status_begins_a_line_of_its_own() -> None:
     document = {**DOCUMENT, "config_refused": "x\nserving  ONLINE\x1b[2K"}
-    lines = screen(document).splitlines()
+    lines = status_lines(document)
     assert any("x\\nserving  ONLINE\\x1b[2K" in line for line in lines)
     assert not any(line.startswith("serving") for line in lines)
 

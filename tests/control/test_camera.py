@@ -23,7 +23,7 @@ from agent.core.model import Frame
 from agent.core.policy import PolicyLimits
 from agent.errors import AgentError, CameraError, CameraReserved, StatusError
 from agent.live_view.frame_tap import FrameTap
-from agent.live_view.live_view import SHOT_EVERY_S, SHOTS_BURST, LiveView
+from agent.live_view.live_view import PICTURE_EVERY_S, PICTURES_BURST, LiveView
 from agent.log import Sparing
 from agent.vision.detector_check import check_mounting
 from agent.vision.face_analyzer import LocalFaceAnalyzer
@@ -112,11 +112,11 @@ async def test_shot_verification_that_starts_meanwhile_withholds_the_picture(
 ) -> None:
     async with serving_camera(path) as (camera, _):
 
-        def slow(*_: object) -> control_camera.AnnotatedShot:
+        def slow(*_: object) -> control_camera.AnnotatedPicture:
             camera.serving = True
-            return control_camera.AnnotatedShot(b"\xff\xd8 a payer", "shot", "")
+            return control_camera.AnnotatedPicture(b"\xff\xd8 a payer", "shot", "")
 
-        monkeypatch.setattr("agent.live_view.live_view.annotated_shot", slow)
+        monkeypatch.setattr("agent.live_view.live_view.annotated_picture", slow)
         with pytest.raises(CameraReserved):
             await asyncio.to_thread(request_shot, path)
 
@@ -131,14 +131,16 @@ async def test_shot_many_clients_are_served_in_turn_and_status_still_answers(pat
 async def test_shot_rate_is_limited(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Otherwise single pictures would be a live view which `state` does not report."""
     async with serving_camera(path):
-        for _ in range(SHOTS_BURST):
+        for _ in range(PICTURES_BURST):
             await asyncio.to_thread(request_shot, path)
         with pytest.raises(CameraError) as refused:
             await asyncio.to_thread(request_shot, path)
         assert refused.value.code == "camera_shots_too_many" and "Wait" in en(refused.value.fix)
         await asyncio.to_thread(request_lens, path)
-    assert sum(each.message == "picture_handed_out" for each in caplog.records) == SHOTS_BURST < Sparing.BURST
-    assert SHOT_EVERY_S >= Sparing.REFILL_S, "the log has each user"
+    assert (
+        sum(each.message == "picture_handed_out" for each in caplog.records) == PICTURES_BURST < Sparing.BURST
+    )
+    assert PICTURE_EVERY_S >= Sparing.REFILL_S, "the log has each user"
 
 
 async def test_agent_without_camera_requests_is_named_as_older(path: Path) -> None:

@@ -20,7 +20,7 @@ from agent.config import Config
 from agent.control import server as status_socket
 from agent.control.server import ANSWER_MAX_BYTES, CLIENTS_MAX, StatusServer, path_for, request_status
 from agent.control.status import Now, document
-from agent.control.status_text import screen
+from agent.control.status_text import status_lines
 from agent.core.model import Assurance, CameraHealth, Comparison, Frame, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
 from agent.errors import AgentAway, StatusError
@@ -91,10 +91,10 @@ def test_verification_has_its_time_till_and_request() -> None:
     ended_ms = last["ended_unix_ms"] - 1_700_000_000_000
     assert abs(ended_ms - made.request.received_ms - made.timings.total) < 60_000, "received, then 400 ms"
     clock = datetime.fromtimestamp(last["ended_unix_ms"] / 1e3).astimezone().strftime("%H:%M:%S")
-    row = next(line for line in screen(shown).splitlines() if line.startswith("last"))
+    row = next(line for line in status_lines(shown) if line.startswith("last"))
     assert f"last       {clock} match/same_person" in row and row.endswith(", till-1 secret-sale-0")
     del last["ended_unix_ms"], last["request_id"], last["till"]
-    assert "last       match/same_person" in screen(shown), "an older agent's document"
+    assert "last       match/same_person" in "\n".join(status_lines(shown)), "an older agent's document"
 
 
 def test_the_fullest_document_fits_the_bound() -> None:
@@ -239,16 +239,19 @@ def test_a_packaged_agent_listens_in_its_runtime_directory(
 
 def test_screen_shows_an_open_live_view() -> None:
     status = document(Config(), now())
-    assert "PREVIEW" not in screen(status | {"preview_open": False})
-    assert "LIVE PREVIEW OPEN" in screen(status | {"preview_open": True})
+    assert "PREVIEW" not in "\n".join(status_lines(status | {"preview_open": False}))
+    assert "LIVE PREVIEW OPEN" in "\n".join(status_lines(status | {"preview_open": True}))
 
 
 def test_screen_shows_the_status_in_less_than_30_lines() -> None:
-    text = screen(document(Config(), now("camera_covered")))
+    lines = status_lines(document(Config(), now("camera_covered")))
+    text = "\n".join(lines)
     assert "site/terminal  DEGRADED" in text and "up 1 h 1 min" in text
     assert "warning: camera_covered" in text and "处理:" in text
-    assert "2 made, 7 saved" in text and "match/same_person  1 asked, 402 ms (wait_face 200, api 140)" in text
-    assert len(text.splitlines()) < 30
+    assert (
+        "2 made, 7 saved" in text and "match/same_person  1 API call, 402 ms (wait_face 200, api 140)" in text
+    )
+    assert len(lines) < 30
 
 
 def test_frame_meter_rate_counts_dropped_frames_and_ends_with_the_frames() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from agent.core.model import Analysis, Crop, Frame, Shot
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
-from agent.live_view.live_view import LivePicture, annotated_shot
+from agent.live_view.live_view import LivePicture, annotated_picture
 from tests.core.stories import FACE, even
 
 
@@ -54,6 +54,6 @@ def test_the_live_picture_keeps_no_face_and_no_frame() -> None:
 
 def test_an_annotated_shot_leaves_no_face_in_the_analyzer() -> None:
     analyzer = KeepingAnalyzer()
-    assert annotated_shot(analyzer, PolicyLimits(), frame(1_000)).jpeg
+    assert annotated_picture(analyzer, PolicyLimits(), frame(1_000)).jpeg
     gc.collect()
     assert analyzer.faces[0]() is None
