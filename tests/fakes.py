@@ -23,7 +23,7 @@ from agent.core.model import (
 from agent.core.ports import ClaimRecord, ImageSource, Inbound, StoredResult, TillEvent
 from agent.core.reasons import Decision, FrameReason
 from agent.errors import AgentError, CameraError
-from tests.core.stories import FACE
+from tests.core.builders import FACE
 
 EPOCH = "epoch-of-the-test"
 
@@ -93,7 +93,7 @@ class ScriptedCompare:
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers) or [93.0]
-        self.asked: list[int] = []
+        self.calls: list[int] = []
         self.answered: list[tuple[str, float]] = []  # request_id, similarity
         self.prepared = 0
         self.reference_error: AgentError | None = None
@@ -110,7 +110,7 @@ class ScriptedCompare:
     async def call(
         self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
-        self.asked.append(number)
+        self.calls.append(number)
         if self.is_reached:
             on_sent()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

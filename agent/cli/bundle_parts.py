@@ -23,7 +23,7 @@ from agent.errors import AgentError
 from agent.health.metrics import render
 from agent.messages.signing import KEY_FILE
 from agent.recorder import last
-from agent.recorder.trace_json import Recorded
+from agent.recorder.trace_json import Recording
 from agent.recorder.traces import FOLDER, read
 from agent.root.doctor import make_world
 from agent.safe_open import open_plain
@@ -173,7 +173,7 @@ def _shown(key: str, value: Any) -> Any:
     return value
 
 
-def numbers_of(recorded: Recorded) -> dict[str, Any]:
+def numbers_of(recorded: Recording) -> dict[str, Any]:
     """A recorded verification without positions in a picture."""
     rows = list[list[Any]]()
     for event in recorded.trace.events:

@@ -11,7 +11,7 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
     Example:  facepay run --config /etc/facepay-agent/agent.toml
     """
-    from agent.health.process import dump_no_core, loading, use_one_heap
+    from agent.health.process import disable_core_dumps, loading, use_one_heap
 
     use_one_heap()
     with loading():
@@ -22,7 +22,7 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
         from agent.root.daemon import run_until_signal
         from agent.root.judge import judged
 
-        dump_no_core()
+        disable_core_dumps()
     path = path_of(config)
     try:
         loaded = judged(path)

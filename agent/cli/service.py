@@ -36,13 +36,13 @@ def service(
 
     Example:  facepay service --fault code=15@0.2 --fault latency=400
     """
-    from agent.health.process import dump_no_core
+    from agent.health.process import disable_core_dumps
     from agent.resources import config_file
     from agent.service.compare_service import serve
     from agent.service.faults import parse_fault
     from agent.service.settings import ServiceConfig, load_service
 
-    dump_no_core()
+    disable_core_dumps()
 
     def read() -> ServiceConfig:
         return load_service(config or config_file("service.toml"), host=host, port=port, workers=workers)

@@ -22,7 +22,7 @@ from agent.texts import Text
 if TYPE_CHECKING:
     from agent.core.policy import PolicyLimits
     from agent.core.steps import Event, Limits
-    from agent.recorder.trace_json import Recorded
+    from agent.recorder.trace_json import Recording
 
 app = typer.Typer(no_args_is_help=True, help="Show recorded verifications, and replay their decisions.")
 
@@ -138,7 +138,7 @@ def compare_policy(
     print(f" {len(rows) - len(known)} unknown; {calls} → {other_calls} API calls where known")
 
 
-def _compared(recorded: Recorded, policy: PolicyLimits, limits: Limits) -> dict[str, Any]:
+def _compared(recorded: Recording, policy: PolicyLimits, limits: Limits) -> dict[str, Any]:
     from agent.core.policy_replay import replay_with_policy
 
     found = replay_with_policy(recorded.trace, policy, limits)
@@ -153,7 +153,7 @@ def _compared(recorded: Recorded, policy: PolicyLimits, limits: Limits) -> dict[
     }
 
 
-def _recorded(source: Path | None, config: Path | None) -> list[Recorded]:
+def _recorded(source: Path | None, config: Path | None) -> list[Recording]:
     from agent.recorder.traces import FOLDER, read
 
     path = source or load_config(config).storage.directory / FOLDER

@@ -22,8 +22,8 @@ LAST_MAX = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Now:
-    """The values of the running parts at one time, read by the composition root."""
+class StatusFacts:
+    """The values of the running parts at one time. The composition root reads them."""
 
     uptime_s: int
     conditions: tuple[ShownCondition, ...]
@@ -44,7 +44,7 @@ def fingerprint(config: Config) -> str:
     return hashlib.sha256(config.model_dump_json().encode()).hexdigest()
 
 
-def document(config: Config, now: Now) -> dict[str, Any]:
+def document(config: Config, now: StatusFacts) -> dict[str, Any]:
     """Plain values for JSON. ``conditions``: faults to fix; ``consequences``: faults that these cause."""
     causes = [_cause(each) for each in now.conditions if not each.because]
     consequences = [
@@ -78,8 +78,8 @@ def document(config: Config, now: Now) -> dict[str, Any]:
     }
 
 
-def health_facts(now: Now) -> dict[str, Any]:
-    """The same numbers for the MQTT message ``health``, for a back office without access to the socket."""
+def health_facts(now: StatusFacts) -> dict[str, Any]:
+    """The fields of the MQTT message ``health``, for a back office without access to the socket."""
     return {
         "uptime_s": now.uptime_s,
         "conditions": [each.condition.code for each in now.conditions if not each.because],
@@ -92,14 +92,14 @@ def health_facts(now: Now) -> dict[str, Any]:
 
 def pace_text(pace: Pace) -> Text:
     """One sentence about the measured speed and the pace."""
-    look = "?" if pace.look_ms is None or math.isnan(pace.look_ms) else f"{pace.look_ms:.0f}"
-    return Text("camera.pace", look_ms=look, fps=f"{pace.fps:g}", width_px=pace.width_px)
+    look = "?" if pace.detection_ms is None or math.isnan(pace.detection_ms) else f"{pace.detection_ms:.0f}"
+    return Text("camera.pace", detection_ms=look, fps=f"{pace.fps:g}", width_px=pace.width_px)
 
 
 def _pace(pace: Pace) -> dict[str, Any]:
     values = {"width_px": pace.width_px, "fps": pace.fps, "reduced": pace.is_reduced}
-    look_ms = None if pace.look_ms is None else round(pace.look_ms, 1)
-    return {"look_ms": look_ms, **values, **named("text", pace_text(pace))}
+    detection_ms = None if pace.detection_ms is None else round(pace.detection_ms, 1)
+    return {"look_ms": detection_ms, **values, **named("text", pace_text(pace))}
 
 
 def _without_secrets(written: Mapping[str, str]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Limits that refuse a verification before an API call is paid: failed attempts, and paid calls.
 
-Pure: the caller passes the time (boot clock, ms). The counts are in memory only. The caller passes the calls
-of the last day to the constructor, because otherwise repeated restarts would reset the daily limit.
+Pure: the caller passes the time (boot clock, ms). The counts are in memory only. After a restart the caller
+passes the calls of the last day to the constructor, so that restarts do not reset the daily limit.
 """
 
 from collections import OrderedDict, deque
@@ -38,7 +38,7 @@ class FailedAttempts:
         self._failures: OrderedDict[str, deque[int]] = OrderedDict()
         self._paused_until_ms: dict[str, int] = {}
 
-    def use(self, limits: GuardLimits) -> None:
+    def set_limits(self, limits: GuardLimits) -> None:
         """Replace the limits. Counted failures and started pauses stay."""
         self._limits = limits
         self._failures = OrderedDict(
@@ -85,7 +85,7 @@ class PaidCalls:
         self._reserved = 0
         self._periods: OrderedDict[int, int] = OrderedDict({now_ms // _PERIOD_MS: earlier})
 
-    def use(self, limits: GuardLimits) -> None:
+    def set_limits(self, limits: GuardLimits) -> None:
         """Replace the limits. Counted calls stay."""
         self._limits = limits
 

@@ -1,7 +1,7 @@
 """Liveness challenge: random head turns, judged frame by frame. Pure.
 
-The payer looks straight ahead. The prompt is a turn to one side and back, one or more times. Sides and times
-are drawn again for each attempt. A turn counts when two consecutive frames show that the nose has moved far
+The payer looks straight ahead. The prompts are one or more turns to a side and back. Sides and times are
+drawn again for each attempt. A turn counts when two consecutive frames show that the nose has moved far
 enough to the prompted side **and** left the plane of the face to that side (``geometry.Pose``). A flat
 picture can be turned, but its nose stays in the plane.
 
@@ -29,10 +29,10 @@ MIN_YAW = 0.25  # about 25 degrees of a head; see tests/bench/attacks.py
 MIN_DEPTH = 0.2
 # Least yaw for the slant of the face: the nose of a head is 0.4 eye distances in front, of filmed heads 0.42.
 MIN_RELIEF = 0.2
-CLEAR_YAW = 0.3  # the next frame of a head with this yaw counts, too
+CLEAR_YAW = 0.3  # after a frame with this yaw, the next frame of the same head counts, too
 SURE_YAW = 0.35  # a face with this yaw and no depth is flat
 FLAT_DEPTH = 0.08
-MAX_REST = 0.25  # largest yaw of the first frame: a head that still turns is no rest
+MAX_REST = 0.25  # largest yaw of the first frame, which must not show a head that turns
 STILL_TURNED = 0.2  # after a counted turn; below ``MIN_YAW``, because a head at the limit varies
 BACK = 0.12  # largest yaw difference to the first frame of a head that looks straight again
 _PATH_STEP_MS = 60  # least time between two faces of a path: more faces would only cost time
@@ -45,23 +45,25 @@ class Phase(StrEnum):
 
 
 class Move(StrEnum):
-    AS_ASKED = "as_asked"
-    WRONG_WAY = "wrong_way"
+    """The movement of the head in one frame, relative to the prompt."""
+
+    PROMPTED = "prompted"
+    WRONG_WAY = "wrong_way"  # to the other side
     FLAT = "flat"  # a large yaw, and the nose stays in the plane of the face
 
 
 class ChallengeOutcome(StrEnum):
     """The result of one frame or one time limit for the attempt."""
 
-    ON = "on"  # the attempt continues
+    CONTINUE = "continue"  # the attempt is not decided yet
     PASSED = "passed"  # the frame may be the shot
-    AGAIN = "again"  # not decided: the next attempt
-    FAILED = "failed"
+    RETRY = "retry"  # the attempt ends without a decision: the next attempt
+    FAILED = "failed"  # a wrong turn or a flat picture: no further attempt
     TOO_SLOW = "too_slow"  # the camera delivers too few frames for any attempt
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ChallengeProgress:
     """The state of one attempt. ``rest`` is the pose in its first frame."""
 
     plan: Plan
@@ -73,20 +75,23 @@ class Progress:
     turn: int = 0
     phase: Phase = Phase.STEADY
     move: Move | None = None  # of the newest frame; a single frame can be wrong, so two must agree
-    # appearance of the newest frame, if its move is AS_ASKED
+    # appearance of the newest frame, if its move is PROMPTED
     candidate: object = field(default=None, repr=False, compare=False)
     turned_ms: int = 0  # capture time of the newest frame of the last turn
-    # appearances of the current turn, from the last frame before the prompt; its newest; the complete turns
+    # appearances of the current turn, from the last frame before the prompt
     path: tuple[object, ...] = field(default=(), repr=False, compare=False)
-    path_ms: int = 0
-    paths: tuple[TurnPath, ...] = field(default=(), compare=False)
+    path_ms: int = 0  # capture time of the newest appearance in ``path``
+    paths: tuple[TurnPath, ...] = field(default=(), compare=False)  # of the complete turns
 
     @property
     def prompt(self) -> Guidance:
-        """The first clearly turned frame ends the prompt if the next one comes before a person can react."""
+        """The hint for the payer now.
+
+        A clearly turned frame ends the prompt to turn if the next frame comes before a person can react.
+        """
         yaw = self.motion.frames[-1][1]
         is_clear = abs(yaw - self.rest.yaw) >= CLEAR_YAW and self.motion.last_ms <= REACTION_MS
-        if self.phase is not Phase.TURNING or (self.move is Move.AS_ASKED and is_clear):
+        if self.phase is not Phase.TURNING or (self.move is Move.PROMPTED and is_clear):
             return Guidance.LOOK_STRAIGHT
         return Guidance.TURN_LEFT if self.plan[self.turn].side is TurnSide.LEFT else Guidance.TURN_RIGHT
 
@@ -96,7 +101,7 @@ class Progress:
         return sign * (pose.yaw - self.rest.yaw), sign * (pose.depth - self.rest.depth)
 
 
-Judged = tuple[ChallengeOutcome, Progress]
+Judged = tuple[ChallengeOutcome, ChallengeProgress]
 
 
 def evidence_count(turns: int) -> int:
@@ -104,47 +109,47 @@ def evidence_count(turns: int) -> int:
     return 1 + 2 * turns
 
 
-def start(plan: Plan, analysis: Analysis, at_ms: int) -> Progress | None:
+def start(plan: Plan, analysis: Analysis, at_ms: int) -> ChallengeProgress | None:
     """An attempt that begins with this frame; None for an empty plan, a turned face or unusable landmarks."""
     rest = _pose(analysis)
     if rest is None or not plan or not abs(rest.yaw) <= MAX_REST:
         return None
     motion = Motion(((analysis.captured_ms, rest.yaw),))
-    return Progress(plan, rest, at_ms + SLOWEST_MS, motion, (analysis.appearance,))
+    return ChallengeProgress(plan, rest, at_ms + SLOWEST_MS, motion, (analysis.appearance,))
 
 
-def judge_frame(progress: Progress, analysis: Analysis) -> Judged:
+def judge_frame(progress: ChallengeProgress, analysis: Analysis) -> Judged:
     """Judge one frame of the same person.
 
-    A face without a track number is of the same person as far as the evidence shows; it counts only when the
-    frame period of a slow camera explains the missing number.
+    A face without a track number counts only when the frame period of a slow camera explains the missing
+    number. The comparison of ``Shot.evidence`` then shows whether it is the same person.
     """
     pose = _pose(analysis)
     if pose is None:
-        return ChallengeOutcome.AGAIN, progress
+        return ChallengeOutcome.RETRY, progress
     motion = progress.motion.moved(pose.yaw, analysis.captured_ms)
     if motion.is_too_slow:
         return ChallengeOutcome.TOO_SLOW, progress
     is_steady = progress.phase is Phase.STEADY
     if motion.has_jumped or (motion.has_paused and not is_steady):
-        return ChallengeOutcome.AGAIN, progress
+        return ChallengeOutcome.RETRY, progress
     if analysis.track is None and not motion.is_low_rate:
-        return ChallengeOutcome.AGAIN, progress
+        return ChallengeOutcome.RETRY, progress
     if not progress.motion.shortest_ms:  # the frame period is known now: the wait begins
         progress = replace(progress, until_ms=analysis.captured_ms + progress.plan[0].wait_ms)
     progress = _with_path(replace(progress, motion=motion), analysis)
     match progress.phase:
         case Phase.STEADY:
             early = abs(pose.yaw - progress.rest.yaw) >= MIN_YAW
-            return (ChallengeOutcome.AGAIN if early else ChallengeOutcome.ON), progress
+            return (ChallengeOutcome.RETRY if early else ChallengeOutcome.CONTINUE), progress
         case Phase.TURNING:
             return _judge_turn(progress, pose, analysis)
         case Phase.RETURNING:
             return _judge_return(progress, pose, analysis)
 
 
-def _with_path(progress: Progress, analysis: Analysis) -> Progress:
-    """The path is the newest face before the prompt; each later face is added."""
+def _with_path(progress: ChallengeProgress, analysis: Analysis) -> ChallengeProgress:
+    """Before the prompt, the path is the newest face only. Later faces are added, at most one per 60 ms."""
     if progress.phase is Phase.STEADY:
         return replace(progress, path=(analysis.appearance,), path_ms=analysis.captured_ms)
     if analysis.captured_ms - progress.path_ms < _PATH_STEP_MS:
@@ -152,28 +157,28 @@ def _with_path(progress: Progress, analysis: Analysis) -> Progress:
     return replace(progress, path=(*progress.path, analysis.appearance), path_ms=analysis.captured_ms)
 
 
-def tick(progress: Progress, at_ms: int) -> Judged:
+def tick(progress: ChallengeProgress, at_ms: int) -> Judged:
     """Judge the end of a phase: the prompt is due, or the payer took too long."""
     if at_ms < progress.until_ms:
-        return ChallengeOutcome.ON, progress
+        return ChallengeOutcome.CONTINUE, progress
     if progress.phase is Phase.STEADY:
         if not progress.motion.shortest_ms:  # no prompt before the second frame
-            return ChallengeOutcome.ON, replace(progress, until_ms=at_ms + SLOWEST_MS)
-        return ChallengeOutcome.ON, replace(progress, phase=Phase.TURNING, until_ms=at_ms + TURN_MS)
-    return ChallengeOutcome.AGAIN, progress
+            return ChallengeOutcome.CONTINUE, replace(progress, until_ms=at_ms + SLOWEST_MS)
+        return ChallengeOutcome.CONTINUE, replace(progress, phase=Phase.TURNING, until_ms=at_ms + TURN_MS)
+    return ChallengeOutcome.RETRY, progress
 
 
-def _judge_turn(progress: Progress, pose: Pose, analysis: Analysis) -> Judged:
+def _judge_turn(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -> Judged:
     move = move_of(*progress.offset(pose))
-    if move is Move.AS_ASKED and progress.offset(pose)[0] < MIN_RELIEF * pose.slant_from(progress.rest):
+    if move is Move.PROMPTED and progress.offset(pose)[0] < MIN_RELIEF * pose.slant_from(progress.rest):
         move = None
     prompted_ms = progress.until_ms - TURN_MS
-    if move is Move.AS_ASKED and analysis.captured_ms - prompted_ms < REACTION_MS:
-        return ChallengeOutcome.AGAIN, progress
+    if move is Move.PROMPTED and analysis.captured_ms - prompted_ms < REACTION_MS:
+        return ChallengeOutcome.RETRY, progress
     if move is None or move is not progress.move:
-        candidate = analysis.appearance if move is Move.AS_ASKED else None
-        return ChallengeOutcome.ON, replace(progress, move=move, candidate=candidate)
-    if move is not Move.AS_ASKED:
+        candidate = analysis.appearance if move is Move.PROMPTED else None
+        return ChallengeOutcome.CONTINUE, replace(progress, move=move, candidate=candidate)
+    if move is not Move.PROMPTED:
         return ChallengeOutcome.FAILED, progress
     after = replace(
         progress,
@@ -184,38 +189,38 @@ def _judge_turn(progress: Progress, pose: Pose, analysis: Analysis) -> Judged:
         evidence=(*progress.evidence, progress.candidate, analysis.appearance),
         turned_ms=analysis.captured_ms,
     )
-    return ChallengeOutcome.ON, after
+    return ChallengeOutcome.CONTINUE, after
 
 
 def move_of(yaw: float, depth: float) -> Move | None:
     """The movement for two offsets, positive to the prompted side; None for offsets that are too small."""
     if yaw >= MIN_YAW and depth >= MIN_DEPTH:
-        return Move.AS_ASKED
+        return Move.PROMPTED
     if yaw <= -MIN_YAW and depth <= -MIN_DEPTH:
         return Move.WRONG_WAY
     return Move.FLAT if abs(yaw) >= SURE_YAW and abs(depth) <= FLAT_DEPTH else None
 
 
-def _judge_return(progress: Progress, pose: Pose, analysis: Analysis) -> Judged:
+def _judge_return(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -> Judged:
     captured_ms = analysis.captured_ms
     if progress.offset(pose)[0] >= STILL_TURNED:
-        return ChallengeOutcome.ON, replace(progress, turned_ms=captured_ms)
+        return ChallengeOutcome.CONTINUE, replace(progress, turned_ms=captured_ms)
     limit_ms = max(SHOT_MS, 3 * progress.motion.shortest_ms)
     until_ms = min(progress.until_ms, progress.turned_ms + limit_ms)
     progress = replace(progress, until_ms=until_ms)
     if captured_ms > until_ms:
-        return ChallengeOutcome.AGAIN, progress
+        return ChallengeOutcome.RETRY, progress
     if abs(pose.yaw - progress.rest.yaw) > BACK:
-        return ChallengeOutcome.ON, progress
+        return ChallengeOutcome.CONTINUE, progress
     path = TurnPath(progress.plan[progress.turn].side is TurnSide.LEFT, progress.path)
     progress = replace(progress, paths=(*progress.paths[: progress.turn], path))
     if progress.turn + 1 == len(progress.plan):
-        return (ChallengeOutcome.PASSED if analysis.shot is not None else ChallengeOutcome.ON), progress
+        return (ChallengeOutcome.PASSED if analysis.shot is not None else ChallengeOutcome.CONTINUE), progress
     turn = progress.turn + 1
     until_ms = max(captured_ms, progress.turned_ms + progress.plan[turn].wait_ms)
     # The prompt can be due before the next frame: the path of the next turn begins with this face.
     progress = replace(progress, path=(analysis.appearance,), path_ms=captured_ms)
-    return ChallengeOutcome.ON, replace(progress, turn=turn, until_ms=until_ms, phase=Phase.STEADY)
+    return ChallengeOutcome.CONTINUE, replace(progress, turn=turn, until_ms=until_ms, phase=Phase.STEADY)
 
 
 def _pose(analysis: Analysis) -> Pose | None:

@@ -26,7 +26,7 @@ class StageEntry:
 class FrameLog:
     """The frames and stages of one verification so far.
 
-    ``frames_by_reason`` counts all frames; ``frames`` stores the first 4 000.
+    ``frames_by_reason`` counts all frames; ``frames`` has the first ``FRAMES_MAX``.
     """
 
     frames: list[FrameEntry] = field(default_factory=list)

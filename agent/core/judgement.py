@@ -20,8 +20,8 @@ UNMEASURED = Quality(*[math.nan] * 15)  # of a recorded face whose measures were
 class Judgement:
     """The policy's result for one frame.
 
-    ``quality`` is set exactly when a payer was selected; ``face`` is then the payer. ``hint``: if only the
-    geometry can give a hint.
+    ``quality`` is set exactly when a payer was selected; ``face`` is then the payer. Otherwise ``face`` is
+    the largest face, for a hint, or None. ``hint``: of the geometry (module ``hints``), if there is one.
     """
 
     reason: FrameReason

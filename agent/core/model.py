@@ -1,4 +1,4 @@
-"""The values of the core: frames, faces, requests and results. Frozen, with one meaning for each name.
+"""The values of the core: frames, faces, requests and results. All are frozen.
 
 Units: ``_px`` are pixels of the full-size frame, ``_ms`` integer milliseconds. Times (``at_ms``) are on the
 boot clock (``ports.Clock.now_ms``), never wall time.
@@ -29,11 +29,11 @@ class Frame:
 class CameraHealth:
     """The result of the brightness check of one frame, which needs no face detection."""
 
-    mean_luma: float  # 0–255
+    mean_luma: float  # 0–255, of the green channel
     covered: bool = False  # black for 2 s: lens cap, hand on the lens, or no light
     overexposed: bool = False  # almost white for 2 s: a lamp or a window shines into the lens
     repeated_ms: int = 0  # age of identical pixels, from 2 s on: no living face, no sensor without a codec
-    is_repeated: bool = False  # the last new picture again: it shows nothing new
+    is_repeated: bool = False  # the picture equals the last new picture
     frozen: bool = False  # identical pixels for longer than this kind of camera explains
 
 
@@ -122,8 +122,8 @@ class Shot:
     quality: Quality
     track: int  # track number: constant while the tracker finds the same face
     others: tuple[Detection, ...] = ()  # bystanders in the same frame; the crop blanks them
-    evidence: tuple[object, ...] = field(default=(), repr=False)  # appearances of a challenge: one person
-    paths: tuple[TurnPath, ...] = ()
+    evidence: tuple[object, ...] = field(default=(), repr=False)  # appearances of a challenge, to be compared
+    paths: tuple[TurnPath, ...] = ()  # of the turns of a challenge
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class Comparison:
     threshold: float  # of the provider; scales differ between providers
     provider: str
     session_id: str = ""
-    code: int = 0
+    code: int = 0  # of the API
     sign_ms: int = 0
     connect_ms: int = 0
     api_ms: int = 0  # from the request on the wire to the complete answer
@@ -240,7 +240,7 @@ class Result:
     request: Request
     decision: Decision
     reason: Reason
-    asks: int
+    asks: int  # API calls that were started
     comparison: Comparison | None
     timings: Timings
     assurance: Assurance

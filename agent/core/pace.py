@@ -1,8 +1,8 @@
 """The pace of a terminal: detector width and analyzed frames a second, for the measured speed. Pure.
 
-A slow machine is no reason to refuse a payer. The terminal measures one detection at the start and takes the
-first step of this table at which a detection in a whole frame fits into a third of the frame period. The rest
-of the period is for capture, measures, crop and messages. If no step fits, the last step holds.
+A slow machine is no reason to refuse a payer. At the start the terminal measures one detection. It uses the
+first step of this table at which a detection in a whole frame takes at most a third of the frame period. The
+rest of the period is for capture, measures, crop and messages. If no step fits, the last step is used.
 
 | step | width of the detector's input | analyzed frames a second, at most | followed frames |
 |---|---|---|---|
@@ -43,11 +43,14 @@ _FIXED, _OF_AREA = 0.2, 0.8
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What the terminal serves. ``look_ms``: one detection at the configured width; None: not measured."""
+    """The detector width and the rate in use.
+
+    ``detection_ms``: measured, one detection at the configured width; None: not measured.
+    """
 
     width_px: int
     fps: float
-    look_ms: float | None = None
+    detection_ms: float | None = None
     is_reduced: bool = False
 
     @property
@@ -55,24 +58,26 @@ class Pace:
         return 1_000.0 / self.fps
 
 
-def choose(look_ms: float, width_px: int, fps: float) -> Pace:
+def choose(detection_ms: float, width_px: int, fps: float) -> Pace:
     """The pace for a measured detection.
 
     Args:
-        look_ms: one detection in a whole frame at ``width_px``. A value that is not finite or not positive
-            changes nothing.
+        detection_ms: one detection in a whole frame at ``width_px``. A value that is not finite or not
+            positive changes nothing.
         width_px: the configured width of the detector's input, which is the largest one.
         fps: the configured rate of the camera, which is the highest one.
     """
-    if not (math.isfinite(look_ms) and look_ms > 0):
+    if not (math.isfinite(detection_ms) and detection_ms > 0):
         return Pace(width_px, fps)
     for share, rate in _STEPS:
-        pace = Pace(round(width_px * share), min(fps, rate), look_ms, (share, min(fps, rate)) != (1.0, fps))
-        if expected_ms(look_ms, share) <= _SHARE_OF_PERIOD * pace.period_ms:
+        pace = Pace(
+            round(width_px * share), min(fps, rate), detection_ms, (share, min(fps, rate)) != (1.0, fps)
+        )
+        if expected_ms(detection_ms, share) <= _SHARE_OF_PERIOD * pace.period_ms:
             break
     return pace
 
 
-def expected_ms(look_ms: float, share: float) -> float:
+def expected_ms(detection_ms: float, share: float) -> float:
     """The time of a detection at a share of the width, 0–1, from its time at the whole width."""
-    return look_ms * (_FIXED + _OF_AREA * share * share)
+    return detection_ms * (_FIXED + _OF_AREA * share * share)

@@ -13,7 +13,7 @@ from agent.core.reasons import Guidance, Refusal
 
 
 class Clock(Protocol):
-    """The clocks. Tests pass a clock that they set."""
+    """The boot clock and the wall clock, as a port so that tests can set the time."""
 
     def now_ms(self) -> int:
         """Milliseconds on CLOCK_BOOTTIME: monotonic, includes suspend. The clock of every ``*_ms`` time."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.core.challenge import Progress
+from agent.core.challenge import ChallengeProgress
 from agent.core.challenge_plan import Plan
 from agent.core.model import Analysis, Comparison, Shot
 from agent.core.reasons import Decision, Reason
@@ -24,10 +24,8 @@ class Limits:
     jitter: float = 0.0  # 0–1, drawn once per verification: spreads the backoff of many terminals
     turns: int = 0  # of the liveness challenge; 0: no challenge
     plans: tuple[Plan, ...] = ()  # drawn once per verification: one challenge per attempt
-    # A match is decided at once when the newest frame is at most this old. Otherwise one more frame confirms
-    # it.
-    fresh_ms: int = 200
-    confirm_ms: int = 2_000  # of frames after the answer; then the face is lost
+    fresh_ms: int = 200  # age of the newest frame up to which a match needs no further frame
+    confirm_ms: int = 2_000  # from the answer to the frame that confirms a match; then the face is lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class LivenessProgress:
 
 @dataclass(frozen=True, slots=True)
 class TrackGap:
-    """Whether the frames since the shot leave a gap in which another person can replace the payer."""
+    """Whether the frames since the shot have a gap, in which another person can replace the payer."""
 
     newest_ms: int  # capture time of the newest frame
     is_open: bool = False  # a gap or an unidentified face; only a frame of the shot's track closes the gap
@@ -74,7 +72,7 @@ class Challenging:
 
     context: Context
     track: int
-    progress: Progress
+    progress: ChallengeProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +112,7 @@ class Waiting:
 class Finished:
     decision: Decision
     reason: Reason
-    asks: int
+    asks: int  # API calls that were started
     comparison: Comparison | None = None
     api_code: int | None = None
     liveness: LivenessProgress = LivenessProgress()

@@ -1,9 +1,8 @@
 """Strobed cameras: which frames their lamp does not light. Pure.
 
-The lamp of an infrared camera may light every second frame only. The other frames are dark and show nothing
-about the payer. The capture thread leaves them out, so that hints, light and continuity are judged on the lit
-frames and on their period: a strobed camera is a camera of half the rate. A camera that stays dark, for
-example a covered camera, does not alternate, so its frames are not left out.
+The lamp of an infrared camera may light every second frame only. The other frames are dark and do not show
+the payer. The capture thread leaves them out, so that all checks get lit frames at half the rate. The frames
+of a camera that stays dark, for example of a covered one, do not alternate and are not left out.
 """
 
 from collections.abc import Sequence

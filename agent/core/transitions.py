@@ -25,8 +25,8 @@ from agent.core.steps import (
 )
 from agent.errors import Retry
 
-# The analyzer did not find one person in the challenge and the shot, or had no model to compare them: the
-# challenge is not passed.
+# Reasons of a call that revoke a passed challenge: the analyzer did not find one person in the challenge and
+# the shot, or had no model to compare them.
 _NOT_ONE_PERSON = frozenset({Reason.FACE_SWAPPED, Reason.LIVENESS_NOT_COMPLETED, Reason.MODEL_UNUSABLE})
 
 
@@ -57,7 +57,7 @@ def start_call(state: OpenState, shot: Shot, at_ms: int, limits: Limits) -> Step
     context = state.context
     has_evidence = len(shot.evidence) == evidence_count(limits.turns) and len(shot.paths) == limits.turns
     is_proved = context.liveness.passed and has_evidence
-    if limits.turns and not is_proved:  # a second lock: each caller has checked the liveness
+    if limits.turns and not is_proved:  # a second check: each caller has checked the liveness
         return finish(state, Decision.UNDECIDED, Reason.LIVENESS_NOT_COMPLETED)
     last_error = state.last_error if isinstance(state, Waiting | Comparing) else None
     left_ms = context.deadline_ms - at_ms

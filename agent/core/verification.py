@@ -192,9 +192,9 @@ def _after_challenge_step(
 ) -> Step:
     outcome, progress = judged
     match outcome:
-        case ChallengeOutcome.ON:
+        case ChallengeOutcome.CONTINUE:
             return replace(state, progress=progress), ()
-        case ChallengeOutcome.AGAIN:
+        case ChallengeOutcome.RETRY:
             return seek(state, Reason.LIVENESS_NOT_COMPLETED, at_ms), ()
         case ChallengeOutcome.FAILED:
             return finish(state, Decision.UNDECIDED, Reason.LIVENESS_FAILED)

@@ -13,7 +13,7 @@ from agent.errors import TillError
 from agent.fleet.time_limits import REPORT_TIMEOUT_S
 from agent.messages.diagnosis import KIND
 from agent.messages.encode import envelope
-from agent.messages.rotation import Pinned
+from agent.messages.rotation import PinnedKeys
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import REPORT, REQUEST, Topics, checked
 from agent.mqtt.connection import Connection
@@ -33,7 +33,7 @@ class DiagnosisClient:
         self._topics = topics
         self._operator = checked(operator)
         self._signer = signer
-        self._pinned = Pinned(pinned)
+        self._pinned = PinnedKeys(pinned)
         self._state: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._reports: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._inbox = topics.diag(operator, REPORT)
@@ -75,7 +75,9 @@ class DiagnosisClient:
         try:
             async with self._reachability.limit(STATE_TIMEOUT_S):
                 while True:
-                    self._pinned, state = self._pinned.opened_state(await self._state.get(), time.monotonic())
+                    self._pinned, state = self._pinned.verified_state(
+                        await self._state.get(), time.monotonic()
+                    )
                     if state is None or not place.items() <= state.items():
                         cause = Text("detail.terminal_unsigned")
                     elif state.get("status") in ("online", "degraded"):

@@ -14,16 +14,16 @@ NO_PICTURE = (CAMERA_UNAVAILABLE, CAMERA_STALLED, CAMERA_BUSY, CAMERA_ABSENT, CA
 """The causes of a missing picture, at most one at a time. The camera adapter selects the cause."""
 
 CAMERA_FROZEN = Condition(code="camera_frozen", depends_on=NO_PICTURE)
-# a hand or a cloth, a lamp or the sun passes
-_passing = partial(
+# these faults often end by themselves: a hand or a cloth, a lamp or the sun
+_temporary = partial(
     Condition, severity=Severity.WARNING, depends_on=(*NO_PICTURE, CAMERA_FROZEN), visible_after_ms=3_000
 )
-CAMERA_COVERED = _passing(code="camera_covered")
-CAMERA_OVEREXPOSED = _passing(code="camera_overexposed")
+CAMERA_COVERED = _temporary(code="camera_covered")
+CAMERA_OVEREXPOSED = _temporary(code="camera_overexposed")
 CAMERA_BLURRED = Condition(code="camera_blurred", severity=Severity.WARNING)
 CAMERA_TOO_FAR = Condition(code="camera_too_far", severity=Severity.WARNING)
 CAMERA_NO_FACE = Condition(code="camera_no_face", severity=Severity.WARNING)
-OF_THE_VIEW = (CAMERA_BLURRED, CAMERA_TOO_FAR, CAMERA_NO_FACE)
-"""Shown by several verifications in a row: ``health.frame_meter``."""
+VIEW_CONDITIONS = (CAMERA_BLURRED, CAMERA_TOO_FAR, CAMERA_NO_FACE)
+"""Raised after several verifications in a row, at most one at a time: ``health.frame_meter.ViewMeter``."""
 
 ROWS = (*NO_PICTURE, CAMERA_FROZEN, CAMERA_COVERED, CAMERA_OVEREXPOSED, CAMERA_BLURRED, CAMERA_TOO_FAR)

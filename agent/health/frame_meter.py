@@ -47,10 +47,10 @@ class FrameMeter:
 
 
 class ViewMeter:
-    """Counts the verifications in a row with one main reason against a shot: no face, blurred, small.
+    """Detects a fault of the view: several verifications in a row without a usable face.
 
-    One payer can move or stand too far away. So only several verifications in a row without a usable face,
-    all with the same main reason, show a fault of the lens or of the camera's place.
+    The causes are the lens and the place of the camera. One payer can move or stand too far away, so the
+    fault needs ``VERIFICATIONS_MIN`` verifications with the same main reason: no face, blurred or too small.
     """
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ class ModelProbe:
 
     faces: int
     spent_ms: int
-    look_ms: float = math.nan  # one detection in a frame of the usual size; NaN: not measured
+    detection_ms: float = math.nan  # one detection in a frame of the usual size; NaN: not measured
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ def process_facts() -> dict[str, int | float]:
     }
 
 
-def dump_no_core() -> None:
+def disable_core_dumps() -> None:
     """Disable core dumps: the memory of this process contains faces and keys."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
@@ -33,8 +33,8 @@ def dump_no_core() -> None:
 def use_one_heap() -> bool:
     """Let all threads use one heap: glibc otherwise makes one per thread, and each keeps its freed memory.
 
-    For this process before its threads start. Large buffers are outside the heap, and most small objects are
-    made under Python's own lock, so the threads seldom wait for each other. False with another C library.
+    To be called before threads start. Threads seldom wait for the one heap: large buffers are outside of it,
+    and most small objects are made under the lock of Python. False with another C library than glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and bool(mallopt(_M_ARENA_MAX, 1))
@@ -42,7 +42,7 @@ def use_one_heap() -> bool:
 
 @contextlib.contextmanager
 def loading() -> Iterator[None]:
-    """Context for module imports: disables the collector, then excludes the new objects from collection.
+    """Context for module imports: no garbage collection within, and none of the new objects later.
 
     The objects of modules live until the end of the process. Collections during the imports took a tenth of
     the start, and every full collection while serving would visit these objects again.

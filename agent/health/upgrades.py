@@ -1,7 +1,7 @@
-"""Upgrades of the package: what facepay-after-upgrade (config/apt) and apt have stored. Reads only.
+"""Upgrades of the package, from the files of facepay-after-upgrade (config/apt) and of apt. Reads only.
 
-The agent and `facepay doctor` judge the same files, so a terminal that does not follow its ring is visible at
-the terminal and in the fleet. unattended-upgrades itself reports only in its own log.
+The agent and `facepay doctor` judge the same files, so a terminal without the newest version of its ring is
+visible at the terminal and in the fleet. unattended-upgrades itself reports in its own log only.
 """
 
 from dataclasses import dataclass
@@ -29,10 +29,10 @@ _REPORT_MAX_BYTES = 512
 class Failure(StrEnum):
     """The first word of the file ``failed``."""
 
-    RETURNED = "returned"  # the new version was not healthy; the version before is installed and held
-    RETURN_FAILED = "return_failed"
+    ROLLED_BACK = "returned"  # the new version was not healthy; the version before is installed and held
+    ROLLBACK_FAILED = "return_failed"
     UNHEALTHY = "unhealthy"  # the new version stays
-    NOT_KEPT = "not_kept"  # healthy, but apt stored no package to return to
+    NOT_KEPT = "not_kept"  # healthy, but apt kept no package for a rollback
     UNKNOWN = "unknown"  # the file is damaged
     UNREADABLE = "unreadable"  # this user cannot read the file or its folder
 
@@ -105,7 +105,7 @@ def judge_upgrades(facts: UpgradeFacts, unix_s: int) -> tuple[Condition, Text] |
 def _failure_text(facts: UpgradeFacts) -> Text:
     versions = {"installed": facts.installed, "other": facts.other}
     match facts.failed:
-        case Failure.RETURNED | Failure.RETURN_FAILED:
+        case Failure.ROLLED_BACK | Failure.ROLLBACK_FAILED:
             return Text(f"why.sys.upgrades.{facts.failed.value}", **versions)
         case Failure.UNHEALTHY | Failure.NOT_KEPT:
             return Text(f"why.sys.upgrades.{facts.failed.value}", installed=facts.installed)

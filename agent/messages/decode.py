@@ -1,8 +1,8 @@
 """Decoder of the messages of a till: request, cancel, ack. The bytes are hostile. Pure.
 
-Checks in this order: size, UTF-8 and strict JSON, envelope, signature, schema, place, fields. Unknown keys
-are ignored, unless the sender named them in ``crit``. Every failure is a ``Rejected`` with one refusal code
-and a detail.
+Checks in this order: size, UTF-8 and strict JSON, envelope, signature, schema, site and terminal, fields.
+Unknown keys are ignored, unless the sender named them in ``crit``. Every failure is a ``Rejected`` with one
+refusal code and a detail.
 """
 
 import hashlib
@@ -49,10 +49,10 @@ class DecodeRules:
     budget_max_ms: int
     signatures_required: bool = False
     trust: Trust | None = None
-    diag: bool = False  # an operator's key is trusted here, so the terminal subscribes to diagnosis requests
+    accepts_diagnosis: bool = False  # an operator's key is trusted: subscribe to diagnosis requests
     site: str = ""  # of this terminal; empty: the site in a message is not compared
     terminal: str = ""
-    place_required: bool = False  # a signed message must name site and terminal
+    terminal_required: bool = False  # a signed message must name site and terminal
     wall_ms: Callable[[], int | None] = lambda: None  # unix time; None while the clock is not synchronised
 
 
@@ -137,7 +137,7 @@ def left_by_expiry_ms(expires_in_ms: int | None, *, age_known: bool) -> int | No
 
 
 def unwrap(payload: bytes, till: str, kind: str, rules: DecodeRules) -> dict[str, Any]:
-    """The JSON object of a message, taken from its envelope if signed. Checks signature, schema and place."""
+    """The JSON object of a message, taken from its envelope if signed. Checks signature, schema and ids."""
     if len(payload) > rules.max_bytes:
         detail = f"{len(payload)} bytes, at most {rules.max_bytes}"
         found = _REQUEST_ID.search(payload[:_ID_SEARCH_BYTES])  # for the refusal, never for a claim
@@ -150,7 +150,7 @@ def unwrap(payload: bytes, till: str, kind: str, rules: DecodeRules) -> dict[str
         _check_signature(outer if signed else None, text, till, kind, rules)
         if tree.get("schema") != SCHEMA.format(kind=kind):
             raise Rejected(Refusal.SCHEMA_UNSUPPORTED, f"schema must be {SCHEMA.format(kind=kind)!r}")
-        _check_place(tree, rules, signed=signed)
+        _check_terminal(tree, rules, signed=signed)
     except Rejected as error:
         # Without the id the sender cannot match the refusal to one of its messages.
         raise Rejected(error.refusal, error.detail, _id_or_none(tree)) from None
@@ -170,11 +170,11 @@ def _check_signature(
         raise Rejected(Refusal.SIGNATURE_MISSING, "this terminal accepts only signed messages from this till")
 
 
-def _check_place(tree: dict[str, Any], rules: DecodeRules, *, signed: bool) -> None:
+def _check_terminal(tree: dict[str, Any], rules: DecodeRules, *, signed: bool) -> None:
     """A message that was signed for another terminal must not be valid here."""
     for name, own in (("site", rules.site), ("terminal", rules.terminal)):
         if name not in tree:
-            if signed and rules.place_required:
+            if signed and rules.terminal_required:
                 raise malformed(f"{name}: a signed message must name its terminal")
         elif not is_id(tree[name]) or (own and tree[name] != own):
             raise malformed(f"{name} differs from the {name} in the topic")

@@ -76,7 +76,7 @@ def fingerprints(directory: Path, signer: Signer) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Pinned:
+class PinnedKeys:
     """The keys that a till trusts: the key of the terminal and, for ten minutes, the key before a rotation.
 
     A result that was stored before the rotation keeps its bytes and its old signature. The old key is valid
@@ -89,7 +89,7 @@ class Pinned:
     previous_until_s: float = 0.0  # ``time.monotonic``
     new_epochs: frozenset[str] = frozenset()
 
-    def followed(self, state: dict[str, Any], now_s: float) -> Pinned:
+    def after_state(self, state: dict[str, Any], now_s: float) -> PinnedKeys:
         """The pinned keys after a ``state``: a statement that the pinned key signed replaces the pinned key.
 
         ``state`` is hostile: its key id and fingerprint alone change nothing.
@@ -112,9 +112,11 @@ class Pinned:
             return self
         if key_id(new.key) != statement.get("new_kid"):
             return self
-        return Pinned(new, self.key, now_s + PREVIOUS_KEY_FOR_S, frozenset({str(state.get("epoch"))}))
+        return PinnedKeys(new, self.key, now_s + PREVIOUS_KEY_FOR_S, frozenset({str(state.get("epoch"))}))
 
-    def opened_state(self, payload: dict[str, Any], now_s: float) -> tuple[Pinned, dict[str, Any] | None]:
+    def verified_state(
+        self, payload: dict[str, Any], now_s: float
+    ) -> tuple[PinnedKeys, dict[str, Any] | None]:
         """The pinned keys after a ``state``, and the fields of its signed text.
 
         The fields are None when the text is not signed by the pinned key, or by the new key of a statement
@@ -124,7 +126,7 @@ class Pinned:
         if not isinstance(text, str) or not isinstance(detached, str):
             return self, None
         fields = _object(text)
-        after = self.followed(fields, now_s)
+        after = self.after_state(fields, now_s)
         if not after.key.verify(text, detached, "state"):
             return self, None
         if after.previous is not None and now_s <= after.previous_until_s:

@@ -42,9 +42,7 @@ def failure_of(error: Exception, *, tls: bool) -> ConnectFailure:
             return NO_ANSWER
         case WebsocketConnectionError():
             return ConnectFailure(Text("detail.no_websocket"))
-        case ConnectionResetError() | BrokenPipeError() if (
-            tls
-        ):  # TCP was connected: a refusal has another error
+        case ConnectionResetError() | BrokenPipeError() if tls:  # TCP was connected, and TLS failed
             return ConnectFailure(Text("detail.handshake_failed", reason=reason_of(error)), BrokerProblem.TLS)
         case _:
             return ConnectFailure(reason_of(error))

@@ -1,8 +1,8 @@
 """From paho's network thread to the event loop: a bounded queue for messages, a call for each other event.
 
-``call_soon_threadsafe`` for each message has no bound: a flood fills the loop's own queue, and all other work
-waits behind it. Here one call wakes the loop for all queued messages, and the loop handles at most
-``DRAIN_MAX`` of them before it runs its other work.
+``call_soon_threadsafe`` has no bound: with a call for each message, a flood would delay all other work of the
+loop. Here one call wakes the loop for all queued messages, and the loop handles at most ``DRAIN_MAX`` of them
+before its other work.
 """
 
 import asyncio

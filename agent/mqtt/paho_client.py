@@ -85,17 +85,10 @@ class BrokerLimits:
             getattr(properties, "WildcardSubscriptionAvailable", 1) == 1,
         )
 
-    def missing(self, qos: int, *, retained: bool, wildcards: bool) -> str:
-        """The needs that the broker does not meet, as English text; empty when all are met."""
-        lacks = [f"QoS {qos} (at most {self.qos_max})"] * (qos > self.qos_max)
-        lacks += ["retained messages"] * (retained and not self.retain)
-        lacks += ["wildcard subscriptions"] * (wildcards and not self.wildcards)
-        return ", ".join(lacks)
-
 
 @dataclass(frozen=True, slots=True)
 class ClientOptions:
-    """Purpose of a connection. The functions are called on the asyncio loop, except ``admits``."""
+    """Id, subscriptions, will and callbacks of a client. Callbacks run on the loop, except ``admits``."""
 
     client_id: str
     subscriptions: Sequence[tuple[str, int]]  # (filter, qos)
@@ -113,9 +106,12 @@ class ClientOptions:
 
     def missing(self, limits: BrokerLimits) -> str:
         """The features that this client needs and the broker lacks, as English text; empty when none."""
-        retained = self.will is not None and self.will.retained
-        wildcards = any(_is_wild(topic) for topic, _ in self.subscriptions)
-        return limits.missing(1, retained=retained, wildcards=wildcards)
+        needs_retain = self.will is not None and self.will.retained
+        needs_wildcards = any(_is_wild(topic) for topic, _ in self.subscriptions)
+        lacks = [f"QoS 1 (at most {limits.qos_max})"] * (limits.qos_max < 1)
+        lacks += ["retained messages"] * (needs_retain and not limits.retain)
+        lacks += ["wildcard subscriptions"] * (needs_wildcards and not limits.wildcards)
+        return ", ".join(lacks)
 
     def refused(self, limits: BrokerLimits, reasons: Sequence[ReasonCode]) -> list[Text]:
         """The needed filters that a SUBACK refuses, with reason. ``reasons``: one per allowed filter."""

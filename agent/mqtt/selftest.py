@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 from agent.config import MqttConfig
 from agent.errors import TillError, failure_at
@@ -80,7 +81,8 @@ class BrokerSelfTest:
             await self._connection.stop()
 
     async def _roundtrip(self) -> BrokerProbe:
-        subscription_refused = BrokerProblem.SUBSCRIPTION_REFUSED in self._problems
+        is_refused = BrokerProblem.SUBSCRIPTION_REFUSED in self._problems
+        probe = BrokerProbe(connected=True, subscription_refused=is_refused)
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         messages = [Message(self._topics.doctor, self._payload)]
@@ -89,24 +91,14 @@ class BrokerSelfTest:
             try:
                 await self._connection.publish(message)
             except TillError as error:
-                kind = message.topic.rpartition("/")[2]
-                return BrokerProbe(
-                    connected=True,
-                    subscription_refused=subscription_refused,
-                    publish_error=failure_at(kind, error),
-                )
+                return replace(probe, publish_error=failure_at(message.topic.rpartition("/")[2], error))
         try:
             async with asyncio.timeout(ROUNDTRIP_TIMEOUT_S):
                 await self._received.wait()
         except TimeoutError:
-            return BrokerProbe(connected=True, subscription_refused=subscription_refused)
+            return probe
         roundtrip_ms = round((loop.time() - began_s) * 1e3)
-        return BrokerProbe(
-            connected=True,
-            subscription_refused=subscription_refused,
-            roundtrip_ms=roundtrip_ms,
-            will_received=await self._test_will(),
-        )
+        return replace(probe, roundtrip_ms=roundtrip_ms, will_received=await self._test_will())
 
     async def _test_will(self) -> bool:
         """Whether the broker publishes the last will of a connection that is cut.

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 FILE = "outbox.sqlite3"
 PAGE_BYTES = 1_024  # a result changes eight pages: with SQLite's 4 KiB twice as much is written to the card
-JOURNAL_PAGES = 500  # then SQLite copies the journal into the file and restarts the journal
+JOURNAL_PAGES = 500  # at this length SQLite copies the journal into the file and starts it anew
 
 _VERSION_1 = """
 CREATE TABLE claim (
@@ -115,7 +115,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _set_aside(path: Path, unix_ms: int) -> Path:
-    """Rename the file and its journal with a time stamp, for a later examination. Returns the new path."""
+    """Rename the file and its journal with a time stamp, for a later analysis. Returns the new path."""
     for suffix in ("-wal", "-shm", ""):
         part = path.with_name(path.name + suffix)
         if part.exists():
@@ -132,10 +132,10 @@ Key = tuple[object, ...]
 
 
 class OutboxIdentity:
-    """The keys of the newest claim and of the newest result.
+    """The keys of the newest claim and of the newest result, which prove that a reopened file is the same.
 
-    They show that a reopened file is the file in use before: not another file, not an older copy. Where a
-    mount disappeared, a file of an earlier day can be present below the mount point.
+    Another file, or an older copy, lacks them. Where a mount disappeared, a file of an earlier day can be
+    present below the mount point.
     """
 
     def __init__(self, db: sqlite3.Connection) -> None:

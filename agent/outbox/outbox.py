@@ -104,7 +104,7 @@ class Outbox:
         if self._lost:
             db = reopen_file(self._directory)
             try:
-                self._queries.use(db)
+                self._queries.replace_connection(db)
             except BaseException:
                 db.close()
                 raise

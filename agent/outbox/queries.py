@@ -54,7 +54,7 @@ class OutboxQueries:
     def close(self) -> None:
         self._db.close()
 
-    def use(self, db: sqlite3.Connection) -> None:
+    def replace_connection(self, db: sqlite3.Connection) -> None:
         """Replace the connection. Raises ``StorageError`` when ``db`` is another or an older file."""
         self._identity.check(db)
         self._db = db
@@ -115,15 +115,16 @@ class OutboxQueries:
             is_match = result.decision is Decision.MATCH
             key, until_ms = (request.till, request.request_id), request.deadline_ms
             row = (result_id, *key, b"", is_match, self._boot_id, until_ms, now_ms, result.calls)
-            seq = self._db.execute(
+            inserted = self._db.execute(
                 "INSERT INTO result (result_id, till, request_id, payload, is_match, boot_id, deadline_ms,"
                 " settled_unix_ms, asks, open) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
                 row,
-            ).lastrowid
-            payload = self._encode(result, Issued(result_id, seq or 0, now_ms))
+            )
+            seq = inserted.lastrowid or 0
+            payload = self._encode(result, Issued(result_id, seq, now_ms))
             self._db.execute("UPDATE result SET payload = ? WHERE seq = ?", (payload, seq))
-        self._identity.settled(seq or 0, result_id)
-        return StoredResult(*key, result_id, seq or 0, payload, is_match, until_ms)
+        self._identity.settled(seq, result_id)
+        return StoredResult(*key, result_id, seq, payload, is_match, until_ms)
 
     def _stored(self, row: sqlite3.Row) -> StoredResult:
         same_boot = row["boot_id"] == self._boot_id  # else the boot clock is not comparable: expired

@@ -23,7 +23,7 @@ FORMAT = 2  # since format 2 a frame has continuity and similarity
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class Recording:
     """A trace with its policy and its result."""
 
     request_id: str
@@ -36,12 +36,12 @@ class Recorded:
     trace: Trace
 
 
-def recording(result: Result, trace: Trace, policy: PolicyLimits, unix_ms: int) -> Recorded:
+def recording(result: Result, trace: Trace, policy: PolicyLimits, unix_ms: int) -> Recording:
     ids = (result.request.request_id, unix_ms, result.assurance.policy_sha256)
-    return Recorded(*ids, result.decision, result.reason, result.asks, policy, trace)
+    return Recording(*ids, result.decision, result.reason, result.asks, policy, trace)
 
 
-def to_line(recorded: Recorded) -> bytes:
+def to_line(recorded: Recording) -> bytes:
     """The recording as one line with a line feed."""
     trace = recorded.trace
     plans = [[[turn.side, turn.wait_ms] for turn in plan] for plan in trace.limits.plans]
@@ -57,7 +57,7 @@ def to_line(recorded: Recorded) -> bytes:
     return json.dumps(tree, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
-def from_line(line: bytes) -> Recorded:
+def from_line(line: bytes) -> Recording:
     """The recording of one line.
 
     Raises ``ValueError``: not JSON, another format, or not a line of ``to_line``.
@@ -69,7 +69,7 @@ def from_line(line: bytes) -> Recorded:
         plans = tuple(
             tuple(Turn(TurnSide(side), int(ms)) for side, ms in plan) for plan in tree["limits"]["plans"]
         )
-        return Recorded(
+        return Recording(
             **{name: kind(tree[name]) for name, kind in _HEAD.items()},
             policy=PolicyLimits(**tree["policy"]),
             trace=Trace(
@@ -151,8 +151,8 @@ def _to_frame_analyzed(tree: dict[str, Any]) -> steps.FrameAnalyzed:
     hint = None if tree["hint"] is None else Guidance(tree["hint"])
     reason = FrameReason(tree["reason"])
     track, continuity = tree["track"], Continuity(tree["continuity"])
-    seen = (seq, captured_ms, reason, face, track, quality, shot, hint, others, wide, high, continuity)
-    return steps.FrameAnalyzed(int(tree["at_ms"]), Analysis(*seen, similarity=tree["similarity"]))
+    values = (seq, captured_ms, reason, face, track, quality, shot, hint, others, wide, high, continuity)
+    return steps.FrameAnalyzed(int(tree["at_ms"]), Analysis(*values, similarity=tree["similarity"]))
 
 
 def _to_call_answered(tree: dict[str, Any]) -> steps.CallAnswered:

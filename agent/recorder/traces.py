@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from agent.errors import StorageError, failure_at, reason_of
-from agent.recorder.trace_json import Recorded, from_line, to_line
+from agent.recorder.trace_json import Recording, from_line, to_line
 from agent.safe_open import open_plain, too_long
 from agent.texts import Text
 
@@ -28,7 +28,7 @@ class TraceFiles:
         self._keep_days = keep_days
         self._max_bytes = max_bytes
 
-    def append(self, recorded: Recorded) -> None:
+    def append(self, recorded: Recording) -> None:
         """Append one recording, then prune.
 
         A recording that alone exceeds ``max_bytes`` is not written. Raises ``OSError``.
@@ -68,7 +68,7 @@ def days(folder: Path) -> list[Path]:
     return sorted(folder.glob(_PATTERN))
 
 
-def read(path: Path) -> Iterator[Recorded]:
+def read(path: Path) -> Iterator[Recording]:
     """The recordings of one file or one folder, in order. An incomplete last line is skipped.
 
     Raises:
@@ -85,7 +85,7 @@ def read(path: Path) -> Iterator[Recorded]:
             raise StorageError(failure_at(file, error), fix=Text("fix.trace_unreadable")) from error
 
 
-def _recordings(file: Path, lines: BinaryIO) -> Iterator[Recorded]:
+def _recordings(file: Path, lines: BinaryIO) -> Iterator[Recording]:
     for number in itertools.count(1):
         line = lines.readline(_MAX_LINE_BYTES + 1)  # limits a line without end
         try:
@@ -102,7 +102,7 @@ def _recordings(file: Path, lines: BinaryIO) -> Iterator[Recorded]:
 
 
 def _drop_half_line(path: Path) -> None:
-    """Remove an incomplete last line, left by a power failure or a full disk, before the next append."""
+    """Remove an incomplete last line, which a power failure or a full disk has left."""
     if not path.exists() or path.stat().st_size == 0:
         return
     with path.open("rb+") as file:

@@ -68,7 +68,7 @@ def attend(
 async def _announce_stopping(stop: asyncio.Event, till: MqttTill) -> None:
     await stop.wait()
     notify("STOPPING=1")
-    await till.announce("stopping")
+    await till.state.announce("stopping")
 
 
 async def announce_changes(changed: asyncio.Event, till: MqttTill, background: Background) -> None:
@@ -76,7 +76,7 @@ async def announce_changes(changed: asyncio.Event, till: MqttTill, background: B
     while True:
         await changed.wait()
         changed.clear()
-        background.add(till.announce())  # a publish can wait for its broker; the next change must not
+        background.add(till.state.announce())  # a publish can wait for its broker; the next change must not
 
 
 async def report_health(handle: AgentHandle, clock: BootClock) -> None:

@@ -17,7 +17,7 @@ from agent.errors import ConfigError
 from agent.health.frame_meter import FrameMeter
 from agent.live_view.frame_tap import FrameTap
 from agent.texts import Text
-from agent.vision.luma import CODED_FROZEN_MS, LumaWatch
+from agent.vision.luma import CODED_FROZEN_MS, BrightnessCheck
 
 
 def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
@@ -29,20 +29,20 @@ def make_camera(config: CameraConfig, clock: Clock) -> NewestFrameSource:
     return NewestFrameSource(backend, clock, stall_ms=config.stall_ms, orientation=orientation)
 
 
-def make_luma_watch(config: CameraConfig) -> LumaWatch:
+def make_brightness_check(config: CameraConfig) -> BrightnessCheck:
     """The check of the brightness, with the time after which this kind of camera counts as frozen."""
-    return LumaWatch(CODED_FROZEN_MS) if config.kind == "stream" else LumaWatch()
+    return BrightnessCheck(CODED_FROZEN_MS) if config.kind == "stream" else BrightnessCheck()
 
 
 def make_frame_check(
     config: CameraConfig, meter: FrameMeter, tap: FrameTap
 ) -> Callable[[Frame], CameraHealth]:
     """The check of each frame in one place: frame tap, brightness, meter."""
-    watch = make_luma_watch(config)
+    watch = make_brightness_check(config)
 
     def check_frame(frame: Frame) -> CameraHealth:
         tap.offer(frame)
-        health = watch.look(frame)
+        health = watch.check(frame)
         meter.count(frame, health)
         return health
 

@@ -27,7 +27,7 @@ from agent.mqtt.certificate import read_certificate
 from agent.mqtt.paho_client import tls_context
 from agent.mqtt.selftest import BrokerSelfTest
 from agent.outbox.inspect import inspect_outbox
-from agent.root.cameras import make_camera, make_luma_watch
+from agent.root.cameras import make_brightness_check, make_camera
 from agent.root.judge import check_parts, check_placeholders, located
 from agent.root.judge import judged as judged_config
 from agent.root.liveness import make_liveness_models
@@ -108,7 +108,7 @@ def _status(config: Config) -> dict[str, Any]:
 
 async def _probe_camera(config: Config) -> CameraProbe:
     """Three seconds of frames. Raises ``CameraError``: the camera is absent, busy or delivers no frame."""
-    clock, watch = BootClock(), make_luma_watch(config.camera)
+    clock, watch = BootClock(), make_brightness_check(config.camera)
     camera = make_camera(config.camera, clock)
     meter, newest, frames, frozen = FrameMeter(), Frame(None, 0, 0, 0, 0), 0, False
     try:
@@ -116,7 +116,7 @@ async def _probe_camera(config: Config) -> CameraProbe:
         until_ms = clock.now_ms() + round(_CAMERA_S * 1e3)
         while clock.now_ms() < until_ms:
             newest = await camera.next_frame(newest.seq)
-            health = watch.look(newest)
+            health = watch.check(newest)
             meter.count(newest, health)
             frozen = health.frozen
             frames += 1

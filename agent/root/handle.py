@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from agent.compare.base import CompareClient
-from agent.control.status import Now
+from agent.control.status import StatusFacts
 from agent.health.frame_meter import FrameMeter
 from agent.health.process import process_facts
 from agent.live_view.frame_tap import FrameTap
@@ -31,11 +31,11 @@ class AgentHandle:
     compare: CompareClient | None  # None: replaced by the caller
     started_ms: int
 
-    def now(self, clock: BootClock) -> Now:
+    def now(self, clock: BootClock) -> StatusFacts:
         """The present status of the parts."""
         terminal, till, now_ms = self.terminal, self.till, clock.now_ms()
         answered_ms = None if self.compare is None else self.compare.answered_ms
-        return Now(
+        return StatusFacts(
             (now_ms - self.started_ms) // 1_000,
             terminal.conditions.shown,
             terminal.counters,

@@ -109,6 +109,6 @@ def _preview(handle: AgentHandle, live_view: LiveView) -> Preview:
         if not is_open and not verification.is_open:  # the end of a verification deletes the frame, too
             handle.terminal.worker.submit(live.end)
         if not verification.stopping:  # else this message would replace `stopping`
-            await handle.till.announce()
+            await handle.till.state.announce()
 
     return Preview(picture, notice, announce)

@@ -67,7 +67,7 @@ class Reload:
         self._terminal.apply_settings(
             make_settings(new, self._terminal.epoch),
             make_recorder(new, self._clock),
-            lambda: self._analyzer.use(policy_limits(new)),
+            lambda: self._analyzer.set_limits(policy_limits(new)),
         )
         log.info("config_taken", extra=facts(sha256=fingerprint(new), changed=", ".join(keys) or "nothing"))
         conditions.clear(CONFIG_REFUSED)

@@ -118,10 +118,12 @@ async def adapt_pace(handle: AgentHandle) -> None:
         detector = handle.analyzer.detector
         if not isinstance(detector, Detector):
             return Pace(width_px, fps)
-        look_ms = detector.look_ms(config.camera.width_px, config.camera.height_px)
-        pace = choose(look_ms, width_px, fps) if config.vision.adapt else Pace(width_px, fps, look_ms)
+        detection_ms = detector.detection_ms(config.camera.width_px, config.camera.height_px)
+        pace = (
+            choose(detection_ms, width_px, fps) if config.vision.adapt else Pace(width_px, fps, detection_ms)
+        )
         if pace.is_reduced:
-            detector.use_width(pace.width_px)
+            detector.set_width(pace.width_px)
         return pace
 
     try:
@@ -129,6 +131,8 @@ async def adapt_pace(handle: AgentHandle) -> None:
     except ModelError as error:
         log.error("speed_not_measured", extra=facts(code=error.code, why=error))
         return
-    terminal.use_pace(pace)
-    values = facts(look_ms=pace.look_ms, width_px=pace.width_px, fps=pace.fps, reduced=pace.is_reduced)
+    terminal.set_pace(pace)
+    values = facts(
+        detection_ms=pace.detection_ms, width_px=pace.width_px, fps=pace.fps, reduced=pace.is_reduced
+    )
     log.info("speed_measured", extra=values)

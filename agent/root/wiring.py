@@ -163,10 +163,10 @@ def make_till(
         config.verification.budget_ms,
         signatures_required=config.profile != "demo" and UNSIGNED not in config.accepted_risks,
         trust=Keyring(config.storage.directory),
-        diag=bool(Keyring(config.storage.directory, OPERATORS).tills()),
+        accepts_diagnosis=bool(Keyring(config.storage.directory, OPERATORS).tills()),
         site=identity.site,
         terminal=identity.terminal,
-        place_required=config.profile != "demo",
+        terminal_required=config.profile != "demo",
         wall_ms=lambda: clock.unix_ms() if is_synchronised() else None,
     )
     margin_ms = config.verification.publish_margin_ms

@@ -36,10 +36,10 @@ class CallBudget:
         self._counters = counters
         self._conditions = conditions
 
-    def use(self, limits: GuardLimits) -> None:
+    def set_limits(self, limits: GuardLimits) -> None:
         """Replace the limits. Counted attempts and calls stay."""
-        self._attempts.use(limits)
-        self._paid_calls.use(limits)
+        self._attempts.set_limits(limits)
+        self._paid_calls.set_limits(limits)
 
     def limit_reached(self, request: Request) -> Reason | None:
         """The reason to answer this request at once without an API call, or None."""

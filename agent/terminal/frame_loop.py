@@ -65,22 +65,19 @@ class FrameLoop:
         self,
         ports: Ports,
         worker: Executor,
-        report: tuple[Counters, ConditionTracker, WatchdogSignal],
+        counters: Counters,
+        conditions: ConditionTracker,
+        watchdog_signal: WatchdogSignal,
         current: Callable[[], Verification | None],
     ) -> None:
-        self._clock = ports.clock
-        self._camera = ports.camera
-        self._analyzer = ports.analyzer
+        self._ports, self._worker, self._current = ports, worker, current
         self._check_frame = ports.check_frame
-        self._expose = ports.expose
+        self._counters, self._conditions, self._watchdog_signal = counters, conditions, watchdog_signal
         self._analyzed_for: Verification | None = None  # the newest one that has got a frame
         self.period_ms = 0.0  # frames of a verification that come sooner are not analyzed
         self._analyzed_ms: float = -math.inf
         self._has_skipped = False  # a picture that came too soon: its repetition is not analyzed yet
         self._exposed_for: Verification | None = None  # the exposure is set for the payer of this one
-        self._worker = worker
-        self._counters, self._conditions, self._watchdog_signal = report
-        self._current = current
         self._restarts, self._restart_at_ms = 0, 0
 
     async def run(self) -> None:
@@ -88,7 +85,7 @@ class FrameLoop:
         seq = 0
         while True:
             try:
-                frame = await self._camera.next_frame(seq)
+                frame = await self._ports.camera.next_frame(seq)
             except CameraError as error:
                 self._camera_failed(error)
                 if isinstance(error, CameraHung):
@@ -103,7 +100,7 @@ class FrameLoop:
                 self._analyzed_for = None  # holds the enrolled photo of an ended verification
             if self._exposed_for not in (None, verification):  # the next payer starts with auto exposure
                 self._exposed_for = None
-                self._expose(None)
+                self._ports.expose(None)
             if verification is None:
                 self._counters.frames[FrameReason.IDLE] += 1
             else:
@@ -112,7 +109,7 @@ class FrameLoop:
 
     async def _restart_if_frozen(self, health: CameraHealth) -> None:
         """Restart a camera that repeats one picture, with growing pauses between the restarts."""
-        now_ms = self._clock.now_ms()
+        now_ms = self._ports.clock.now_ms()
         if not health.frozen:
             self._restarts, self._restart_at_ms = 0, now_ms
             self._watchdog_signal.frame()
@@ -134,10 +131,10 @@ class FrameLoop:
 
         def start() -> None:
             try:
-                self._camera.start()
+                self._ports.camera.start()
             finally:
                 if ended.is_set():
-                    self._camera.stop()
+                    self._ports.camera.stop()
 
         try:
             await asyncio.to_thread(start)
@@ -158,7 +155,7 @@ class FrameLoop:
     async def _analyze(self, verification: Verification, frame: Frame, health: CameraHealth) -> None:
         if health.frozen:  # a repeated picture shows no live face
             self._counters.frames[FrameReason.NO_FACE] += 1
-            verification.post(CameraFailed(self._clock.now_ms(), Reason.CAMERA_FROZEN))
+            verification.post(CameraFailed(self._ports.clock.now_ms(), Reason.CAMERA_FROZEN))
             return
         if health.repeated_ms:  # a coded stream of a still scene: a payer who arrives changes the picture
             self._counters.frames[FrameReason.NO_FACE] += 1
@@ -166,7 +163,7 @@ class FrameLoop:
             # show that the payer of an API call is still alone.
             changed_ms = frame.captured_ms - health.repeated_ms
             no_face = Analysis(frame.seq, changed_ms, FrameReason.NO_FACE)
-            verification.post(FrameAnalyzed(self._clock.now_ms(), no_face))
+            verification.post(FrameAnalyzed(self._ports.clock.now_ms(), no_face))
             return
         if verification is self._analyzed_for:
             if health.is_repeated and not self._has_skipped:
@@ -177,23 +174,23 @@ class FrameLoop:
         self._analyzed_for, self._analyzed_ms, self._has_skipped = verification, frame.captured_ms, False
         loop = asyncio.get_running_loop()
         try:
-            analysis = await loop.run_in_executor(self._worker, self._analyzer.analyze, frame)
+            analysis = await loop.run_in_executor(self._worker, self._ports.analyzer.analyze, frame)
         except AgentError as error:
             log.error("analysis_failed", extra=facts(code=error.code, why=error))
             self._counters.frames[FrameReason.NO_FACE] += 1
-            verification.post(InputFailed(self._clock.now_ms(), reason_of(error)))
+            verification.post(InputFailed(self._ports.clock.now_ms(), reason_of(error)))
             return
         except Exception:
             log.exception("bug_in_analysis")
             self._counters.frames[FrameReason.NO_FACE] += 1
-            verification.post(InternalFailure(self._clock.now_ms()))
+            verification.post(InternalFailure(self._ports.clock.now_ms()))
             return
         self._counters.frames[analysis.reason] += 1
         light = light_on(analysis)
         if light is not None:
             self._exposed_for = verification
-            self._expose(light)
-        verification.post(FrameAnalyzed(self._clock.now_ms(), analysis))
+            self._ports.expose(light)
+        verification.post(FrameAnalyzed(self._ports.clock.now_ms(), analysis))
 
     def _camera_failed(self, error: CameraError) -> None:
         """Raise one camera condition, and log a new condition once: the camera is retried twice a second."""
@@ -205,4 +202,4 @@ class FrameLoop:
         self._watchdog_signal.recovering(error.bounded_until_ms)
         verification = self._current()
         if verification is not None:
-            verification.post(CameraFailed(self._clock.now_ms(), reason_of(error)))
+            verification.post(CameraFailed(self._ports.clock.now_ms(), reason_of(error)))

@@ -19,7 +19,7 @@ from agent.core.steps import Event, InputFailed, Interrupted
 from agent.errors import CameraHung, StorageError
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import STORAGE_UNAVAILABLE
-from agent.health.conditions_camera import OF_THE_VIEW
+from agent.health.conditions_camera import VIEW_CONDITIONS
 from agent.health.counters import Counters
 from agent.health.frame_meter import ViewMeter
 from agent.log import facts
@@ -57,19 +57,26 @@ class Terminal:
         self._running: set[asyncio.Task[None]] = set()
         self._stop_event: Event | None = None  # set when the stop begins: ends each open verification
         self._pending_settings: Callable[[], None] | None = None  # applied after the open verification
-        report = (self.counters, self.conditions)
-        self._budget = CallBudget(ports.clock, settings.guard, *report, earlier_calls=settings.earlier_calls)
-        self._results = Results(ports, settings, *report)
+        counters, conditions = self.counters, self.conditions
+        self._budget = CallBudget(
+            ports.clock, settings.guard, counters, conditions, earlier_calls=settings.earlier_calls
+        )
+        self._results = Results(ports, settings, counters, conditions)
         self._intake = Intake(
             ports,
             settings,
             open_verification=self.open_verification,
             results=self._results,
-            conditions=self.conditions,
+            conditions=conditions,
             accept=self._accept,
         )
         self._frames = FrameLoop(
-            ports, self.worker, (*report, self.watchdog_signal), lambda: self.open_verification.current
+            ports,
+            self.worker,
+            counters,
+            conditions,
+            self.watchdog_signal,
+            lambda: self.open_verification.current,
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -103,7 +110,7 @@ class Terminal:
         for task in done:
             task.result()  # raises the exception of a loop that ended without a stop
 
-    def use_pace(self, pace: Pace) -> None:
+    def set_pace(self, pace: Pace) -> None:
         """Analyze at most ``pace.fps`` frames a second. At the configured rate every frame is analyzed."""
         self.pace = pace
         self._frames.period_ms = pace.period_ms if pace.is_reduced else 0.0
@@ -123,7 +130,7 @@ class Terminal:
         def apply() -> None:
             self._settings, self._ports = settings, replace(self._ports, record=record)
             self._intake.settings = self._results.settings = settings
-            self._budget.use(settings.guard)
+            self._budget.set_limits(settings.guard)
             self.worker.submit(use_limits)  # runs after an analysis that is still running
 
         if self.open_verification.current is None:
@@ -172,7 +179,7 @@ class Terminal:
             if self._pending_settings is not None:
                 self._pending_settings()
                 self._pending_settings = None
-        self.conditions.raise_only(self._view.add(outcome.frame_log.frames_by_reason), of=OF_THE_VIEW)
+        self.conditions.raise_only(self._view.add(outcome.frame_log.frames_by_reason), of=VIEW_CONDITIONS)
         await self._results.deliver(result, stored, is_slow=outcome.is_slow)
         try:
             await asyncio.to_thread(record, result, outcome.frame_log, outcome.trace)

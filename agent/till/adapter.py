@@ -50,7 +50,7 @@ class MqttTill:
         self.identity, self.signer, self._outbox = identity, state_facts.signer, outbox
         self._on_problem = state_facts.on_problem
         self._background = Background()
-        self.accepts_diagnosis = rules.diag
+        self.accepts_diagnosis = rules.accepts_diagnosis
         self.diag_inbox: asyncio.Queue[tuple[str, Message]] = asyncio.Queue(DIAG_INBOX_MAX)
         has_key = rules.trust.has_key if rules.trust is not None else lambda _till: False
 
@@ -77,17 +77,9 @@ class MqttTill:
     async def stop(self) -> None:
         """Publish ``offline``, then disconnect: no will is sent. At most 4 s. Safe to call twice."""
         self.state.close()
-        await self.announce("offline")
+        await self.state.announce("offline")
         await self._background.close()
         await self.connection.stop()
-
-    async def announce(self, final_status: str = "") -> None:
-        """Publish the retained ``state`` again after a change.
-
-        ``final_status``: ``stopping``, then ``offline``. A later change of a condition or a reconnect must
-        not publish ``online`` for a terminal that accepts no more requests.
-        """
-        await self.state.announce(final_status)
 
     @property
     def dropped(self) -> int:
@@ -152,7 +144,7 @@ class MqttTill:
     def _on_ready(self) -> None:
         if self.state.final_status != "offline":
             self.result_sender.reconnected()
-            self._background.add(self.announce())
+            self._background.add(self.state.announce())
             self._background.add(_test_rights(self.connection, self.topics))
 
     def _arrived(self, message: Message) -> None:

@@ -78,7 +78,11 @@ class StatePublisher:
         return Message(self._topics.state, payload, retained=True)
 
     async def announce(self, final_status: str = "") -> None:
-        """Publish ``state`` after a change. ``final_status``: see ``MqttTill.announce``."""
+        """Publish ``state`` after a change.
+
+        ``final_status``: ``stopping``, then ``offline``. A later change of a condition or a reconnect must
+        not publish ``online`` for a terminal that accepts no more requests.
+        """
         if self.final_status != "offline":
             self.final_status = final_status or self.final_status
         status = self.final_status or self._facts.status()

@@ -99,11 +99,11 @@ class Detector:
         found = (_detection(row, wide / size[0], high / size[1]) for row in rows)
         return tuple(face for face in found if is_sane(face))
 
-    def use_width(self, width_px: int) -> None:
+    def set_width(self, width_px: int) -> None:
         """Use another width for frames from the next one on. Boxes stay in pixels of the picture."""
         self._width_px = width_px
 
-    def look_ms(self, wide_px: int, high_px: int) -> float:
+    def detection_ms(self, wide_px: int, high_px: int) -> float:
         """The time of one detection in a black frame of this size, in ms. Takes at most about half a second.
 
         The smallest of several times: other programs lengthen a time and never shorten it.

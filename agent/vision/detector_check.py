@@ -42,7 +42,7 @@ def check_models(config: VisionConfig) -> ModelProbe:
     embedder = Embedder()
     if faces and embedder.describe(align(pixels, faces[0])) is None:
         raise ModelError(Text("detail.no_vector"))
-    return ModelProbe(len(faces), spent_ms, detector.look_ms(*_FRAME_PX))
+    return ModelProbe(len(faces), spent_ms, detector.detection_ms(*_FRAME_PX))
 
 
 def check_mounting(config: VisionConfig, pixels: object) -> MountingReading:

@@ -31,7 +31,7 @@ from agent.vision.crop import crop_face
 from agent.vision.detection_schedule import DetectionSchedule
 from agent.vision.detector import Detector
 from agent.vision.embedding import align
-from agent.vision.face_identity import FaceIdentity, Placed
+from agent.vision.face_identity import FaceIdentity, TrackAssignment
 from agent.vision.follower import FaceDetector, Follower
 from agent.vision.low_resolution import detect_all
 from agent.vision.luma import Sample, is_washed_out, sample
@@ -78,7 +78,7 @@ class LocalFaceAnalyzer:
         self._whole_reason: FrameReason | None = None  # of the payer in the last whole frame
         self._shot: Quality | None = None  # of the last whole frame, if its reason was SHOT
 
-    def use(self, limits: PolicyLimits) -> None:
+    def set_limits(self, limits: PolicyLimits) -> None:
         """Replace the limits, between two verifications."""
         self._limits = limits
 
@@ -156,8 +156,8 @@ class LocalFaceAnalyzer:
         if is_shot:
             judgement = replace(judgement, reason=FrameReason.FOLLOWED)
         self._follower.move(face)
-        placed = self._identity.place(face, frame.captured_ms, usable)
-        return replace(_analysis(frame, bgr, judgement, placed), appearance=aligned)
+        assigned = self._identity.assign(face, frame.captured_ms, usable)
+        return replace(_analysis(frame, bgr, judgement, assigned), appearance=aligned)
 
     def _is_useful(self, quality: Quality) -> bool:
         """Whether another shot is useful: not after an excellent shot, because that shot is sent at once.
@@ -190,14 +190,14 @@ class LocalFaceAnalyzer:
         self._follower.start(face, judgement.others, bgr)
         self._whole_reason = judgement.reason
         self._shot = quality if is_shot and frame.captured_ms >= self._begun_ms else None
-        placed = self._identity.place(face, frame.captured_ms, aligned if is_shot else None)
-        return replace(_analysis(frame, bgr, judgement, placed), appearance=aligned)
+        assigned = self._identity.assign(face, frame.captured_ms, aligned if is_shot else None)
+        return replace(_analysis(frame, bgr, judgement, assigned), appearance=aligned)
 
 
 def _analysis(
-    frame: Frame, bgr: NDArray[np.uint8], judgement: Judgement, placed: Placed | None = None
+    frame: Frame, bgr: NDArray[np.uint8], judgement: Judgement, assigned: TrackAssignment | None = None
 ) -> Analysis:
-    """The analysis of a frame. Without ``placed``, no payer was selected: every face is one of the others."""
+    """The analysis of a frame. Without ``assigned``, no payer was selected: all faces are others."""
     high, wide = bgr.shape[:2]
     analysis = Analysis(
         frame.seq,
@@ -211,19 +211,19 @@ def _analysis(
     face, quality, others = judgement.face, judgement.quality, judgement.others
     if face is None:
         return analysis
-    if placed is None or quality is None:
+    if assigned is None or quality is None:
         return replace(analysis, others=(face, *others))
     shot = None
-    if judgement.reason is FrameReason.SHOT and placed.track is not None:
-        shot = Shot(frame, face, quality, placed.track, others)
+    if judgement.reason is FrameReason.SHOT and assigned.track is not None:
+        shot = Shot(frame, face, quality, assigned.track, others)
     return replace(
         analysis,
         face=face,
-        track=placed.track,
+        track=assigned.track,
         quality=quality,
         shot=shot,
-        continuity=placed.continuity,
-        similarity=placed.similarity,
+        continuity=assigned.continuity,
+        similarity=assigned.similarity,
     )
 
 

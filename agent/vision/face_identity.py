@@ -43,8 +43,8 @@ _PLANE = np.linalg.qr(np.stack([np.ones_like(_ROWS), _ROWS, _COLUMNS], 1))[0]  #
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """The track of one face. ``track`` None: a later frame may still confirm the earlier track."""
+class TrackAssignment:
+    """The track of one face. ``track`` None: not decided; a later frame may confirm the earlier track."""
 
     track: int | None
     continuity: Continuity
@@ -73,13 +73,13 @@ class FaceIdentity:
         self._is_open = False
 
     def continues(self, face: Detection, at_ms: int, usable: Pixels | None) -> bool:
-        """Whether ``place`` would keep the track without an embedding. Changes nothing."""
+        """Whether ``assign`` would keep the track without an embedding. Changes nothing."""
         near = not self._is_open and self.tracker.continues(face.box, at_ms)
         if not near or usable is None or self._newest is None:
             return near
         return _appear_same(self._newest, self._appearance(usable))
 
-    def place(self, face: Detection, at_ms: int, usable: Pixels | None) -> Placed:
+    def assign(self, face: Detection, at_ms: int, usable: Pixels | None) -> TrackAssignment:
         """The track of a face with a finite box.
 
         Args:
@@ -88,15 +88,15 @@ class FaceIdentity:
         if self.continues(face, at_ms, usable):
             return self._keep(face, at_ms, usable, None)
         if self.tracker.number is None or self._first is None:
-            return self._renew(face, at_ms, usable, Placed(None, Continuity.UNKNOWN))
+            return self._renew(face, at_ms, usable, TrackAssignment(None, Continuity.UNKNOWN))
         if usable is None:
             self._is_open = True
-            return Placed(None, Continuity.UNKNOWN)
+            return TrackAssignment(None, Continuity.UNKNOWN)
         similarity = self._similarity(self._first, usable)
         continuity = continuity_of(similarity)
         if continuity is Continuity.SAME:
             return self._keep(face, at_ms, usable, similarity)
-        return self._renew(face, at_ms, usable, Placed(None, continuity, similarity))
+        return self._renew(face, at_ms, usable, TrackAssignment(None, continuity, similarity))
 
     def compare_challenge(self, evidence: tuple[object, ...], usable: Pixels) -> Continuity:
         """Whether the faces of a passed challenge and the face of the shot are one person.
@@ -126,22 +126,26 @@ class FaceIdentity:
             return Continuity.OTHER
         return Continuity.SAME if found == {Continuity.SAME} else Continuity.UNKNOWN
 
-    def _keep(self, face: Detection, at_ms: int, usable: Pixels | None, similarity: float | None) -> Placed:
+    def _keep(
+        self, face: Detection, at_ms: int, usable: Pixels | None, similarity: float | None
+    ) -> TrackAssignment:
         self._is_open = False
         if usable is not None:
             self._newest = self._appearance(usable)
             self._first = usable if self._first is None else self._first
-        return Placed(self.tracker.keep(face.box, at_ms), Continuity.SAME, similarity)
+        return TrackAssignment(self.tracker.keep(face.box, at_ms), Continuity.SAME, similarity)
 
-    def _renew(self, face: Detection, at_ms: int, usable: Pixels | None, placed: Placed) -> Placed:
+    def _renew(
+        self, face: Detection, at_ms: int, usable: Pixels | None, assigned: TrackAssignment
+    ) -> TrackAssignment:
         self._is_open = False
         self._first = usable
         self._newest = None if usable is None else self._appearance(usable)
         self._vector = None
-        return Placed(self.tracker.renew(face.box, at_ms), placed.continuity, placed.similarity)
+        return TrackAssignment(self.tracker.renew(face.box, at_ms), assigned.continuity, assigned.similarity)
 
     def _appearance(self, aligned: Pixels) -> Vector:
-        """The appearance, computed once: ``continues`` and ``place`` get the same array."""
+        """The appearance, computed once: ``continues`` and ``assign`` get the same array."""
         if self._described is None or self._described[0] is not aligned:
             self._described = aligned, _patch(aligned)
         return self._described[1]

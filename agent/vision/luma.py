@@ -41,8 +41,8 @@ def is_washed_out(luma: Sample) -> bool:
     return float(np.count_nonzero(luma >= _CLIPPED_LUMA)) > _CLIPPED_SHARE * luma.size
 
 
-class LumaWatch:
-    """The health of the camera, from one sample per frame: covered, over-exposed, frozen.
+class BrightnessCheck:
+    """Checks the brightness of each frame of one camera: covered, over-exposed, repeated, frozen.
 
     A live sensor never repeats a picture exactly: an unchanged sample for two seconds means a frozen camera.
     The codec of a stream removes the noise of a still scene, so a stream gets more time.
@@ -51,13 +51,15 @@ class LumaWatch:
     def __init__(self, frozen_ms: int = _REPEATED_MS) -> None:
         """``frozen_ms``: time without a change, in ms, after which the camera is frozen."""
         self._frozen_ms = frozen_ms
-        self._last: Sample | None = None  # of the last change
-        self._newest: Sample | None = None  # that repeats no earlier one
+        self._last: Sample | None = None  # the newest sample that differs at all from the one before
+        self._newest: Sample | None = (
+            None  # of the last new picture: differs by more than ``_REPEATED_LEVELS``
+        )
         self._changed_ms = 0
         self._lit_ms: int | None = None
         self._unsaturated_ms: int | None = None
 
-    def look(self, frame: Frame) -> CameraHealth:
+    def check(self, frame: Frame) -> CameraHealth:
         """Check one frame. Invalid pixels count as black. Never raises."""
         luma = sample(frame.pixels)
         if luma is None:

@@ -35,10 +35,6 @@ class CheckedReference:
     turn_deg: float | None = 0.0
     second_face: float = 0.0
 
-    @property
-    def is_usable(self) -> bool:
-        return self.reason == FrameReason.SHOT and self.turn_deg == 0
-
 
 def check_reference(bgr: NDArray[np.uint8], detector: Detector, limits: PolicyLimits) -> CheckedReference:
     """Check one photo.

@@ -142,7 +142,7 @@ def _side_of(rest: Pose, seen: tuple[Pose, Pixels] | None) -> int:
     if seen is None:
         return 0
     move = move_of(seen[0].yaw - rest.yaw, seen[0].depth - rest.depth)
-    return {Move.AS_ASKED: 1, Move.WRONG_WAY: -1}.get(move, 0) if move is not None else 0
+    return {Move.PROMPTED: 1, Move.WRONG_WAY: -1}.get(move, 0) if move is not None else 0
 
 
 def replay(pictures: list[Pixels]) -> tuple[int, Counter[str]]:

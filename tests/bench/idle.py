@@ -15,7 +15,7 @@ from agent.root.wiring import BootClock
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from agent.vision.face_analyzer import LocalFaceAnalyzer
-from agent.vision.luma import LumaWatch
+from agent.vision.luma import BrightnessCheck
 from tests.bench.cost import cpu_s
 from tests.bench.frames import EMPTY_SCENE, LoopCamera, drawn, frames_alone
 from tests.bench.report import Section
@@ -28,7 +28,13 @@ REPETITIONS = 3
 async def idle_terminal(camera: LoopCamera, seconds: float) -> float:
     analyzer = LocalFaceAnalyzer(VisionConfig(), PolicyLimits(**PolicyConfig().model_dump()))
     ports = Ports(
-        BootClock(), camera, analyzer, ScriptedCompare(), QueueTill(), MemoryClaimStore(), LumaWatch().look
+        BootClock(),
+        camera,
+        analyzer,
+        ScriptedCompare(),
+        QueueTill(),
+        MemoryClaimStore(),
+        BrightnessCheck().check,
     )
     terminal, stop = Terminal(ports, Settings("e", Limits(), 250, Assurance())), asyncio.Event()
     task = asyncio.create_task(terminal.serve(stop))

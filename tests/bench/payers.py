@@ -25,7 +25,7 @@ from agent.core.model import Analysis, Box, Detection, Frame, Landmarks, Point, 
 from agent.core.reasons import Continuity, FrameReason
 from agent.core.steps import Challenging, Effect, Finished, FrameAnalyzed, Limits, StartCall, State, Ticked
 from agent.core.verification import advance, begin, wake_at
-from tests.core.stories import even
+from tests.core.builders import even
 from tests.vision.attacks import prompted
 
 BUDGET_MS = 7_750

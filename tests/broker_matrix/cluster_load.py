@@ -72,7 +72,7 @@ async def loaded(
         calls = Counter(request_id for request_id, _ in running.compare.answered)
         bad_signatures = sum(till.bad_signatures for till in tills)
         missing = _missing(running, tills)
-        load = Load(answered, calls, len(running.compare.asked), missing, bad_signatures)
+        load = Load(answered, calls, len(running.compare.calls), missing, bad_signatures)
     await balancer.stop()
     return load
 

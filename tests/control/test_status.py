@@ -19,7 +19,7 @@ import pytest
 from agent.config import Config
 from agent.control import server as status_socket
 from agent.control.server import ANSWER_MAX_BYTES, CLIENTS_MAX, StatusServer, path_for, request_status
-from agent.control.status import Now, document
+from agent.control.status import StatusFacts, document
 from agent.control.status_text import status_lines
 from agent.core.model import Assurance, CameraHealth, Comparison, Frame, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
@@ -45,10 +45,10 @@ def counters(results: int = 3) -> Counters:
     return made
 
 
-def now(*codes: str, results: int = 3) -> Now:
+def now(*codes: str, results: int = 3) -> StatusFacts:
     camera = {"fps": 9.8, "frame_age_ms": 40, "mean_luma": 120}
     conditions = tuple(ShownCondition(CONDITIONS[code], 65_000) for code in codes)
-    return Now(3_700, conditions, counters(results), camera, connected=True, outbox_depth=2)
+    return StatusFacts(3_700, conditions, counters(results), camera, connected=True, outbox_depth=2)
 
 
 @asynccontextmanager

@@ -73,13 +73,13 @@ def test_match_removes_the_failures_of_the_photo_and_not_of_the_terminal() -> No
 
 def test_other_limits_keep_counted_attempts_and_calls() -> None:
     attempts = failing(FailedAttempts(LIMITS), PHOTO, 0, 1)
-    attempts.use(replace(LIMITS, failures=5))
+    attempts.set_limits(replace(LIMITS, failures=5))
     assert not failing(attempts, PHOTO, 2, 3).is_paused(PHOTO, 4), "four of five"
-    attempts.use(replace(LIMITS, failures=2))
+    attempts.set_limits(replace(LIMITS, failures=2))
     assert failing(attempts, PHOTO, 5).is_paused(PHOTO, 6), "two, with the attempt before"
     paid_calls = PaidCalls(GuardLimits(calls_per_minute=2), 0)
     paid_calls.record_call(0)
-    paid_calls.use(GuardLimits(calls_per_minute=1))
+    paid_calls.set_limits(GuardLimits(calls_per_minute=1))
     assert not paid_calls.may_call(1)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from agent.core import challenge
 from agent.core.attempt_limits import GuardLimits, PaidCalls
-from agent.core.challenge import ChallengeOutcome, Move, Phase, Progress
+from agent.core.challenge import ChallengeOutcome, ChallengeProgress, Move, Phase
 from agent.core.challenge_plan import Plan, Turn, TurnSide
 from agent.core.frame_log import FRAMES_MAX, FrameLog
 from agent.core.geometry import Pose, pitch_ratio, roll
@@ -24,7 +24,7 @@ from agent.core.reasons import Continuity, Decision, FrameReason, Guidance, Reas
 from agent.core.steps import Challenging, Comparing, Context, Limits, LivenessProgress, Seeking, StartCall
 from agent.core.transitions import hold
 from agent.core.verification import _after_challenge_step, advance
-from tests.core.stories import DEADLINE_MS, FACE, even, frame_event, shot, shot_event
+from tests.core.builders import DEADLINE_MS, FACE, even, frame_event, shot, shot_event
 
 PLAN: Plan = (Turn(TurnSide.LEFT, 500),)
 TURNS = Limits(turns=1, plans=(PLAN,))
@@ -32,7 +32,7 @@ TURNS = Limits(turns=1, plans=(PLAN,))
 
 def challenging(**progress: object) -> Challenging:
     motion = Motion(((0, 0.0),))
-    state = Progress(PLAN, Pose(0.0, 0.0), until_ms=1_000, motion=motion, evidence=(None,))
+    state = ChallengeProgress(PLAN, Pose(0.0, 0.0), until_ms=1_000, motion=motion, evidence=(None,))
     return Challenging(Context(DEADLINE_MS), 1, replace(state, **progress))  # type: ignore[arg-type] # by name
 
 
@@ -111,9 +111,9 @@ def test_challenge_starts_only_with_a_plan_and_usable_landmarks() -> None:
     started = challenge.start(PLAN, analysis, 0)
     assert started is not None
     again, _ = challenge.judge_frame(started, replace(analysis, face=None))
-    assert again is ChallengeOutcome.AGAIN
+    assert again is ChallengeOutcome.RETRY
     early, same = challenge.tick(started, started.until_ms - 1)
-    assert early is ChallengeOutcome.ON and same is started
+    assert early is ChallengeOutcome.CONTINUE and same is started
 
 
 def test_frame_without_a_track_starts_no_challenge() -> None:
@@ -160,12 +160,12 @@ def test_narrow_face_with_a_small_turn_is_a_turned_picture(width: float, counts:
     progress = challenging(phase=Phase.TURNING, until_ms=challenge.TURN_MS).progress
     turned = Pose(challenge.MIN_YAW, challenge.MIN_DEPTH, width)
     outcome, after = challenge._judge_turn(progress, turned, shot_event(1_000).analysis)
-    assert outcome is ChallengeOutcome.ON and (after.move is Move.AS_ASKED) is counts
+    assert outcome is ChallengeOutcome.CONTINUE and (after.move is Move.PROMPTED) is counts
 
 
 def test_straight_frame_long_after_the_turn_starts_another_attempt() -> None:
     progress = challenging(phase=Phase.RETURNING, until_ms=9_000, turned_ms=0).progress
-    for at_ms, outcome in ((challenge.SHOT_MS, ChallengeOutcome.PASSED), (5_000, ChallengeOutcome.AGAIN)):
+    for at_ms, outcome in ((challenge.SHOT_MS, ChallengeOutcome.PASSED), (5_000, ChallengeOutcome.RETRY)):
         judged, _ = challenge._judge_return(progress, Pose(0.0, 0.0), shot_event(at_ms).analysis)
         assert judged is outcome
 

@@ -34,8 +34,8 @@ from agent.core.steps import (
 )
 from agent.core.verification import advance, begin, wake_at
 from agent.errors import Retry
+from tests.core.builders import FACE, answer, shot, unknown
 from tests.core.heads import PICTURE, view
-from tests.core.stories import FACE, answer, shot, unknown
 
 LEFT, RIGHT = Turn(TurnSide.LEFT, 700), Turn(TurnSide.RIGHT, 700)
 TURNED = 28.0  # degrees

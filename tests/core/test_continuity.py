@@ -27,7 +27,7 @@ from agent.core.steps import (
 )
 from agent.core.verification import advance, begin, wake_at
 from agent.errors import Retry
-from tests.core.stories import DEADLINE_MS, answer, ending, frame_event, play, shot_event, unknown
+from tests.core.builders import DEADLINE_MS, answer, ending, frame_event, play, shot_event, unknown
 
 YES, NO = answer(93.0), answer(20.0)
 ASKED: list[Event] = [shot_event(1_000), frame_event(1_500, FrameReason.FOLLOWED, 1), Ticked(1_600)]

@@ -29,7 +29,7 @@ from agent.terminal.results import checks_of, liveness_of
 from agent.terminal.verification_runner import reason_of
 from agent.vision import shot_checks
 from agent.vision.face_identity import FaceIdentity
-from tests.core.stories import answer
+from tests.core.builders import answer
 from tests.core.test_challenge import LEFT, TURNED, Scenario, limits
 
 CHALLENGES = ("passed", "jumped", "flat", "none")

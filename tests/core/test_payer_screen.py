@@ -38,51 +38,51 @@ OUTCOMES = [
 ]
 
 
-def received(asked: Request, at_ms: int) -> Request:
-    return replace(asked, received_ms=at_ms)
+def received(request: Request, at_ms: int) -> Request:
+    return replace(request, received_ms=at_ms)
 
 
-def result(asked: Request, decision: Decision, reason: Reason) -> Result:
-    return Result(asked, decision, reason, 1, None, Timings(), Assurance())
+def result(request: Request, decision: Decision, reason: Reason) -> Result:
+    return Result(request, decision, reason, 1, None, Timings(), Assurance())
 
 
 def begun(at_ms: int = 1_000, locale: str | None = None) -> tuple[Request, Guiding]:
-    asked = replace(received(REQUESTS[0], at_ms), locale=locale)
-    screen = advance(Idle(), AcceptedEvent(asked, BUDGET_MS), at_ms)
+    request = replace(received(REQUESTS[0], at_ms), locale=locale)
+    screen = advance(Idle(), AcceptedEvent(request, BUDGET_MS), at_ms)
     assert isinstance(screen, Guiding)
-    return asked, screen
+    return request, screen
 
 
 @st.composite
-def stories(draw: st.DrawFn) -> list[tuple[ScreenEvent | None, int]]:
+def event_sequences(draw: st.DrawFn) -> list[tuple[ScreenEvent | None, int]]:
     """Events with their times. Half of the events belong to the request that was accepted last."""
-    at_ms, newest, story = 1_000, REQUESTS[0], list[tuple[ScreenEvent | None, int]]()
+    at_ms, newest, sequence = 1_000, REQUESTS[0], list[tuple[ScreenEvent | None, int]]()
     for _ in range(draw(st.integers(1, 25))):
         at_ms += draw(st.sampled_from([0, 30, 400, 1_000, ENDING_MS, BUDGET_MS]))
-        asked = draw(st.sampled_from([newest, newest, *REQUESTS]))
+        request = draw(st.sampled_from([newest, newest, *REQUESTS]))
         kind = draw(st.sampled_from(["accepted", "guided", "guided", "staged", "refused", "result", "time"]))
         event: ScreenEvent | None = None
         match kind:
             case "accepted":
-                newest = received(asked, at_ms - draw(st.sampled_from([0, 100, BUDGET_MS])))
+                newest = received(request, at_ms - draw(st.sampled_from([0, 100, BUDGET_MS])))
                 event = AcceptedEvent(newest, BUDGET_MS)
             case "guided":
-                event = GuidanceEvent(asked, draw(st.sampled_from(list(Guidance))))
+                event = GuidanceEvent(request, draw(st.sampled_from(list(Guidance))))
             case "staged":
-                event = StageEvent(asked, draw(st.sampled_from(["seeking", "holding", "comparing"])))
+                event = StageEvent(request, draw(st.sampled_from(["seeking", "holding", "comparing"])))
             case "refused":
                 asks = draw(st.sampled_from([None, 0, 1]))
-                event = RefusedEvent(asked.till, asked.request_id, Refusal.STORAGE_UNAVAILABLE, asks=asks)
+                event = RefusedEvent(request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, asks=asks)
             case "result":
-                event = result(asked, *draw(st.sampled_from(OUTCOMES)))
-        story.append((event, at_ms))
-    return story
+                event = result(request, *draw(st.sampled_from(OUTCOMES)))
+        sequence.append((event, at_ms))
+    return sequence
 
 
-@given(stories())
-def test_screen_any_story_keeps_the_rules(story: list[tuple[ScreenEvent | None, int]]) -> None:
+@given(event_sequences())
+def test_screen_any_sequence_keeps_the_rules(sequence: list[tuple[ScreenEvent | None, int]]) -> None:
     screen: Screen = Idle()
-    for event, at_ms in story:
+    for event, at_ms in sequence:
         before, screen = screen, advance(screen, event, at_ms)
         if isinstance(screen, Guiding):
             assert isinstance(screen.hint, Guidance), "exactly one hint"
@@ -100,29 +100,29 @@ def test_screen_any_story_keeps_the_rules(story: list[tuple[ScreenEvent | None, 
         )
 
 
-@given(stories())
+@given(event_sequences())
 def test_screen_without_a_result_is_blank_at_the_deadline(
-    story: list[tuple[ScreenEvent | None, int]],
+    sequence: list[tuple[ScreenEvent | None, int]],
 ) -> None:
     screen: Screen = Idle()
-    for event, at_ms in story:
+    for event, at_ms in sequence:
         if not isinstance(event, Result | RefusedEvent):
             screen = advance(screen, event, at_ms)
-    assert isinstance(advance(screen, None, story[-1][1] + BUDGET_MS), Idle)
+    assert isinstance(advance(screen, None, sequence[-1][1] + BUDGET_MS), Idle)
 
 
 def test_accepted_begins_with_one_hint_and_the_locale_of_the_request() -> None:
-    asked, screen = begun(locale="zh-CN")
+    request, screen = begun(locale="zh-CN")
     assert screen.hint is Guidance.LOOK_HERE and screen.locale == "zh-CN"
-    assert (screen.began_ms, screen.until_ms) == (1_000, asked.deadline_ms)
+    assert (screen.began_ms, screen.until_ms) == (1_000, request.deadline_ms)
 
 
 def test_guidance_replaces_the_hint_and_a_repetition_changes_nothing() -> None:
-    asked, screen = begun()
-    closer = advance(screen, GuidanceEvent(asked, Guidance.COME_CLOSER), 1_100)
+    request, screen = begun()
+    closer = advance(screen, GuidanceEvent(request, Guidance.COME_CLOSER), 1_100)
     assert isinstance(closer, Guiding) and closer.hint is Guidance.COME_CLOSER
-    assert advance(closer, GuidanceEvent(asked, Guidance.COME_CLOSER), 1_200) is closer
-    assert advance(closer, AcceptedEvent(asked, BUDGET_MS), 1_300) is closer, (
+    assert advance(closer, GuidanceEvent(request, Guidance.COME_CLOSER), 1_200) is closer
+    assert advance(closer, AcceptedEvent(request, BUDGET_MS), 1_300) is closer, (
         "a repeated request starts no new screen"
     )
 
@@ -136,10 +136,10 @@ def test_event_of_another_request_changes_nothing() -> None:
 
 
 def test_refusal_of_an_accepted_request_ends_the_screen_and_another_refusal_does_not() -> None:
-    asked, screen = begun()
-    conflict = RefusedEvent(asked.till, asked.request_id, Refusal.ID_CONFLICT)
+    request, screen = begun()
+    conflict = RefusedEvent(request.till, request.request_id, Refusal.ID_CONFLICT)
     assert advance(screen, conflict, 1_100) is screen
-    lost = RefusedEvent(asked.till, asked.request_id, Refusal.STORAGE_UNAVAILABLE, asks=1)
+    lost = RefusedEvent(request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, asks=1)
     assert advance(screen, lost, 1_100) == Ended(Ending.ANOTHER_WAY, None, 1_100 + ENDING_MS)
 
 
@@ -147,8 +147,8 @@ def test_refusal_of_an_accepted_request_ends_the_screen_and_another_refusal_does
 def test_every_outcome_has_an_ending_and_only_a_match_is_recognised(
     decision: Decision, reason: Reason
 ) -> None:
-    asked, screen = begun()
-    done = result(asked, decision, reason)
+    request, screen = begun()
+    done = result(request, decision, reason)
     assert (ending_of(done) is Ending.RECOGNISED) is (decision is Decision.MATCH)
     after = advance(screen, done, 2_000)
     if reason is Reason.CANCELLED:
@@ -158,6 +158,6 @@ def test_every_outcome_has_an_ending_and_only_a_match_is_recognised(
 
 
 def test_result_after_the_deadline_is_not_shown() -> None:
-    asked, screen = begun()
-    late = advance(screen, result(asked, Decision.MATCH, Reason.SAME_PERSON), asked.deadline_ms)
+    request, screen = begun()
+    late = advance(screen, result(request, Decision.MATCH, Reason.SAME_PERSON), request.deadline_ms)
     assert late == Idle()

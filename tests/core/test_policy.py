@@ -22,7 +22,7 @@ from agent.core.policy import (
     light_on,
 )
 from agent.core.reasons import FrameReason, Guidance
-from tests.core.stories import even
+from tests.core.builders import even
 
 WIDE, HIGH = 1280, 720
 LIMITS = PolicyLimits()

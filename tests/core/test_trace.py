@@ -26,7 +26,7 @@ from agent.core.steps import (
 from agent.core.trace import Trace, judge_again, replay, without_pixels
 from agent.core.verification import advance, begin, wake_at
 from agent.errors import Retry
-from tests.core.stories import DEADLINE_MS, FACE, answer, answered, asks_of, even, frame_event, shot_event
+from tests.core.builders import DEADLINE_MS, FACE, answer, answered, asks_of, even, frame_event, shot_event
 from tests.core.test_verification import steered_events
 
 LIMITS, POLICY = Limits(), PolicyLimits()

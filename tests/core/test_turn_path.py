@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.challenge import TURN_MS, Phase, Progress
+from agent.core.challenge import TURN_MS, ChallengeProgress, Phase
 from agent.core.challenge_plan import Plan, TurnSide, draw
 from agent.core.motion import SLOWEST_MS
 from agent.core.steps import Challenging, Comparing, Holding
@@ -49,7 +49,7 @@ class ObedientHead:
         assert isinstance(scenario.state, Holding | Comparing), scenario.state
         return scenario.state.best.paths
 
-    def _move(self, progress: Progress) -> None:
+    def _move(self, progress: ChallengeProgress) -> None:
         """Move one step: to the prompted side after the reaction time, back after the turn has counted."""
         aim = 0.0
         if progress.phase is Phase.TURNING:

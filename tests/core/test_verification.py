@@ -36,7 +36,7 @@ from agent.core.steps import (
 )
 from agent.core.verification import advance, begin, wake_at
 from agent.errors import Retry
-from tests.core.stories import (
+from tests.core.builders import (
     DEADLINE_MS,
     NAN,
     answer,

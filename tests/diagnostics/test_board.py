@@ -16,7 +16,7 @@ import pytest
 from agent.camera.orientation import Orientation
 from agent.config import Config, VisionConfig
 from agent.config.file import load
-from agent.control.status import Now, document
+from agent.control.status import StatusFacts, document
 from agent.core.model import Frame
 from agent.core.pace import choose
 from agent.diagnostics.check import Finding, Verdict
@@ -374,18 +374,22 @@ def test_checks_change_no_mode_and_write_no_file(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("look_ms", "verdict", "words"),
+    ("detection_ms", "verdict", "words"),
     [
         (5.0, "pass", "this machine needs 5 ms for a detection: 10 fps are served at width 320"),
         (41.0, "pass", "this machine needs 41 ms for a detection: 10 fps are served at width 256"),
         (900.0, "warn", "this machine needs 900 ms for a detection: 1 fps are served at width 160"),
     ],
 )
-def test_speed_shows_the_pace_of_the_machine(place: Place, look_ms: float, verdict: str, words: str) -> None:
+def test_speed_shows_the_pace_of_the_machine(
+    place: Place, detection_ms: float, verdict: str, words: str
+) -> None:
     """Without an agent the doctor measures; beside an agent its status is read. Both give one sentence."""
-    world = place.world(model=lambda: ModelProbe(1, 30, look_ms))
+    world = place.world(model=lambda: ModelProbe(1, 30, detection_ms))
     assert values(camera.speed(world)) == (verdict, words)
-    now = Now(9, (), Counters(), {}, connected=True, outbox_depth=0, pace=choose(look_ms, 320, 10))
+    now = StatusFacts(
+        9, (), Counters(), {}, connected=True, outbox_depth=0, pace=choose(detection_ms, 320, 10)
+    )
     status = document(Config(), now)
     beside = replace(world, status=lambda: status)
     assert values(camera.speed(beside)) == (verdict, words)
@@ -399,5 +403,5 @@ def test_speed_of_a_fixed_config_is_shown_and_not_changed(place: Place) -> None:
 
 
 def test_speed_of_an_agent_without_a_measurement_is_skipped(place: Place) -> None:
-    status = document(Config(), Now(1, (), Counters(), {}, connected=True, outbox_depth=0))
+    status = document(Config(), StatusFacts(1, (), Counters(), {}, connected=True, outbox_depth=0))
     assert camera.speed(place.world(status=lambda: status)).verdict is Verdict.SKIP

@@ -78,7 +78,7 @@ def test_remote_doctor_imports_its_modules_in_its_own_thread() -> None:
 import asyncio, sys, threading
 from types import SimpleNamespace
 from agent.config import Config
-from agent.control.status import Now
+from agent.control.status import StatusFacts
 from agent.health.counters import Counters
 from agent.root.remote import diagnose
 from agent.root.wiring import BootClock
@@ -89,7 +89,7 @@ class Watch:
         if name.startswith("agent."):
             self.threads.add(threading.current_thread().name)
 
-now = Now(1, (), Counters(), {}, True, 0)
+now = StatusFacts(1, (), Counters(), {}, True, 0)
 running = SimpleNamespace(reload=SimpleNamespace(config=Config()), now=lambda _clock: now)
 sys.meta_path.insert(0, Watch())
 report = asyncio.run(diagnose(running, BootClock(), None, ("sys.memory",)))

@@ -85,8 +85,8 @@ def test_index_of_the_ring_is_found_among_others(root: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "failure", "words"),
     [
-        ("returned 0.2.0 0.3.0\n", Failure.RETURNED, "0.3.0 was not healthy; 0.2.0 is installed again"),
-        ("return_failed 0.3.0 0.3.0\n", Failure.RETURN_FAILED, "the return failed"),
+        ("returned 0.2.0 0.3.0\n", Failure.ROLLED_BACK, "0.3.0 was not healthy; 0.2.0 is installed again"),
+        ("return_failed 0.3.0 0.3.0\n", Failure.ROLLBACK_FAILED, "the return failed"),
         ("unhealthy 0.3.0\n", Failure.UNHEALTHY, "0.3.0 is not healthy"),
         ("not_kept 0.3.0\n", Failure.NOT_KEPT, "no package to return to"),
         ("", Failure.UNKNOWN, "damaged"),

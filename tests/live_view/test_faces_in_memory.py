@@ -11,7 +11,7 @@ from agent.core.model import Analysis, Crop, Frame, Shot
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.live_view.live_view import LivePicture, annotated_picture
-from tests.core.stories import FACE, even
+from tests.core.builders import FACE, even
 
 
 class KeepingAnalyzer:

@@ -13,7 +13,7 @@ from agent.health.frame_meter import FrameMeter
 from agent.live_view import frame_tap
 from agent.live_view.frame_tap import PAYER_FRAMES_MS, FrameTap
 from agent.root.cameras import make_frame_check
-from agent.vision.luma import LumaWatch
+from agent.vision.luma import BrightnessCheck
 from tests.texts import zh
 
 
@@ -37,7 +37,7 @@ async def test_next_frame_each_waiting_request_gets_the_same_frame() -> None:
 async def test_check_frame_reaches_tap_meter_and_brightness_check() -> None:
     tap, meter = FrameTap(lambda: False), FrameMeter()
     task = await request(tap)
-    assert make_frame_check(CameraConfig(), meter, tap)(frame(100)) == LumaWatch().look(frame(100))
+    assert make_frame_check(CameraConfig(), meter, tap)(frame(100)) == BrightnessCheck().check(frame(100))
     assert (await task).seq == 100 and meter.facts(150)["frame_age_ms"] == 50
 
 

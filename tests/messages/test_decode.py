@@ -274,7 +274,7 @@ SHOP = DecodeRules(
     FixedTrust(True),
     site="shop",
     terminal="terminal-1",
-    place_required=True,
+    terminal_required=True,
     wall_ms=lambda: 50_000,
 )
 NO_CLOCK = replace(SHOP, wall_ms=lambda: None)
@@ -337,7 +337,7 @@ def test_read_cancel_and_read_ack_for_another_terminal_are_rejected(
 
 
 def test_read_request_unsigned_may_omit_but_not_change_the_terminal() -> None:
-    demo = replace(SHOP, signatures_required=False, trust=None, place_required=False)
+    demo = replace(SHOP, signatures_required=False, trust=None, terminal_required=False)
     assert read(payload(), demo).request_id == REQUEST_ID
     assert refused(payload(terminal="another"), demo).refusal is Refusal.REQUEST_MALFORMED
 

@@ -13,7 +13,7 @@ import pytest
 
 from agent.errors import TillError
 from agent.messages.keyring import KEYS_MAX, Keyring
-from agent.messages.rotation import FILE, Pinned, rotate, statement_for
+from agent.messages.rotation import FILE, PinnedKeys, rotate, statement_for
 from agent.messages.signing import KEY_FILE, PublicKey, Signer
 from agent.privileges import as_owner
 
@@ -22,7 +22,7 @@ PLACE = {"site": "shop-1", "terminal": "terminal-1"}
 
 
 def follow(pinned: PublicKey, state: dict[str, Any]) -> PublicKey:
-    return Pinned(pinned).followed(state, 0.0).key
+    return PinnedKeys(pinned).after_state(state, 0.0).key
 
 
 def test_verify_accepts_a_key_for_its_till_and_kind_only(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agent.kits.till.terminal_state import TerminalState
-from agent.messages.rotation import PREVIOUS_KEY_FOR_S, Pinned, rotate, statement_for
+from agent.messages.rotation import PREVIOUS_KEY_FOR_S, PinnedKeys, rotate, statement_for
 from agent.messages.signing import KEY_FILE, Signer
 from agent.messages.topics import Topics
 
@@ -29,7 +29,7 @@ def keys(tmp_path: Path) -> tuple[Signer, Signer, dict[str, Any]]:
 
 def test_pinned_old_key_is_valid_for_stored_results_for_ten_minutes(keys: tuple[Signer, Signer, Any]) -> None:
     old, new, state = keys
-    pinned = Pinned(old.public).followed(state, now_s=100.0)
+    pinned = PinnedKeys(old.public).after_state(state, now_s=100.0)
     stored = old.sign(BEFORE, "result")
     assert pinned.verify(BEFORE, stored, "result", 100.0)
     assert pinned.verify(BEFORE, stored, "result", 100.0 + PREVIOUS_KEY_FOR_S)
@@ -39,20 +39,20 @@ def test_pinned_old_key_is_valid_for_stored_results_for_ten_minutes(keys: tuple[
 
 def test_pinned_old_key_is_invalid_for_the_new_epoch(keys: tuple[Signer, Signer, Any]) -> None:
     old, _, state = keys
-    pinned = Pinned(old.public).followed(state, now_s=100.0)
+    pinned = PinnedKeys(old.public).after_state(state, now_s=100.0)
     assert not pinned.verify(AFTER, old.sign(AFTER, "result"), "result", 100.0)
 
 
 def test_pinned_repeated_state_does_not_extend_the_ten_minutes(keys: tuple[Signer, Signer, Any]) -> None:
     old, _, state = keys
-    pinned = Pinned(old.public).followed(state, now_s=100.0)
-    assert pinned.followed(state | {"epoch": "e-3"}, now_s=400.0) is pinned
+    pinned = PinnedKeys(old.public).after_state(state, now_s=100.0)
+    assert pinned.after_state(state | {"epoch": "e-3"}, now_s=400.0) is pinned
 
 
 def test_pinned_statement_of_an_unknown_key_changes_nothing(keys: tuple[Signer, Signer, Any]) -> None:
     _, _, state = keys
-    other = Pinned(Signer.generate().public)
-    assert other.followed(state, now_s=0.0) is other
+    other = PinnedKeys(Signer.generate().public)
+    assert other.after_state(state, now_s=0.0) is other
 
 
 def signed(fields: dict[str, Any], signer: Signer, kind: str = "state") -> dict[str, Any]:
@@ -63,13 +63,13 @@ def signed(fields: dict[str, Any], signer: Signer, kind: str = "state") -> dict[
 
 def test_opened_state_returns_the_signed_fields_only(keys: tuple[Signer, Signer, Any]) -> None:
     old, _, state = keys
-    pinned, fields = Pinned(old.public), {name: state[name] for name in ("site", "terminal", "epoch")}
-    assert pinned.opened_state(signed(fields, old) | {"epoch": "lent"}, 0.0) == (pinned, fields)
+    pinned, fields = PinnedKeys(old.public), {name: state[name] for name in ("site", "terminal", "epoch")}
+    assert pinned.verified_state(signed(fields, old) | {"epoch": "lent"}, 0.0) == (pinned, fields)
 
 
 def test_opened_state_refuses_other_keys_kinds_and_texts(keys: tuple[Signer, Signer, Any]) -> None:
     old, _, state = keys
-    pinned, fields = Pinned(old.public), {"site": "shop", "terminal": "terminal-1", "epoch": "e-2"}
+    pinned, fields = PinnedKeys(old.public), {"site": "shop", "terminal": "terminal-1", "epoch": "e-2"}
     true = signed(fields, old)
     for forged in (
         fields,
@@ -80,17 +80,17 @@ def test_opened_state_refuses_other_keys_kinds_and_texts(keys: tuple[Signer, Sig
         true | {"jws": 7},
         signed(state, Signer.generate()),  # a statement of the old key, in a state of an unknown key
     ):
-        assert pinned.opened_state(forged, 0.0) == (pinned, None)
+        assert pinned.verified_state(forged, 0.0) == (pinned, None)
 
 
 def test_opened_state_follows_a_rotation_only_when_the_new_key_signed_the_state(
     keys: tuple[Signer, Signer, Any],
 ) -> None:
     old, new, state = keys
-    after, fields = Pinned(old.public).opened_state(signed(state, new), 0.0)
+    after, fields = PinnedKeys(old.public).verified_state(signed(state, new), 0.0)
     assert fields == state
     assert (after.key, after.previous, after.new_epochs) == (new.public, old.public, frozenset({"e-2"}))
-    assert after.opened_state(signed(state, old), 0.0) == (after, None)
+    assert after.verified_state(signed(state, old), 0.0) == (after, None)
 
 
 def test_opened_state_keeps_the_old_key_invalid_for_each_later_epoch(
@@ -98,9 +98,9 @@ def test_opened_state_keeps_the_old_key_invalid_for_each_later_epoch(
 ) -> None:
     """The terminal starts again within the ten minutes, or the broker delivers an earlier state first."""
     old, new, state = keys
-    pinned = Pinned(old.public)
+    pinned = PinnedKeys(old.public)
     for epoch in ("e-2", "e-3"):
-        pinned, _ = pinned.opened_state(signed(state | {"epoch": epoch}, new), 0.0)
+        pinned, _ = pinned.verified_state(signed(state | {"epoch": epoch}, new), 0.0)
     for epoch in ("e-2", "e-3"):
         text = json.dumps({"epoch": epoch, "decision": "match"})
         assert not pinned.verify(text, old.sign(text, "result"), "result", 1.0)
@@ -114,4 +114,4 @@ def test_terminal_state_keeps_its_pin_at_a_rotation_of_another_place(tmp_path: P
     fields = {"site": "other", "terminal": "terminal-1", "epoch": "e-9"}
     held = TerminalState(Topics("shop", "terminal-1"), old.public)
     held.received(signed(fields | {"key": {"rotation": statement_for(tmp_path, new)}}, new))
-    assert (held.pinned, held.fields) == (Pinned(old.public), {})
+    assert (held.pinned, held.fields) == (PinnedKeys(old.public), {})

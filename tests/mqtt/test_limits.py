@@ -11,7 +11,7 @@ from agent.errors import TillError
 from agent.health.conditions import CONDITIONS
 from agent.mqtt import connection as connection_module
 from agent.mqtt import status
-from agent.mqtt.paho_client import BrokerLimits, Message
+from agent.mqtt.paho_client import BrokerLimits, ClientOptions, Message
 from agent.mqtt.reason_codes import REFUSING, BrokerProblem
 from tests.brokers import Mosquitto
 from tests.mqtt.scripted import Script, connack, disconnect, puback, scripted
@@ -244,7 +244,9 @@ async def test_connection_broker_without_wildcards_gets_no_wildcard_filter() -> 
 
 def test_limits_without_properties_are_the_defaults_of_the_standard() -> None:
     assert BrokerLimits.of(None) == BrokerLimits()
-    assert BrokerLimits().missing(1, retained=True, wildcards=True) == ""
+    will = Message("t", b"", retained=True)
+    options = ClientOptions("id", [("a/+", 1)], lambda _message: None, lambda: None, will)
+    assert options.missing(BrokerLimits()) == ""
 
 
 def test_broker_problem_each_has_a_fix_in_both_languages() -> None:

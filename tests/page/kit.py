@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from agent.config import Config
-from agent.control.status import Now, document
+from agent.control.status import StatusFacts, document
 from agent.core.model import Assurance, Comparison, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
 from agent.errors import AgentError
@@ -83,7 +83,9 @@ def status(*codes: str, results: int = 3) -> dict[str, Any]:
         counters.results["match/same_person"] += 1
     camera = {"fps": 9.8, "frame_age_ms": 40, "mean_luma": 120}
     conditions = tuple(ShownCondition(CONDITIONS[code], lasted_ms=5_000) for code in codes)
-    return document(Config(), Now(3_700, conditions, counters, camera, connected=True, outbox_depth=0))
+    return document(
+        Config(), StatusFacts(3_700, conditions, counters, camera, connected=True, outbox_depth=0)
+    )
 
 
 @dataclass

@@ -20,7 +20,7 @@ from tests.service.kit import APPID, BUCKET, SECRET_ID
 _SCRIPT = """
 import gc, os, sys
 from pathlib import Path
-from agent.health.process import dump_no_core
+from agent.health.process import disable_core_dumps
 from agent.service.compare_service import serve
 from agent.service.settings import load_service
 gc.disable()

@@ -41,7 +41,7 @@ async def test_too_many_wrong_faces_are_attempt_limit_without_a_call() -> None:
     async with serving(guarded(GuardLimits(failures=2), 10.0)) as world:
         assert [await ask(world, number) for number in (1, 2)] == ["no_match/different_person"] * 2
         assert await ask(world, 3) == "undecided/attempt_limit"
-        assert world.compare.asked == [1, 1]
+        assert world.compare.calls == [1, 1]
         assert world.terminal.counters.results["undecided/attempt_limit"] == 1
 
 
@@ -54,7 +54,7 @@ async def test_failed_attempt_counts_even_if_its_result_is_not_stored() -> None:
         world.claim_store.settle_error = None
         await world.till.inbox.put(RequestReceived(request("r-2")))
         assert await world.verdict() == "undecided/attempt_limit"
-        assert world.compare.asked == [1]
+        assert world.compare.calls == [1]
 
 
 async def test_call_limit_stops_paid_calls_and_raises_a_condition() -> None:
@@ -68,7 +68,7 @@ async def test_call_limit_stops_paid_calls_and_raises_a_condition() -> None:
 async def test_calls_of_earlier_processes_count_for_the_day() -> None:
     async with serving(guarded(GuardLimits(calls_per_day=100), earlier=100)) as world:
         assert await ask(world, 1) == "undecided/cost_limit"
-        assert world.compare.asked == []
+        assert world.compare.calls == []
 
 
 async def test_call_warning_does_not_stop_the_terminal() -> None:
@@ -83,7 +83,7 @@ async def test_call_limit_between_two_calls_of_one_request() -> None:
     world.compare.delay_s = 0.2  # the first call times out and would be repeated
     async with serving(world):
         assert await ask(world, 1) == "undecided/cost_limit"
-        assert world.compare.asked == [1]
+        assert world.compare.calls == [1]
 
 
 @pytest.mark.parametrize("stage", [FrameReason.NO_FACE, FrameReason.MULTIPLE_FACES])
@@ -120,7 +120,7 @@ async def test_a_call_that_was_sent_and_cancelled_is_paid() -> None:
     async with serving(world):
         world.till.inbox.put_nowait(RequestReceived(request("r-1", budget_ms=60_000)))
         async with asyncio.timeout(60):
-            while not world.compare.asked:  # noqa: ASYNC110 - the fake has no event
+            while not world.compare.calls:  # noqa: ASYNC110 - the fake has no event
                 await asyncio.sleep(0.005)
         world.till.inbox.put_nowait(CancelReceived("till-1", "r-1"))
         assert await world.verdict() == "undecided/cancelled"

@@ -59,7 +59,7 @@ async def test_stop_during_a_claim_answers_the_request() -> None:
         claim_store.written.set()
         assert await world.verdict() == "undecided/interrupted"
     assert len(world.till.delivered) == len(claim_store.settled) == 1
-    assert world.compare.asked == []
+    assert world.compare.calls == []
 
 
 async def test_request_after_the_start_of_the_stop_is_refused() -> None:

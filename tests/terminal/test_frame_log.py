@@ -23,7 +23,7 @@ from agent.recorder.last import FILE, read, write
 from agent.recorder.plot import svg
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
-from tests.core.stories import shot
+from tests.core.builders import shot
 from tests.fakes import EPOCH, RealClock, check_frame, request
 from tests.terminal.test_terminal import LIMITS, World, serving
 

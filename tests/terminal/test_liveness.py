@@ -14,8 +14,8 @@ from agent.core.reasons import FrameReason, Guidance
 from agent.root.wiring import make_settings
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
+from tests.core.builders import FACE, shot
 from tests.core.heads import HEAD, PICTURE, Solid, view
-from tests.core.stories import FACE, shot
 from tests.fakes import EPOCH, QueueTill, RealClock, StagedAnalyzer, check_frame, request
 from tests.terminal.test_terminal import LIMITS, World, serving
 
@@ -84,7 +84,7 @@ async def test_challenge_without_prompted_turns_makes_no_call(how: dict[str, obj
         await world.till.until(lambda: bool(world.till.delivered), timeout_s=60)
     assert world.till.delivered[0].payload == b"undecided/liveness_not_completed"
     assert world.claim_store.settled[0].assurance.liveness == "not_checked"
-    assert world.compare.asked == []
+    assert world.compare.calls == []
 
 
 def test_config_sets_turns_and_assurances() -> None:

@@ -25,14 +25,14 @@ from tests.terminal.test_terminal import World, serving
 class SlowDetector(Detector):
     """A real network on a machine of a given speed."""
 
-    def __init__(self, look_ms: float) -> None:
-        self.time_ms, self.width_px = look_ms, 320
+    def __init__(self, detection_ms: float) -> None:
+        self.time_ms, self.width_px = detection_ms, 320
 
-    def look_ms(self, wide_px: int, high_px: int) -> float:
+    def detection_ms(self, wide_px: int, high_px: int) -> float:
         assert (wide_px, high_px) == (1280, 720)
         return self.time_ms
 
-    def use_width(self, width_px: int) -> None:
+    def set_width(self, width_px: int) -> None:
         self.width_px = width_px
 
 
@@ -84,7 +84,7 @@ async def test_a_reduced_rate_analyzes_fewer_frames_and_still_answers_the_payer(
 
     monkeypatch.setattr(world.analyzer, "analyze", recorded)
     async with serving(world):
-        world.terminal.use_pace(Pace(160, 5.0, 900.0, is_reduced=True))
+        world.terminal.set_pace(Pace(160, 5.0, 900.0, is_reduced=True))
         await world.till.inbox.put(RequestReceived(request(budget_ms=60_000)))
         async with asyncio.timeout(60):
             while len(captured_ms) < 4:  # noqa: ASYNC110 - the fake has no event
@@ -106,7 +106,7 @@ async def test_a_picture_that_came_too_soon_is_analyzed_when_it_is_repeated() ->
 
     world.terminal._frames._check_frame = checked
     async with serving(world):
-        world.terminal.use_pace(Pace(160, 5.0, 900.0, is_reduced=True))
+        world.terminal.set_pace(Pace(160, 5.0, 900.0, is_reduced=True))
         await world.till.inbox.put(RequestReceived(request(budget_ms=60_000)))
         async with asyncio.timeout(60):
             while world.analyzer.analyses < 2:  # noqa: ASYNC110 - the fake has no event
@@ -118,9 +118,9 @@ async def test_a_picture_that_came_too_soon_is_analyzed_when_it_is_repeated() ->
 
 def test_a_detector_measures_itself_within_its_limit() -> None:
     detector = Detector.load()
-    assert 0 < detector.look_ms(1280, 720) < 60_000
+    assert 0 < detector.detection_ms(1280, 720) < 60_000
     sizes = list[tuple[int, int]]()
     detector._net = type("Net", (), {"setInputSize": sizes.append, "detect": lambda *_: (0, None)})()
-    detector.use_width(160)
+    detector.set_width(160)
     detector.detect(np.zeros((720, 1280, 3), np.uint8))
     assert sizes[-1:] == [(160, 90)]

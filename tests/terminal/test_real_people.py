@@ -21,7 +21,7 @@ from agent.core.steps import Limits
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from agent.vision.face_analyzer import LocalFaceAnalyzer
-from agent.vision.luma import LumaWatch
+from agent.vision.luma import BrightnessCheck
 from tests.fakes import EPOCH, MemoryClaimStore, QueueTill, RealClock, ScriptedCompare, request
 from tests.vision.people import Pixels, person, staged, standing
 
@@ -83,7 +83,7 @@ class Shop:
             self.compare,
             self.till,
             MemoryClaimStore(),
-            LumaWatch().look,
+            BrightnessCheck().check,
             self._keep,
         )
         self.terminal = Terminal(

@@ -86,7 +86,7 @@ async def test_one_request_is_one_match_in_the_counters() -> None:
     async with serving(World()) as world:
         await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == "match/same_person"
-        assert world.compare.asked == [1]
+        assert world.compare.calls == [1]
         assert world.terminal.counters.calls == 1
     counters = world.terminal.counters
     assert counters.frames.total() == counters.frames_handled
@@ -108,7 +108,7 @@ async def test_no_face_is_undecided_without_a_call() -> None:
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=300)))
         assert await world.verdict() == "undecided/no_face"
-    assert world.compare.asked == []
+    assert world.compare.calls == []
     assert any(isinstance(event, GuidanceEvent) for event in world.till.events)
 
 
@@ -142,7 +142,7 @@ async def test_silent_service_is_cancelled_and_its_late_answer_is_ignored() -> N
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=400)))
         assert (await world.verdict()).startswith("undecided/")
-    assert world.compare.cancelled == len(world.compare.asked) == 1
+    assert world.compare.cancelled == len(world.compare.calls) == 1
 
 
 async def test_unavailable_reference_ends_without_a_call() -> None:
@@ -151,7 +151,7 @@ async def test_unavailable_reference_ends_without_a_call() -> None:
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == "undecided/reference_unreachable"
-    assert world.compare.asked == []
+    assert world.compare.calls == []
     assert world.terminal.counters.calls == 0
 
 
@@ -244,14 +244,14 @@ async def test_a_frame_from_before_the_request_is_no_shot() -> None:
         late = replace(request(budget_ms=400), received_ms=RealClock().now_ms() + 250)
         await world.till.inbox.put(RequestReceived(late))
         await world.verdict()
-    assert world.analyzer.analyses > 10 and world.compare.asked == [1]
+    assert world.analyzer.analyses > 10 and world.compare.calls == [1]
 
 
 async def test_missing_assurance_is_assurance_unmet() -> None:
     async with serving(World()) as world:
         await world.till.inbox.put(RequestReceived(replace(request(), require=("liveness",))))
         assert await world.verdict() == "undecided/assurance_unmet"
-    assert world.compare.asked == []
+    assert world.compare.calls == []
 
 
 async def test_no_durable_claim_no_call() -> None:
@@ -260,7 +260,7 @@ async def test_no_durable_claim_no_call() -> None:
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request()))
         await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
-        assert world.compare.asked == [] and world.compare.prepared == 0
+        assert world.compare.calls == [] and world.compare.prepared == 0
         assert [c.code for c in world.terminal.conditions.active] == ["storage_unavailable"]
         world.claim_store.claim_error = None
         await world.till.inbox.put(RequestReceived(request("r-2")))
@@ -362,7 +362,7 @@ async def test_frozen_picture_is_no_live_face() -> None:
     async with serving(world):
         await world.till.inbox.put(RequestReceived(request(budget_ms=300)))
         assert await world.verdict() == "undecided/camera_frozen"
-    assert world.compare.asked == []
+    assert world.compare.calls == []
 
 
 def test_reason_of_every_error_is_on_the_closed_list() -> None:

@@ -20,10 +20,10 @@ from agent.core.steps import Limits, State, Ticked
 from agent.core.trace import Trace, replay
 from agent.demo.stage import VISITS, staged
 from agent.errors import StorageError
-from agent.recorder.trace_json import Recorded, from_line, to_line
+from agent.recorder.trace_json import Recording, from_line, to_line
 from agent.recorder.traces import FOLDER, TraceFiles, days, read
 from agent.service.faults import InjectedFault
-from tests.core.stories import NAN, answer, answered, frame_event, shot_event
+from tests.core.builders import NAN, answer, answered, frame_event, shot_event
 from tests.core.test_trace import VISIT, recorded_verifications
 from tests.texts import en
 
@@ -31,8 +31,8 @@ DAY_MS = 86_400_000
 NOON_MS = 1_700_000_000_000 - 1_700_000_000_000 % DAY_MS + DAY_MS // 2
 
 
-def recorded(trace: Trace = VISIT, ended_unix_ms: int = NOON_MS, request_id: str = "r-1") -> Recorded:
-    return Recorded(request_id, ended_unix_ms, "ab" * 32, "match", "same_person", 1, PolicyLimits(), trace)
+def recorded(trace: Trace = VISIT, ended_unix_ms: int = NOON_MS, request_id: str = "r-1") -> Recording:
+    return Recording(request_id, ended_unix_ms, "ab" * 32, "match", "same_person", 1, PolicyLimits(), trace)
 
 
 @given(recorded_verifications())
@@ -81,7 +81,7 @@ def test_changed_trace_line_is_a_trace_or_a_value_error(data: st.DataObject) -> 
         found = from_line(json.dumps(tree).encode())
     except ValueError:
         return
-    assert isinstance(found, Recorded)
+    assert isinstance(found, Recording)
 
 
 def files(folder: Path, *, keep_days: int = 7, max_bytes: int = 10_000_000) -> TraceFiles:

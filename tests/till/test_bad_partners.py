@@ -58,7 +58,7 @@ async def test_request_of_an_earlier_epoch_without_its_retain_flag_is_stale(
     async with terminal(broker.port, tmp_path) as running, raw_till(broker.port) as raw:
         await raw.send("request", request_bytes(epoch="e-0"))
         assert await raw.refusal() == "request_stale"
-        assert running.compare.asked == []
+        assert running.compare.calls == []
 
 
 @pytest.mark.forged  # two states of one terminal at once
@@ -88,7 +88,7 @@ async def test_till_with_an_earlier_state_of_the_terminal_gets_the_newest_one_af
             while till._state.fields["epoch"] != "e-1":  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.02)
         assert (await till.ask(PHOTO, ttl_ms=8_000)).decision == "match"
-        assert running.compare.asked == [1]
+        assert running.compare.calls == [1]
 
 
 async def _deliver_earlier_state(running: RunningTerminal) -> None:

@@ -187,11 +187,11 @@ async def test_repeated_request_gets_the_same_bytes_also_after_a_restart(
             first = (await raw.next("result")).payload
             await raw.send("request", request)
             assert (await raw.next("result")).payload == first
-            assert running.compare.asked == [1]
+            assert running.compare.calls == [1]
         async with terminal(broker.port, tmp_path, epoch="e-2") as running:
             await raw.send("request", request)
             assert (await raw.next("result")).payload == first
-            assert running.compare.asked == []
+            assert running.compare.calls == []
 
 
 async def test_unacknowledged_result_is_sent_again_after_a_restart(broker: Mosquitto, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ async def test_request_same_id_with_other_bytes_is_id_conflict(broker: Mosquitto
         await raw.next("result")
         await raw.send("request", request_bytes(request_id=request_id, transaction_id="another sale"))
         assert await raw.refusal() == "id_conflict"
-        assert running.compare.asked == [1]
+        assert running.compare.calls == [1]
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ async def test_invalid_request_is_refused_and_the_next_one_is_served(
         assert await raw.refusal() == refusal
         await raw.send("request", request_bytes())
         text = json.loads((await raw.next("result")).payload)["result"]
-        assert json.loads(text)["decision"] == "match" and running.compare.asked == [1]
+        assert json.loads(text)["decision"] == "match" and running.compare.calls == [1]
 
 
 async def test_retained_request_is_refused(broker: Mosquitto, tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ async def test_retained_request_is_refused(broker: Mosquitto, tmp_path: Path) ->
         await raw.send("request", request_bytes(), retained=True)
         async with terminal(broker.port, tmp_path) as running:
             assert await raw.refusal() == "request_retained"
-            assert running.compare.asked == []
+            assert running.compare.calls == []
         await raw.send("request", b"", retained=True)  # clear the retained message
 
 
@@ -258,7 +258,7 @@ async def test_only_state_is_retained(broker: Mosquitto, tmp_path: Path) -> None
         await afterwards.send("request", request_bytes())  # no terminal is connected
     async with terminal(broker.port, tmp_path, epoch="e-3") as running:
         await asyncio.sleep(0.3)
-        assert running.compare.asked == [], "a request sent while the terminal was offline is never executed"
+        assert running.compare.calls == [], "a request sent while the terminal was offline is never executed"
 
 
 async def test_cancel_before_the_result_ends_the_request(broker: Mosquitto, tmp_path: Path) -> None:
@@ -429,7 +429,7 @@ async def test_mqtt_3_1_1_request_with_wrong_age_is_stale(
             assert fields["decision"] == "match"
         else:
             assert await raw.refusal() == outcome
-            assert running.compare.asked == []
+            assert running.compare.calls == []
     old.disconnect()
     old.loop_stop()
 

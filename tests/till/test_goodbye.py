@@ -26,21 +26,21 @@ async def retained_status(port: int) -> str:
 
 async def test_announce_after_stopping_keeps_stopping(broker: Mosquitto, tmp_path: Path) -> None:
     async with terminal(broker.port, tmp_path) as running, raw_till(broker.port) as till:
-        await running.till.announce("stopping")
-        await running.till.announce()
+        await running.till.state.announce("stopping")
+        await running.till.state.announce()
         assert [await next_status(till), await next_status(till)] == ["stopping", "stopping"]
 
 
 async def test_announce_after_offline_keeps_offline(broker: Mosquitto, tmp_path: Path) -> None:
     """A clean disconnect sends no will: a later ``online`` would stay retained."""
     async with terminal(broker.port, tmp_path) as running, raw_till(broker.port):
-        await asyncio.gather(running.till.stop(), running.till.announce())
+        await asyncio.gather(running.till.stop(), running.till.state.announce())
         assert await retained_status(broker.port) == "offline"
 
 
 async def test_reconnect_after_stopping_publishes_stopping(broker: Mosquitto, tmp_path: Path) -> None:
     async with terminal(broker.port, tmp_path) as running, raw_till(broker.port):
-        await running.till.announce("stopping")
+        await running.till.state.announce("stopping")
         broker.kill()
         broker.start()
         assert await retained_status(broker.port) == "stopping"

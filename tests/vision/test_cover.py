@@ -18,7 +18,7 @@ from agent.core.reasons import FrameReason, Guidance
 from agent.vision.cover import judge_cover, with_cover
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.reference_check import check_reference
-from tests.core.stories import even
+from tests.core.builders import even
 from tests.vision.covers import COVERS
 from tests.vision.people import NAMES, Pixels, detector, new_identity, photo, standing
 

@@ -19,7 +19,7 @@ from agent.terminal.terminal import Terminal
 from agent.vision.crop import square_around
 from agent.vision.external_liveness import ExternalLiveness
 from agent.vision.face_analyzer import LocalFaceAnalyzer
-from tests.core.stories import FACE, even
+from tests.core.builders import FACE, even
 from tests.fakes import EPOCH, RealClock, check_frame, request
 from tests.terminal.test_terminal import LIMITS, World, serving
 from tests.texts import en
@@ -159,4 +159,4 @@ async def test_on_the_terminal(
         await world.till.inbox.put(RequestReceived(request()))
         assert await world.verdict() == verdict
     assert world.claim_store.settled[0].assurance.liveness == liveness
-    assert world.compare.asked == calls
+    assert world.compare.calls == calls

@@ -16,7 +16,7 @@ from agent.core.reasons import Continuity
 from agent.errors import ModelError
 from agent.vision.detector import Detector
 from agent.vision.embedding import SIDE_PX, Embedder, Vector, align
-from agent.vision.face_identity import FaceIdentity, Placed
+from agent.vision.face_identity import FaceIdentity, TrackAssignment
 from agent.vision.models import SFACE, locate
 from tests.vision.people import NAMES, Pixels, detector, embedder, standing
 
@@ -47,20 +47,20 @@ class NoVector:
         return None
 
 
-def started(load: CountedLoad, name: str = HOLDER) -> tuple[FaceIdentity, Placed]:
+def started(load: CountedLoad, name: str = HOLDER) -> tuple[FaceIdentity, TrackAssignment]:
     """A track of one person at 10 fps, newest frame at 500 ms."""
     identity = FaceIdentity(load)
     face, usable = aligned_face(name)
     for at_ms in range(0, 501, 100):
         identity.tracker.frame(at_ms)
-        placed = identity.place(face, at_ms, usable)
-    return identity, placed
+        assigned = identity.assign(face, at_ms, usable)
+    return identity, assigned
 
 
 def test_unbroken_track_loads_no_embedding() -> None:
     load = CountedLoad()
-    _, placed = started(load)
-    assert placed == Placed(1, Continuity.SAME)
+    _, assigned = started(load)
+    assert assigned == TrackAssignment(1, Continuity.SAME)
     assert load.calls == 0
 
 
@@ -69,9 +69,9 @@ def test_the_same_person_after_a_gap_keeps_the_track(gap_ms: int) -> None:
     load = CountedLoad()
     identity, _ = started(load)
     face, usable = aligned_face(HOLDER, 0.45, 0.3)
-    placed = identity.place(face, 500 + gap_ms, usable)
-    assert (placed.track, placed.continuity) == (1, Continuity.SAME)
-    assert placed.similarity is not None and placed.similarity > 0.8
+    assigned = identity.assign(face, 500 + gap_ms, usable)
+    assert (assigned.track, assigned.continuity) == (1, Continuity.SAME)
+    assert assigned.similarity is not None and assigned.similarity > 0.8
     assert load.calls == 1
 
 
@@ -82,14 +82,14 @@ def test_another_person_in_place_is_a_new_track_with_a_gap_and_without(other: st
     identity, _ = started(CountedLoad())
     (box, _), (face, usable) = aligned_face(HOLDER), aligned_face(other)
     face = replace(face, box=box.box)  # exactly in place: geometry alone keeps the track
-    placed = identity.place(face, 500 + gap_ms, usable)
-    assert (placed.track, placed.continuity) == (2, Continuity.OTHER)
+    assigned = identity.assign(face, 500 + gap_ms, usable)
+    assert (assigned.track, assigned.continuity) == (2, Continuity.OTHER)
 
 
 def test_the_same_person_after_a_jump_keeps_the_track() -> None:
     identity, _ = started(CountedLoad())
     face, usable = aligned_face(HOLDER, 0.75)
-    assert identity.place(face, 600, usable).track == 1
+    assert identity.assign(face, 600, usable).track == 1
 
 
 def test_unusable_face_after_a_gap_stays_open_until_a_usable_face() -> None:
@@ -97,10 +97,10 @@ def test_unusable_face_after_a_gap_stays_open_until_a_usable_face() -> None:
         identity, _ = started(CountedLoad())
         face, usable = aligned_face(name)
         for at_ms in (1_000, 1_100):
-            assert identity.place(face, at_ms, None) == Placed(None, Continuity.UNKNOWN)
+            assert identity.assign(face, at_ms, None) == TrackAssignment(None, Continuity.UNKNOWN)
         assert not identity.continues(face, 1_150, None)
-        placed = identity.place(face, 1_200, usable)
-        assert (placed.track, placed.continuity) == (track, verdict)
+        assigned = identity.assign(face, 1_200, usable)
+        assert (assigned.track, assigned.continuity) == (track, verdict)
 
 
 @pytest.mark.parametrize("code", ["model_missing", "model_checksum"])
@@ -108,24 +108,24 @@ def test_without_the_model_a_gap_is_unknown_and_the_load_is_tried_once(code: str
     load = CountedLoad(ModelError("no such file", code=code))
     identity, _ = started(load)
     face, usable = aligned_face(HOLDER)
-    assert identity.place(face, 1_000, usable) == Placed(2, Continuity.UNKNOWN)
-    assert identity.place(face, 1_100, usable) == Placed(2, Continuity.SAME)
-    assert identity.place(face, 2_000, usable) == Placed(3, Continuity.UNKNOWN)
+    assert identity.assign(face, 1_000, usable) == TrackAssignment(2, Continuity.UNKNOWN)
+    assert identity.assign(face, 1_100, usable) == TrackAssignment(2, Continuity.SAME)
+    assert identity.assign(face, 2_000, usable) == TrackAssignment(3, Continuity.UNKNOWN)
     assert load.calls == 1
 
 
 def test_a_face_without_a_vector_is_unknown() -> None:
     identity = FaceIdentity(NoVector)
     face, usable = aligned_face(HOLDER)
-    identity.place(face, 0, usable)
-    assert identity.place(face, 1_000, usable).continuity is Continuity.UNKNOWN
+    identity.assign(face, 0, usable)
+    assert identity.assign(face, 1_000, usable).continuity is Continuity.UNKNOWN
 
 
 def test_begin_deletes_the_face() -> None:
     identity, _ = started(CountedLoad())
     identity.begin()
     face, usable = aligned_face(HOLDER)
-    assert identity.place(face, 600, usable) == Placed(2, Continuity.UNKNOWN)
+    assert identity.assign(face, 600, usable) == TrackAssignment(2, Continuity.UNKNOWN)
     kept = [value for value in vars(identity).values() if isinstance(value, np.ndarray)]
     identity.begin()
     assert kept and not [value for value in vars(identity).values() if isinstance(value, np.ndarray)]
@@ -198,11 +198,11 @@ def test_another_person_in_the_same_side_light_is_no_gap_and_another(
     face, usable = side_lit(HOLDER, light, vertical=vertical)
     for at_ms in range(0, 501, 100):
         identity.tracker.frame(at_ms)
-        placed = identity.place(face, at_ms, usable)
-    assert (placed.track, load.calls) == (1, 0)
+        assigned = identity.assign(face, at_ms, usable)
+    assert (assigned.track, load.calls) == (1, 0)
     _, usable = side_lit(other, light, vertical=vertical)
-    placed = identity.place(face, 600, usable)
-    assert (placed.track, placed.continuity) == (2, Continuity.OTHER)
+    assigned = identity.assign(face, 600, usable)
+    assert (assigned.track, assigned.continuity) == (2, Continuity.OTHER)
 
 
 # --- the faces of a challenge ---------------------------------------------------------------------------

@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from agent.core.model import CameraHealth, Frame
-from agent.vision.luma import CODED_FROZEN_MS, LumaWatch, PresenceGate, sample
+from agent.vision.luma import CODED_FROZEN_MS, BrightnessCheck, PresenceGate, sample
 from tests.vision.people import Pixels, empty_shop, standing
 
 
-def watched(pictures: list[object], every_ms: int = 500, watch: LumaWatch | None = None) -> CameraHealth:
+def watched(
+    pictures: list[object], every_ms: int = 500, watch: BrightnessCheck | None = None
+) -> CameraHealth:
     """The camera health after the last frame."""
-    watch = watch or LumaWatch()
-    health = [watch.look(Frame(p, n, n * every_ms, 1280, 720)) for n, p in enumerate(pictures)]
+    watch = watch or BrightnessCheck()
+    health = [watch.check(Frame(p, n, n * every_ms, 1280, 720)) for n, p in enumerate(pictures)]
     return health[-1]
 
 
@@ -33,11 +35,11 @@ def test_same_picture_for_two_seconds_is_frozen() -> None:
 
 def test_coded_stream_of_a_still_scene_is_repeated_and_frozen_only_after_its_limit() -> None:
     still = empty_shop()
-    within = watched([still] * 121, watch=LumaWatch(CODED_FROZEN_MS))
+    within = watched([still] * 121, watch=BrightnessCheck(CODED_FROZEN_MS))
     assert within.repeated_ms and within.frozen, "121 pictures are 60 s"
-    within = watched([still] * 120, watch=LumaWatch(CODED_FROZEN_MS))
+    within = watched([still] * 120, watch=BrightnessCheck(CODED_FROZEN_MS))
     assert within.repeated_ms and not within.frozen
-    assert not watched([*[still] * 60, empty_shop(1)], watch=LumaWatch(CODED_FROZEN_MS)).repeated_ms
+    assert not watched([*[still] * 60, empty_shop(1)], watch=BrightnessCheck(CODED_FROZEN_MS)).repeated_ms
 
 
 @pytest.mark.parametrize(
@@ -54,9 +56,9 @@ def test_picture_within_two_levels_of_the_frame_before_is_repeated(levels: int, 
 
 def test_slow_change_of_a_camera_without_noise_adds_up_to_new_pictures() -> None:
     """A verification gets no repeated picture, so it would get none at all while the light changes slowly."""
-    watch, scene = LumaWatch(), np.full((240, 320, 3), 60, np.uint8)
+    watch, scene = BrightnessCheck(), np.full((240, 320, 3), 60, np.uint8)
     frames = [Frame(scene + np.uint8(level), level, level * 100, 320, 240) for level in range(60)]
-    assert sum(not watch.look(frame).is_repeated for frame in frames) == 20
+    assert sum(not watch.check(frame).is_repeated for frame in frames) == 20
 
 
 def test_sensor_noise_alone_is_no_repeated_picture() -> None:

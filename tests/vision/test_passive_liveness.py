@@ -21,7 +21,7 @@ from agent.vision.passive.minifasnet import to_onnx
 from agent.vision.passive.official import FOLDER, Weights
 from agent.vision.passive.passive_liveness import PassiveLiveness
 from agent.vision.passive.torch_file import read_tensors
-from tests.core.stories import FACE, even
+from tests.core.builders import FACE, even
 from tests.texts import en
 from tests.vision.test_passive_import import official
 

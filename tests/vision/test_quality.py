@@ -16,7 +16,7 @@ from agent.core.model import Box, Landmarks, Point, Quality
 from agent.core.policy import PolicyLimits, face_reason
 from agent.core.reasons import FrameReason
 from agent.vision import quality
-from tests.core.stories import even
+from tests.core.builders import even
 from tests.vision.people import NAMES, Pixels, detector, face_of, photo, standing
 
 LIMITS = PolicyLimits()

@@ -46,11 +46,11 @@ class RecordingDetector:
 
     def __init__(self, bend: Callable[[Found], Found] = lambda found: found) -> None:
         self.bend = bend
-        self.asked: list[str] = []
+        self.calls: list[str] = []
 
     def detect(self, bgr: Pixels, width_px: int | None = None) -> Found:
         found = detector().detect(bgr, width_px)
-        self.asked.append("whole" if width_px is None else "region")
+        self.calls.append("whole" if width_px is None else "region")
         return found if width_px is None else self.bend(found)
 
 
@@ -91,7 +91,7 @@ def followed_once(face_detector: RecordingDetector, picture: Pixels) -> tuple[Lo
     first = analyzer.analyze(frame(picture, 0))
     assert first.track is not None
     assert analyzer.analyze(frame(picture, FRAME_MS)).reason is FrameReason.FOLLOWED
-    face_detector.asked.clear()
+    face_detector.calls.clear()
     return analyzer, first.track
 
 
@@ -108,7 +108,7 @@ def test_moving_payer_keeps_the_track(name: str) -> None:
     )
     assert {one.track for one in analyses} == {1}
     assert {one.reason for one in analyses} == {FrameReason.SHOT, FrameReason.FOLLOWED}
-    assert face_detector.asked.count("region") > 2 * face_detector.asked.count("whole")
+    assert face_detector.calls.count("region") > 2 * face_detector.calls.count("whole")
 
 
 def test_face_in_a_region_has_the_place_of_the_whole_frame() -> None:
@@ -147,7 +147,7 @@ def test_better_shot_is_made_at_once() -> None:
     assert better.shot is not None
     assert better.shot.quality.score > first.shot.quality.score
     assert better.track == first.track
-    assert face_detector.asked[-2:] == ["region", "whole"]
+    assert face_detector.calls[-2:] == ["region", "whole"]
 
 
 @pytest.mark.parametrize("challenge", [False, True])
@@ -191,16 +191,16 @@ def test_another_person_at_another_place_or_size_is_a_new_track(x: float, face: 
     after = analyzer.analyze(frame(standing("biden_portrait", x=x, face=face), 2 * FRAME_MS))
     assert after.continuity is not Continuity.SAME  # too far to be compared: on no track yet
     assert after.track is None or after.track > before
-    assert face_detector.asked == ["region", "whole"]
+    assert face_detector.calls == ["region", "whole"]
 
 
 def test_face_that_disappears_is_no_face_at_once() -> None:
     face_detector = RecordingDetector()
     analyzer, _ = followed_once(face_detector, standing("obama_portrait"))
     assert analyzer.analyze(frame(empty_shop(), 2 * FRAME_MS)).reason is FrameReason.NO_FACE
-    assert face_detector.asked == ["region", "whole"]
+    assert face_detector.calls == ["region", "whole"]
     assert analyzer.analyze(frame(empty_shop(), 3 * FRAME_MS)).reason is FrameReason.NO_FACE
-    assert face_detector.asked == ["region", "whole", "whole"], "no face is followed any more"
+    assert face_detector.calls == ["region", "whole", "whole"], "no face is followed any more"
 
 
 def test_second_person_is_detected_within_300_ms() -> None:
@@ -223,7 +223,7 @@ def test_bystander_at_the_shoulder_causes_whole_frame_detections() -> None:
     picture = staged(person("biden_portrait", 0.36, 0.2), person("obama_portrait", 0.5, 0.4))
     analyses = [analyzer.analyze(frame(picture, at_ms)) for at_ms in range(0, 240, FRAME_MS)]
     assert all(one.shot and len(one.shot.others) == 1 for one in analyses)
-    assert set(face_detector.asked) == {"whole"}
+    assert set(face_detector.calls) == {"whole"}
 
 
 @settings(max_examples=12)
@@ -319,7 +319,7 @@ def test_unusual_region_causes_a_whole_frame_detection(
     analyzer, track = followed_once(face_detector, picture)
     face_detector.bend = bend
     analysis = analyzer.analyze(frame(picture, 2 * FRAME_MS))
-    assert face_detector.asked == ["region", "whole"]
+    assert face_detector.calls == ["region", "whole"]
     assert analysis.reason is FrameReason.SHOT
     assert analysis.track == track
     assert analysis.face == detector().detect(picture)[0]
@@ -333,7 +333,7 @@ def test_small_change_in_the_region_is_accepted(bend: Callable[[Found], Found]) 
     analyzer, track = followed_once(face_detector, picture)
     face_detector.bend = bend
     assert analyzer.analyze(frame(picture, 2 * FRAME_MS)).track == track
-    assert face_detector.asked == ["region"]
+    assert face_detector.calls == ["region"]
 
 
 def test_faces_of_the_photos_are_plausible() -> None:
@@ -351,7 +351,7 @@ def test_frame_of_another_size_causes_a_whole_frame_detection(size: tuple[int, i
     analyzer, _ = followed_once(face_detector, picture)
     other = cv2.resize(picture, size).astype(np.uint8)
     analysis = analyzer.analyze(frame(other, 2 * FRAME_MS))
-    assert face_detector.asked == ["whole"]
+    assert face_detector.calls == ["whole"]
     assert analysis.face == detector().detect(other)[0]
 
 
@@ -391,7 +391,7 @@ class SteeredDetector(RecordingDetector):
     def detect(self, bgr: Pixels, width_px: int | None = None) -> Found:
         if width_px is not None:
             return super().detect(bgr, width_px)
-        self.asked.append("whole")
+        self.calls.append("whole")
         return (PAYER, *self.more) if self.there else self.more
 
 
@@ -405,12 +405,12 @@ def test_any_region_result_gives_shots_from_whole_frames_and_growing_tracks(
     for pause_ms, bend, more, there in frames:
         at_ms += pause_ms
         face_detector.bend, face_detector.more, face_detector.there = bend, tuple(more), there
-        face_detector.asked.clear()
+        face_detector.calls.clear()
         analysis = analyzer.analyze(frame(PICTURE, at_ms))
-        whole_ms = at_ms if "whole" in face_detector.asked else whole_ms
+        whole_ms = at_ms if "whole" in face_detector.calls else whole_ms
         assert at_ms - whole_ms < WHOLE_MS
         assert (analysis.shot is not None) is (analysis.reason is FrameReason.SHOT)
         if analysis.shot is not None:
-            assert face_detector.asked[-1] == "whole"
+            assert face_detector.calls[-1] == "whole"
         tracks.append(analysis.track or tracks[-1])
     assert tracks == sorted(tracks)

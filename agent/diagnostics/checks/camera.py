@@ -119,9 +119,11 @@ def speed(world: World) -> Finding:
     if status is not None:
         pace = Pace(*(status["pace"][name] for name in ("width_px", "fps", "look_ms", "reduced")))
     else:
-        look_ms = world.model().look_ms
+        detection_ms = world.model().detection_ms
         width_px, fps = config.vision.detector_width_px, config.camera.fps
-        pace = choose(look_ms, width_px, fps) if config.vision.adapt else Pace(width_px, fps, look_ms)
+        pace = (
+            choose(detection_ms, width_px, fps) if config.vision.adapt else Pace(width_px, fps, detection_ms)
+        )
     result = pace_text(pace)
     return (
         passed(result)

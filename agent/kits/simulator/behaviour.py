@@ -129,7 +129,7 @@ async def _rotate(terminal: SimulatedTerminal, stored: StoredResult) -> None:
     terminal.rotate()
     await terminal.restart()
     await terminal.wait_for_connection()
-    await terminal.till.announce()
+    await terminal.till.state.announce()
     await terminal.till.deliver(stored)
 
 

@@ -58,4 +58,4 @@ def lose_copies(publisher: StatePublisher, count: int) -> list[str]:
 async def restore_state(terminal: SimulatedTerminal) -> None:
     """Publish the true ``state``, retained."""
     terminal.till.state.retained = True
-    await terminal.till.announce()
+    await terminal.till.state.announce()

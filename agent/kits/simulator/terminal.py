@@ -182,7 +182,7 @@ class SimulatedTerminal:
             BUDGET_MAX_MS,
             site=self.identity.site,
             terminal=self.identity.terminal,
-            place_required=True,
+            terminal_required=True,
             wall_ms=self.clock.unix_ms,  # the till under test runs on this machine and has the same clock
         )
         parts = (mqtt, self.identity, rules, self.outbox, setup.clock)

@@ -17,7 +17,7 @@ from typing import Any
 from agent.core import strict_json
 from agent.core.strict_json import json_object
 from agent.errors import TillError, reason_of
-from agent.messages.rotation import Pinned
+from agent.messages.rotation import PinnedKeys
 from agent.messages.signing import PublicKey
 from agent.texts import Text
 
@@ -69,7 +69,7 @@ class OpenRequest:
 def judge(
     envelope: dict[str, Any],
     opened: OpenRequest | None,
-    pinned: Pinned | None,
+    pinned: PinnedKeys | None,
     *,
     address: dict[str, str],
     retained: bool,
@@ -148,7 +148,7 @@ def check(payload: bytes, pinned: PublicKey, request: bytes | None, also: dict[s
     envelope = _object(payload, "result")
     opened = None if request is None else _opened(request, _inner(envelope, "result"), also)
     address = also if opened is None else {}  # an open request expects these fields itself
-    verdict = judge(envelope, opened, Pinned(pinned), address=address, retained=False, now_s=0.0)
+    verdict = judge(envelope, opened, PinnedKeys(pinned), address=address, retained=False, now_s=0.0)
     result = _inner(envelope, "result")
     match verdict:
         case str():

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from agent.messages.rotation import Pinned
+from agent.messages.rotation import PinnedKeys
 from agent.messages.signing import PublicKey
 from agent.messages.topics import Topics
 from agent.tasks import Background
@@ -28,7 +28,7 @@ class TerminalState:
     def __init__(self, topics: Topics, key: PublicKey | None) -> None:
         self._place = {"site": topics.site, "terminal": topics.terminal}
         self._unusable = False  # a ``state`` arrived that the till must not use
-        self.pinned = None if key is None else Pinned(key)
+        self.pinned = None if key is None else PinnedKeys(key)
         self.fields: dict[str, Any] = {}
         self.arrived, self.online = asyncio.Event(), asyncio.Event()
 
@@ -46,7 +46,7 @@ class TerminalState:
         pinned = self.pinned
         fields: dict[str, Any] | None = payload
         if pinned is not None:
-            pinned, fields = pinned.opened_state(payload, time.monotonic())
+            pinned, fields = pinned.verified_state(payload, time.monotonic())
         if fields is None or not self._place.items() <= fields.items():
             self._unusable = True
             return

@@ -1,11 +1,11 @@
 """Import of an official weight file: check, read, build, test, write. Nothing in the file is executed."""
 
 import hashlib
-import os
 from pathlib import Path
 
 from agent.errors import ModelError, failure_at
 from agent.safe_open import read_plain
+from agent.safe_write import write_whole
 from agent.texts import Text
 from agent.vision.passive.minifasnet import to_onnx
 from agent.vision.passive.official import FOLDER, OFFICIAL, Weights
@@ -43,14 +43,7 @@ def store(weights: Weights, onnx: bytes, directory: Path) -> Path:
     folder = directory / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
     target = folder / weights.onnx_file
-    part = target.with_name(f"{target.name}.new")
-    part.unlink(missing_ok=True)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(onnx)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(target)
+    write_whole(target, onnx)
     return target
 
 
