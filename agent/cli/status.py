@@ -138,7 +138,7 @@ def _colour(line: str, found: dict[str, Any]) -> str:
     """The colour of the first line shows the status; the colour of a condition, its severity."""
     if line.startswith(f"{found['site']}/{found['terminal']}  "):
         return "green" if found["status"] == "online" else "red"
-    starts = (("error: ", "red"), ("warning: ", "yellow"), ("goes with it: ", "dim"))
+    starts = (("error: ", "red"), ("warning: ", "yellow"), ("consequences: ", "dim"))
     return next((colour for start, colour in starts if line.startswith(start)), "")
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import terminal_output
+from agent.cli.status import _colour
 from agent.config import Config
 from agent.control.status import document
 from agent.control.status_text import status_lines
@@ -69,6 +70,12 @@ def test_the_command_line_escapes_what_any_command_prints() -> None:
     )
     for output in (done.stdout, done.stderr):
         assert "evil" in output and not set(output) & set("\x1b\x07\x9b\u202e\x7f\r"), done
+
+
+def test_status_consequences_are_dim() -> None:
+    found = {**DOCUMENT, "consequences": [{"code": "camera_frozen", "because": "camera_absent"}]}
+    line = next(line for line in status_lines(found) if "camera_frozen" in line)
+    assert _colour(line, found) == "dim"
 
 
 def test_no_value_of_a_status_begins_a_line_of_its_own() -> None:
