@@ -78,14 +78,10 @@ class GetState:
         await self._background.close()
 
     async def _until_arrived(self) -> None:
-        await (
-            self._request()
-        )  # also when a retained ``state`` has arrived meanwhile: it can be an earlier one
-        while not await self._arrives_in_time():
+        while True:
+            # at first also when a retained ``state`` has arrived meanwhile: it can be an earlier one
             await self._request()
-
-    async def _arrives_in_time(self) -> bool:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GET_STATE_S):
-                await self._arrived.wait()
-        return self._arrived.is_set()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(GET_STATE_S):
+                    await self._arrived.wait()
+                return
