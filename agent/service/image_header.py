@@ -235,13 +235,10 @@ def _framed(data: memoryview, frame: bytes, *, is_buffered: bool, needs_end: boo
     if not 1 <= len(sampling) == components <= 4 or not are_known:
         raise _broken("unknown JPEG components", Cause.HEADER)
     scale = next(n for n in (1, 2, 4, 8) if max(wide, high) <= IMAGE_MAX_PX * n)
-    result_bytes = (wide // scale + 1) * (high // scale + 1) * _PIXEL_BYTES
-    cost = 2 * result_bytes  # with a copy when the picture is rotated
+    cost = 2 * (wide // scale + 1) * (high // scale + 1) * _PIXEL_BYTES  # OpenCV copies its result
     # the decoder holds all coefficients at full size, 16 bits each: progressive, or a scan for each colour
     if is_buffered:
         across, down = max(s >> 4 for s in sampling), max(s & 15 for s in sampling)
         share = sum((s >> 4) * (s & 15) for s in sampling) / (across * down)
         cost += round(wide * high * share * 2)
-    if needs_end:  # decoded twice, one after the other: both results are compared
-        cost += result_bytes
     return Image(data, wide, high, cost, scale, needs_end)

@@ -12,6 +12,7 @@ OpenVINO determines four things here:
    first ``_SIZES_MAX`` sizes. The others run on OpenCV.
 """
 
+import contextlib
 import sys
 import threading
 from collections.abc import Sequence
@@ -65,6 +66,7 @@ class OpenVino:
             "NUM_STREAMS": workers,
             "ENABLE_CPU_PINNING": False,  # two processes would pin their threads to the same core
         }
+        self._workers = workers
         self._lock = threading.Lock()
         self._embedder: Any = None
         self._detectors: dict[tuple[int, int], Any] = {}
@@ -90,6 +92,19 @@ class OpenVino:
                 found = self._core.compile_model(self._yunet(wide, high), "CPU", self._config)
                 self._detectors[wide, high] = found
             return found
+
+    def release_buffers(self) -> None:
+        """Give back the buffers between the layers, about 6 MB for each network, until their next use.
+
+        With several workers nothing is given back: another worker can use the networks at this moment.
+        """
+        if self._workers > 1:
+            return
+        with self._lock:
+            for compiled in (self._embedder, *self._detectors.values()):
+                with contextlib.suppress(RuntimeError):  # in use by another service of this process
+                    if compiled is not None:
+                        compiled.release_memory()
 
     def _yunet(self, wide: int, high: int) -> Any:
         model = self._core.read_model(locate(YUNET))
@@ -129,6 +144,8 @@ class OpenVinoDetector(Detector):
         high, wide = (-(-side // _STRIDES[-1]) * _STRIDES[-1] for side in picture.shape[:2])
         found = self._requests.get((wide, high)) or self._request(wide, high)
         if found is None:
+            if wide * high > _SIZE_MAX_PX:
+                self._openvino.release_buffers()  # OpenCV needs up to 140 MB for the largest input
             return super().infer(picture)
         request, padded = found
         padded[0, : picture.shape[0], : picture.shape[1]] = picture

@@ -87,15 +87,15 @@ class Recogniser:
     def _embed_upright(self, pixels: Pixels) -> Embedding:
         is_found = False
         for quarter in range(4):  # in most photos that lie on their side no face is found, or a false one
-            turned = np.ascontiguousarray(np.rot90(pixels, -quarter))
-            if faces := self._faces(turned):
+            if quarter:  # the only reference to the picture: two pictures exist during the copy alone
+                pixels = np.ascontiguousarray(np.rot90(pixels, -1))
+            if faces := self._faces(pixels):
                 is_found, largest = True, self._largest(faces)
-                turn_deg = turn_of(turned, largest, self._detector)
+                turn_deg = turn_of(pixels, largest, self._detector)
                 if turn_deg == 0:
-                    return Embedding(self._describe(turned, largest), len(faces))
+                    return Embedding(self._describe(pixels, largest), len(faces))
                 if turn_deg is not None:
-                    return Embedding(self._embed(turned_crop(turned, largest, turn_deg)).vector, len(faces))
-            del turned  # before the next copy: the decode budget has room for one
+                    return Embedding(self._embed(turned_crop(pixels, largest, turn_deg)).vector, len(faces))
         if not is_found:
             raise ApiFailure(_NO_FACE, "no face", cause=Cause.NO_FACE)
         why = "the orientation of the face is not certain"

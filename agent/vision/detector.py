@@ -24,6 +24,7 @@ MAX_FACES = 64
 _LOOKS, _LOOKS_S = 5, 0.4  # the first one also allocates the network's layers
 _MIN_INPUT_PX = 16  # a smaller input cannot hold a face that YuNet finds (about 10 px)
 _TALLEST = 2.0  # of the input width: limits the cost of a very tall photograph
+_KEPT_MAX_PX = 640 * 640  # the buffers between the layers are 50 bytes for each pixel of the input
 
 
 class Detector:
@@ -50,16 +51,10 @@ class Detector:
         cv2.setNumThreads(threads)
         self.confidence = confidence
         self._width_px = width_px
-        self._size = (width_px, width_px)  # of the network's input
         self._scaler = Scaler()
-        try:
-            self._net = cv2.FaceDetectorYN.create(
-                str(model), "", (width_px, width_px), confidence, NMS_OVERLAP, MAX_FACES
-            )
-        except cv2.error as error:
-            raise ModelError(
-                Text("detail.opencv_cannot_load", path=model, err=error.err), code="model_unusable"
-            ) from error
+        self._model = model
+        self._size = (width_px, width_px)  # of the network's input
+        self._net = self._new_network()
 
     @classmethod
     def load(
@@ -132,9 +127,22 @@ class Detector:
             self._net.setInputSize(size)
         return self.infer(self._scaler.scaled(bgr, size))
 
+    def _new_network(self) -> cv2.FaceDetectorYN:
+        try:
+            return cv2.FaceDetectorYN.create(
+                str(self._model), "", self._size, self.confidence, NMS_OVERLAP, MAX_FACES
+            )
+        except cv2.error as error:
+            raise ModelError(
+                Text("detail.opencv_cannot_load", path=self._model, err=error.err), code="model_unusable"
+            ) from error
+
     def infer(self, picture: Pixels) -> NDArray[np.float32]:
         """One run of the network: (N, 15) rows of box, landmarks and confidence, in pixels of ``picture``."""
         rows: Any = self._net.detect(picture)[1]  # None without a face, in contrast to the type stubs
+        if picture.shape[0] * picture.shape[1] > _KEPT_MAX_PX:
+            # the old one would keep 45 to 95 MB, and the features of the picture
+            self._net = self._new_network()
         return np.empty((0, 15), np.float32) if rows is None else rows
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
+from importlib.abc import MetaPathFinder
 
 import pytest
 
@@ -44,6 +46,28 @@ async def test_connection_of_a_chunked_answer_is_reused() -> None:
         for _ in range(3):
             assert (await api.compare(PHOTO, PHOTO, timeout_ms=2_000)).similarity == 91.5
         assert server.connections == 1
+
+
+class Searches(MetaPathFinder):
+    """Records each module that an import searches for."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        self.names.append(fullname)
+
+
+async def test_request_searches_for_no_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    searches = Searches()
+    async with (
+        endpoint(replies(http(SUCCESS)), replies(http(SUCCESS))) as server,
+        client(server.url()) as api,
+    ):
+        await api.compare(PHOTO, PHOTO, timeout_ms=2_000)
+        monkeypatch.setattr(sys, "meta_path", [searches, *sys.meta_path])
+        await api.compare(PHOTO, PHOTO, timeout_ms=2_000)
+    assert searches.names == []
 
 
 async def test_answer_sent_twice_serves_one_call_only() -> None:

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import httpx
+import numpy as np
 import pytest
 
 from tests.service.certificates import self_signed
@@ -24,12 +26,14 @@ BUDGET_KB = 450_000  # memory_max_mb of the shipped config is 700: decoders of l
 
 
 @contextlib.contextmanager
-def connected(service: Program, count: int, *, send: bytes = b"") -> Iterator[list[socket.socket]]:
+def connected(
+    service: Program, count: int, *, send: bytes = b"", source: str = "127.0.0.1"
+) -> Iterator[list[socket.socket]]:
     """Connections that have sent ``send``. A refused or reset connection stays in the list."""
     links: list[socket.socket] = []
     try:
         for _ in range(count):
-            link = socket.create_connection(service.address, timeout=20)
+            link = socket.create_connection(service.address, timeout=20, source_address=(source, 0))
             links.append(link)
             with contextlib.suppress(ConnectionError, TimeoutError):
                 link.sendall(send)
@@ -74,6 +78,41 @@ def test_unfinished_uploads_stay_within_the_budget_and_are_given_back(
             assert time.monotonic() < until, (idle_kb, service.memory_kb())
             time.sleep(0.1)
         assert answer(service, **files(PODIUM, OBAMA))["data"]["similarity"] > 85
+
+
+def blank(kind: str, wide: int, high: int, *, cut: int = 0, flags: tuple[int, ...] = ()) -> bytes:
+    """A black picture without its last ``cut`` bytes."""
+    data = cv2.imencode(kind, np.zeros((high, wide, 3), np.uint8), flags)[1].tobytes()
+    return data[: len(data) - cut]
+
+
+def test_largest_pictures_beside_uploads_stay_within_the_budget(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    pictures = {
+        "jpeg": blank(".jpg", 4_000, 4_000),
+        "progressive jpeg": blank(".jpg", 4_000, 4_000, flags=(cv2.IMWRITE_JPEG_PROGRESSIVE, 1)),
+        "jpeg without its end": blank(".jpg", 4_000, 4_000, cut=2),
+        "png": blank(".png", 4_000, 4_000),
+        "bmp": blank(".bmp", 4_000, 400),
+    }
+    with program(tmp_path, fresh=True, body_timeout_ms=600_000) as service:
+        answer(service, **files(PODIUM, OBAMA))
+        upload = unfinished_upload(5_900_000)  # together almost the share of the account
+        with (
+            connected(service, 4, send=upload, source="127.0.0.2"),
+            connected(service, 3, send=upload, source="127.0.0.3"),
+        ):
+            for name, picture in pictures.items():
+                for pair, flag in (((picture, OBAMA), 1), ((PODIUM, picture), 2)):
+                    service.forget_peak()
+                    found = answer(service, **files(*pair))
+                    peak_kb = service.memory_kb("VmHWM")
+                    record_property("figure", f"{name} as picture {flag}: {peak_kb} kB at most")
+                    assert found["code"] == -1101 and found["data"]["fail_flag"] == flag, (name, found)
+                    assert peak_kb < BUDGET_KB, name
+            metrics = httpx.get(service.url.replace("/face/compare", "/metrics"), trust_env=False).text
+            assert "facepay_service_flight_bytes 4.13e+07" in metrics, "the uploads have ended"
 
 
 def test_chunked_upload_with_a_small_length_stays_within_the_budget(tmp_path: Path) -> None:

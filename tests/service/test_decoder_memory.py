@@ -126,6 +126,24 @@ except ApiFailure as failure:
 print(json.dumps({"cost_kb": cost, "grown_kb": memory("VmHWM") - before_kb, "code": code}))
 """
 )
+_KEPT = (
+    _MEASURE
+    + """
+from agent.service.recogniser import Recogniser
+recogniser = Recogniser()
+found = {}
+for wide, high in ((320, 640), (2000, 4000)):  # the first size compiles the network of the small input
+    data = cv2.imencode(".jpg", np.zeros((high, wide, 3), np.uint8))[1].tobytes()
+    Path("/proc/self/clear_refs").write_text("5")
+    before_kb = memory("VmRSS")
+    try:
+        recogniser.embed(data)
+    except ApiFailure as failure:
+        found = {"code": failure.api_code, "most_kb": memory("VmHWM") - before_kb}
+    found["kept_kb"] = memory("VmRSS") - before_kb
+print(json.dumps(found))
+"""
+)
 
 
 def measured(script: str, *arguments: str) -> dict[str, object]:
@@ -161,6 +179,15 @@ def test_cost_of_the_largest_pictures_is_not_underestimated(
         record_property("figure", f"{name}: {row}")
         assert isinstance(row["result"], list), (name, row)
         assert row["grown_kb"] < row["cost_kb"] + 20_000, (name, row)
+
+
+def test_networks_keep_no_buffers_of_the_largest_input(
+    record_property: Callable[[str, object], None],
+) -> None:
+    row = measured(_KEPT)
+    record_property("figure", f"2 000 × 4 000 px without a face: {row}")
+    assert row["code"] == -1101
+    assert isinstance(row["kept_kb"], int) and row["kept_kb"] < 20_000  # kept: 92 000
 
 
 def test_search_for_the_orientation_needs_no_more_than_the_decoder(
