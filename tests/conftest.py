@@ -64,6 +64,18 @@ def sface_loaded_once() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def people_cut_out_once() -> Iterator[None]:
+    """Each photograph cut out once for all simulated cameras of this process: three take 0.15 s of CPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "agent.camera.simulated.renderer" in sys.modules:
+            from agent.camera.simulated import renderer
+            from agent.camera.simulated.cutout import Cutout
+
+            patch.setattr(renderer, "Cutout", cache(Cutout))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def own_temporary_folder(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[None]:
