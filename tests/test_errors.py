@@ -56,7 +56,7 @@ def test_an_error_of_the_api_has_the_fix_of_its_condition(condition: Condition) 
 
 # Codes for which the text of the class is right, and codes that are not printed: missing parts of a report.
 FITTING = {
-    "TillError": {"link_down", "publish_cut", "publish_refused"},
+    "TillError": {"link_down", "CUT", "publish_refused"},
     "ConfigError": {"page_unavailable"},
     "AgentError": {"not_recorded", "no_journal", "not_remote", "bundle_too_large"},
 }
@@ -71,7 +71,7 @@ def unfitting(source: str) -> Iterator[str]:
         code = given.get("code")
         if "fix" in given or (code is None and ast.unparse(node.func) != "AgentError"):
             continue
-        name = str(code.value) if isinstance(code, ast.Constant) else "?"
+        name = str(code.value) if isinstance(code, ast.Constant) else ast.unparse(code) if code else "?"
         if name not in FITTING[ast.unparse(node.func)] and not has(f"fix.{name}"):
             yield f"{node.lineno}: {name}"
 

@@ -18,7 +18,8 @@ from tests.bench.scene import EMPTY_S, LENGTH_S, SCENE, VISITS, judge_calls, vis
 @pytest.mark.parametrize(
     "name",
     [
-        *("idle", "memory", "service", "delivery", "latency"),
+        *("idle", "service", "delivery", "latency"),
+        pytest.param("memory", marks=pytest.mark.long),  # starts the agent and the peers: 5 s of CPU
         pytest.param("tools", marks=pytest.mark.long),  # starts each tool several times: 9 s of CPU
     ],
 )

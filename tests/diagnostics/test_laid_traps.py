@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.diagnostics import pictures, privacy
 from agent.diagnostics.at_rest import Level
 from agent.diagnostics.pictures import SEARCH_MAX_BYTES
 from agent.diagnostics.privacy import audit
@@ -117,10 +118,14 @@ def test_a_support_archive_is_made_beside_pipes_in_every_place(place: Place) -> 
     assert found.count("a pipe or device, not a file") == len(READ_BY_ROOT)
 
 
-def test_the_audit_names_what_is_too_large_to_be_searched(place: Place) -> None:
+def test_the_audit_names_what_is_too_large_to_be_searched(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (pictures, privacy):
+        monkeypatch.setattr(module, "SEARCH_MAX_BYTES", 8 << 20)
     path = put_trap(place, last.FILE, endless)
     (item,) = (each for each in audit(place.world()) if each.path == str(path))
-    assert (item.level, str(item.finding)) == (Level.WARN, "too large: searched up to 512 MB")
+    assert (item.level, str(item.finding)) == (Level.WARN, "too large: searched up to 8 MB")
 
 
 @pytest.mark.parametrize("name", ["machine", "rotation.json", "tills/t/a.pem", KEY_FILE])

@@ -1,4 +1,4 @@
-"""SFace for the services of one test process: checked for each service, loaded once."""
+"""SFace for the services and doctors of one test process: checked for each of them, loaded once."""
 
 from __future__ import annotations
 

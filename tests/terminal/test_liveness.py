@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -16,11 +17,43 @@ from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from tests.core.builders import FACE, shot
 from tests.core.heads import HEAD, PICTURE, Solid, view
-from tests.fakes import EPOCH, QueueTill, RealClock, StagedAnalyzer, check_frame, request
+from tests.fakes import (
+    EPOCH,
+    PacedCamera,
+    QueueTill,
+    RealClock,
+    StagedAnalyzer,
+    check_frame,
+    request,
+)
 from tests.terminal.test_terminal import LIMITS, World, serving
 
 STEP = 0.2  # degrees per frame: 0.6 s for a turn; a faster turn is before the reaction time
+FRAME_MS = 5
 TURNS = {Guidance.TURN_LEFT: 32.0, Guidance.TURN_RIGHT: -32.0}
+
+
+class FrameClock(RealClock):
+    """The time since boot, which only frames advance. The timers of the event loop are real."""
+
+    def __init__(self) -> None:
+        self.ms = 1_000
+
+    def now_ms(self) -> int:
+        return self.ms
+
+
+class FilmCamera(PacedCamera):
+    """The next frame as soon as it is requested, ``FRAME_MS`` after the frame before."""
+
+    def __init__(self, clock: FrameClock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    async def next_frame(self, after_seq: int) -> Frame:
+        await asyncio.sleep(0)
+        self.clock.ms += FRAME_MS
+        return Frame(None, after_seq + 1, self.clock.ms, 1280, 720)
 
 
 @dataclass
@@ -47,15 +80,20 @@ class Payer(StagedAnalyzer):
         return Analysis(frame.seq, frame.captured_ms, FrameReason.SHOT, face, 1, good.quality, sent)
 
 
-def challenged(**how: object) -> World:
+def challenged(clock: FrameClock, **how: object) -> World:
     world = World()
     world.analyzer = Payer(till=world.till, **how)  # type: ignore[arg-type]
     ports = Ports(
-        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.claim_store, check_frame
+        clock, FilmCamera(clock), world.analyzer, world.compare, world.till, world.claim_store, check_frame
     )
     settings = Settings(EPOCH, replace(LIMITS, turns=2), 50, Assurance(), assurances=frozenset({"liveness"}))
     world.terminal = Terminal(ports, settings)
     return world
+
+
+def received(clock: FrameClock, budget_ms: int, *, require: tuple[str, ...] = ()) -> RequestReceived:
+    asked = request(budget_ms=budget_ms)
+    return RequestReceived(replace(asked, require=require, received_ms=clock.now_ms()))
 
 
 def prompts(events: list[TillEvent]) -> list[Guidance]:
@@ -65,8 +103,9 @@ def prompts(events: list[TillEvent]) -> list[Guidance]:
 
 
 async def test_challenge_with_prompted_turns_matches_with_liveness_passed() -> None:
-    async with serving(challenged()) as world:
-        await world.till.inbox.put(RequestReceived(replace(request(budget_ms=15_000), require=("liveness",))))
+    clock = FrameClock()
+    async with serving(challenged(clock)) as world:
+        await world.till.inbox.put(received(clock, 15_000, require=("liveness",)))
         await world.till.until(lambda: bool(world.till.delivered), timeout_s=60)
     assert world.till.delivered[0].payload == b"match/same_person"
     assert world.claim_store.settled[0].assurance.liveness == "passed"
@@ -79,8 +118,9 @@ async def test_challenge_with_prompted_turns_matches_with_liveness_passed() -> N
     "how", [{"follows": False}, {"solid": PICTURE}], ids=["stands still", "is a picture"]
 )
 async def test_challenge_without_prompted_turns_makes_no_call(how: dict[str, object]) -> None:
-    async with serving(challenged(**how)) as world:
-        await world.till.inbox.put(RequestReceived(request(budget_ms=2_500)))
+    clock = FrameClock()
+    async with serving(challenged(clock, **how)) as world:
+        await world.till.inbox.put(received(clock, 2_500))
         await world.till.until(lambda: bool(world.till.delivered), timeout_s=60)
     assert world.till.delivered[0].payload == b"undecided/liveness_not_completed"
     assert world.claim_store.settled[0].assurance.liveness == "not_checked"

@@ -12,11 +12,18 @@ import pytest
 from agent.config import VisionConfig
 from agent.errors import ModelError
 from agent.resources import package_file
-from agent.vision import models
+from agent.vision import detector_check, models
 from agent.vision.detector import Detector
 from agent.vision.detector_check import check_models
+from agent.vision.embedding import Embedder
 from agent.vision.models import SFACE, YUNET, ModelFile, locate
 from tests.texts import en
+
+
+@pytest.fixture(autouse=True)
+def not_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each check of this file loads SFace itself."""
+    monkeypatch.setattr(detector_check, "Embedder", Embedder)
 
 
 @pytest.mark.parametrize("model", [YUNET, SFACE], ids=lambda model: model.package)

@@ -18,6 +18,12 @@ SHIPPED = sorted(path.stem for path in resources.data("scenes").glob("*.toml"))
 SPRITES = SpriteCache()
 
 
+@pytest.fixture(autouse=True)
+def not_cut_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each cache of this file makes its own cut-outs."""
+    monkeypatch.setattr("agent.camera.simulated.renderer.Cutout", Cutout)
+
+
 def renderer(scene: Scene, seed: int = 1) -> SceneRenderer:
     return SceneRenderer(scene, 640, 360, seed, SPRITES)
 
