@@ -135,9 +135,10 @@ import sys
 from agent.config import CameraConfig, CompareConfig, Config
 from agent.root.cameras import make_camera
 from agent.root.wiring import BootClock, make_compare, make_face_analyzer
-CHOICES = ("agent.camera.simulated.", "agent.camera.v4l2.", "agent.camera.picamera.", "agent.camera.video",
+CHOICES = ("agent.camera.simulated", "agent.camera.v4l2", "agent.camera.picamera", "agent.camera.video",
            "agent.compare.face2018_client", "agent.compare.compareface", "agent.vision.external_liveness")
-chosen = lambda: sorted(each for each in CHOICES if any(name.startswith(each) for name in sys.modules))
+has = lambda choice: any((name + ".").startswith(choice + ".") for name in sys.modules)
+chosen = lambda: sorted(filter(has, CHOICES))
 import agent.root.daemon
 print(chosen())
 make_camera(CameraConfig(kind="v4l2", source="/dev/video0"), BootClock())
@@ -148,7 +149,7 @@ make_face_analyzer(config)
 print(chosen())
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["[]", "['agent.camera.v4l2.', 'agent.compare.face2018_client']"], (
+    assert done.stdout.splitlines() == ["[]", "['agent.camera.v4l2', 'agent.compare.face2018_client']"], (
         done.stderr
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -208,7 +209,9 @@ async def test_replay_of_the_demo_ends_as_recorded() -> None:
         rows = [await stage.play(visit) for visit in VISITS[:-2]]
         stage.service._faults = (InjectedFault("latency", 3_000),)  # from the start after "service stopped"
         rows += [await stage.play(visit) for visit in VISITS[-2:]]
-        recordings = list(read(stage.state_directory / FOLDER))
+        async with asyncio.timeout(60):  # the till has the result before it is recorded
+            while len(recordings := list(read(stage.state_directory / FOLDER))) < len(VISITS):  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.05)
         report = json.loads(run("replay", str(stage.state_directory / FOLDER), "--json"))
     assert [row.visit.title for row in rows if not row.as_expected] == []
     assert report["recorded"] == report["same"] == len(VISITS)
