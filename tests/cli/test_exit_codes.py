@@ -123,6 +123,41 @@ def test_closed_pipe_causes_no_traceback(command: str, config: Path) -> None:
         assert (code, errors.read()) == (1, b"")
 
 
+# The redirection, and the file for the stream that stays open.
+CLOSED = [(">&-", "2"), ("2>&-", "1"), ("<&-", "1"), ("<&- >&- 2>&-", "")]
+
+
+@pytest.mark.parametrize(("closed", "left"), CLOSED, ids=[each[0] for each in CLOSED])
+@pytest.mark.parametrize(
+    "command", ["status --config {config}", "doctor --config {config}", "camera light --config {config}"]
+)
+def test_closed_stream_changes_no_exit_code_and_no_other_output(
+    command: str, closed: str, left: str, config: Path, tmp_path: Path
+) -> None:
+    words = shlex.split(command.format(config=config))
+    normal = facepay(*words)
+    output = tmp_path / "output"
+    shell = f"{shlex.join([*FACEPAY, *words])} {closed}" + (f" {left}>{output}" if left else "")
+    code = subprocess.run(["bash", "-c", shell], check=False, cwd=Path.cwd(), timeout=120).returncode
+    assert code == normal.returncode
+    if left:
+        expected = normal.stdout if left == "1" else normal.stderr
+        assert len(output.read_text().splitlines()) == len(expected.splitlines())
+
+
+def test_closed_streams_give_their_numbers_to_no_later_file() -> None:
+    code = (
+        "from agent import cli\n"
+        "cli._open_missing_streams()\n"
+        "import os, socket\n"
+        "numbers = [os.open('/dev/zero', os.O_RDONLY), socket.socket().detach()]\n"
+        "ends = [os.readlink(f'/proc/self/fd/{fd}') for fd in range(3)]\n"
+        "os._exit(0 if min(numbers) > 2 and set(ends) == {'/dev/null'} else 1)\n"
+    )
+    shell = f"{shlex.join([sys.executable, '-c', code])} <&- >&- 2>&-"
+    assert subprocess.run(["bash", "-c", shell], check=False, timeout=60).returncode == 0
+
+
 @pytest.mark.parametrize("command", ["--help", "config show", "doctor --config {config} --json"])
 def test_full_disk_behind_a_redirection_is_one_sentence(command: str, config: Path) -> None:
     words = shlex.split(command.format(config=config))
