@@ -183,6 +183,16 @@ def test_output_encoding_other_than_utf_8_gets_plain_characters(
     assert "+ keys.files" in done.stdout or "light" in done.stdout
 
 
+@pytest.mark.parametrize("command", ["doctor", "status", "why"])
+def test_ascii_output_has_no_replaced_letters_of_a_language(command: str, config: Path) -> None:
+    words = [*command.split(), "--config", str(config)]
+    plain, complete = facepay(*words, PYTHONIOENCODING="ascii"), facepay(*words)
+    assert plain.returncode == complete.returncode
+    for text in (plain.stdout, plain.stderr):
+        assert "??" not in text, text
+    assert any(ord(each) > 0x3000 for each in complete.stdout + complete.stderr)
+
+
 @pytest.mark.parametrize(
     "command", ["config check", "config show", "status", "metrics", "why", "bundle", "run"]
 )
