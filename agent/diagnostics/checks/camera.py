@@ -21,7 +21,7 @@ _SLOW_SHARE = 0.7  # of camera.fps
 _USUAL_FPS = 5.0  # below this rate a track breaks often and needs an embedding
 _LEAST_FPS = 1.0  # the lowest rate that was tried with the continuity rules (docs/explanation/seeing.md)
 _DARK, _BRIGHT = 40.0, 215.0  # mean brightness, 0–255
-_BLURRED = 5.0  # sharpness 0–100 of a whole scene; an empty wall is no sharper, so this only warns
+_DETAILED = 5.0  # sharpness 0–100 of a whole scene in focus; an empty wall in focus has less than 1
 
 
 def detect(world: World) -> Finding:
@@ -142,16 +142,21 @@ def light(world: World) -> Finding:
 
 
 def focus(world: World) -> Finding:
-    """The sharpness of a face against the limit for payers; of the whole picture when there is no face."""
+    """The sharpness of a face against the limit for payers.
+
+    Without a face, a picture with detail is in focus. A picture without detail gives no result: an empty wall
+    in focus is no sharper than a scene out of focus. YuNet finds a face up to a blur of 20 px in 1280.
+    """
     try:
         reading = _mounting(world)
     except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
         return skipped(Text("why.camera.no_frame", error=error.detail))
-    sharpness, least = reading.sharpness, _BLURRED
-    result = Text("why.camera.focus.scene", sharpness=f"{sharpness:.0f}")
-    if reading.face_sharpness is not None:
-        sharpness, least = reading.face_sharpness, world.config().policy.min_sharpness
-        result = Text("why.camera.focus.face", sharpness=f"{sharpness:.0f}", least=f"{least:g}")
+    if reading.face_sharpness is None:
+        scene = Text("why.camera.focus.scene", sharpness=f"{reading.sharpness:.0f}")
+        no_detail = skipped(Text("why.camera.focus.no_detail", scene=scene))
+        return passed(scene) if reading.sharpness >= _DETAILED else no_detail
+    sharpness, least = reading.face_sharpness, world.config().policy.min_sharpness
+    result = Text("why.camera.focus.face", sharpness=f"{sharpness:.0f}", least=f"{least:g}")
     return passed(result) if sharpness >= least else warning(result, Text("fix.focus_lens"))
 
 
