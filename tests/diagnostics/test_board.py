@@ -298,6 +298,8 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
         ({"mounting": MountingReading(60.0)}, "mounting", "skip"),
         ({"mounting": MountingReading(60.0, 180, 200.0)}, "mounting", "fail"),
         ({"mounting": MountingReading(60.0, 0, 99.0)}, "mounting", "warn"),
+        ({"mounting": MountingReading(60.0, 0, 600.0, 0.9)}, "mounting", "pass"),
+        ({"mounting": MountingReading(60.0, 0, 600.0, 0.91)}, "mounting", "warn"),
     ],
     ids=[
         "slow",
@@ -311,6 +313,8 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
         "no face",
         "upside down",
         "far",
+        "near",
+        "too near",
     ],
 )
 def test_camera_probe_gives_verdict(place: Place, change: dict[str, float], check: str, verdict: str) -> None:
@@ -340,6 +344,19 @@ def test_focus_warns_about_a_blurred_face_and_not_about_an_empty_wall(
     assert verdict == "pass" or "fine print" in en(
         found.remedy or Text("why.camera.focus.no_detail", scene="")
     )
+
+
+def test_mounting_fix_of_a_too_large_face_names_the_limit(place: Place) -> None:
+    portrait = cv2.imread(str(data("photos/obama_portrait.jpg")))
+    assert portrait is not None
+    reading = check_mounting(VisionConfig(), np.asarray(portrait, np.uint8))
+    assert 0.2 < reading.face_fraction < 0.9
+    place.extra = "[policy]\nmax_face_fraction = 0.2"
+    place.write()
+    found = camera.mounting(place.world(camera=lambda: replace(GOOD_CAMERA, mounting=reading)))
+    assert found.verdict is Verdict.WARN and found.remedy is not None
+    for text in (en(found.remedy), zh(found.remedy)):
+        assert "policy.max_face_fraction = 0.2" in text
 
 
 @pytest.mark.parametrize("mirror", [False, True])

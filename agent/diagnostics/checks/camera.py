@@ -161,22 +161,26 @@ def focus(world: World) -> Finding:
 
 
 def mounting(world: World) -> Finding:
-    """Whether faces are upright and near enough. Without a face in the picture there is no result."""
+    """Whether faces are upright and of a permitted size. Without a face in the picture there is no result."""
     try:
         reading = _mounting(world)
     except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
         return skipped(Text("why.camera.no_frame", error=error.detail))
     if reading.rotation is None:
         return skipped(Text("why.camera.mounting.no_face"))
-    camera, least_px = world.config().camera, world.config().policy.min_face_px
+    camera, policy = world.config().camera, world.config().policy
     if reading.rotation:
         turned = -reading.rotation if camera.mirror else reading.rotation
         remedy = Text("fix.set_camera_rotation", rotation=(camera.rotation + turned) % 360)
         return failed(Text("why.camera.mounting.turned", degrees=reading.rotation), remedy)
     result = Text("why.camera.mounting.upright", width_px=f"{reading.face_width_px:.0f}")
-    if reading.face_width_px < least_px:
-        why = Text("why.camera.mounting.too_small", result=result, least_px=f"{least_px:g}")
+    if reading.face_width_px < policy.min_face_px:
+        why = Text("why.camera.mounting.too_small", result=result, least_px=policy.min_face_px)
         return warning(why, Text("fix.face_too_small"))
+    if reading.face_fraction > policy.max_face_fraction:
+        percent, most = f"{reading.face_fraction:.0%}", f"{policy.max_face_fraction:g}"
+        why = Text("why.camera.mounting.too_large", result=result, percent=percent)
+        return warning(why, Text("fix.face_too_large", most=most))
     return passed(result)
 
 
