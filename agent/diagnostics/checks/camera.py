@@ -176,7 +176,7 @@ def mounting(world: World) -> Finding:
     result = Text("why.camera.mounting.upright", width_px=f"{reading.face_width_px:.0f}")
     if reading.face_width_px < policy.min_face_px:
         why = Text("why.camera.mounting.too_small", result=result, least_px=policy.min_face_px)
-        return warning(why, Text("fix.face_too_small"))
+        return warning(why, Text("fix.face_too_small", least_px=policy.min_face_px))
     if reading.face_fraction > policy.max_face_fraction:
         percent, most = f"{reading.face_fraction:.0%}", f"{policy.max_face_fraction:g}"
         why = Text("why.camera.mounting.too_large", result=result, percent=percent)
