@@ -14,9 +14,9 @@ import os
 import shlex
 import sys
 import threading
+from collections.abc import Callable
 from typing import NoReturn
 
-from agent.cli.command_table import application
 from agent.errors import AgentError, StorageError, failure_at, reason_of
 from agent.log import printable, without_url_secrets
 from agent.terminal_output import install
@@ -56,7 +56,7 @@ def _run() -> int:
     """Run the command of ``sys.argv``; return the exit code. Raises ``KeyboardInterrupt``."""
     try:
         try:
-            application(sys.argv[1] if len(sys.argv) > 1 else "")()
+            _application(sys.argv[1] if len(sys.argv) > 1 else "")()
         except SystemExit as ended:  # the normal end of a Typer command; 130 after Ctrl-C
             with contextlib.suppress(BrokenPipeError):
                 sys.stdout.flush()  # Python 3.11.2 writes a short output only here
@@ -76,6 +76,13 @@ def _run() -> int:
             StorageError(Text("detail.output_incomplete", reason=reason_of(error)), code="output_failed")
         )
     return 0
+
+
+def _application(name: str) -> Callable[[], None]:
+    """As ``command_table.application``; imported here, because ``main`` handles Ctrl-C only while it runs."""
+    from agent.cli.command_table import application
+
+    return application(name)
 
 
 def _report(error: AgentError) -> int:

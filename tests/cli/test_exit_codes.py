@@ -86,7 +86,7 @@ def test_ctrl_c_exits_130_without_traceback(
     assert "Traceback" not in text and "terminate called" not in text and "FATAL" not in text
 
 
-@pytest.mark.parametrize("interrupted", ["_configure_output", "application", "_report", "_exit"])
+@pytest.mark.parametrize("interrupted", ["_configure_output", "_application", "_report", "_exit"])
 def test_ctrl_c_at_any_time_exits_130(interrupted: str) -> None:
     """Also inside ``exec``, as in the import of a dataclass: there `python -m` ended by the signal."""
     code = f"""
@@ -99,12 +99,29 @@ def interrupt(*_):
 def refuse(_):
     raise cli.StorageError("no disk")
 
-original, cli.application = cli.{interrupted}, refuse
+original, cli._application = cli.{interrupted}, refuse
 cli.{interrupted} = interrupt
 cli.main()
 """
     done = facepay(code=code)
     assert done.returncode == 130 and "Traceback" not in done.stderr, done
+
+
+def test_ctrl_c_during_the_import_of_the_commands_exits_130() -> None:
+    code = """
+import sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+from agent.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 @pytest.mark.parametrize(
