@@ -86,6 +86,30 @@ def test_ctrl_c_exits_130_without_traceback(
     assert "Traceback" not in text and "terminate called" not in text and "FATAL" not in text
 
 
+# Services end in order: the documented exception from 130.
+SERVICES = [
+    ("run --config {config}", "state_not_published"),
+    ("fleet exporter --port {port} --listen 127.0.0.1:0", "http://127.0.0.1:"),
+]
+
+
+@pytest.mark.parametrize(("command", "at_work"), SERVICES, ids=["run", "fleet exporter"])
+def test_ctrl_c_ends_a_service_with_0(
+    command: str, at_work: str, config: Path, tmp_path: Path, broker: Mosquitto
+) -> None:
+    words, output = shlex.split(command.format(config=config, port=broker.port)), tmp_path / "output"
+    with output.open("wb") as out, Command(words, stdout=out.fileno(), stderr=out.fileno()) as process:
+        try:
+            while at_work not in output.read_text():
+                assert process.poll() is None, output.read_text()
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0, output.read_text()
+        finally:
+            process.kill()
+    assert "Traceback" not in output.read_text()
+
+
 @pytest.mark.parametrize("interrupted", ["_configure_output", "_application", "_report", "_exit"])
 def test_ctrl_c_at_any_time_exits_130(interrupted: str) -> None:
     """Also inside ``exec``, as in the import of a dataclass: there `python -m` ended by the signal."""
