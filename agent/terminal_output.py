@@ -61,7 +61,7 @@ def install() -> None:
     """Replace stdout and stderr of this process by ``SafeText``. Safe to call twice."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is not None and not isinstance(stream, SafeText):
+        if not isinstance(stream, SafeText):
             setattr(sys, name, SafeText(stream))
 
 

@@ -5,11 +5,14 @@ is the source: another file with other keys or other placeholders is refused whe
 is one new file and no code.
 
 A file is read when the first text of its language is needed, because most processes need few texts.
+
+Where a command prints several languages, it leaves out those that the encoding of stdout cannot write.
 """
 
 import string
+import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -77,6 +80,22 @@ def locales() -> tuple[str, ...]:
     return (SOURCE, *(name for name in names if name != SOURCE))
 
 
+def printed_locales() -> tuple[str, ...]:
+    """``locales()`` without the languages that the encoding of stdout cannot write; English stays."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return tuple(locale for locale in locales() if locale == SOURCE or _can_write(encoding, locale))
+
+
+@cache
+def _can_write(encoding: str, locale: str) -> bool:
+    """Whether the encoding has the letters of the language: those of its short labels."""
+    try:
+        "".join(text.write(locale) for text in group("label").values()).encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def best(wanted: str | None) -> str:
     """The installed language for a BCP 47 tag: ``zh-Hans-CN`` is served by ``zh-CN``; English otherwise."""
     language = _language(wanted or SOURCE)
@@ -114,7 +133,7 @@ class _Received(Text):
 
 def from_fields(field: str, row: Mapping[str, object]) -> Text:
     """The text in the JSON fields of ``named``, e.g. from an agent of another version."""
-    return _Received(field, **{name: str(row.get(_field(field, name), "")) for name in locales()})
+    return _Received(field, **{name: str(row.get(_field(field, name)) or "") for name in locales()})
 
 
 def written(text: Text | str, locale: str) -> str:
@@ -124,7 +143,7 @@ def written(text: Text | str, locale: str) -> str:
 
 def lines(text: Text, label: str) -> list[str]:
     """One line per language, each behind the label of that language, e.g. ``fix: …``."""
-    return [f"{Text(f'label.{label}').write(locale)}: {text.write(locale)}" for locale in locales()]
+    return [f"{Text(f'label.{label}').write(locale)}: {text.write(locale)}" for locale in printed_locales()]
 
 
 def fields(field: str) -> list[str]:
@@ -134,25 +153,26 @@ def fields(field: str) -> list[str]:
 
 def labelled(field: str, row: Mapping[str, object]) -> list[str]:
     """``lines`` from the JSON fields of ``named``; a language without a text is left out."""
-    rows = zip(locales(), (row.get(name) for name in fields(field)), strict=True)
+    rows = ((locale, row.get(_field(field, locale))) for locale in printed_locales())
     return [f"{Text(f'label.{field}').write(locale)}: {text}" for locale, text in rows if text]
 
 
 def translations(text: Text | str, label: str) -> list[str]:
     """One labelled line per language other than English; none where the text is the English one."""
     english = written(text, SOURCE)
-    others = ((locale, written(text, locale)) for locale in locales()[1:])
+    others = ((locale, written(text, locale)) for locale in printed_locales()[1:])
     return [f"{Text(f'label.{label}').write(locale)}: {each}" for locale, each in others if each != english]
 
 
 def beside(text: Text) -> str:
     """The text in every language on one line; equal texts once."""
-    return " ".join(dict.fromkeys(text.write(locale) for locale in locales()))
+    return " ".join(dict.fromkeys(text.write(locale) for locale in printed_locales()))
 
 
-def every_line(text: Text) -> str:
-    """The text in every language, one line each."""
-    return "".join(f"{text.write(locale)}\n" for locale in locales())
+def every_line(text: Text, languages: Sequence[str] | None = None) -> str:
+    """The text in these languages, one line each; by default in the printed ones."""
+    chosen = printed_locales() if languages is None else languages
+    return "".join(f"{text.write(locale)}\n" for locale in chosen)
 
 
 @cache

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import ast
+import io
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 import agent
 from agent.page import page_texts
-from agent.texts import Text, TextError, beside, best, check, labelled, lines, locales, named, read
+from agent.texts import (
+    Text,
+    TextError,
+    beside,
+    best,
+    check,
+    every_line,
+    labelled,
+    lines,
+    locales,
+    named,
+    printed_locales,
+    read,
+    translations,
+)
 from tests.texts import en, french_installed, zh
 
 AGENT = Path(agent.__file__).parent
@@ -87,6 +103,23 @@ def test_a_fact_that_is_a_text_is_written_in_the_same_language() -> None:
     inner = Text("fix.link_down")
     assert en(Text("fix.privacy_audit_all", first=inner)).startswith(en(inner))
     assert zh(Text("fix.privacy_audit_all", first=inner)).startswith(zh(inner))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"),
+    [("utf-8", ("en", "zh-CN")), ("gbk", ("en", "zh-CN")), ("latin-1", ("en",)), ("ascii", ("en",))],
+)
+def test_languages_that_stdout_cannot_write_are_left_out(
+    encoding: str, printed: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding))
+    text = Text("fix.link_down")
+    texts = [text.write(locale) for locale in printed]
+    assert printed_locales() == printed
+    assert every_line(text) == "".join(f"{each}\n" for each in texts) and beside(text) == " ".join(texts)
+    assert len(labelled("fix", named("fix", text))) == len(lines(text, "fix")) == len(printed)
+    assert len(translations(text, "fix")) == len(printed) - 1
+    assert zh(text) in every_line(text, locales()) and named("fix", text)["fix_zh"] == zh(text)
 
 
 @pytest.mark.parametrize(

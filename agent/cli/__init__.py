@@ -14,9 +14,9 @@ import os
 import shlex
 import sys
 import threading
+from collections.abc import Callable
 from typing import NoReturn
 
-from agent.cli.command_table import application
 from agent.errors import AgentError, StorageError, failure_at, reason_of
 from agent.log import printable, without_url_secrets
 from agent.terminal_output import install
@@ -30,19 +30,35 @@ _INTERRUPTED = 130  # after Ctrl-C, as of a shell: 128 + SIGINT
 def main() -> None:
     """Entry point of the ``facepay`` command."""
     try:
+        _open_missing_streams()
         _configure_output()
         _exit(_run())
     except KeyboardInterrupt:
         _exit(_INTERRUPTED)
 
 
+def _open_missing_streams() -> None:
+    """Open /dev/null for each standard stream that the caller closed.
+
+    Otherwise the next file or socket gets the number of the stream, and the stream is None in Python.
+    """
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is ``fd``
+            os.set_inheritable(fd, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(fd, "w" if fd else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
 def _run() -> int:
     """Run the command of ``sys.argv``; return the exit code. Raises ``KeyboardInterrupt``."""
     try:
         try:
-            application(sys.argv[1] if len(sys.argv) > 1 else "")()
+            _application(sys.argv[1] if len(sys.argv) > 1 else "")()
         except SystemExit as ended:  # the normal end of a Typer command; 130 after Ctrl-C
-            with contextlib.suppress(AttributeError, BrokenPipeError):  # a closed stdout is None
+            with contextlib.suppress(BrokenPipeError):
                 sys.stdout.flush()  # Python 3.11.2 writes a short output only here
             return ended.code if isinstance(ended.code, int) else int(ended.code is not None)
     except AgentError as error:
@@ -60,6 +76,13 @@ def _run() -> int:
             StorageError(Text("detail.output_incomplete", reason=reason_of(error)), code="output_failed")
         )
     return 0
+
+
+def _application(name: str) -> Callable[[], None]:
+    """As ``command_table.application``; imported here, because ``main`` handles Ctrl-C only while it runs."""
+    from agent.cli.command_table import application
+
+    return application(name)
 
 
 def _report(error: AgentError) -> int:
@@ -86,7 +109,7 @@ def _configure_output() -> None:
     """Replace characters that the output's encoding lacks; escape characters that control a terminal."""
     codecs.register_error(_ERRORS, _plain_characters)
     for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)  # a closed stream is None; tests use other types
+        reconfigure = getattr(stream, "reconfigure", None)  # tests use other types
         if reconfigure is not None:
             reconfigure(errors=_ERRORS)
     install()
@@ -110,8 +133,7 @@ def _exit(code: int) -> NoReturn:
     """
     try:
         for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                stream.flush()
+            stream.flush()
     except OSError:  # closed pipe or full disk: the flush at exit would print a traceback
         os._exit(code or 1)
     if code == _INTERRUPTED or any(thread.daemon for thread in threading.enumerate()):

@@ -19,7 +19,7 @@ from agent.cli.till_options import IdentityOptions, TerminalFile, TerminalOption
 from agent.fleet.time_limits import REPORT_TIMEOUT_S
 from agent.log import printable
 from agent.resources import documents
-from agent.texts import Text, beside, fields, labelled
+from agent.texts import Text, beside, fields, from_fields, labelled
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -141,8 +141,7 @@ def show_rest(rows: Sequence[Mapping[str, Any]]) -> None:
 def show_row(row: Mapping[str, Any], print_line: Callable[[str], None] = print) -> None:
     """Print one check of ``facepay.doctor/1``: its mark, the finding, and the fix."""
     mark, colour = _MARKS.get(row["verdict"], ("?", "yellow"))  # a newer terminal can have more verdicts
-    titles = " ".join(dict.fromkeys(row[field] for field in fields("title")))
-    title = f"{titles}: " if row["fix"] else ""
+    title = f"{beside(from_fields('title', row))}: " if row["fix"] else ""
     print_line(paint(f"{mark} {row['id']:<17} {title}{row['why']}", colour))
     if not row["fix"]:
         return

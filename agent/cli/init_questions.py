@@ -20,7 +20,7 @@ from agent.cli.init_answers import Answers, check_camera_argument, values_of
 from agent.errors import AgentError, ConfigError
 from agent.log import printable, without_url_secrets
 from agent.resources import config_file
-from agent.texts import Text, beside, locales, written
+from agent.texts import Text, beside, printed_locales, written
 
 if TYPE_CHECKING:
     from agent.fleet.terminal_paths import TerminalPaths
@@ -122,7 +122,7 @@ def _fault(field: str, answers: Answers, paths: TerminalPaths) -> str:
                 rf"{re.escape(folder)}/[^:]+(?::\d+)?(?:: |\uff1a)"
             )  # a colon of each language
             reasons = dict.fromkeys(
-                place.sub("", written(error.detail, locale), count=1) for locale in locales()
+                place.sub("", written(error.detail, locale), count=1) for locale in printed_locales()
             )
             return " ".join(reasons) if next(iter(reasons)).startswith(_MESSAGE_STARTS[field]) else ""
     return ""

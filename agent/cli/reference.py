@@ -15,7 +15,7 @@ from agent.cli.config import load_config
 from agent.cli.console import Spinner
 from agent.cli.options import AsJson, ConfigFile
 from agent.errors import CompareError, failure_at
-from agent.texts import Text, fields, labelled, named
+from agent.texts import Text, beside, every_line, from_fields, lines, named
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -149,7 +149,8 @@ def _verdict(verdict: str, why: str | Text, hint: Text | None, **facts: Any) -> 
 
 def _text_of(found: dict[str, Any]) -> str:
     """The verdict, then the hint in every language; as a fix where the photo is not usable."""
-    hints = {name: found[field] for name, field in zip(fields("fix"), fields("hint"), strict=True)}
-    below = hints.values() if found["verdict"] == "usable" else labelled("fix", hints)
-    whys = " ".join(dict.fromkeys(found[field] for field in fields("why")))
-    return "\n".join([f"{found['verdict']}: {whys}", *below])
+    hint, first = from_fields("hint", found), f"{found['verdict']}: {beside(from_fields('why', found))}"
+    if not str(hint):
+        return first
+    below = every_line(hint).splitlines() if found["verdict"] == "usable" else lines(hint, "fix")
+    return "\n".join([first, *below])

@@ -72,7 +72,10 @@ def request_mounting(path: Path) -> MountingReading:
     tree = _request(path, MOUNTING).get("mounting")
     if not isinstance(tree, dict) or set(tree) != {field.name for field in fields(MountingReading)}:
         raise unknown_response(path)
-    numbers = (tree["sharpness"], tree["face_width_px"], tree["face_sharpness"] or 0)
+    numbers = (
+        *(tree[name] for name in ("sharpness", "face_width_px", "face_fraction")),
+        tree["face_sharpness"] or 0,
+    )
     are_numbers = all(isinstance(each, int | float) for each in numbers)
     if tree["rotation"] not in (None, 0, 90, 180, 270) or not are_numbers:
         raise unknown_response(path)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from agent.log import printable
-from agent.texts import Text, fields, labelled, locales
+from agent.texts import beside, from_fields, labelled, lines, translations
 
 _LAST_SHOWN = 5
 _TITLE = 11  # width of the first column
@@ -45,14 +45,14 @@ def _pace(status: Mapping[str, Any]) -> list[str]:
     pace = status.get("pace")
     if pace is None:
         return []
-    return [_row("speed", " ".join(dict.fromkeys(pace[field] for field in fields("text"))))]
+    return [_row("speed", beside(from_fields("text", pace)))]
 
 
 def _conditions(status: Mapping[str, Any]) -> list[str]:
     lines = []
     for each in status["conditions"]:
         lasted = f"for {_long(each['lasted_s'])}"
-        titles = " ".join(dict.fromkeys(each[field] for field in fields("title")))
+        titles = beside(from_fields("title", each))
         lines += ["", f"{each['severity']}: {each['code']}: {titles}, {lasted}"]
         lines += [f"    {line}" for line in _written("detail", "reported", each)]
         lines += [f"    why: {each['cause']}", *(f"    {line}" for line in labelled("fix", each))]
@@ -64,9 +64,8 @@ def _conditions(status: Mapping[str, Any]) -> list[str]:
 
 def _written(field: str, label: str, row: Mapping[str, Any]) -> list[str]:
     """A text in each language behind its label; equal texts once. Empty without a text."""
-    texts = dict.fromkeys(row.get(name, "") for name in fields(field))
-    names = (Text(f"label.{label}").write(locale) for locale in locales())
-    return [f"{name}: {text}" for name, text in zip(names, texts, strict=False) if text]
+    text = from_fields(field, row)
+    return [*lines(text, label)[:1], *translations(text, label)] if str(text) else []
 
 
 def _work(status: Mapping[str, Any]) -> list[str]:

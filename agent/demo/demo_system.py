@@ -217,7 +217,7 @@ async def _terminal(config: Config, service: CompareService, file: Path) -> Asyn
     ready: asyncio.Queue[AgentHandle] = asyncio.Queue()
     # An agent that fails to start cancels this task and raises its error.
     async with asyncio.TaskGroup() as group:
-        group.create_task(serve(config, stop, Overrides(camera, on_ready=ready.put_nowait)))
+        serving = group.create_task(serve(config, stop, Overrides(camera, on_ready=ready.put_nowait)))
         running = await ready.get()
         topics = Topics(config.site, config.terminal)
         till = TillClient(config.mqtt, topics, "till-1", pinned=running.public_key)
@@ -228,3 +228,6 @@ async def _terminal(config: Config, service: CompareService, file: Path) -> Asyn
         finally:
             await till.stop()
             stop.set()
+            await asyncio.wait(
+                [serving]
+            )  # otherwise Ctrl-C would cancel it before its verification has ended

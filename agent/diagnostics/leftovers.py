@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from agent.diagnostics.at_rest import AuditItem, Level, owner_name, shown, unreadable
@@ -55,8 +56,22 @@ def temporary(world: World) -> Iterator[AuditItem]:
             item = AuditItem(shown(path), *what, about.st_size, age_s, owner_name(about.st_uid))
             if picture:
                 yield item.marked(Text("why.privacy.picture"), level=Level.FAIL)
+            elif _is_in_use(world, path):
+                yield replace(item, purpose="in use by a running process", kept="until the process ends")
             else:
                 yield item.marked(Text("why.privacy.not_deleted"))
+
+
+def _is_in_use(world: World, path: Path) -> bool:
+    """Whether a process that is visible to this user has the file, or a file below the folder, open."""
+    place = Path("/") / path.relative_to(world.root)
+    for descriptor in (world.root / "proc").glob("[0-9]*/fd/*"):
+        try:
+            if descriptor.readlink().is_relative_to(place):
+                return True
+        except OSError:
+            continue  # the process ended, or belongs to another user
+    return False
 
 
 def _holds_picture(path: Path) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from agent.health.probe_results import LensReading
-from agent.texts import Text, beside, locales
+from agent.texts import Text, beside, printed_locales
 
 _BAR = 40
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -46,7 +46,7 @@ def light_screen(reading: LensReading) -> str:
     lines = [
         f"light  {_columns(reading)}  {beside(Text('camera.black_to_white'))}",
         f"       {_numbers(reading)}",
-        *(f"       {advice.write(locale)}" for locale in locales()),
+        *(f"       {advice.write(locale)}" for locale in printed_locales()),
     ]
     if facts := _camera_facts(reading, _OF_LIGHT):
         lines.append(f"       {beside(Text('camera.camera'))}: {', '.join(facts)}")

@@ -23,6 +23,7 @@ class MountingReading:
     sharpness: float = 0.0  # 0–100, of the whole picture
     rotation: int | None = None  # degrees clockwise that turn the largest face upright; None: no face
     face_width_px: float = 0.0  # of that face; 0 without a face
+    face_fraction: float = 0.0  # height of that face as a share of the height of the turned picture
     face_sharpness: float | None = None  # 0–100, as ``policy.min_sharpness``; None without an upright face
 
 

@@ -65,7 +65,8 @@ def check_mounting(config: VisionConfig, pixels: object) -> MountingReading:
         face = next(iter(detector.detect(picture)), None)
         if face is not None and face.confidence > best:
             best = face.confidence + (_CLEARER if rotation == 0 else 0.0)
-            reading = replace(reading, rotation=rotation, face_width_px=face.box.width_px)
+            size = {"face_width_px": face.box.width_px, "face_fraction": face.box.height_px / len(picture)}
+            reading = replace(reading, rotation=rotation, **size)
         if face is not None and rotation == 0 and (gray := face_gray(picture, face.box)).size:
             reading = replace(reading, face_sharpness=sharpness(gray))
         picture = np.asarray(cv2.rotate(picture, cv2.ROTATE_90_CLOCKWISE), np.uint8)

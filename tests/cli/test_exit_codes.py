@@ -86,7 +86,31 @@ def test_ctrl_c_exits_130_without_traceback(
     assert "Traceback" not in text and "terminate called" not in text and "FATAL" not in text
 
 
-@pytest.mark.parametrize("interrupted", ["_configure_output", "application", "_report", "_exit"])
+# Services end in order: the documented exception from 130.
+SERVICES = [
+    ("run --config {config}", "state_not_published"),
+    ("fleet exporter --port {port} --listen 127.0.0.1:0", "http://127.0.0.1:"),
+]
+
+
+@pytest.mark.parametrize(("command", "at_work"), SERVICES, ids=["run", "fleet exporter"])
+def test_ctrl_c_ends_a_service_with_0(
+    command: str, at_work: str, config: Path, tmp_path: Path, broker: Mosquitto
+) -> None:
+    words, output = shlex.split(command.format(config=config, port=broker.port)), tmp_path / "output"
+    with output.open("wb") as out, Command(words, stdout=out.fileno(), stderr=out.fileno()) as process:
+        try:
+            while at_work not in output.read_text():
+                assert process.poll() is None, output.read_text()
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0, output.read_text()
+        finally:
+            process.kill()
+    assert "Traceback" not in output.read_text()
+
+
+@pytest.mark.parametrize("interrupted", ["_configure_output", "_application", "_report", "_exit"])
 def test_ctrl_c_at_any_time_exits_130(interrupted: str) -> None:
     """Also inside ``exec``, as in the import of a dataclass: there `python -m` ended by the signal."""
     code = f"""
@@ -99,12 +123,29 @@ def interrupt(*_):
 def refuse(_):
     raise cli.StorageError("no disk")
 
-original, cli.application = cli.{interrupted}, refuse
+original, cli._application = cli.{interrupted}, refuse
 cli.{interrupted} = interrupt
 cli.main()
 """
     done = facepay(code=code)
     assert done.returncode == 130 and "Traceback" not in done.stderr, done
+
+
+def test_ctrl_c_during_the_import_of_the_commands_exits_130() -> None:
+    code = """
+import sys
+
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupt())
+from agent.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 @pytest.mark.parametrize(
@@ -121,6 +162,41 @@ def test_closed_pipe_causes_no_traceback(command: str, config: Path) -> None:
             code = process.wait(60)
         errors.seek(0)
         assert (code, errors.read()) == (1, b"")
+
+
+# The redirection, and the file for the stream that stays open.
+CLOSED = [(">&-", "2"), ("2>&-", "1"), ("<&-", "1"), ("<&- >&- 2>&-", "")]
+
+
+@pytest.mark.parametrize(("closed", "left"), CLOSED, ids=[each[0] for each in CLOSED])
+@pytest.mark.parametrize(
+    "command", ["status --config {config}", "doctor --config {config}", "camera light --config {config}"]
+)
+def test_closed_stream_changes_no_exit_code_and_no_other_output(
+    command: str, closed: str, left: str, config: Path, tmp_path: Path
+) -> None:
+    words = shlex.split(command.format(config=config))
+    normal = facepay(*words)
+    output = tmp_path / "output"
+    shell = f"{shlex.join([*FACEPAY, *words])} {closed}" + (f" {left}>{output}" if left else "")
+    code = subprocess.run(["bash", "-c", shell], check=False, cwd=Path.cwd(), timeout=120).returncode
+    assert code == normal.returncode
+    if left:
+        expected = normal.stdout if left == "1" else normal.stderr
+        assert len(output.read_text().splitlines()) == len(expected.splitlines())
+
+
+def test_closed_streams_give_their_numbers_to_no_later_file() -> None:
+    code = (
+        "from agent import cli\n"
+        "cli._open_missing_streams()\n"
+        "import os, socket\n"
+        "numbers = [os.open('/dev/zero', os.O_RDONLY), socket.socket().detach()]\n"
+        "ends = [os.readlink(f'/proc/self/fd/{fd}') for fd in range(3)]\n"
+        "os._exit(0 if min(numbers) > 2 and set(ends) == {'/dev/null'} else 1)\n"
+    )
+    shell = f"{shlex.join([sys.executable, '-c', code])} <&- >&- 2>&-"
+    assert subprocess.run(["bash", "-c", shell], check=False, timeout=60).returncode == 0
 
 
 @pytest.mark.parametrize("command", ["--help", "config show", "doctor --config {config} --json"])
@@ -146,6 +222,16 @@ def test_output_encoding_other_than_utf_8_gets_plain_characters(
     done = facepay(*words, PYTHONIOENCODING=encoding)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert "+ keys.files" in done.stdout or "light" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["doctor", "status", "why"])
+def test_ascii_output_has_no_replaced_letters_of_a_language(command: str, config: Path) -> None:
+    words = [*command.split(), "--config", str(config)]
+    plain, complete = facepay(*words, PYTHONIOENCODING="ascii"), facepay(*words)
+    assert plain.returncode == complete.returncode
+    for text in (plain.stdout, plain.stderr):
+        assert "??" not in text, text
+    assert any(ord(each) > 0x3000 for each in complete.stdout + complete.stderr)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from agent.camera.orientation import Orientation
+from agent.camera.simulated.renderer import SceneRenderer, SpriteCache
+from agent.camera.simulated.scene import load_scene
 from agent.config import Config, VisionConfig
 from agent.config.file import load
 from agent.control.status import StatusFacts, document
@@ -290,11 +292,14 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
         ({"mean_luma": 10.0}, "light", "warn"),
         ({"mean_luma": 240.0}, "light", "warn"),
         ({"fps": 0.4}, "frame", "fail"),
-        ({"mounting": MountingReading(1.0)}, "focus", "warn"),
+        ({"mounting": MountingReading(1.0)}, "focus", "skip"),
+        ({"mounting": MountingReading(6.0)}, "focus", "pass"),
         ({"mounting": MountingReading(60.0, 0, 200.0, face_sharpness=12.0)}, "focus", "warn"),
         ({"mounting": MountingReading(60.0)}, "mounting", "skip"),
         ({"mounting": MountingReading(60.0, 180, 200.0)}, "mounting", "fail"),
         ({"mounting": MountingReading(60.0, 0, 99.0)}, "mounting", "warn"),
+        ({"mounting": MountingReading(60.0, 0, 600.0, 0.9)}, "mounting", "pass"),
+        ({"mounting": MountingReading(60.0, 0, 600.0, 0.91)}, "mounting", "warn"),
     ],
     ids=[
         "slow",
@@ -302,17 +307,56 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
         "dark",
         "glaring",
         "too slow",
-        "blurred",
+        "empty wall",
+        "scene with detail",
         "blurred face",
         "no face",
         "upside down",
         "far",
+        "near",
+        "too near",
     ],
 )
 def test_camera_probe_gives_verdict(place: Place, change: dict[str, float], check: str, verdict: str) -> None:
     good = {name: getattr(GOOD_CAMERA, name) for name in CameraProbe.__slots__}
     world = place.world(camera=lambda: CameraProbe(**(good | change)))
     assert getattr(camera, check)(world).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("scene", "blur_px", "verdict"),
+    [
+        ("empty", 0, "skip"),
+        ("one_obama_podium", 0, "pass"),
+        ("one_obama_podium", 6, "warn"),
+        ("one_obama_podium", 20, "warn"),
+    ],
+)
+def test_focus_warns_about_a_blurred_face_and_not_about_an_empty_wall(
+    place: Place, scene: str, blur_px: int, verdict: str
+) -> None:
+    picture = SceneRenderer(load_scene(scene), 1280, 720, 1, SpriteCache()).picture(2_000)
+    blurred = cv2.GaussianBlur(picture, (0, 0), blur_px) if blur_px else picture
+    reading = check_mounting(VisionConfig(), np.asarray(blurred, np.uint8))
+    place.write()
+    found = camera.focus(place.world(camera=lambda: replace(GOOD_CAMERA, mounting=reading)))
+    assert found.verdict == verdict
+    assert verdict == "pass" or "fine print" in en(
+        found.remedy or Text("why.camera.focus.no_detail", scene="")
+    )
+
+
+def test_mounting_fix_of_a_too_large_face_names_the_limit(place: Place) -> None:
+    portrait = cv2.imread(str(data("photos/obama_portrait.jpg")))
+    assert portrait is not None
+    reading = check_mounting(VisionConfig(), np.asarray(portrait, np.uint8))
+    assert 0.2 < reading.face_fraction < 0.9
+    place.extra = "[policy]\nmax_face_fraction = 0.2"
+    place.write()
+    found = camera.mounting(place.world(camera=lambda: replace(GOOD_CAMERA, mounting=reading)))
+    assert found.verdict is Verdict.WARN and found.remedy is not None
+    for text in (en(found.remedy), zh(found.remedy)):
+        assert "policy.max_face_fraction = 0.2" in text
 
 
 @pytest.mark.parametrize("mirror", [False, True])

@@ -25,7 +25,7 @@ from agent.control.status import StatusFacts
 from agent.control.status import document as status_document
 from agent.diagnostics import endpoint_probe
 from agent.diagnostics.check import Verdict
-from agent.diagnostics.checks import network
+from agent.diagnostics.checks import camera, network
 from agent.diagnostics.world import World, resolve
 from agent.errors import AgentAway, CameraError, StatusError
 from agent.health.condition_tracker import ShownCondition
@@ -43,7 +43,7 @@ from tests.brokers import Mosquitto, free_port
 from tests.diagnostics.kit import Place, causes, certificate, findings, hanging_on
 from tests.fakes import RealClock
 from tests.service.kit import running, shipped
-from tests.texts import en
+from tests.texts import en, zh
 
 
 def wait_for_port(port: int) -> None:
@@ -574,3 +574,29 @@ def test_api_that_answers_a_signed_request_late_is_slow(
     found = network.auth(place.world(call_api=answers))
     assert found.verdict is Verdict.WARN and "answered only after" in found.why
     assert found.remedy is not None and "provider" in en(found.remedy)
+
+
+def test_too_short_time_limit_of_an_api_call_is_named_with_its_key(place: Place) -> None:
+    """For the connection alone, and for a signed request that is answered within a second."""
+
+    def answers() -> None:
+        time.sleep(0.05)
+        raise failure("FailedOperation.ImageDecodeFailed", "")
+
+    place.extra = "[verification]\nask_timeout_ms = 0"
+    connection = network.latency(place.world())
+    place.extra = "[verification]\nask_timeout_ms = 40"
+    call = network.auth(place.world(call_api=answers))
+    assert (connection.verdict, call.verdict) == (Verdict.FAIL, Verdict.WARN)
+    for finding, limit_ms in ((connection, 0), (call, 40)):
+        assert finding.remedy is not None
+        for text in (en(finding.remedy), zh(finding.remedy)):
+            assert f"verification.ask_timeout_ms = {limit_ms}" in text
+
+
+def test_too_large_minimum_of_the_face_is_named_with_its_key(place: Place) -> None:
+    place.extra = "[policy]\nmin_face_px = 900"
+    found = camera.mounting(place.world())
+    assert found.verdict is Verdict.WARN and found.remedy is not None
+    for text in (en(found.remedy), zh(found.remedy)):
+        assert "policy.min_face_px = 900" in text

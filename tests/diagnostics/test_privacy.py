@@ -214,6 +214,17 @@ def test_leftovers_in_temporary_folders_are_found_with_what_is_in_them(place: Pl
     assert of(items, plain).level is Level.WARN and of(items, picture).level is Level.FAIL
 
 
+def test_temporary_folder_of_a_running_process_is_no_finding(place: Place) -> None:
+    used = root_file(place, "tmp/facepay-demo-x/agent.toml", "x").parent
+    left = root_file(place, "tmp/facepay-demo-y/agent.toml", "x").parent
+    descriptors = place.root / "proc/4711/fd"
+    descriptors.mkdir(parents=True)
+    (descriptors / "7").symlink_to("/tmp/facepay-demo-x/state/outbox.sqlite3")
+    items = audit(world_of(place))
+    assert of(items, used).level is Level.OK and of(items, used).kept == "until the process ends"
+    assert of(items, left).level is Level.WARN
+
+
 def test_audit_escapes_control_characters_of_file_names(place: Place) -> None:
     """The file name is not valid UTF-8 either."""
     odd = place.root / "tmp" / os.fsdecode(b"facepay-\x1b]0;x\x07\n\xff")

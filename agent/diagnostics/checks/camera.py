@@ -21,7 +21,7 @@ _SLOW_SHARE = 0.7  # of camera.fps
 _USUAL_FPS = 5.0  # below this rate a track breaks often and needs an embedding
 _LEAST_FPS = 1.0  # the lowest rate that was tried with the continuity rules (docs/explanation/seeing.md)
 _DARK, _BRIGHT = 40.0, 215.0  # mean brightness, 0–255
-_BLURRED = 5.0  # sharpness 0–100 of a whole scene; an empty wall is no sharper, so this only warns
+_DETAILED = 5.0  # sharpness 0–100 of a whole scene in focus; an empty wall in focus has less than 1
 
 
 def detect(world: World) -> Finding:
@@ -142,36 +142,45 @@ def light(world: World) -> Finding:
 
 
 def focus(world: World) -> Finding:
-    """The sharpness of a face against the limit for payers; of the whole picture when there is no face."""
+    """The sharpness of a face against the limit for payers.
+
+    Without a face, a picture with detail is in focus. A picture without detail gives no result: an empty wall
+    in focus is no sharper than a scene out of focus. YuNet finds a face up to a blur of 20 px in 1280.
+    """
     try:
         reading = _mounting(world)
     except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
         return skipped(Text("why.camera.no_frame", error=error.detail))
-    sharpness, least = reading.sharpness, _BLURRED
-    result = Text("why.camera.focus.scene", sharpness=f"{sharpness:.0f}")
-    if reading.face_sharpness is not None:
-        sharpness, least = reading.face_sharpness, world.config().policy.min_sharpness
-        result = Text("why.camera.focus.face", sharpness=f"{sharpness:.0f}", least=f"{least:g}")
+    if reading.face_sharpness is None:
+        scene = Text("why.camera.focus.scene", sharpness=f"{reading.sharpness:.0f}")
+        no_detail = skipped(Text("why.camera.focus.no_detail", scene=scene))
+        return passed(scene) if reading.sharpness >= _DETAILED else no_detail
+    sharpness, least = reading.face_sharpness, world.config().policy.min_sharpness
+    result = Text("why.camera.focus.face", sharpness=f"{sharpness:.0f}", least=f"{least:g}")
     return passed(result) if sharpness >= least else warning(result, Text("fix.focus_lens"))
 
 
 def mounting(world: World) -> Finding:
-    """Whether faces are upright and near enough. Without a face in the picture there is no result."""
+    """Whether faces are upright and of a permitted size. Without a face in the picture there is no result."""
     try:
         reading = _mounting(world)
     except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
         return skipped(Text("why.camera.no_frame", error=error.detail))
     if reading.rotation is None:
         return skipped(Text("why.camera.mounting.no_face"))
-    camera, least_px = world.config().camera, world.config().policy.min_face_px
+    camera, policy = world.config().camera, world.config().policy
     if reading.rotation:
         turned = -reading.rotation if camera.mirror else reading.rotation
         remedy = Text("fix.set_camera_rotation", rotation=(camera.rotation + turned) % 360)
         return failed(Text("why.camera.mounting.turned", degrees=reading.rotation), remedy)
     result = Text("why.camera.mounting.upright", width_px=f"{reading.face_width_px:.0f}")
-    if reading.face_width_px < least_px:
-        why = Text("why.camera.mounting.too_small", result=result, least_px=f"{least_px:g}")
-        return warning(why, Text("fix.face_too_small"))
+    if reading.face_width_px < policy.min_face_px:
+        why = Text("why.camera.mounting.too_small", result=result, least_px=policy.min_face_px)
+        return warning(why, Text("fix.face_too_small", least_px=policy.min_face_px))
+    if reading.face_fraction > policy.max_face_fraction:
+        percent, most = f"{reading.face_fraction:.0%}", f"{policy.max_face_fraction:g}"
+        why = Text("why.camera.mounting.too_large", result=result, percent=percent)
+        return warning(why, Text("fix.face_too_large", most=most))
     return passed(result)
 
 

@@ -113,8 +113,9 @@ def latency(world: World) -> Finding:
     # without a comparison: api.auth measures a signed request
     names = ("dns_ms", "tcp_ms", "tls_ms", "first_byte_ms")
     phases = Text("why.api.latency.phases", **{name: getattr(took, name) for name in names})
-    if took.total_ms >= world.config().verification.ask_timeout_ms:
-        return failed(Text("why.api.latency.too_slow", phases=phases), _NET)
+    if took.total_ms >= (timeout_ms := world.config().verification.ask_timeout_ms):
+        why = Text("why.api.latency.too_slow", phases=phases)
+        return failed(why, Text("fix.api_timeout", timeout_ms=timeout_ms, fix=_NET))
     return warning(phases, _NET) if took.total_ms >= _SLOW_MS else passed(phases)
 
 
@@ -134,9 +135,13 @@ def auth(world: World) -> Finding:
         time.sleep(_PAUSE_S)
         began_s = time.monotonic()
     finding, took_ms = _interpret(error), round((time.monotonic() - began_s) * 1e3)
-    if finding.remedy is None and took_ms >= _SLOW_MS:
-        why = Text("why.api.auth.late", why=finding.reason, took_ms=took_ms)
-        finding = warning(why, Text("fix.api_slow"))
+    timeout_ms = world.config().verification.ask_timeout_ms
+    if finding.remedy is None and took_ms >= min(_SLOW_MS, timeout_ms):
+        why, slow = Text("why.api.auth.late", why=finding.reason, took_ms=took_ms), Text("fix.api_slow")
+        too_short = took_ms >= timeout_ms
+        finding = warning(
+            why, Text("fix.api_timeout", timeout_ms=timeout_ms, fix=slow) if too_short else slow
+        )
     if busy and not finding.remedy:
         return warning(Text("why.api.auth.busy_then", busy=busy, why=finding.reason), _BUSY)
     return finding
