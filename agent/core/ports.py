@@ -83,6 +83,7 @@ class RequestReceived:
 
     request: Request
     retained: bool = False
+    paused_ms: int = 0  # length of a pause in which the message may have waited unread; 0: none
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ class MqttTill:
     async def start(self) -> None:
         """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
         await self.connection.start()
+        self._background.add(self._messages.detect_pauses())
         self._background.add(self.result_sender.run())
         self._background.add(_prune(self._outbox, self.identity.epoch))
 
