@@ -1,7 +1,8 @@
 """Composition root of the agent: makes, starts and stops the concrete adapters.
 
-Start: storage → models and camera → MQTT → READY. Stop, within five seconds: publish `stopping`, answer the
-open verification, end the background jobs, publish `offline`, close camera, connections and storage.
+Start: lock of the state directory → storage → models and camera → MQTT → READY. Stop, within five seconds:
+publish `stopping`, answer the open verification, end the background jobs, publish `offline`, close camera,
+connections and storage, release the lock.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Any
 
 from agent.camera.backend import SupportsExposure
 from agent.config import Config
+from agent.control.agent_lock import only_agent
 from agent.control.page_link import PAGE, PageLinkIssuer
 from agent.control.server import StatusServer, path_for
 from agent.control.status import document
@@ -68,19 +70,20 @@ async def serve(
     """Serve this terminal until ``stop`` is set; ``source`` requests that a config file is read again.
 
     READY (systemd, ``on_ready``): the camera delivers frames, and requests are answered once a broker is
-    connected. READY never waits for network, broker, API or clock. Raises ``ConfigError``, ``ModelError``,
-    ``StorageError``, ``TillError``: the start failed; no part is left running.
+    connected. READY never waits for network, broker, API or clock. Raises ``AgentRunsAlready``,
+    ``ConfigError``, ``ModelError``, ``StorageError``, ``TillError``: the start failed; no part still runs.
     """
     overrides, source = overrides or Overrides(), source or Source()
     check_rules(config)
     clock, background, changed = BootClock(), Background(), asyncio.Event()
     display = None
-    if config.display.listen != "off":
-        from agent.root.display import DisplayWiring  # loads a web server
-
-        display = DisplayWiring(config, clock)
-        overrides = replace(overrides, adapt=display.adapting(overrides.adapt))
     async with AsyncExitStack() as stack:
+        stack.enter_context(only_agent(config.storage.directory))  # first: released last
+        if config.display.listen != "off":
+            from agent.root.display import DisplayWiring  # loads a web server
+
+            display = DisplayWiring(config, clock)
+            overrides = replace(overrides, adapt=display.adapting(overrides.adapt))
         stack.push_async_callback(background.close)  # also the tasks that a message adds during the stop
         handle = await _start_parts(config, clock, changed.set, overrides, stack)
         facts_of_display = dict if display is None else display.facts
