@@ -34,11 +34,22 @@ class Outbox:
         was_damaged: a damaged file was moved aside at the start.
     """
 
-    def __init__(self, config: StorageConfig, clock: Clock, boot_id: str, encode: Encode) -> None:
-        """Open or create the file in ``config.directory``. ``encode`` makes the bytes of a result, once."""
+    def __init__(
+        self,
+        config: StorageConfig,
+        clock: Clock,
+        boot_id: str,
+        encode: Encode,
+        is_synchronised: Callable[[], bool | None] = lambda: True,
+    ) -> None:
+        """Open or create the file in ``config.directory``.
+
+        ``encode`` makes the bytes of a result, once. ``is_synchronised``: whether the wall clock is right; None:
+        not known.
+        """
         self._directory, self._lost = config.directory, False
         db, self.was_damaged = open_file(config.directory, clock.unix_ms())
-        self._queries = OutboxQueries(db, config, clock, boot_id, encode)
+        self._queries = OutboxQueries(db, config, clock, boot_id, encode, is_synchronised)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._closed = False
 
@@ -74,12 +85,15 @@ class Outbox:
         """Mark a result as acknowledged or expired: not sent again. False when the result was not open."""
         return await self._run(lambda: self._queries.close_result(till, result_id))
 
-    async def calls_since(self, unix_ms: int) -> int:
-        """Number of paid API calls of the results settled since ``unix_ms``."""
-        return await self._run(lambda: self._queries.calls_since(unix_ms))
+    async def calls_within(self, period_ms: int) -> int:
+        """Number of paid API calls of the results of the last ``period_ms``."""
+        return await self._run(lambda: self._queries.calls_within(period_ms))
 
     async def prune(self, epoch: str = "") -> int:
         """Delete results beyond the retention time or the maximum number; return the number of deleted ones.
+
+        An unacknowledged result of an earlier boot is kept. By age, no result of an earlier boot is deleted
+        while the wall clock is not synchronised.
 
         ``epoch``: the present one. The ids of its requests are kept until the next epoch, 130 bytes each.
         """

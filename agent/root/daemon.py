@@ -125,7 +125,7 @@ async def _start_parts(
     check_frame = make_frame_check(config.camera, meter, tap)
     expose = camera.expose if isinstance(camera, SupportsExposure) else lambda _light: None
     ports = Ports(clock, camera, analyzer, compare, till, outbox, check_frame, record, expose)
-    earlier_calls = await _settle_interrupted(config, outbox, conditions, clock)
+    earlier_calls = await _settle_interrupted(config, outbox, conditions)
     settings = wiring.make_settings(config, identity.epoch, earlier_calls)
     ports = overrides.adapt(ports)
     terminal = stack.enter_context(closing(Terminal(ports, settings, conditions, open_verification)))
@@ -205,9 +205,7 @@ def _start_camera(stack: AsyncExitStack, camera: Camera, conditions: ConditionTr
         conditions.raise_(condition_of(error.code) or CAMERA_UNAVAILABLE)
 
 
-async def _settle_interrupted(
-    config: Config, outbox: Outbox, conditions: ConditionTracker, clock: BootClock
-) -> int:
+async def _settle_interrupted(config: Config, outbox: Outbox, conditions: ConditionTracker) -> int:
     """Answer the requests that earlier processes claimed and did not answer; none is resumed.
 
     Returns the number of paid calls of the last 24 hours.
@@ -218,4 +216,4 @@ async def _settle_interrupted(
         await outbox.settle(interrupted(request, assurance, config.verification.max_asks))
     if outbox.was_damaged:
         conditions.raise_(OUTBOX_RESET)
-    return await outbox.calls_since(clock.unix_ms() - DAY_MS)
+    return await outbox.calls_within(DAY_MS)

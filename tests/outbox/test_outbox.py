@@ -352,8 +352,34 @@ async def test_asks_since_counts_paid_calls_after_a_restart(tmp_path: Path) -> N
         await outbox.settle(replace(result(each), asks=3, calls=calls, reason=reason))
     await outbox.close()
     outbox = open_outbox(tmp_path)
-    assert await outbox.calls_since(0) == 3, "sent calls, not attempted calls"
-    assert await outbox.calls_since(2**60) == 0
+    assert await outbox.calls_within(HOUR_MS) == 3, "sent calls, not attempted calls"
+    assert await outbox.calls_within(-HOUR_MS) == 0
+    await outbox.close()
+
+
+@pytest.mark.parametrize("is_synchronised", [True, False, None])
+@pytest.mark.parametrize("next_boot", [BOOT, "boot-2"])
+@pytest.mark.parametrize("ahead_ms", [0, YEAR_MS, -YEAR_MS], ids=["right", "a year ahead", "a year back"])
+async def test_outbox_wrong_wall_clock_at_a_start_deletes_no_open_result_and_forgets_no_calls(
+    tmp_path: Path, ahead_ms: int, next_boot: str, is_synchronised: bool | None
+) -> None:
+    clock = JumpingClock()
+    outbox = Outbox(StorageConfig(directory=tmp_path), clock, BOOT, encode)
+    each, closed = new_request(), new_request()
+    for one in (each, closed):
+        await outbox.claim(one)
+    await outbox.settle(replace(result(each, Decision.NO_MATCH), calls=1))
+    done = await outbox.settle(replace(result(closed, Decision.NO_MATCH), calls=1))
+    await outbox.close_result(done.till, done.result_id)
+    await outbox.close()
+    clock.ahead_ms = ahead_ms
+    outbox = Outbox(StorageConfig(directory=tmp_path), clock, next_boot, encode, lambda: is_synchronised)
+    is_right = ahead_ms == 0 or not is_synchronised or next_boot == BOOT
+    assert await outbox.calls_within(24 * HOUR_MS) == (2 if is_right or ahead_ms < 0 else 0)
+    await outbox.prune("epoch-2")
+    assert [stored.request_id for stored in await outbox.open_results()] == [each.request_id]
+    if is_right:
+        assert await outbox.find(closed.till, closed.request_id) is not None
     await outbox.close()
 
 
