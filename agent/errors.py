@@ -13,7 +13,7 @@
     │   └── CompareUnreachable
     │       └── CompareSlow    the condition compare_slow
     ├── TillError          link_down, publish_cut, publish_refused, packet_too_large, request refusals
-    ├── StorageError       storage_unavailable
+    ├── StorageError       storage_unavailable; OutboxDamaged (outbox/database.py) ends the process: exit 74
     ├── AgentRunsAlready   agent_runs_already; exit 75 (control/agent_lock.py)
     ├── FleetError         bundle_*, enrolment_* (the codes: fleet/refusals.py)
     ├── CheckUnknown       check_unknown; exit 2, as for an unknown option

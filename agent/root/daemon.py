@@ -35,6 +35,7 @@ from agent.live_view.frame_tap import FrameTap
 from agent.live_view.live_view import LiveView
 from agent.log import facts
 from agent.messages.signing import Signer
+from agent.outbox.database import FILE, OutboxDamaged
 from agent.outbox.outbox import Outbox
 from agent.root import wiring
 from agent.root.background_jobs import attend
@@ -49,6 +50,7 @@ from agent.terminal.parts import Ports
 from agent.terminal.results import interrupted
 from agent.terminal.terminal import Terminal
 from agent.terminal.verification_runner import OpenVerification
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +99,8 @@ async def serve(
         attend(background, stop, handle, clock, source, changed)
         stack.push_async_callback(background.close)  # before the parts that the jobs use
         await handle.terminal.serve(stop)
+        if handle.outbox.damaged.is_set():
+            raise OutboxDamaged(Text("detail.outbox_page_damaged", path=config.storage.directory / FILE))
 
 
 async def _start_parts(

@@ -12,6 +12,8 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -20,10 +22,13 @@ from agent.core.model import Assurance, Reference, Request, Result, Timings
 from agent.core.ports import ClaimRecord
 from agent.core.reasons import Decision, Reason
 from agent.errors import StorageError
+from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions_board import STORAGE_UNAVAILABLE
 from agent.messages.encode import Issued
 from agent.outbox import database, inspect
 from agent.outbox.database import FILE
 from agent.outbox.outbox import Outbox
+from agent.root.background_jobs import stop_when_damaged
 from tests.fakes import RealClock, request
 from tests.messages.payloads import PHOTO, fresh_id
 
@@ -383,6 +388,34 @@ async def test_outbox_wrong_wall_clock_at_a_start_deletes_no_open_result_and_for
     await outbox.close()
 
 
+async def test_outbox_page_damaged_while_open_is_not_used_again_and_the_next_start_moves_it_aside(
+    tmp_path: Path,
+) -> None:
+    outbox = open_outbox(tmp_path)
+    each = new_request()
+    await outbox.claim(each)
+    await outbox.close()
+    with sqlite3.connect(tmp_path / FILE) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'claim'").fetchone()
+    db.close()
+    outbox = open_outbox(tmp_path)
+    page = database.PAGE_BYTES
+    before = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(before[: (root - 1) * page] + b"\xa5" * page + before[root * page :])
+    outbox._queries._db.execute("PRAGMA shrink_memory")  # as when other pages replaced it in the cache
+    with pytest.raises(StorageError):
+        await outbox.find(each.till, each.request_id)
+    assert outbox.damaged.is_set()
+    with pytest.raises(database.OutboxDamaged) as ended:  # a write of another page proves nothing
+        await outbox.check_writable()
+    assert ended.value.exit_code == 74
+    await outbox.close()
+    outbox = open_outbox(tmp_path)
+    assert outbox.was_damaged and not outbox.damaged.is_set()
+    await outbox.close()
+
+
 async def test_outbox_closed_raises(tmp_path: Path) -> None:
     outbox = open_outbox(tmp_path)
     await outbox.close()
@@ -612,3 +645,16 @@ def test_outbox_sigkill_keeps_committed_data(tmp_path: Path, point: str) -> None
 
     interrupted, results = asyncio.run(read())
     assert (interrupted, results) == (([request_id], []) if point == "claimed" else ([], [request_id]))
+
+
+async def test_agent_stops_when_a_page_of_its_outbox_is_damaged(tmp_path: Path) -> None:
+    outbox, stop = open_outbox(tmp_path), asyncio.Event()
+    conditions = ConditionTracker(RealClock().now_ms)
+    handle: Any = SimpleNamespace(outbox=outbox, terminal=SimpleNamespace(conditions=conditions))
+    watching = asyncio.create_task(stop_when_damaged(handle, stop))
+    await asyncio.sleep(0)
+    assert not stop.is_set()
+    outbox.damaged.set()
+    await watching
+    assert stop.is_set() and STORAGE_UNAVAILABLE in conditions.active
+    await outbox.close()
