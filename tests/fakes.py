@@ -168,12 +168,13 @@ class MemoryClaimStore:
 
 
 class QueueTill:
-    """A till port as two lists and a queue."""
+    """A till port as two lists and a queue. ``puback``: a new result waits for it."""
 
     def __init__(self) -> None:
         self.inbox: asyncio.Queue[Inbound] = asyncio.Queue()
         self.events: list[TillEvent] = []
         self.delivered: list[StoredResult] = []
+        self.puback: asyncio.Event | None = None
         self._changed = asyncio.Event()
 
     async def receive(self) -> Inbound:
@@ -183,9 +184,11 @@ class QueueTill:
         self.events.append(event)
         self._changed.set()
 
-    async def deliver(self, stored: StoredResult) -> None:
+    async def deliver(self, stored: StoredResult, *, again: bool = False) -> None:
         self.delivered.append(stored)
         self._changed.set()
+        if not again and self.puback is not None:
+            await self.puback.wait()
 
     async def until(self, holds: Callable[[], bool], timeout_s: float = 60) -> None:
         """Wait until an event or a result makes ``holds`` true."""

@@ -136,7 +136,8 @@ class Results:
         """Settle a claim without an open verification as interrupted. Raises ``StorageError``."""
         result = interrupted(request, self.settings.assurance, self.settings.limits.max_asks)
         stored = await self._claim_store.settle(result)  # a result that is stored already wins
-        await self.deliver(result, stored)
+        self._count(result, is_slow=False)
+        await self._till.deliver(stored, again=True)
 
     async def refuse(
         self, till: str, request_id: str | None, refusal: Refusal, detail: str, asks: int | None = None

@@ -119,8 +119,8 @@ class MqttTill:
         except TillError as error:
             log.debug("event_not_sent", extra=facts(code=error.code))  # no decision depends on an event
 
-    async def deliver(self, stored: StoredResult) -> None:
-        await self.result_sender.deliver(stored)
+    async def deliver(self, stored: StoredResult, *, again: bool = False) -> None:
+        await self.result_sender.deliver(stored, again=again)
 
     # --- events of the connection -----------------------------------------------------------------
 

@@ -8,6 +8,7 @@ function.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -108,6 +109,7 @@ class ResultSender:
         self._clock, self._ack, self._margin_ms = clock, ack, margin_ms
         self._open: dict[str, tuple[StoredResult, PublishHistory]] = {}
         self._sending: set[str] = set()
+        self._due = asyncio.Event()  # a till asks for a result again
         self.expired_unacked = 0
         self.withheld = 0
 
@@ -116,10 +118,16 @@ class ResultSender:
         """Number of open results."""
         return len(self._open)
 
-    async def deliver(self, stored: StoredResult) -> None:
-        """Publish at once. ``run`` repeats until the result is acknowledged or expired."""
+    async def deliver(self, stored: StoredResult, *, again: bool = False) -> None:
+        """Publish at once. ``run`` repeats until the result is acknowledged or expired.
+
+        ``again``: only make the result due, for ``run``.
+        """
         self._open[stored.result_id] = (stored, PublishHistory(self._clock.now_ms()))
-        await self._step(stored.result_id)
+        if again:
+            self._due.set()
+        else:
+            await self._step(stored.result_id)
 
     async def acknowledged(self, till: str, result_id: str) -> None:
         """The till acknowledged a result. An id that is not open or belongs to another till changes nothing.
@@ -137,9 +145,12 @@ class ResultSender:
         loaded = False
         while True:
             loaded = loaded or await self._load_open_results()
+            self._due.clear()
             for result_id in list(self._open):
                 await self._step(result_id)
-            await asyncio.sleep(TICK_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._due.wait()
 
     async def _load_open_results(self) -> bool:
         """Load the open results of the outbox. False: the outbox cannot be read; retry later."""

@@ -191,6 +191,24 @@ async def test_second_till_is_busy_and_repeated_bytes_get_the_same_result() -> N
     assert len(world.claim_store.settled) == 1
 
 
+async def test_intake_waits_for_no_puback_of_a_repeat_or_of_a_late_cancel() -> None:
+    first = request()
+    async with serving(World()) as world:
+        await world.till.inbox.put(RequestReceived(first))
+        await world.verdict()
+        world.till.puback = asyncio.Event()  # the broker is slow from now on
+        for inbound in (RequestReceived(first), CancelReceived(first.till, first.request_id)):
+            await world.till.inbox.put(inbound)
+        await world.till.inbox.put(RequestReceived(request(till="till-2")))
+        await world.till.until(
+            lambda: any(
+                isinstance(e, AcceptedEvent) and e.request.till == "till-2" for e in world.till.events
+            )
+        )
+        assert [each.request_id for each in world.till.delivered[:3]] == [first.request_id] * 3
+        world.till.puback.set()
+
+
 async def test_cancel_reaches_the_open_request_only() -> None:
     world = World()
     world.analyzer.stage = FrameReason.NO_FACE
