@@ -61,6 +61,10 @@ class PublishHistory:
         """Due at once, unless the connection ended ``CUTS_MAX`` times in a row after this result."""
         return self if self.cuts >= CUTS_MAX else replace(self, sent=0)
 
+    def requested(self, at_ms: int) -> PublishHistory:
+        """As ``reconnected``, and for ten more minutes: a till asks for the result again."""
+        return self if self.cuts >= CUTS_MAX else replace(self, sent=0, first_ms=at_ms)
+
     def replaced_by_event(self) -> PublishHistory:
         """Publish ``result_expired`` from now on, first at once. ``first_ms`` does not change."""
         return replace(self, sent=0, cuts=0, expired=True)
@@ -123,7 +127,10 @@ class ResultSender:
 
         ``again``: only make the result due, for ``run``.
         """
-        self._open[stored.result_id] = (stored, PublishHistory(self._clock.now_ms()))
+        now_ms = self._clock.now_ms()
+        known = self._open.get(stored.result_id)
+        history = PublishHistory(now_ms) if known is None else known[1].requested(now_ms)
+        self._open[stored.result_id] = (stored, history)
         if again:
             self._due.set()
         else:

@@ -6,8 +6,10 @@ import asyncio
 from typing import Any
 
 from agent.core.ports import StoredResult
+from agent.errors import TillError
 from agent.messages.topics import Topics
-from agent.till.delivery import ResultSender
+from agent.mqtt.publisher import CUT
+from agent.till.delivery import CUTS_MAX, ResultSender
 
 STORED = StoredResult("till-1", "r-1", "id", 1, b"{}", False, deadline_ms=10_000)
 
@@ -44,6 +46,19 @@ class SlowBroker:
         return True
 
 
+class CuttingBroker:
+    """Ends the connection after each publish."""
+
+    connected = True
+    published = 0
+
+    async def wait_until_free(self) -> None: ...
+
+    async def publish(self, message: Any, qos: int = 1) -> bool:
+        self.published += 1
+        raise TillError("cut", code=CUT)
+
+
 def sender_of(broker: Any, clock: StoppedClock) -> ResultSender:
     outbox: Any = EmptyOutbox()
     return ResultSender(broker, outbox, Topics("s", "t"), clock, ack="till", margin_ms=250)
@@ -64,3 +79,13 @@ async def test_deliver_again_returns_without_a_puback_and_run_publishes() -> Non
         await broker.published.get()
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_repeats_of_a_till_do_not_reset_the_pause_of_a_result_that_cuts_the_connection() -> None:
+    broker, clock = CuttingBroker(), StoppedClock()
+    sender = sender_of(broker, clock)
+    await sender.deliver(STORED)
+    for _ in range(20):  # the connection returns, and the till sends its request again
+        sender.reconnected()
+        await sender.deliver(STORED)
+    assert broker.published == CUTS_MAX
