@@ -6,6 +6,7 @@ import sqlite3
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import TypeVar, get_type_hints
 
 from agent.config import StorageConfig
 from agent.core.model import Reference, Request, Result
@@ -15,6 +16,7 @@ from agent.log import facts
 from agent.messages.encode import Issued
 from agent.outbox.database import OutboxIdentity
 
+T = TypeVar("T")
 Encode = Callable[[Result, Issued], bytes]
 
 _HOUR_MS = 3_600_000
@@ -148,12 +150,13 @@ class OutboxQueries:
 
     def interrupted(self) -> list[Request]:
         rows = self._db.execute(
-            "SELECT request_json FROM claim LEFT JOIN result USING (till, request_id) WHERE seq IS NULL"
+            "SELECT till, request_id, payload_sha256, request_json"
+            " FROM claim LEFT JOIN result USING (till, request_id) WHERE seq IS NULL"
         )
         requests = []
         for row in rows:
             try:
-                requests.append(_from_json(row["request_json"]))
+                requests.append(_from_json(row["request_json"], tuple(row)[:3]))
             except (ValueError, TypeError, KeyError) as error:
                 log.error("outbox_claim_damaged", extra=facts(why=type(error).__name__))
         return requests
@@ -201,9 +204,27 @@ def _as_json(request: Request) -> str:
     return json.dumps(tree)
 
 
-def _from_json(text: str) -> Request:
-    """The stored request; its reference has no image bytes."""
+def _from_json(text: str, key: tuple[str, str, str]) -> Request:
+    """The stored request; its reference has no image bytes. ``key``: till, request id and hash of its row.
+
+    Raises ``ValueError``, ``TypeError`` or ``KeyError`` for a damaged row, also with another type or key.
+    """
     tree = json.loads(text)
-    tree["reference"] = Reference(**tree["reference"])
+    tree["reference"] = _checked(Reference(**tree["reference"]))
     tree["require"] = tuple(tree["require"])
-    return Request(**tree)
+    request = _checked(Request(**tree))
+    if key != (request.till, request.request_id, request.payload_sha256):
+        raise ValueError("the request differs from the key of its row")
+    return request
+
+
+def _checked(value: T) -> T:
+    """The dataclass, if each field has its type. Raises ``TypeError``."""
+    for name, kind in get_type_hints(type(value)).items():
+        field = getattr(value, name)
+        is_right = (
+            all(isinstance(each, str) for each in field) if name == "require" else isinstance(field, kind)
+        )
+        if not is_right:
+            raise TypeError(f"{name}: {type(field).__name__}")
+    return value

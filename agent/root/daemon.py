@@ -23,7 +23,7 @@ from agent.control.status import document
 from agent.core.attempt_limits import DAY_MS
 from agent.core.policy import PolicyLimits
 from agent.core.ports import Camera
-from agent.errors import CameraError, ConfigError
+from agent.errors import CameraError, ConfigError, StorageError
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions import condition_of
 from agent.health.conditions_board import OUTBOX_RESET, PAGE_UNAVAILABLE
@@ -217,7 +217,12 @@ async def _settle_interrupted(config: Config, outbox: Outbox, conditions: Condit
     assurance = wiring.make_assurance(config)
     for request in await outbox.interrupted():
         log.warning("interrupted", extra=facts(request_id=request.request_id, till=request.till))
-        await outbox.settle(interrupted(request, assurance, config.verification.max_asks))
+        try:
+            await outbox.settle(interrupted(request, assurance, config.verification.max_asks))
+        except StorageError:
+            raise
+        except Exception:  # one claim must not prevent each start; a repeat of the request answers it
+            log.exception("bug_in_interrupted", extra=facts(request_id=request.request_id))
     if outbox.was_damaged:
         conditions.raise_(OUTBOX_RESET)
     return await outbox.calls_within(DAY_MS)

@@ -416,6 +416,36 @@ async def test_outbox_page_damaged_while_open_is_not_used_again_and_the_next_sta
     await outbox.close()
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"locale": null', '"locale": 1234'),
+        ('"budget_ms": 3000', '"budget_ms": "30"'),
+        ('"till": "till-1"', '"till": "uill-1"'),
+        ('"require": []', '"require": [1]'),
+        ('"sha256"', '"sha255"'),
+        ('{"request_id"', '{"request_ie"'),
+    ],
+)
+async def test_interrupted_claim_of_another_type_is_skipped_and_hides_no_other(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    outbox = open_outbox(tmp_path)
+    damaged, other = new_request(), new_request()
+    for each in (damaged, other):
+        await outbox.claim(each)
+    await outbox.close()
+    with sqlite3.connect(tmp_path / FILE) as db:
+        statement = "UPDATE claim SET request_json = replace(request_json, ?, ?) WHERE request_id = ?"
+        db.execute(statement, (before, after, damaged.request_id))
+        rows = db.execute("SELECT count(*) FROM claim WHERE instr(request_json, ?)", (after,)).fetchone()
+        assert rows == (1,)
+    db.close()
+    outbox = open_outbox(tmp_path)
+    assert [each.request_id for each in await outbox.interrupted()] == [other.request_id]
+    await outbox.close()
+
+
 async def test_outbox_closed_raises(tmp_path: Path) -> None:
     outbox = open_outbox(tmp_path)
     await outbox.close()
