@@ -64,7 +64,7 @@ class StagedAnalyzer:
         self.score = 95.0
         self.track = 1
         self.begun = 0
-        self.analyses = 0
+        self.analyses = self.crops = 0
         self.bug: Exception | None = None
 
     def begin(self, at_ms: int) -> None:
@@ -82,6 +82,7 @@ class StagedAnalyzer:
         return Analysis(frame.seq, frame.captured_ms, self.stage, FACE, self.track, quality, shot)
 
     def crop(self, shot: Shot) -> Crop:
+        self.crops += 1
         return Crop(b"\xff\xd8 a face \xff\xd9", 160, 200)
 
 

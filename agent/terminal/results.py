@@ -153,7 +153,7 @@ class Results:
         The claim is durable: a repeat of the request, or a restart, settles the claim as ``interrupted``. A
         decision that is not stored is not published, because a crash could change the decision.
         """
-        request, asks = result.request, result.asks
+        request, asks = result.request, result.calls
         log.error("result_not_stored", extra=facts(request_id=request.request_id, asks=asks, why=error))
         self._conditions.raise_(STORAGE_UNAVAILABLE)
         detail = f"ended undecided: the result could not be stored; {asks} API calls were made; {error}"
