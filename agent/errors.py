@@ -8,16 +8,16 @@
     │   ├── CameraHung     ends the process, systemd starts a new one; exit 74
     │   └── CameraReserved camera_in_use_by_verification
     ├── ModelError         model_missing, model_checksum, model_unusable
-    ├── ImageError         image_undecodable, image_too_large …
-    ├── LivenessError      liveness_failed
+    ├── ImageError         image_undecodable, image_too_large …; LivenessError: liveness_failed
     ├── CompareError       compare_unreachable, compare_busy, compare_failed, compare_malformed …
     │   └── CompareUnreachable
     │       └── CompareSlow    the condition compare_slow
     ├── TillError          link_down, publish_cut, publish_refused, packet_too_large, request refusals
-    ├── StorageError       storage_unavailable
+    ├── StorageError       storage_unavailable; OutboxDamaged (outbox/database.py) ends the process: exit 74
+    ├── AgentRunsAlready   agent_runs_already; exit 75 (control/agent_lock.py)
     ├── FleetError         bundle_*, enrolment_* (the codes: fleet/refusals.py)
     ├── CheckUnknown       check_unknown; exit 2, as for an unknown option
-    └── StatusError        agent_hung, status_denied, status_malformed, page_off, page_unavailable; exit 4
+    └── StatusError        agent_hung, status_socket_lost, status_denied, status_malformed …; exit 4
         └── AgentAway      status_socket_missing, agent_not_running; exit 3
 
 A class exists only where a caller handles it differently; a new *code* needs no new class.

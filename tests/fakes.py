@@ -64,7 +64,7 @@ class StagedAnalyzer:
         self.score = 95.0
         self.track = 1
         self.begun = 0
-        self.analyses = 0
+        self.analyses = self.crops = 0
         self.bug: Exception | None = None
 
     def begin(self, at_ms: int) -> None:
@@ -82,6 +82,7 @@ class StagedAnalyzer:
         return Analysis(frame.seq, frame.captured_ms, self.stage, FACE, self.track, quality, shot)
 
     def crop(self, shot: Shot) -> Crop:
+        self.crops += 1
         return Crop(b"\xff\xd8 a face \xff\xd9", 160, 200)
 
 
@@ -168,12 +169,13 @@ class MemoryClaimStore:
 
 
 class QueueTill:
-    """A till port as two lists and a queue."""
+    """A till port as two lists and a queue. ``puback``: a new result waits for it."""
 
     def __init__(self) -> None:
         self.inbox: asyncio.Queue[Inbound] = asyncio.Queue()
         self.events: list[TillEvent] = []
         self.delivered: list[StoredResult] = []
+        self.puback: asyncio.Event | None = None
         self._changed = asyncio.Event()
 
     async def receive(self) -> Inbound:
@@ -183,9 +185,11 @@ class QueueTill:
         self.events.append(event)
         self._changed.set()
 
-    async def deliver(self, stored: StoredResult) -> None:
+    async def deliver(self, stored: StoredResult, *, again: bool = False) -> None:
         self.delivered.append(stored)
         self._changed.set()
+        if not again and self.puback is not None:
+            await self.puback.wait()
 
     async def until(self, holds: Callable[[], bool], timeout_s: float = 60) -> None:
         """Wait until an event or a result makes ``holds`` true."""

@@ -31,7 +31,7 @@ def status(config: ConfigFile = None, watch: Watch = False, as_json: AsJson = Fa
 
     Exit 0: healthy, 1: a warning, 2: an error condition, 3: no agent runs, 4: the status cannot be read.
     """
-    from agent.control.server import path_for, request_status
+    from agent.control.server import path_for, request_status, socket_lost
 
     path = path_for(storage_of(config))
     if watch:
@@ -39,7 +39,7 @@ def status(config: ConfigFile = None, watch: Watch = False, as_json: AsJson = Fa
     try:
         found = request_status(path)
     except AgentAway as error:
-        raise _with_cause(error, config) from error
+        raise socket_lost(path, storage_of(config)) or _with_cause(error, config) from error
     _show(found, as_json=as_json)
     severities = {condition["severity"] for condition in found["conditions"]}
     if severities:

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from agent.control.agent_lock import running_pid
 from agent.core.strict_json import json_object
 from agent.errors import AgentAway, StatusError, failure_at
 from agent.log import facts
@@ -145,6 +146,13 @@ def request_status(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
         why = Text("detail.no_status", path=path)
         raise StatusError(why, code="status_malformed", fix=_OTHER_PROGRAM)
     return document
+
+
+def socket_lost(path: Path, storage: Path) -> StatusError | None:
+    """After ``AgentAway``: the error when an agent runs without its socket; None when no agent runs."""
+    pid = running_pid(storage)
+    why = Text("detail.socket_lost", path=path, pid=pid)
+    return StatusError(why, code="status_socket_lost") if pid else None
 
 
 def exchange(path: Path, request: bytes, *, timeout_s: float, max_bytes: int = ANSWER_MAX_BYTES) -> bytes:

@@ -7,13 +7,13 @@
 3. A terminal that is stopping accepts no new request.
 4. A request is stale when its epoch is that of another process, its deadline has passed, it is older than its
    ttl, or its send time is in the future. Where an age is required, a request of unknown age is stale, too.
+   After a pause of this terminal a message expiry shows no age.
 5. Consent and the form of the reference photo must be as the config requires.
 6. Only one verification runs at a time. Then the rate limit of the till applies.
 """
 
 from dataclasses import dataclass
 
-from agent.core.model import Request
 from agent.core.ports import ClaimRecord, RequestReceived, StoredResult
 from agent.core.reasons import Refusal
 
@@ -72,7 +72,7 @@ def admit(received: RequestReceived, known: ClaimRecord | None, now: AdmissionFa
     if now.stopping:
         return Refuse(Refusal.STOPPING, "the terminal is stopping")
 
-    stale = _stale(request, now)
+    stale = _stale(received, now)
     if stale:
         return Refuse(Refusal.REQUEST_STALE, stale)
     if now.consent_required and not request.consent_ref:
@@ -86,15 +86,23 @@ def admit(received: RequestReceived, known: ClaimRecord | None, now: AdmissionFa
     return Admit()
 
 
-def _stale(request: Request, now: AdmissionFacts) -> str:
+def _stale(received: RequestReceived, now: AdmissionFacts) -> str:
     """Why the request is stale, as a sentence; empty for a current request.
 
     A broker may hold a request without an age and without message expiry for any time. The age is unknown
-    when the request has no ``sent_at_ms``, or when the clock of this terminal is not synchronised.
+    when the request has no ``sent_at_ms``, or when the clock of this terminal is not synchronised. After a
+    pause of this terminal the message expiry shows no age either: it does not include the time in which the
+    request waited unread.
     """
+    request = received.request
     age_ms = request.age_ms
     if request.epoch != now.epoch:
         return WRONG_EPOCH
+    if age_ms is None and received.paused_ms and now.age_required:
+        return (
+            f"its age is unknown: this terminal was paused for {received.paused_ms} ms, and the request has"
+            " no sent_at_ms that a synchronised clock can check"
+        )
     if age_ms is None and not request.expires and now.age_required:
         return (
             "its age is unknown: no expiry within ttl_ms, no sent_at_ms that a synchronised clock can check"

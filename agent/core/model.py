@@ -240,7 +240,7 @@ class Result:
     request: Request
     decision: Decision
     reason: Reason
-    asks: int  # API calls that were started
+    asks: int  # API calls that were started; the message has those that were sent, too: ``calls``
     comparison: Comparison | None
     timings: Timings
     assurance: Assurance

@@ -83,6 +83,7 @@ class RequestReceived:
 
     request: Request
     retained: bool = False
+    paused_ms: int = 0  # length of a pause in which the message may have waited unread; 0: none
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +166,10 @@ class Till(Protocol):
     async def publish(self, event: TillEvent) -> None:
         """Publish an event with best effort (QoS 0): a lost event changes no outcome. Never raises."""
 
-    async def deliver(self, stored: StoredResult) -> None:
+    async def deliver(self, stored: StoredResult, *, again: bool = False) -> None:
         """Publish a stored result. Returns at PUBACK, or when the result is queued while the link is down.
+
+        ``again``: for a repeat of the request. Returns at once; the adapter publishes the result next.
 
         The adapter sends the same bytes again with backoff until the result is acknowledged or expired.
         """

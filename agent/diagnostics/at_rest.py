@@ -108,6 +108,7 @@ FILE_KINDS: tuple[FileKind, ...] = (
         _PURGED,
     ),
     FileKind(_S, "*.new", "a file being written", "milliseconds; named after an hour", age_max_s=3_600),
+    FileKind(_S, "agent.lock", "one agent per state directory: its process id", _PURGED),
     FileKind(_S, "status.sock", *_SOCKET),
     FileKind(_R, "status.sock", *_SOCKET),
     FileKind(_C, "agent.toml*", "the agent's config", _PURGED, 0o002),

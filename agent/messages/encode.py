@@ -81,7 +81,7 @@ def result(
         "hint": in_locale("reason", value.reason.value, request.locale),
         "compare": _compare(value, identity.show_similarity),
         "assurance": {"reference_sha256": request.reference.sha256} | asdict(value.assurance),
-        "asks": value.asks,
+        "asks": min(value.asks, value.calls),
         "issued_at": rfc3339(issued.unix_ms),
         "clock": asdict(clock),
         "timings_ms": asdict(value.timings),

@@ -14,6 +14,13 @@ FILE = "outbox.sqlite3"
 PAGE_BYTES = 1_024  # a result changes eight pages: with SQLite's 4 KiB twice as much is written to the card
 JOURNAL_PAGES = 500  # at this length SQLite copies the journal into the file and starts it anew
 
+
+class OutboxDamaged(StorageError):
+    """A page of the open file is damaged. The process ends, and the next start moves the file aside."""
+
+    exit_code = 74  # EX_IOERR of sysexits.h
+
+
 _VERSION_1 = """
 CREATE TABLE claim (
     till TEXT NOT NULL,
@@ -97,10 +104,11 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = FULL")  # a power cut loses no committed transaction
         # The journal never shrinks: with SQLite's 1 000 pages the journal alone filled a disk of 4 MiB.
         db.execute(f"PRAGMA wal_autocheckpoint = {JOURNAL_PAGES}")
-        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        # not quick_check: a damaged index would end each process at its first use
+        (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if verdict != "ok":
-            raise sqlite3.DatabaseError(f"quick_check: {verdict}")
+            raise sqlite3.DatabaseError(f"integrity_check: {verdict}")
         for number, step in enumerate(STEPS[version:], start=version + 1):
             db.executescript(f"BEGIN; {step} PRAGMA user_version = {number}; COMMIT;")
         if version > len(STEPS):  # written by a newer version: its results are valid, so not "damaged"

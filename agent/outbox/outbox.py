@@ -16,7 +16,7 @@ from agent.config import StorageConfig
 from agent.core.model import Request, Result
 from agent.core.ports import ClaimRecord, Clock, StoredResult
 from agent.errors import StorageError, reason_of
-from agent.outbox.database import open_file, reopen_file
+from agent.outbox.database import FILE, OutboxDamaged, open_file, reopen_file
 from agent.outbox.queries import Encode, OutboxQueries
 from agent.texts import Text
 
@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 # After these errors a connection may never work again, even when a disk is mounted again.
 _DISK_FAILED = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _PRIMARY = 0xFF  # of SQLite's extended result codes
 
 
@@ -31,14 +32,26 @@ class Outbox:
     """Every method may raise ``StorageError``; earlier data stays stored.
 
     Attributes:
+        damaged: set after a read of a damaged page. From then on every method raises ``OutboxDamaged``.
         was_damaged: a damaged file was moved aside at the start.
     """
 
-    def __init__(self, config: StorageConfig, clock: Clock, boot_id: str, encode: Encode) -> None:
-        """Open or create the file in ``config.directory``. ``encode`` makes the bytes of a result, once."""
+    def __init__(
+        self,
+        config: StorageConfig,
+        clock: Clock,
+        boot_id: str,
+        encode: Encode,
+        is_synchronised: Callable[[], bool | None] = lambda: True,
+    ) -> None:
+        """Open or create the file in ``config.directory``.
+
+        ``encode`` makes the bytes of a result, once. ``is_synchronised``: of the wall clock; None: not known.
+        """
         self._directory, self._lost = config.directory, False
+        self.damaged = asyncio.Event()
         db, self.was_damaged = open_file(config.directory, clock.unix_ms())
-        self._queries = OutboxQueries(db, config, clock, boot_id, encode)
+        self._queries = OutboxQueries(db, config, clock, boot_id, encode, is_synchronised)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._closed = False
 
@@ -74,12 +87,15 @@ class Outbox:
         """Mark a result as acknowledged or expired: not sent again. False when the result was not open."""
         return await self._run(lambda: self._queries.close_result(till, result_id))
 
-    async def calls_since(self, unix_ms: int) -> int:
-        """Number of paid API calls of the results settled since ``unix_ms``."""
-        return await self._run(lambda: self._queries.calls_since(unix_ms))
+    async def calls_within(self, period_ms: int) -> int:
+        """Number of paid API calls of the results of the last ``period_ms``."""
+        return await self._run(lambda: self._queries.calls_within(period_ms))
 
     async def prune(self, epoch: str = "") -> int:
         """Delete results beyond the retention time or the maximum number; return the number of deleted ones.
+
+        An unacknowledged result of an earlier boot is kept. By age, no result of an earlier boot is deleted
+        while the wall clock is not synchronised.
 
         ``epoch``: the present one. The ids of its requests are kept until the next epoch, 130 bytes each.
         """
@@ -95,9 +111,13 @@ class Outbox:
         """The only place that translates ``sqlite3.Error`` to ``StorageError``."""
         if self._closed:
             raise StorageError(Text("detail.outbox_closed"))
+        if self.damaged.is_set():
+            raise OutboxDamaged(Text("detail.outbox_page_damaged", path=self._directory / FILE))
         try:
             return await asyncio.get_running_loop().run_in_executor(self._writer, self._do, work)
         except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & _PRIMARY in _DAMAGED:
+                self.damaged.set()
             raise StorageError(Text("detail.outbox_failed", reason=reason_of(error))) from error
 
     def _do(self, work: Callable[[], T]) -> T:

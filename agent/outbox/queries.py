@@ -6,6 +6,7 @@ import sqlite3
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import TypeVar, get_type_hints
 
 from agent.config import StorageConfig
 from agent.core.model import Reference, Request, Result
@@ -15,13 +16,16 @@ from agent.log import facts
 from agent.messages.encode import Issued
 from agent.outbox.database import OutboxIdentity
 
+T = TypeVar("T")
 Encode = Callable[[Result, Issued], bytes]
 
 _HOUR_MS = 3_600_000
 # The age within this boot is measured by the boot clock. A corrected wall clock would make all results look
-# old, and a deleted claim would let a repeated request be paid for again.
+# old, and a deleted claim would let a repeated request be paid for again. A result of another boot has an age
+# only while the wall clock is synchronised. It can have been stored with a wrong time, so it must be closed.
 _OLD = (
-    "(boot_id != :boot AND settled_unix_ms < :unix_ms) OR (boot_id = :boot AND deadline_ms < :boot_ms)"
+    "(boot_id != :boot AND open = 0 AND settled_unix_ms < :unix_ms)"
+    " OR (boot_id = :boot AND deadline_ms < :boot_ms)"
     " OR (open = 0 AND seq <= (SELECT max(seq) FROM result) - :most)"
 )
 # A request of the present epoch can arrive again at any time: without its id it would be executed twice.
@@ -35,6 +39,12 @@ _FORGOTTEN = "SELECT 1 FROM forgotten WHERE till = ? AND request_id = ?"
 _FORGET_CLAIMS = "DELETE FROM claim WHERE (till, request_id) IN (SELECT till, request_id FROM result WHERE "
 _FORGET_RESULTS = "DELETE FROM result WHERE "
 
+_NEWEST_OF_OTHER_BOOTS = "SELECT max(settled_unix_ms) FROM result WHERE boot_id != ?"
+_CALLS = (
+    "SELECT coalesce(sum(asks), 0) FROM result"
+    " WHERE CASE boot_id WHEN ? THEN deadline_ms >= ? ELSE settled_unix_ms >= ? END"
+)
+
 log = logging.getLogger(__name__)
 
 
@@ -42,13 +52,20 @@ class OutboxQueries:
     """Every method may raise ``sqlite3.Error``; a failed transaction changes nothing."""
 
     def __init__(
-        self, db: sqlite3.Connection, config: StorageConfig, clock: Clock, boot_id: str, encode: Encode
+        self,
+        db: sqlite3.Connection,
+        config: StorageConfig,
+        clock: Clock,
+        boot_id: str,
+        encode: Encode,
+        is_synchronised: Callable[[], bool | None],
     ) -> None:
         self._db = db
         self._config = config
         self._clock = clock
         self._boot_id = boot_id
         self._encode = encode
+        self._is_synchronised = is_synchronised
         self._identity = OutboxIdentity(db)
 
     def close(self) -> None:
@@ -128,32 +145,34 @@ class OutboxQueries:
 
     def _stored(self, row: sqlite3.Row) -> StoredResult:
         same_boot = row["boot_id"] == self._boot_id  # else the boot clock is not comparable: expired
-        return StoredResult(
-            row["till"],
-            row["request_id"],
-            row["result_id"],
-            row["seq"],
-            row["payload"],
-            bool(row["is_match"]),
-            row["deadline_ms"] if same_boot else 0,
-        )
+        fields = row["till"], row["request_id"], row["result_id"], row["seq"], row["payload"]
+        return StoredResult(*fields, bool(row["is_match"]), row["deadline_ms"] if same_boot else 0)
 
     def interrupted(self) -> list[Request]:
         rows = self._db.execute(
-            "SELECT request_json FROM claim LEFT JOIN result USING (till, request_id) WHERE seq IS NULL"
+            "SELECT till, request_id, payload_sha256, request_json"
+            " FROM claim LEFT JOIN result USING (till, request_id) WHERE seq IS NULL"
         )
         requests = []
         for row in rows:
             try:
-                requests.append(_from_json(row["request_json"]))
+                requests.append(_from_json(row["request_json"], tuple(row)[:3]))
             except (ValueError, TypeError, KeyError) as error:
                 log.error("outbox_claim_damaged", extra=facts(why=type(error).__name__))
         return requests
 
-    def calls_since(self, unix_ms: int) -> int:
-        """Number of paid API calls of the results settled since ``unix_ms``, by the wall clock."""
-        statement = "SELECT coalesce(sum(asks), 0) FROM result WHERE settled_unix_ms >= ?"
-        (asks,) = self._db.execute(statement, (unix_ms,)).fetchone()
+    def calls_within(self, period_ms: int) -> int:
+        """Number of paid API calls of the results of the last ``period_ms``; rather too many than too few.
+
+        This boot's results by the boot clock: the deadline is at most ``ttl_ms`` after the result. Those of
+        other boots by the wall clock. While it is not synchronised, the newest result counts as new.
+        """
+        until_ms = self._clock.unix_ms()
+        if not self._is_synchronised():
+            (newest_ms,) = self._db.execute(_NEWEST_OF_OTHER_BOOTS, (self._boot_id,)).fetchone()
+            until_ms = min(until_ms, newest_ms or until_ms)
+        bounds = (self._boot_id, self._clock.now_ms() - period_ms, until_ms - period_ms)
+        (asks,) = self._db.execute(_CALLS, bounds).fetchone()
         return int(asks)
 
     def prune(self, epoch: str) -> int:
@@ -161,7 +180,7 @@ class OutboxQueries:
         kept_ms = self._config.retention_hours * _HOUR_MS
         bounds = {
             "boot": self._boot_id,
-            "unix_ms": self._clock.unix_ms() - kept_ms,
+            "unix_ms": self._clock.unix_ms() - kept_ms if self._is_synchronised() else 0,
             "boot_ms": self._clock.now_ms() - kept_ms,
             "most": self._config.max_results,
             "epoch": epoch,
@@ -185,9 +204,27 @@ def _as_json(request: Request) -> str:
     return json.dumps(tree)
 
 
-def _from_json(text: str) -> Request:
-    """The stored request; its reference has no image bytes."""
+def _from_json(text: str, key: tuple[str, str, str]) -> Request:
+    """The stored request; its reference has no image bytes. ``key``: till, request id and hash of its row.
+
+    Raises ``ValueError``, ``TypeError`` or ``KeyError`` for a damaged row, also with another type or key.
+    """
     tree = json.loads(text)
-    tree["reference"] = Reference(**tree["reference"])
+    tree["reference"] = _checked(Reference(**tree["reference"]))
     tree["require"] = tuple(tree["require"])
-    return Request(**tree)
+    request = _checked(Request(**tree))
+    if key != (request.till, request.request_id, request.payload_sha256):
+        raise ValueError("the request differs from the key of its row")
+    return request
+
+
+def _checked(value: T) -> T:
+    """The dataclass, if each field has its type. Raises ``TypeError``."""
+    for name, kind in get_type_hints(type(value)).items():
+        field = getattr(value, name)
+        is_right = (
+            all(isinstance(each, str) for each in field) if name == "require" else isinstance(field, kind)
+        )
+        if not is_right:
+            raise TypeError(f"{name}: {type(field).__name__}")
+    return value

@@ -52,6 +52,7 @@ def attend(
     background.add(feed_watchdog(handle.terminal, clock))
     background.add(refresh_conditions(handle.terminal.conditions))
     background.add(watch_storage(handle))
+    background.add(stop_when_damaged(handle, stop))
     background.add(watch_board(handle))
     background.add(watch_upgrades(handle, clock))
     background.add(adapt_pace(handle))
@@ -128,6 +129,13 @@ async def watch_storage(handle: AgentHandle) -> None:
             except StorageError as error:
                 log.error("storage_failed", extra=facts(why=error))
                 conditions.raise_(STORAGE_UNAVAILABLE)
+
+
+async def stop_when_damaged(handle: AgentHandle, stop: asyncio.Event) -> None:
+    """Stop the agent when a page of the outbox is damaged: only the next start repairs the outbox."""
+    await handle.outbox.damaged.wait()
+    handle.terminal.conditions.raise_(STORAGE_UNAVAILABLE)
+    stop.set()
 
 
 async def watch_certificate(handle: AgentHandle, clock: BootClock) -> None:

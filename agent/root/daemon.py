@@ -1,7 +1,8 @@
 """Composition root of the agent: makes, starts and stops the concrete adapters.
 
-Start: storage → models and camera → MQTT → READY. Stop, within five seconds: publish `stopping`, answer the
-open verification, end the background jobs, publish `offline`, close camera, connections and storage.
+Start: lock of the state directory → storage → models and camera → MQTT → READY. Stop, within five seconds:
+publish `stopping`, answer the open verification, end the background jobs, publish `offline`, close camera,
+connections and storage, release the lock.
 """
 
 import asyncio
@@ -15,13 +16,14 @@ from typing import Any
 
 from agent.camera.backend import SupportsExposure
 from agent.config import Config
+from agent.control.agent_lock import only_agent
 from agent.control.page_link import PAGE, PageLinkIssuer
 from agent.control.server import StatusServer, path_for
 from agent.control.status import document
 from agent.core.attempt_limits import DAY_MS
 from agent.core.policy import PolicyLimits
 from agent.core.ports import Camera
-from agent.errors import CameraError, ConfigError
+from agent.errors import CameraError, ConfigError, StorageError
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions import condition_of
 from agent.health.conditions_board import OUTBOX_RESET, PAGE_UNAVAILABLE
@@ -33,6 +35,7 @@ from agent.live_view.frame_tap import FrameTap
 from agent.live_view.live_view import LiveView
 from agent.log import facts
 from agent.messages.signing import Signer
+from agent.outbox.database import FILE, OutboxDamaged
 from agent.outbox.outbox import Outbox
 from agent.root import wiring
 from agent.root.background_jobs import attend
@@ -47,6 +50,7 @@ from agent.terminal.parts import Ports
 from agent.terminal.results import interrupted
 from agent.terminal.terminal import Terminal
 from agent.terminal.verification_runner import OpenVerification
+from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
@@ -68,19 +72,20 @@ async def serve(
     """Serve this terminal until ``stop`` is set; ``source`` requests that a config file is read again.
 
     READY (systemd, ``on_ready``): the camera delivers frames, and requests are answered once a broker is
-    connected. READY never waits for network, broker, API or clock. Raises ``ConfigError``, ``ModelError``,
-    ``StorageError``, ``TillError``: the start failed; no part is left running.
+    connected. READY never waits for network, broker, API or clock. Raises ``AgentRunsAlready``,
+    ``ConfigError``, ``ModelError``, ``StorageError``, ``TillError``: the start failed; no part still runs.
     """
     overrides, source = overrides or Overrides(), source or Source()
     check_rules(config)
     clock, background, changed = BootClock(), Background(), asyncio.Event()
     display = None
-    if config.display.listen != "off":
-        from agent.root.display import DisplayWiring  # loads a web server
-
-        display = DisplayWiring(config, clock)
-        overrides = replace(overrides, adapt=display.adapting(overrides.adapt))
     async with AsyncExitStack() as stack:
+        stack.enter_context(only_agent(config.storage.directory))  # first: released last
+        if config.display.listen != "off":
+            from agent.root.display import DisplayWiring  # loads a web server
+
+            display = DisplayWiring(config, clock)
+            overrides = replace(overrides, adapt=display.adapting(overrides.adapt))
         stack.push_async_callback(background.close)  # also the tasks that a message adds during the stop
         handle = await _start_parts(config, clock, changed.set, overrides, stack)
         facts_of_display = dict if display is None else display.facts
@@ -94,6 +99,8 @@ async def serve(
         attend(background, stop, handle, clock, source, changed)
         stack.push_async_callback(background.close)  # before the parts that the jobs use
         await handle.terminal.serve(stop)
+        if handle.outbox.damaged.is_set():
+            raise OutboxDamaged(Text("detail.outbox_page_damaged", path=config.storage.directory / FILE))
 
 
 async def _start_parts(
@@ -122,7 +129,7 @@ async def _start_parts(
     check_frame = make_frame_check(config.camera, meter, tap)
     expose = camera.expose if isinstance(camera, SupportsExposure) else lambda _light: None
     ports = Ports(clock, camera, analyzer, compare, till, outbox, check_frame, record, expose)
-    earlier_calls = await _settle_interrupted(config, outbox, conditions, clock)
+    earlier_calls = await _settle_interrupted(config, outbox, conditions)
     settings = wiring.make_settings(config, identity.epoch, earlier_calls)
     ports = overrides.adapt(ports)
     terminal = stack.enter_context(closing(Terminal(ports, settings, conditions, open_verification)))
@@ -202,9 +209,7 @@ def _start_camera(stack: AsyncExitStack, camera: Camera, conditions: ConditionTr
         conditions.raise_(condition_of(error.code) or CAMERA_UNAVAILABLE)
 
 
-async def _settle_interrupted(
-    config: Config, outbox: Outbox, conditions: ConditionTracker, clock: BootClock
-) -> int:
+async def _settle_interrupted(config: Config, outbox: Outbox, conditions: ConditionTracker) -> int:
     """Answer the requests that earlier processes claimed and did not answer; none is resumed.
 
     Returns the number of paid calls of the last 24 hours.
@@ -212,7 +217,12 @@ async def _settle_interrupted(
     assurance = wiring.make_assurance(config)
     for request in await outbox.interrupted():
         log.warning("interrupted", extra=facts(request_id=request.request_id, till=request.till))
-        await outbox.settle(interrupted(request, assurance, config.verification.max_asks))
+        try:
+            await outbox.settle(interrupted(request, assurance, config.verification.max_asks))
+        except StorageError:
+            raise
+        except Exception:  # one claim must not prevent each start; a repeat of the request answers it
+            log.exception("bug_in_interrupted", extra=facts(request_id=request.request_id))
     if outbox.was_damaged:
         conditions.raise_(OUTBOX_RESET)
-    return await outbox.calls_since(clock.unix_ms() - DAY_MS)
+    return await outbox.calls_within(DAY_MS)

@@ -47,8 +47,8 @@ class ObservedTill:
         self.observe(event)
         await self.till.publish(event)
 
-    async def deliver(self, stored: StoredResult) -> None:
-        await self.till.deliver(stored)
+    async def deliver(self, stored: StoredResult, *, again: bool = False) -> None:
+        await self.till.deliver(stored, again=again)
 
 
 @dataclass(frozen=True, slots=True)

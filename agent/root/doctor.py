@@ -103,7 +103,11 @@ def _socket(config: Config) -> Path:
 
 
 def _status(config: Config) -> dict[str, Any]:
-    return status_socket.request_status(_socket(config))
+    try:
+        return status_socket.request_status(_socket(config))
+    except AgentAway as error:
+        lost = status_socket.socket_lost(_socket(config), config.storage.directory)
+        raise (lost or error) from error
 
 
 async def _probe_camera(config: Config) -> CameraProbe:

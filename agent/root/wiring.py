@@ -76,7 +76,7 @@ def make_outbox(
     def encode(value: Result, issued: Issued) -> bytes:
         return result(value, identity, issued, signer, ClockFacts(is_synchronised(), offset_ms()))
 
-    return Outbox(config.storage, clock, identity.boot_id, encode)
+    return Outbox(config.storage, clock, identity.boot_id, encode, is_synchronised)
 
 
 def make_compare(config: Config, clock: BootClock) -> CompareClient:

@@ -1,6 +1,7 @@
 """Intake of messages from tills, one at a time. ``core.admission`` decides about each request.
 
-Each request gets an answer: a verification, the stored result again, or one refusal.
+Each request gets an answer: a verification, the stored result again, or one refusal. No answer waits for a
+PUBACK here, because the requests of all tills wait behind it.
 """
 
 import asyncio
@@ -91,7 +92,7 @@ class Intake:
                     case Admit():
                         await self._accept(request)
                     case Replay(stored=stored):
-                        await self._ports.till.deliver(stored)
+                        await self._ports.till.deliver(stored, again=True)
                     case Ignore():
                         if self._open.matching(request.till, request.request_id) is not None:
                             await self._ports.till.publish(AcceptedEvent(request, request.budget_ms))
@@ -118,6 +119,6 @@ class Intake:
             return
         known = await self._ports.claim_store.find(till, request_id)
         if known is not None and known.result is not None:
-            await self._ports.till.deliver(known.result)  # the first stored outcome wins
+            await self._ports.till.deliver(known.result, again=True)  # the first stored outcome wins
         else:
             await self._results.refuse(till, request_id, Refusal.UNKNOWN_REQUEST, "nothing to cancel")

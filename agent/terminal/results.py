@@ -136,7 +136,8 @@ class Results:
         """Settle a claim without an open verification as interrupted. Raises ``StorageError``."""
         result = interrupted(request, self.settings.assurance, self.settings.limits.max_asks)
         stored = await self._claim_store.settle(result)  # a result that is stored already wins
-        await self.deliver(result, stored)
+        self._count(result, is_slow=False)
+        await self._till.deliver(stored, again=True)
 
     async def refuse(
         self, till: str, request_id: str | None, refusal: Refusal, detail: str, asks: int | None = None
@@ -152,7 +153,7 @@ class Results:
         The claim is durable: a repeat of the request, or a restart, settles the claim as ``interrupted``. A
         decision that is not stored is not published, because a crash could change the decision.
         """
-        request, asks = result.request, result.asks
+        request, asks = result.request, result.calls
         log.error("result_not_stored", extra=facts(request_id=request.request_id, asks=asks, why=error))
         self._conditions.raise_(STORAGE_UNAVAILABLE)
         detail = f"ended undecided: the result could not be stored; {asks} API calls were made; {error}"

@@ -19,7 +19,7 @@ from agent.core.guidance import ShownHint, next_hint, prompt_of
 from agent.core.model import Request, Timings
 from agent.core.ports import GuidanceEvent, ImageSource, StageEvent
 from agent.core.reasons import Decision, Reason
-from agent.core.steps import Event, Finished, StartCall, State
+from agent.core.steps import Comparing, Event, Finished, StartCall, State
 from agent.core.trace import Trace, without_pixels
 from agent.core.verification import advance, begin, wake_at
 from agent.errors import AgentError, CameraError, CompareError, ModelError, Retry
@@ -88,7 +88,8 @@ class Verification:
         prepared = asyncio.create_task(self._prepare(), name="prepare")
         try:
             while not isinstance(state, Finished):
-                event = await self._next_event(wake_at(state))
+                came = await self._next_event(wake_at(state))
+                event = came if prepared.done() else _named_after_photo(came, state, self._calls)
                 if settings.traced:
                     self._events.append(without_pixels(event))
                 before = state
@@ -197,6 +198,20 @@ class Verification:
             return steps.InternalFailure(now_ms())
         call.outcome = answer
         return steps.CallAnswered(now_ms(), start.number, answer)
+
+
+def _named_after_photo(event: Event, state: State, calls: dict[int, asyncio.Task[None]]) -> Event:
+    """The event while the photo loads: no call is sent, and a late one is the fault of the photo's host.
+
+    Cancels the late call: the core cancels a call that timed out, and not a failed one.
+    """
+    if not isinstance(state, Comparing) or not isinstance(event, steps.Ticked):
+        return event
+    if event.at_ms < state.until_ms:
+        return event
+    number = state.context.asks
+    calls[number].cancel()
+    return steps.CallFailed(event.at_ms, number, Reason.REFERENCE_UNREACHABLE, Retry.SAME)
 
 
 async def outcome_of(verification: Verification) -> VerificationOutcome:

@@ -71,6 +71,7 @@ class MqttTill:
     async def start(self) -> None:
         """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
         await self.connection.start()
+        self._background.add(self._messages.detect_pauses())
         self._background.add(self.result_sender.run())
         self._background.add(_prune(self._outbox, self.identity.epoch))
 
@@ -118,8 +119,8 @@ class MqttTill:
         except TillError as error:
             log.debug("event_not_sent", extra=facts(code=error.code))  # no decision depends on an event
 
-    async def deliver(self, stored: StoredResult) -> None:
-        await self.result_sender.deliver(stored)
+    async def deliver(self, stored: StoredResult, *, again: bool = False) -> None:
+        await self.result_sender.deliver(stored, again=again)
 
     # --- events of the connection -----------------------------------------------------------------
 

@@ -8,6 +8,7 @@ function.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass, replace
 from enum import Enum, auto
@@ -60,6 +61,10 @@ class PublishHistory:
         """Due at once, unless the connection ended ``CUTS_MAX`` times in a row after this result."""
         return self if self.cuts >= CUTS_MAX else replace(self, sent=0)
 
+    def requested(self, at_ms: int) -> PublishHistory:
+        """As ``reconnected``, and for ten more minutes: a till asks for the result again."""
+        return self if self.cuts >= CUTS_MAX else replace(self, sent=0, first_ms=at_ms)
+
     def replaced_by_event(self) -> PublishHistory:
         """Publish ``result_expired`` from now on, first at once. ``first_ms`` does not change."""
         return replace(self, sent=0, cuts=0, expired=True)
@@ -108,6 +113,7 @@ class ResultSender:
         self._clock, self._ack, self._margin_ms = clock, ack, margin_ms
         self._open: dict[str, tuple[StoredResult, PublishHistory]] = {}
         self._sending: set[str] = set()
+        self._due = asyncio.Event()  # a till asks for a result again
         self.expired_unacked = 0
         self.withheld = 0
 
@@ -116,10 +122,19 @@ class ResultSender:
         """Number of open results."""
         return len(self._open)
 
-    async def deliver(self, stored: StoredResult) -> None:
-        """Publish at once. ``run`` repeats until the result is acknowledged or expired."""
-        self._open[stored.result_id] = (stored, PublishHistory(self._clock.now_ms()))
-        await self._step(stored.result_id)
+    async def deliver(self, stored: StoredResult, *, again: bool = False) -> None:
+        """Publish at once. ``run`` repeats until the result is acknowledged or expired.
+
+        ``again``: only make the result due, for ``run``.
+        """
+        now_ms = self._clock.now_ms()
+        known = self._open.get(stored.result_id)
+        history = PublishHistory(now_ms) if known is None else known[1].requested(now_ms)
+        self._open[stored.result_id] = (stored, history)
+        if again:
+            self._due.set()
+        else:
+            await self._step(stored.result_id)
 
     async def acknowledged(self, till: str, result_id: str) -> None:
         """The till acknowledged a result. An id that is not open or belongs to another till changes nothing.
@@ -137,9 +152,12 @@ class ResultSender:
         loaded = False
         while True:
             loaded = loaded or await self._load_open_results()
+            self._due.clear()
             for result_id in list(self._open):
                 await self._step(result_id)
-            await asyncio.sleep(TICK_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._due.wait()
 
     async def _load_open_results(self) -> bool:
         """Load the open results of the outbox. False: the outbox cannot be read; retry later."""

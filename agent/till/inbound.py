@@ -11,6 +11,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from agent.core.pauses import BEAT_MS, PauseDetector
 from agent.core.ports import CancelReceived, Clock, Inbound, MessageRefused, RequestReceived
 from agent.core.reasons import Refusal
 from agent.errors import StorageError
@@ -82,7 +83,15 @@ class TillMessages:
         self._rules, self._clock, self._limits = rules, clock, limits
         self._background, self._close = background, close
         self._pending = Counter[str]()
+        self._pauses = PauseDetector(clock.now_ms())
         self.inbox: Inbox[Inbound] = Inbox()
+
+    async def detect_pauses(self) -> None:
+        """Detect pauses of this process until cancelled."""
+        self._pauses = PauseDetector(self._clock.now_ms())
+        while True:
+            await asyncio.sleep(BEAT_MS / 1e3)
+            self._pauses.beat(self._clock.now_ms())
 
     def arrived(self, till: str, kind: str, message: Message) -> None:
         """Handle an admitted message on a topic of this till. Its content is hostile. Never raises."""
@@ -91,7 +100,8 @@ class TillMessages:
                 result_id = read_ack(message.payload, till, self._rules)
                 self._acknowledge(till, result_id)
             else:
-                inbound = _read(till, kind, message, self._rules, self._clock.now_ms())
+                now_ms = self._clock.now_ms()
+                inbound = _read(till, kind, message, self._rules, (now_ms, self._pauses.waited_ms(now_ms)))
                 self.inbox.put(till if self._limits.is_known(till) else UNKNOWN_TILLS, inbound)
         except Rejected as error:
             self._refuse(MessageRefused(till, error.request_id, error.refusal, error.detail))
@@ -123,11 +133,13 @@ class TillMessages:
                 del self._pending[till]
 
 
-def _read(till: str, kind: str, message: Message, rules: DecodeRules, now_ms: int) -> Inbound:
+def _read(till: str, kind: str, message: Message, rules: DecodeRules, arrival: tuple[int, int]) -> Inbound:
+    """``arrival``: the time now and the length of a pause in which the message may have waited, in ms."""
+    now_ms, paused_ms = arrival
     if message.retained:  # before decoding: a retained photo must not be decoded
         raise Rejected(Refusal.REQUEST_RETAINED, "never retain a request or cancel")
     if kind == CANCEL:
         return CancelReceived(till, read_cancel(message.payload, till, rules))
     left_ms = None if message.expires_in_s is None else message.expires_in_s * 1000
     request = read_request(message.payload, till, rules, received_ms=now_ms, expires_in_ms=left_ms)
-    return RequestReceived(request)
+    return RequestReceived(request, paused_ms=paused_ms)

@@ -148,9 +148,9 @@ class GatedTill:
         if type(event).__name__ == "AcceptedEvent":
             self._camera.is_open.set()
 
-    async def deliver(self, stored: StoredResult) -> None:
+    async def deliver(self, stored: StoredResult, *, again: bool = False) -> None:
         self._camera.is_open.clear()
-        await self._till.deliver(stored)
+        await self._till.deliver(stored, again=again)
         self._delivered += 1
         mark("request" if self._delivered > 1 else "")
         if self._delivered == REQUESTS:

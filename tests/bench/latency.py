@@ -87,8 +87,8 @@ class TimedTill:
         self._till, self._marks = till, marks
         self.receive, self.publish = till.receive, till.publish
 
-    async def deliver(self, stored: StoredResult) -> None:
-        await self._till.deliver(stored)
+    async def deliver(self, stored: StoredResult, *, again: bool = False) -> None:
+        await self._till.deliver(stored, again=again)
         self._marks.delivered_s = time.perf_counter()
 
 

@@ -119,8 +119,8 @@ class KillableTill:
     async def publish(self, event: TillEvent) -> None:
         await self._inner.publish(event)
 
-    async def deliver(self, stored: StoredResult) -> None:
-        await self._inner.deliver(stored)
+    async def deliver(self, stored: StoredResult, *, again: bool = False) -> None:
+        await self._inner.deliver(stored, again=again)
         self._kill_switch.reach(KillPoint.PUBLISHED)
 
 

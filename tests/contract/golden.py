@@ -195,7 +195,7 @@ def _results() -> dict[str, bytes]:
     timings = Timings(wait_face=212, hold=180, encode=4, sign=1, connect=0, api=221, total=634)
     assurance = Assurance("not_checked", (), "picamera2", "tls", "c0" * 32, ("liveness_off",))
     compared = Comparison(93.418, 80.0, "face_compare_2018", "session-20260314-1", 0)
-    match = Result(value, Decision.MATCH, Reason.SAME_PERSON, 1, compared, timings, assurance)
+    match = Result(value, Decision.MATCH, Reason.SAME_PERSON, 1, compared, timings, assurance, calls=1)
     other = replace(
         match,
         decision=Decision.NO_MATCH,
@@ -203,7 +203,9 @@ def _results() -> dict[str, bytes]:
         comparison=replace(compared, similarity=31.0),
     )
     no_face = Result(value, Decision.UNDECIDED, Reason.NO_FACE, 0, None, Timings(total=7750), assurance)
-    refused = replace(no_face, reason=Reason.COMPARE_CREDENTIALS, asks=1, timings=timings, api_code=9)
+    refused = replace(
+        no_face, reason=Reason.COMPARE_CREDENTIALS, asks=1, calls=1, timings=timings, api_code=9
+    )
     key, without_similarity = terminal_key(), replace(IDENTITY, show_similarity=False)
     return {
         "result-match": result(match, IDENTITY, issued, key, ClockFacts(True, 120)),

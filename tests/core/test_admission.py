@@ -110,6 +110,27 @@ def refused(refusal: Refusal) -> object:
         pytest.param(RequestReceived(replace(REQUEST, expires=True)), None, STRICT, Admit(), id="it expires"),
         pytest.param(RequestReceived(replace(REQUEST, age_ms=100)), None, STRICT, Admit(), id="it is young"),
         pytest.param(
+            RequestReceived(replace(REQUEST, expires=True), paused_ms=12_000),
+            None,
+            STRICT,
+            refused(Refusal.REQUEST_STALE),
+            id="its expiry ran out unread during a pause",
+        ),
+        pytest.param(
+            RequestReceived(replace(REQUEST, expires=True, age_ms=100), paused_ms=12_000),
+            None,
+            STRICT,
+            Admit(),
+            id="a pause, and it is young",
+        ),
+        pytest.param(
+            RequestReceived(replace(REQUEST, expires=True), paused_ms=12_000),
+            SETTLED,
+            STRICT,
+            Replay(STORED),
+            id="a repeat after a pause",
+        ),
+        pytest.param(
             RequestReceived(replace(REQUEST, age_ms=8_000)),
             None,
             NOW,

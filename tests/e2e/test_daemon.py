@@ -18,6 +18,7 @@ from agent.messages.signing import KEY_FILE
 from agent.resources import package_file
 from agent.service.settings import EXAMPLE_SECRET
 from tests.brokers import Mosquitto
+from tests.commands import facepay
 from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, TOPICS, Place, running, till_of, until
 
 
@@ -29,6 +30,18 @@ async def test_run_answers_a_request_and_announces_its_end(place: Place) -> None
         await until(states, "stopping")
         await until(states, "offline")
         assert await agent.ended(60) == 0
+
+
+async def test_second_run_with_the_same_config_ends_and_the_first_agent_serves(place: Place) -> None:
+    config = place.config("one_obama_podium")
+    async with running(config), till_of(place) as (till, _):
+        second = await asyncio.to_thread(facepay, "run", "--config", config)
+        assert second.returncode == 75 and second.stderr.startswith("agent_runs_already: ")
+        assert (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision == "match"
+        assert facepay("status", "--config", config).returncode in (0, 1)
+        (config.parent / "state" / "status.sock").unlink()
+        lost = facepay("status", "--config", config)
+        assert lost.returncode == 4 and lost.stderr.startswith("status_socket_lost: ")
 
 
 async def test_sigterm_answers_the_open_request_first(place: Place) -> None:

@@ -12,6 +12,8 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -20,10 +22,13 @@ from agent.core.model import Assurance, Reference, Request, Result, Timings
 from agent.core.ports import ClaimRecord
 from agent.core.reasons import Decision, Reason
 from agent.errors import StorageError
+from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions_board import STORAGE_UNAVAILABLE
 from agent.messages.encode import Issued
 from agent.outbox import database, inspect
 from agent.outbox.database import FILE
 from agent.outbox.outbox import Outbox
+from agent.root.background_jobs import stop_when_damaged
 from tests.fakes import RealClock, request
 from tests.messages.payloads import PHOTO, fresh_id
 
@@ -352,8 +357,92 @@ async def test_asks_since_counts_paid_calls_after_a_restart(tmp_path: Path) -> N
         await outbox.settle(replace(result(each), asks=3, calls=calls, reason=reason))
     await outbox.close()
     outbox = open_outbox(tmp_path)
-    assert await outbox.calls_since(0) == 3, "sent calls, not attempted calls"
-    assert await outbox.calls_since(2**60) == 0
+    assert await outbox.calls_within(HOUR_MS) == 3, "sent calls, not attempted calls"
+    assert await outbox.calls_within(-HOUR_MS) == 0
+    await outbox.close()
+
+
+@pytest.mark.parametrize("is_synchronised", [True, False, None])
+@pytest.mark.parametrize("next_boot", [BOOT, "boot-2"])
+@pytest.mark.parametrize("ahead_ms", [0, YEAR_MS, -YEAR_MS], ids=["right", "a year ahead", "a year back"])
+async def test_outbox_wrong_wall_clock_at_a_start_deletes_no_open_result_and_forgets_no_calls(
+    tmp_path: Path, ahead_ms: int, next_boot: str, is_synchronised: bool | None
+) -> None:
+    clock = JumpingClock()
+    outbox = Outbox(StorageConfig(directory=tmp_path), clock, BOOT, encode)
+    each, closed = new_request(), new_request()
+    for one in (each, closed):
+        await outbox.claim(one)
+    await outbox.settle(replace(result(each, Decision.NO_MATCH), calls=1))
+    done = await outbox.settle(replace(result(closed, Decision.NO_MATCH), calls=1))
+    await outbox.close_result(done.till, done.result_id)
+    await outbox.close()
+    clock.ahead_ms = ahead_ms
+    outbox = Outbox(StorageConfig(directory=tmp_path), clock, next_boot, encode, lambda: is_synchronised)
+    is_right = ahead_ms == 0 or not is_synchronised or next_boot == BOOT
+    assert await outbox.calls_within(24 * HOUR_MS) == (2 if is_right or ahead_ms < 0 else 0)
+    await outbox.prune("epoch-2")
+    assert [stored.request_id for stored in await outbox.open_results()] == [each.request_id]
+    if is_right:
+        assert await outbox.find(closed.till, closed.request_id) is not None
+    await outbox.close()
+
+
+async def test_outbox_page_damaged_while_open_is_not_used_again_and_the_next_start_moves_it_aside(
+    tmp_path: Path,
+) -> None:
+    outbox = open_outbox(tmp_path)
+    each = new_request()
+    await outbox.claim(each)
+    await outbox.close()
+    with sqlite3.connect(tmp_path / FILE) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (root,) = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'claim'").fetchone()
+    db.close()
+    outbox = open_outbox(tmp_path)
+    page = database.PAGE_BYTES
+    before = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(before[: (root - 1) * page] + b"\xa5" * page + before[root * page :])
+    outbox._queries._db.execute("PRAGMA shrink_memory")  # as when other pages replaced it in the cache
+    with pytest.raises(StorageError):
+        await outbox.find(each.till, each.request_id)
+    assert outbox.damaged.is_set()
+    with pytest.raises(database.OutboxDamaged) as ended:  # a write of another page proves nothing
+        await outbox.check_writable()
+    assert ended.value.exit_code == 74
+    await outbox.close()
+    outbox = open_outbox(tmp_path)
+    assert outbox.was_damaged and not outbox.damaged.is_set()
+    await outbox.close()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('"locale": null', '"locale": 1234'),
+        ('"budget_ms": 3000', '"budget_ms": "30"'),
+        ('"till": "till-1"', '"till": "uill-1"'),
+        ('"require": []', '"require": [1]'),
+        ('"sha256"', '"sha255"'),
+        ('{"request_id"', '{"request_ie"'),
+    ],
+)
+async def test_interrupted_claim_of_another_type_is_skipped_and_hides_no_other(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    outbox = open_outbox(tmp_path)
+    damaged, other = new_request(), new_request()
+    for each in (damaged, other):
+        await outbox.claim(each)
+    await outbox.close()
+    with sqlite3.connect(tmp_path / FILE) as db:
+        statement = "UPDATE claim SET request_json = replace(request_json, ?, ?) WHERE request_id = ?"
+        db.execute(statement, (before, after, damaged.request_id))
+        rows = db.execute("SELECT count(*) FROM claim WHERE instr(request_json, ?)", (after,)).fetchone()
+        assert rows == (1,)
+    db.close()
+    outbox = open_outbox(tmp_path)
+    assert [each.request_id for each in await outbox.interrupted()] == [other.request_id]
     await outbox.close()
 
 
@@ -586,3 +675,16 @@ def test_outbox_sigkill_keeps_committed_data(tmp_path: Path, point: str) -> None
 
     interrupted, results = asyncio.run(read())
     assert (interrupted, results) == (([request_id], []) if point == "claimed" else ([], [request_id]))
+
+
+async def test_agent_stops_when_a_page_of_its_outbox_is_damaged(tmp_path: Path) -> None:
+    outbox, stop = open_outbox(tmp_path), asyncio.Event()
+    conditions = ConditionTracker(RealClock().now_ms)
+    handle: Any = SimpleNamespace(outbox=outbox, terminal=SimpleNamespace(conditions=conditions))
+    watching = asyncio.create_task(stop_when_damaged(handle, stop))
+    await asyncio.sleep(0)
+    assert not stop.is_set()
+    outbox.damaged.set()
+    await watching
+    assert stop.is_set() and STORAGE_UNAVAILABLE in conditions.active
+    await outbox.close()

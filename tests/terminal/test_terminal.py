@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from agent.core.model import Assurance, FaceLight, Result
+from agent.core.model import Assurance, FaceLight, Request, Result
 from agent.core.ports import (
     AcceptedEvent,
     CancelReceived,
@@ -22,6 +22,7 @@ from agent.core.ports import (
 from agent.core.reasons import FrameReason, Reason, Refusal
 from agent.core.steps import Limits
 from agent.errors import CameraError, CompareError, CompareUnreachable, ModelError, Retry, StorageError
+from agent.health.conditions_compare import COMPARE_UNREACHABLE
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from agent.terminal.verification_runner import reason_of
@@ -189,6 +190,47 @@ async def test_second_till_is_busy_and_repeated_bytes_get_the_same_result() -> N
         await world.verdict(2)
     assert world.till.delivered[0] is world.till.delivered[1]
     assert len(world.claim_store.settled) == 1
+
+
+@pytest.mark.parametrize("photo_arrives", [True, False])
+async def test_slow_photo_host_is_named_and_no_unsent_call_is_counted(photo_arrives: bool) -> None:
+    world, loaded = World(), asyncio.Event()
+
+    async def prepare(_request: Request) -> str:
+        await loaded.wait()
+        return "photo"
+
+    world.compare.prepare = prepare  # type: ignore[assignment, method-assign]
+    async with serving(world):
+        await world.till.inbox.put(RequestReceived(request(budget_ms=60_000)))
+        await world.till.until(lambda: world.analyzer.crops > 1 or bool(world.till.delivered))
+        if photo_arrives:
+            loaded.set()
+        verdict = await world.verdict()
+    settled = world.claim_store.settled[-1]
+    if photo_arrives:
+        assert verdict == "match/same_person" and settled.calls == 1 < settled.asks
+    else:
+        assert verdict == "undecided/reference_unreachable" and settled.calls == 0
+    assert COMPARE_UNREACHABLE not in world.terminal.conditions.active
+
+
+async def test_intake_waits_for_no_puback_of_a_repeat_or_of_a_late_cancel() -> None:
+    first = request()
+    async with serving(World()) as world:
+        await world.till.inbox.put(RequestReceived(first))
+        await world.verdict()
+        world.till.puback = asyncio.Event()  # the broker is slow from now on
+        for inbound in (RequestReceived(first), CancelReceived(first.till, first.request_id)):
+            await world.till.inbox.put(inbound)
+        await world.till.inbox.put(RequestReceived(request(till="till-2")))
+        await world.till.until(
+            lambda: any(
+                isinstance(e, AcceptedEvent) and e.request.till == "till-2" for e in world.till.events
+            )
+        )
+        assert [each.request_id for each in world.till.delivered[:3]] == [first.request_id] * 3
+        world.till.puback.set()
 
 
 async def test_cancel_reaches_the_open_request_only() -> None:

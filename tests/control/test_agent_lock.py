@@ -1,0 +1,58 @@
+"""One agent per state directory; the kernel releases the lock of a killed agent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agent.control.agent_lock import FILE, AgentRunsAlready, only_agent, running_pid
+from agent.control.server import socket_lost
+from agent.errors import StorageError
+
+HOLD = """
+import sys, time, pathlib
+from agent.control.agent_lock import only_agent
+with only_agent(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_only_agent_second_agent_is_refused_with_the_process_of_the_first(tmp_path: Path) -> None:
+    with only_agent(tmp_path / "state"):
+        with (
+            pytest.raises(AgentRunsAlready, match=str(os.getpid())) as refused,
+            only_agent(tmp_path / "state"),
+        ):
+            pass
+        assert refused.value.exit_code == 75 and "storage.directory" in str(refused.value.fix)
+        assert running_pid(tmp_path / "state") == str(os.getpid())
+    assert running_pid(tmp_path / "state") == ""
+    with only_agent(tmp_path / "state"):
+        pass
+
+
+def test_only_agent_after_kill_9_starts_at_once(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+        assert running_pid(tmp_path) == str(holder.pid)
+        lost = socket_lost(tmp_path / "status.sock", tmp_path)
+        assert lost is not None and (lost.code, lost.exit_code) == ("status_socket_lost", 4)
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+        assert socket_lost(tmp_path / "status.sock", tmp_path) is None
+        with only_agent(tmp_path):
+            assert running_pid(tmp_path) == str(os.getpid())
+
+
+def test_only_agent_unusable_lock_file_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / FILE).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError), only_agent(tmp_path):
+        pass

@@ -1,0 +1,91 @@
+"""A till asks for a stored result again: who publishes it, and how often."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from agent.core.ports import StoredResult
+from agent.errors import TillError
+from agent.messages.topics import Topics
+from agent.mqtt.publisher import CUT
+from agent.till.delivery import CUTS_MAX, ResultSender
+
+STORED = StoredResult("till-1", "r-1", "id", 1, b"{}", False, deadline_ms=10_000)
+
+
+class StoppedClock:
+    at_ms = 1_000
+
+    def now_ms(self) -> int:
+        return self.at_ms
+
+    def unix_ms(self) -> int:
+        return self.at_ms
+
+
+class EmptyOutbox:
+    async def open_results(self) -> list[StoredResult]:
+        return []
+
+
+class SlowBroker:
+    """Sends no PUBACK until ``answers`` is set."""
+
+    connected = True
+
+    def __init__(self) -> None:
+        self.published = asyncio.Queue[Any]()
+        self.answers = asyncio.Event()
+
+    async def wait_until_free(self) -> None: ...
+
+    async def publish(self, message: Any, qos: int = 1) -> bool:
+        self.published.put_nowait(message)
+        await self.answers.wait()
+        return True
+
+
+class CuttingBroker:
+    """Ends the connection after each publish."""
+
+    connected = True
+    published = 0
+
+    async def wait_until_free(self) -> None: ...
+
+    async def publish(self, message: Any, qos: int = 1) -> bool:
+        self.published += 1
+        raise TillError("cut", code=CUT)
+
+
+def sender_of(broker: Any, clock: StoppedClock) -> ResultSender:
+    outbox: Any = EmptyOutbox()
+    return ResultSender(broker, outbox, Topics("s", "t"), clock, ack="till", margin_ms=250)
+
+
+async def test_deliver_again_returns_without_a_puback_and_run_publishes() -> None:
+    broker = SlowBroker()
+    sender = sender_of(broker, StoppedClock())
+    async with asyncio.timeout(60):
+        await sender.deliver(STORED, again=True)
+        assert broker.published.empty() and sender.depth == 1
+        running = asyncio.create_task(sender.run())
+        await broker.published.get()
+        broker.answers.set()
+        while sender._sending:  # noqa: ASYNC110 - no event for the end of a publish
+            await asyncio.sleep(0)
+        await sender.deliver(STORED, again=True)  # due at once, not after the pause: the clock stands still
+        await broker.published.get()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_repeats_of_a_till_do_not_reset_the_pause_of_a_result_that_cuts_the_connection() -> None:
+    broker, clock = CuttingBroker(), StoppedClock()
+    sender = sender_of(broker, clock)
+    await sender.deliver(STORED)
+    for _ in range(20):  # the connection returns, and the till sends its request again
+        sender.reconnected()
+        await sender.deliver(STORED)
+    assert broker.published == CUTS_MAX
