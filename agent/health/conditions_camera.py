@@ -26,4 +26,5 @@ CAMERA_NO_FACE = Condition(code="camera_no_face", severity=Severity.WARNING)
 VIEW_CONDITIONS = (CAMERA_BLURRED, CAMERA_TOO_FAR, CAMERA_NO_FACE)
 """Raised after several verifications in a row, at most one at a time: ``health.frame_meter.ViewMeter``."""
 
-ROWS = (*NO_PICTURE, CAMERA_FROZEN, CAMERA_COVERED, CAMERA_OVEREXPOSED, CAMERA_BLURRED, CAMERA_TOO_FAR)
+ROWS = (*NO_PICTURE, CAMERA_FROZEN, CAMERA_COVERED, CAMERA_OVEREXPOSED, *VIEW_CONDITIONS)
+"""All conditions of the camera: a failed camera clears the others, because nothing shows them any more."""

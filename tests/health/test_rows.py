@@ -54,6 +54,7 @@ def test_each_constant_of_a_part_is_in_its_rows_under_the_name_of_its_code() -> 
 def test_groups_and_reasons_match_the_table() -> None:
     assert {*CLEARED_BY_ANSWER, *REPORTED_BY_API} <= set(PARTS["compare"])
     assert set(REPORTED_BY_API) < set(CLEARED_BY_ANSWER)
+    assert set(conditions_camera.ROWS) == set(PARTS["camera"]), "a failed camera clears every other one"
     camera = {each.code for each in conditions_camera.ROWS}
     assert camera & {*Reason} == {"camera_unavailable", "camera_frozen"}
 

@@ -215,7 +215,8 @@ def _outcome(request: Request, step: ScriptStep) -> Result:
         similarity = SIMILARITY[decision] if step.similarity is None else step.similarity
         compared = Comparison(similarity, THRESHOLD, "simulated")
     timings = Timings(total=step.delay_ms)
-    return Result(request, decision, step.reason, int(compared is not None), compared, timings, ASSURANCE)
+    calls = int(compared is not None)
+    return Result(request, decision, step.reason, calls, compared, timings, ASSURANCE, calls=calls)
 
 
 async def _wait(event: asyncio.Event, wait_ms: int) -> bool:
