@@ -7,6 +7,7 @@ import time
 import uuid
 from typing import Any
 
+from agent.boot_clock import boot_s
 from agent.config import MqttConfig
 from agent.core.strict_json import json_object
 from agent.errors import TillError
@@ -77,9 +78,7 @@ class DiagnosisClient:
         try:
             async with self._reachability.limit(STATE_TIMEOUT_S):
                 while True:
-                    self._pinned, state = self._pinned.verified_state(
-                        await self._state.get(), time.monotonic()
-                    )
+                    self._pinned, state = self._pinned.verified_state(await self._state.get(), boot_s())
                     if state is None or not identity.items() <= state.items():
                         cause = Text("detail.terminal_unsigned")
                     elif state.get("status") in ("online", "degraded"):

@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from aiomqtt import Client, MqttError, ProtocolVersion, TLSParameters
-from envelope import UNREADABLE, Terminal, load_key, sealed
+from envelope import UNREADABLE, Terminal, load_key, now_s, sealed
 from paho.mqtt.properties import PacketTypes, Properties
 
 env = os.environ.get
@@ -96,7 +96,7 @@ class Till:
             return
         await self.send("ack", {"result_id": result["result_id"]})  # repeats and late results, too
         if self.open and self.open.items() <= result.items():
-            counts = time.monotonic() <= self.deadline_s and result["decision"] in ("match", "no_match")
+            counts = now_s() <= self.deadline_s and result["decision"] in ("match", "no_match")
             await self.end(result["decision"] if counts else "undecided", result["reason"])
 
     async def end(self, decision: str, reason: str) -> None:
@@ -115,7 +115,7 @@ class Till:
         reference = {"image_b64": b64encode(photo).decode(), "sha256": sha256(photo).hexdigest()}
         fields = ids | times | {"till": TILL, "transaction_id": "sale-1", "reference": reference}
         payload = sealed("request", fields | ADDRESS, self.sign_key)
-        self.deadline_s = time.monotonic() + TTL_MS / 1e3  # the timer starts before the request is sent
+        self.deadline_s = now_s() + TTL_MS / 1e3  # the timer starts before the request is sent
         self.open = ids | {"request_sha256": sha256(payload).hexdigest()}
         await self.publish("request", payload)
 

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from agent.boot_clock import boot_s
 from agent.config import MqttConfig
 from agent.core.reasons import Refusal
 from agent.core.strict_json import json_object
@@ -158,7 +158,7 @@ class TillClient:
         tree = new_request(self._address, state["epoch"], ttl_ms, reference_of(photo, sha256)) | (more or {})
         payload = envelope("request", tree, self._signer)
         check_size(len(payload), state)
-        request = OpenRequest.of(tree, payload, self._address, now_s=time.monotonic())
+        request = OpenRequest.of(tree, payload, self._address, now_s=boot_s())
         opened = _Open(request, asyncio.get_running_loop().create_future())
         self._open = opened  # the timer starts before the request is sent
         try:
@@ -216,7 +216,7 @@ class TillClient:
             opened.answer.set_exception(_refused(refusal, str(tree.get("detail"))))
 
     def _judge(self, tree: dict[str, Any], retained: bool) -> None:
-        opened, now_s = self._open, time.monotonic()
+        opened, now_s = self._open, boot_s()
         request = opened.request if opened else None
         match judge(tree, request, self._state.pinned, address=self._address, retained=retained, now_s=now_s):
             case str(verdict):

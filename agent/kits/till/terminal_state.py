@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from agent.boot_clock import boot_s
 from agent.messages.rotation import PinnedKeys
 from agent.messages.signing import PublicKey
 from agent.messages.topics import Topics
@@ -46,7 +46,7 @@ class TerminalState:
         pinned = self.pinned
         fields: dict[str, Any] | None = payload
         if pinned is not None:
-            pinned, fields = pinned.verified_state(payload, time.monotonic())
+            pinned, fields = pinned.verified_state(payload, boot_s())
         if fields is None or not self._place.items() <= fields.items():
             self._unusable = True
             return
