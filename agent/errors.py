@@ -13,7 +13,7 @@
     ├── CompareError       compare_unreachable, compare_busy, compare_failed, compare_malformed …
     │   └── CompareUnreachable
     │       └── CompareSlow    the condition compare_slow
-    ├── TillError          link_down, publish_cut, publish_refused, packet_too_large, request refusals
+    ├── TillError          link_down, publish_cut, publish_refused, terminal_key_wrong, request refusals
     ├── StorageError       storage_unavailable
     ├── FleetError         bundle_*, enrolment_* (the codes: fleet/refusals.py)
     ├── CheckUnknown       check_unknown; exit 2, as for an unknown option

@@ -15,14 +15,13 @@ from agent.errors import TillError
 from agent.kits.till.acceptance import Acceptance, AckOnly, OpenRequest, judge
 from agent.kits.till.request import check_size, new_request, reference_of
 from agent.kits.till.terminal_state import GetState, TerminalState
-from agent.kits.till.watcher import silent_terminal
 from agent.log import facts
 from agent.messages.encode import envelope
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import ACK, CANCEL, EVENT, GET_STATE, REQUEST, RESULT, STATE_COPY, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
-from agent.mqtt.reachability import Reachability
+from agent.mqtt.reachability import Reachability, silent_terminal
 from agent.tasks import Background
 from agent.texts import Text
 

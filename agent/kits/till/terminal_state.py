@@ -9,6 +9,7 @@ from agent.boot_clock import boot_s
 from agent.messages.rotation import PinnedKeys
 from agent.messages.signing import PublicKey
 from agent.messages.topics import Topics
+from agent.mqtt.reachability import TERMINAL_UNSIGNED
 from agent.tasks import Background
 from agent.texts import Text
 
@@ -37,8 +38,8 @@ class TerminalState:
         """Why the terminal is not online."""
         if self.fields:
             return Text("detail.terminal_state", status=self.fields.get("status"))
-        if self._unusable:
-            return Text("detail.terminal_unsigned")
+        if self._unusable and self.pinned is not None:
+            return TERMINAL_UNSIGNED
         return Text("detail.terminal_silent")
 
     def received(self, payload: dict[str, Any]) -> None:
