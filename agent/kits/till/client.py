@@ -23,11 +23,20 @@ from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
 from agent.mqtt.reachability import Reachability, silent_terminal
 from agent.tasks import Background
-from agent.texts import Text
+from agent.texts import Text, has
 
 log = logging.getLogger(__name__)
 
 ACK_TIMEOUT_S = 1.0
+# Refusals with more than one cause: the sentence alone does not name the cause.
+_WITH_DETAIL = {
+    Refusal.REQUEST_MALFORMED,
+    Refusal.REQUEST_TOO_LARGE,
+    Refusal.REQUEST_STALE,
+    Refusal.SCHEMA_UNSUPPORTED,
+    Refusal.NOT_READY,
+    Refusal.STORAGE_UNAVAILABLE,
+}
 GRACE_S = 0.25  # wait after ttl_ms, to report a late result; the till never pays on a late result
 
 
@@ -73,9 +82,15 @@ class _Open:
     answer: asyncio.Future[Acceptance]
 
 
-def _refused(refusal: str, detail: str) -> TillError:
-    why = Text("detail.at", place=refusal, reason=detail)
-    return TillError(why, code=refusal, fix=Text("fix.request_refused_by_terminal"))
+def refused(refusal: str, detail: str) -> TillError:
+    """The error for a refusal of the terminal. ``detail``: of the terminal, English, for developers."""
+    if not has(f"refusal.{refusal}"):  # of a newer terminal
+        why = Text("detail.at", place=refusal, reason=detail)
+        return TillError(why, code=refusal, fix=Text("fix.request_refused_by_terminal"))
+    why, fix = Text(f"refusal.{refusal}"), Text(f"refusal_fix.{refusal}")
+    if refusal in _WITH_DETAIL:
+        why = Text("detail.refused_with", sentence=why, detail=detail)
+    return TillError(why, code=refusal, fix=fix)
 
 
 class TillClient:
@@ -212,7 +227,7 @@ class TillClient:
         if request_id is None or request_id == opened.request.expected["request_id"]:
             if refusal == Refusal.REQUEST_STALE:  # perhaps the newest state was lost
                 self._get_state.begin()
-            opened.answer.set_exception(_refused(refusal, str(tree.get("detail"))))
+            opened.answer.set_exception(refused(refusal, str(tree.get("detail"))))
 
     def _judge(self, tree: dict[str, Any], retained: bool) -> None:
         opened, now_s = self._open, boot_s()
