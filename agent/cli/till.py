@@ -101,6 +101,10 @@ def ask(
     with Spinner(f"verifying at {place}", in_pipe=True):
         verdict = asyncio.run(_ask((till, client), photo_bytes, ttl_ms, pinned, sign_key))
     print_verdict(verdict, as_json=as_json, checked=pinned is not None)
+    if verdict.reason == "timed_out" and not verdict.result:
+        missing = "no_result" if verdict.accepted else "not_accepted"
+        where = {"base": topics_of(till, till.config).base, "till": till.till}
+        typer.echo(every_line(Text(f"till_timeout.{missing}", **where)), err=True, nl=False)
     raise typer.Exit({"match": 0, "no_match": 1}.get(verdict.decision, 2))
 
 

@@ -118,7 +118,7 @@ async def test_till_with_an_earlier_state_of_the_terminal_gets_the_newest_one_af
         async with asyncio.timeout(15):
             while till._state.fields["epoch"] != "e-0":  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.02)
-        with pytest.raises(TillError, match="request_stale"):
+        with pytest.raises(TillError, match="The request is too old"):
             await till.ask(PHOTO, ttl_ms=8_000)
         async with asyncio.timeout(15):
             while till._state.fields["epoch"] != "e-1":  # noqa: ASYNC110 - no event for it

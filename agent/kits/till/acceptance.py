@@ -28,7 +28,8 @@ _FIX = Text("fix.save_payload_unchanged")
 class Acceptance:
     """A verdict that the till may act on. ``similarity``: None when not measured or withheld.
 
-    ``result``: the complete verified result; {}: no result arrived.
+    ``result``: the complete verified result; {}: no result arrived. ``accepted``: before the time-out an
+    ``accepted`` event arrived; it is not signed, so for hints only.
     """
 
     decision: str
@@ -37,6 +38,7 @@ class Acceptance:
     similarity: float | None = None
     total_ms: int = 0
     result: dict[str, Any] = field(default_factory=dict)
+    accepted: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ class _Sender:
 class _Open:
     request: OpenRequest
     answer: asyncio.Future[Acceptance]
+    accepted: bool = False  # the event arrived
 
 
 def refused(refusal: str, detail: str) -> TillError:
@@ -107,17 +108,15 @@ class TillClient:
         on_message: Callable[[str, dict[str, Any]], None] | None = None,
     ) -> None:
         """``pinned``: the terminal's key, obtained out of band. None: signatures are not checked."""
-        self._topics, self._till = topics, till
-        self._signer, self._state = signer, TerminalState(topics, pinned)
-        self._on_message = on_message
+        self._topics, self._till, self._state = topics, till, TerminalState(topics, pinned)
+        self._signer, self._on_message = signer, on_message
         self._open: _Open | None = None
         self._address = {"site": topics.site, "terminal": topics.terminal, "till": till}
         self.violations: list[str] = []  # the rules that received messages broke, newest last
         own = [topics.verify(till, kind) for kind in (EVENT, RESULT, STATE_COPY)]
-        client_id = f"facepay-till-{till}-{secrets.token_hex(4)}"
         self.reachability = Reachability(config)
         options = ClientOptions(
-            client_id,
+            f"facepay-till-{till}-{secrets.token_hex(4)}",
             [(each, 1) for each in (topics.state, *own)],
             self._received,
             self._up,
@@ -181,7 +180,7 @@ class TillClient:
             async with asyncio.timeout(ttl_ms / 1e3 + GRACE_S):
                 verdict = await opened.answer
         except TimeoutError:
-            return Acceptance("undecided", "timed_out", tree["request_id"])
+            return Acceptance("undecided", "timed_out", tree["request_id"], accepted=opened.accepted)
         finally:
             self._open = None
         # Trap: the cancel and the match can arrive in the same iteration of the event loop.
@@ -215,6 +214,8 @@ class TillClient:
             self._judge(tree, message.retained)
         elif tree.get("event") == "refused":
             self._note_refusal(tree)
+        elif tree.get("event") == "accepted" and self._open is not None:
+            self._open.accepted |= tree.get("request_id") == self._open.request.expected["request_id"]
 
     def _note_refusal(self, tree: dict[str, Any]) -> None:
         """Fail the open request. A refusal without request_id counts: the till has one open request."""
