@@ -115,7 +115,7 @@ async def test_retained_get_state_is_ignored(broker: Mosquitto, tmp_path: Path) 
         await till.connection.publish(Message(topic, b"{}", retained=True))
         await till.send(GET_STATE, b"{}")
         await till.next(STATE_COPY)
-        await till.send("cancel", b"junk")
+        await till.send("request", b"junk")
         await till.event("refused")
         assert till.received.empty(), "one copy, for the message without the retain flag"
         await till.connection.publish(Message(topic, b"", retained=True))
