@@ -12,10 +12,10 @@
     ├── CompareError       compare_unreachable, compare_busy, compare_failed, compare_malformed …
     │   └── CompareUnreachable
     │       └── CompareSlow    the condition compare_slow
-    ├── TillError          link_down, publish_cut, publish_refused, packet_too_large, request refusals
+    ├── TillError          link_down, publish_cut, publish_refused, packet_too_large, terminal_key_wrong …
     ├── StorageError       storage_unavailable; OutboxDamaged (outbox/database.py) ends the process: exit 74
     ├── AgentRunsAlready   agent_runs_already; exit 75 (control/agent_lock.py)
-    ├── FleetError         bundle_*, enrolment_* (the codes: fleet/refusals.py)
+    ├── FleetError         bundle_*, enrolment_* (the codes: fleet/fleet_errors.py)
     ├── CheckUnknown       check_unknown; exit 2, as for an unknown option
     └── StatusError        agent_hung, status_socket_lost, status_denied, status_malformed …; exit 4
         └── AgentAway      status_socket_missing, agent_not_running; exit 3

@@ -1,6 +1,7 @@
 """Output for a person at a terminal: colours, and a spinner while a command works.
 
-Neither appears in a pipe or on a dumb terminal. NO_COLOR switches the colours off.
+Neither appears in a pipe or on a dumb terminal: there, a command that waits for another machine prints a line
+on stderr. NO_COLOR switches the colours off.
 
 The spinner is not rich's: rich prints a line above its spinner only on the stream of the spinner. Here the
 spinner is on stderr and the lines are on stdout.
@@ -48,8 +49,10 @@ class Spinner:
     While the spinner runs, only ``print_out`` may print.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, in_pipe: bool = False) -> None:
+        """``in_pipe``: without a spinner print ``text`` once on stderr, for a wait on another machine."""
         self.text = text
+        self._in_pipe = in_pipe
         self._visible = _is_terminal(sys.stderr)
         self._lock = threading.Lock()
         self._ended = threading.Event()
@@ -59,6 +62,8 @@ class Spinner:
     def __enter__(self) -> Spinner:
         if self._visible:
             self._thread.start()
+        elif self._in_pipe:
+            print(printable(self.text), file=sys.stderr, flush=True)
         return self
 
     def __exit__(self, *_: object) -> None:

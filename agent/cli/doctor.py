@@ -184,7 +184,8 @@ def ask(
     diagnosis = DiagnosisClient(
         broker, topics, operator, Signer.load(sign_key), PublicKey.load(read_file(key))
     )
-    report = asyncio.run(diagnosis.request_report(tuple(ids_of(only)), timeout_s=timeout_s))
+    with Spinner(f"waiting for the report of {topics.site}/{topics.terminal}", in_pipe=True):
+        report = asyncio.run(diagnosis.request_report(tuple(ids_of(only)), timeout_s=timeout_s))
     doctor: dict[str, Any] = report["doctor"]
     if as_json:
         print(json.dumps(doctor, ensure_ascii=False))

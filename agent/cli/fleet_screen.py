@@ -15,21 +15,30 @@ from agent.health.conditions import CONDITIONS
 from agent.texts import Text, beside
 
 _COLUMNS = ("terminal", "need", "for", "health", "outbox", "version", "conditions")
+_LEFT_OUT_FIRST = ("version", "outbox", "health", "for", "conditions")  # in a narrow window
 _CELL_MAX = 30
 _FIXES_MAX = 3
 _OTHER_LINES = 6  # first line, head of the table, totals
 
 
 def screen(
-    subscriber: FleetSubscriber, rows: Sequence[TerminalRow], broker: str, height: int | None = None
+    subscriber: FleetSubscriber,
+    rows: Sequence[TerminalRow],
+    broker: str,
+    *,
+    width: int,
+    height: int | None = None,
 ) -> RenderableType:
-    """One screen. ``height``: lines of the window; None: print every terminal that needs a person."""
+    """One screen of ``width`` columns.
+
+    ``height``: lines of the window; None: print every terminal that needs a person.
+    """
     needy = [row for row in rows if row.need is not Need.NOTHING]
     advice = [Line(text, no_wrap=height is not None, overflow="ellipsis") for text in _advice(needy)]
     shown = needy if height is None else list(rows)[: max(1, height - len(advice) - _OTHER_LINES)]
     parts: list[RenderableType] = [_first_line(subscriber, rows, broker)]
     if shown:
-        parts.append(_table(shown))
+        parts.append(_table(shown, width))
     if len(rows) > len(shown):
         hidden = len([row for row in rows[len(shown) :] if row.need is not Need.NOTHING])
         text = f"{len(rows) - len(shown)} more terminals; {hidden} of these need a person"
@@ -52,16 +61,31 @@ def _first_line(subscriber: FleetSubscriber, rows: Sequence[TerminalRow], broker
     return line
 
 
-def _table(rows: Sequence[TerminalRow]) -> Table:
+def _table(rows: Sequence[TerminalRow], width: int) -> Table:
+    """The table. A narrow window shows fewer columns and shorter ids; ``need`` is always complete."""
     table, now_s = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False), time.monotonic()
-    cells = [tuple(_cells(row, now_s)) for row in rows]
-    for title, *column in zip(_COLUMNS, *cells, strict=True):
-        # a narrow window shortens the codes; a long name of a hostile terminal takes no more than its place
-        width = None if title == "conditions" else min(_CELL_MAX, max(map(len, (title, *column))))
-        table.add_column(title, no_wrap=True, overflow="ellipsis", min_width=width, max_width=width)
+    cells = [dict(zip(_COLUMNS, _cells(row, now_s), strict=True)) for row in rows]
+    # a long name of a hostile terminal takes no more than its place
+    widths = {
+        title: min(_CELL_MAX, max(len(title), *(len(row[title]) for row in cells)))
+        for title in _COLUMNS
+        if title != "conditions"
+    } | {"conditions": len("conditions")}  # the window shortens the codes
+    for title in _LEFT_OUT_FIRST:
+        if _width(widths) > width:
+            del widths[title]
+    widths["terminal"] -= max(0, min(_width(widths) - width, widths["terminal"] - 1))
+    for title, columns in widths.items():
+        most = None if title == "conditions" else columns
+        table.add_column(title, no_wrap=True, overflow="ellipsis", min_width=columns, max_width=most)
     for row, texts in zip(rows, cells, strict=True):
-        table.add_row(*map(Line, texts), style=_style(row.need))
+        table.add_row(*(Line(texts[title]) for title in widths), style=_style(row.need))
     return table
+
+
+def _width(widths: dict[str, int]) -> int:
+    """Of a table with these columns: a space at the right of each one, and a space between two."""
+    return sum(widths.values()) + 2 * len(widths) - 1
 
 
 def _cells(row: TerminalRow, now_s: float) -> Iterator[str]:

@@ -22,6 +22,7 @@ from agent.texts import Text
 
 _CONNECT_S = 5.0
 _REFRESH_S = 0.5
+_PIPE_COLUMNS = 10_000
 _QUIET_S = 0.3  # without a message for this time, the retained states have arrived
 _SETTLE_MAX_S = 1.5
 
@@ -74,7 +75,10 @@ def _print_once(subscriber: FleetSubscriber, broker: str, *, as_json: bool) -> i
     if as_json:
         print(json.dumps(fleet_document(subscriber, rows), ensure_ascii=False))
     else:
-        Console(file=below(sys.stdout), highlight=False).print(screen(subscriber, rows, broker))
+        # a pipe has no width: the codes are complete
+        pipe_columns = None if sys.stdout.isatty() else _PIPE_COLUMNS
+        console = Console(file=below(sys.stdout), highlight=False, width=pipe_columns)
+        console.print(screen(subscriber, rows, broker, width=console.width))
     needs = {row.need for row in rows}
     return 2 if needs & URGENT else int(bool(needs - {Need.NOTHING, Need.STOPPING}))
 
@@ -90,7 +94,9 @@ async def _follow(subscriber: FleetSubscriber, broker: str, *, as_json: bool) ->
     console = Console(file=below(sys.stdout), highlight=False)
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while not stop.is_set():
-            live.update(screen(subscriber, subscriber.rows(), broker, console.height), refresh=True)
+            width, height = console.size
+            shown = screen(subscriber, subscriber.rows(), broker, width=width, height=height)
+            live.update(shown, refresh=True)
             await _pause(stop)
 
 

@@ -98,9 +98,13 @@ def ask(
 
     photo_bytes, pinned = read_file(photo), None if key is None else read_file(key)
     place = f"{till.site}/{till.terminal}" if till.config is None else till.config
-    with Spinner(f"verifying at {place}"):
+    with Spinner(f"verifying at {place}", in_pipe=True):
         verdict = asyncio.run(_ask((till, client), photo_bytes, ttl_ms, pinned, sign_key))
     print_verdict(verdict, as_json=as_json, checked=pinned is not None)
+    if verdict.reason == "timed_out" and not verdict.result:
+        missing = "no_result" if verdict.accepted else "not_accepted"
+        where = {"base": topics_of(till, till.config).base, "till": till.till}
+        typer.echo(every_line(Text(f"till_timeout.{missing}", **where)), err=True, nl=False)
     raise typer.Exit({"match": 0, "no_match": 1}.get(verdict.decision, 2))
 
 
@@ -143,9 +147,10 @@ async def _first_message(client: TillClient, messages: asyncio.Queue[tuple[str, 
     import asyncio
 
     try:
-        async with client.reachability.limit(_STATE_S):
-            while messages.empty():  # noqa: ASYNC110 - the queue has no event for it
-                await asyncio.sleep(0.05)
+        with Spinner("waiting for the first message", in_pipe=True):
+            async with client.reachability.limit(_STATE_S):
+                while messages.empty():  # noqa: ASYNC110 - the queue has no event for it
+                    await asyncio.sleep(0.05)
     except TimeoutError:
         absence = client.absence()
         if absence.code != "terminal_offline":

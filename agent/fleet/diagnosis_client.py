@@ -7,6 +7,7 @@ import time
 import uuid
 from typing import Any
 
+from agent.boot_clock import boot_s
 from agent.config import MqttConfig
 from agent.core.strict_json import json_object
 from agent.errors import TillError
@@ -18,7 +19,7 @@ from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import REPORT, REQUEST, Topics, checked
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
-from agent.mqtt.reachability import Reachability
+from agent.mqtt.reachability import TERMINAL_UNSIGNED, Reachability, silent_terminal
 from agent.texts import Text
 
 STATE_TIMEOUT_S = 10.0
@@ -53,7 +54,8 @@ class DiagnosisClient:
         ``only``: ids of checks or groups; empty: all remote checks. ``timeout_s``: maximum wait.
 
         Raises:
-            TillError: the broker's problem, e.g. ``mqtt_refused``; ``terminal_offline``, ``diag_unanswered``,
+            TillError: the broker's problem, e.g. ``mqtt_refused``; ``terminal_offline``,
+                ``terminal_key_wrong``, ``diag_unanswered``,
                 ``diag_declined`` (the terminal's reason).
         """
         await self._link.start()
@@ -77,19 +79,15 @@ class DiagnosisClient:
         try:
             async with self._reachability.limit(STATE_TIMEOUT_S):
                 while True:
-                    self._pinned, state = self._pinned.verified_state(
-                        await self._state.get(), time.monotonic()
-                    )
+                    self._pinned, state = self._pinned.verified_state(await self._state.get(), boot_s())
                     if state is None or not identity.items() <= state.items():
-                        cause = Text("detail.terminal_unsigned")
+                        cause = TERMINAL_UNSIGNED
                     elif state.get("status") in ("online", "degraded"):
                         return state
                     else:
                         cause = Text("detail.terminal_state", status=state.get("status"))
         except TimeoutError:
-            why = Text("detail.terminal_at", terminal=self._topics.base, reason=cause)
-            away = TillError(why, code="terminal_offline", fix=Text("fix.no_terminal_at_broker"))
-            raise self._reachability.error(away) from None
+            raise self._reachability.error(silent_terminal(self._topics, cause)) from None
 
     async def _await_report(self, request: dict[str, Any], payload: bytes) -> dict[str, Any]:
         expected = {name: request[name] for name in ("request_id", "nonce", "site", "terminal")}

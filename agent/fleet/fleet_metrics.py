@@ -153,7 +153,7 @@ TERMINAL_METRICS: tuple[Metric[TerminalRow], ...] = (
     ),
     _counter(
         "facepay_fleet_terminal_inbound_dropped_total",
-        "Messages of tills dropped by a rate limit or a full queue.",
+        "Messages of tills dropped by a limit, and rejected acks and cancels without an answer.",
         _number("till", "inbound_dropped"),
     ),
     _gauge(

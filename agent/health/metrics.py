@@ -116,7 +116,7 @@ METRICS: tuple[Metric[Tree], ...] = (
     _gauge("facepay_mqtt_connected", "1 while the broker is connected.", _one("mqtt.connected")),
     _counter(
         "facepay_mqtt_inbound_dropped_total",
-        "Messages of tills dropped by a rate limit or a full queue.",
+        "Messages of tills dropped by a limit, and rejected acks and cancels without an answer.",
         _one("till.inbound_dropped"),
     ),
     _gauge("facepay_outbox_results", "Results that no till has acknowledged yet.", _one("mqtt.outbox_depth")),

@@ -86,7 +86,7 @@ class PinnedKeys:
 
     key: PublicKey
     previous: PublicKey | None = None
-    previous_until_s: float = 0.0  # ``time.monotonic``
+    previous_until_s: float = 0.0  # on the clock of ``now_s``
     new_epochs: frozenset[str] = frozenset()
 
     def after_state(self, state: dict[str, Any], now_s: float) -> PinnedKeys:

@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager
 from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.health.conditions import CONDITIONS
+from agent.messages.topics import Topics
 from agent.mqtt.reason_codes import BrokerProblem
 from agent.texts import Text
 
+TERMINAL_UNSIGNED = Text("detail.terminal_unsigned")  # a state arrived, but not of the pinned key
 # The keys of the sentence and of the fix. The fixes of the conditions are for a terminal and its config.
 _TEXTS = {
     BrokerProblem.UNREACHABLE: ("detail.broker_unreachable_at", "fix.broker_unreachable"),
@@ -44,6 +46,14 @@ def client_error(config: MqttConfig, problem: BrokerProblem, reason: str | Text)
     sentence, fix = _TEXTS.get(problem, ("detail.broker_problem_at", ""))
     why = Text(sentence, where=place, reason=reason)
     return TillError(why, code=problem, fix=Text(fix) if fix else CONDITIONS[problem].fix)
+
+
+def silent_terminal(topics: Topics, reason: Text) -> TillError:
+    """The error for a terminal without a usable ``state``, on a broker without a problem."""
+    why = Text("detail.terminal_at", terminal=topics.base, reason=reason)
+    if reason == TERMINAL_UNSIGNED:
+        return TillError(why, code="terminal_key_wrong", fix=Text("fix.terminal_key_wrong"))
+    return TillError(why, code="terminal_offline", fix=Text("fix.no_terminal_at_broker"))
 
 
 class Reachability:

@@ -84,8 +84,9 @@ class MqttTill:
 
     @property
     def dropped(self) -> int:
-        """Messages of tills and operators that were dropped by a limit."""
-        return self._limits.dropped + self.connection.dropped + self._messages.inbox.dropped
+        """Messages of tills and operators dropped by a limit, and rejected ones without an answer."""
+        by_limit = self._limits.dropped + self.connection.dropped + self._messages.inbox.dropped
+        return by_limit + self._messages.unanswered
 
     @property
     def delivery_counters(self) -> dict[str, int]:

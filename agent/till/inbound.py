@@ -3,6 +3,8 @@
 Each stage is bounded: the messages by their rate, the inbox by the length of its queues, the acknowledgements
 by the number of pending writes. An unreadable message is not queued. Its till gets a ``refused`` event at a
 limited rate. Refusals have a separate queue, so that no request waits behind a flood of unreadable messages.
+A rejected ack gets no event, and a rejected cancel only an event with its request_id: a till with an open
+request takes a ``refused`` without request_id as the answer to this request.
 """
 
 import asyncio
@@ -18,7 +20,7 @@ from agent.errors import StorageError
 from agent.log import facts
 from agent.messages.decode import DecodeRules, read_ack, read_cancel, read_request
 from agent.messages.fields import Rejected
-from agent.messages.topics import ACK, CANCEL
+from agent.messages.topics import ACK, CANCEL, REQUEST
 from agent.mqtt.paho_client import Message
 from agent.tasks import Background
 from agent.till.rate_limits import TillRateLimits
@@ -74,7 +76,8 @@ class Inbox(Generic[T]):
 class TillMessages:
     """Decodes the messages of tills and puts them into ``inbox``. For the event loop only.
 
-    ``close`` stores an acknowledgement; may raise ``StorageError``.
+    ``close`` stores an acknowledgement; may raise ``StorageError``. ``unanswered`` counts rejected messages
+    that get no event by rule.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class TillMessages:
         self._pending = Counter[str]()
         self._pauses = PauseDetector(clock.now_ms())
         self.inbox: Inbox[Inbound] = Inbox()
+        self.unanswered = 0
 
     async def detect_pauses(self) -> None:
         """Detect pauses of this process until cancelled."""
@@ -104,17 +108,23 @@ class TillMessages:
                 inbound = _read(till, kind, message, self._rules, (now_ms, self._pauses.waited_ms(now_ms)))
                 self.inbox.put(till if self._limits.is_known(till) else UNKNOWN_TILLS, inbound)
         except Rejected as error:
-            self._refuse(MessageRefused(till, error.request_id, error.refusal, error.detail))
+            self._refuse(kind, MessageRefused(till, error.request_id, error.refusal, error.detail))
         except Exception:  # a bug here: the till must not wait for a result
             log.exception("inbound_failed", extra=facts(till=till, kind=kind))
-            self._refuse(
-                MessageRefused(till, None, Refusal.NOT_READY, "internal error, see the terminal's log")
-            )
+            internal = "internal error, see the terminal's log"
+            self._refuse(kind, MessageRefused(till, None, Refusal.NOT_READY, internal))
 
-    def _refuse(self, refused: MessageRefused) -> None:
-        """Queue a refusal, within the rate limit of refusals."""
-        if self._limits.admits_refusal(refused.till):
+    def _refuse(self, kind: str, refused: MessageRefused) -> None:
+        """Queue a refusal, or log a rejected message without an answer. Both within the rate of refusals."""
+        is_answered = kind == REQUEST or (kind == CANCEL and refused.request_id is not None)
+        self.unanswered += not is_answered
+        if not self._limits.admits_refusal(refused.till):
+            return
+        if is_answered:
             self.inbox.put(REFUSALS, refused)
+        else:
+            why = {"kind": kind, "refusal": refused.refusal, "why": refused.detail}
+            log.warning("message_rejected", extra=facts(till=refused.till, **why))
 
     def _acknowledge(self, till: str, result_id: str) -> None:
         """Beyond the limits an ack is dropped: a till repeats the ack when the result is published again."""

@@ -11,6 +11,13 @@ from joserfc.jwk import OKPKey
 
 UNREADABLE = (KeyError, TypeError, AttributeError, ValueError, RecursionError, JoseError)
 OLD_KEY_S = 600  # after a rotation of the terminal's key
+# includes suspend, unlike time.monotonic; only Linux has CLOCK_BOOTTIME, on macOS CLOCK_MONOTONIC includes it
+CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
+
+
+def now_s() -> float:
+    """Monotonic seconds with the time in suspend. On Windows time.monotonic includes it."""
+    return time.monotonic() if CLOCK is None else time.clock_gettime(CLOCK)
 
 
 def load_key(pem: bytes | str) -> OKPKey:
@@ -56,7 +63,7 @@ class Terminal:
         key = load_key(statement["new_key"]) if statement else self.key
         state = self.own(verified(envelope, "state", key))
         if state and statement:
-            self.old_key, self.old_until_s = self.key, time.monotonic() + OLD_KEY_S
+            self.old_key, self.old_until_s = self.key, now_s() + OLD_KEY_S
             self.key, self.new_epochs = key, set()
         if state:
             self.new_epochs.add(state["epoch"])
@@ -65,7 +72,7 @@ class Terminal:
     def result(self, envelope: dict) -> dict:
         """The result. After a rotation the old key is valid for a result of an earlier epoch, for a time."""
         result = verified(envelope, "result", self.key)
-        if not result and time.monotonic() < self.old_until_s:
+        if not result and now_s() < self.old_until_s:
             result = verified(envelope, "result", self.old_key)
             result = {} if result.get("epoch") in self.new_epochs else result
         return self.own(result)

@@ -17,6 +17,8 @@ const settings = {
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex') // a key id: 16 digits, of the 32 bytes of the key
 const keyId = (publicKey) => sha256(Buffer.from(publicKey.export({ format: 'jwk' }).x, 'base64url')).slice(0, 16)
+const ends = (ms) => ({ steady: performance.now() + ms, day: Date.now() + ms }) // performance.now stops in suspend,
+const isOver = (end) => performance.now() > end.steady || Date.now() > end.day //   and the time of day can be set
 
 export function verified(envelope, kind, key) { // the text, or null when its signature is not that of `key`
   const text = envelope?.[kind], [header, middle, signature] = String(envelope?.jws).split('.')
@@ -38,8 +40,7 @@ export function seal(kind, message, key) {
 
 export class Till {
   constructor(set) {
-    Object.assign(this, set, { pinned: { key: set.terminalKey }, open: null }) // open: the one open request
-    this.base = `facepay/v1/${set.site}/${set.terminal}`
+    Object.assign(this, set, { base: `facepay/v1/${set.site}/${set.terminal}`, pinned: { key: set.terminalKey }, open: null }) // one open request
     this.commands = { ask: () => this.ask(Buffer.from('a photo')), cancel: () => this.cancel(), restart: () => process.exit() }
   }
 
@@ -80,7 +81,7 @@ export class Till {
     const here = (message) => message.site === this.site && message.terminal === this.terminal
     const newKey = here(statement) && createPublicKey(statement.new_key) // the old key signed the new key
     if (verified(envelope, 'state', newKey || this.pinned.key) === null || !here(state)) return
-    if (newKey) this.pinned = { key: newKey, old: this.pinned.key, until: performance.now() + 600_000, newEpochs: new Set() } // 10 min
+    if (newKey) this.pinned = { key: newKey, old: this.pinned.key, until: ends(600_000), newEpochs: new Set() } // 10 min
     this.pinned.newEpochs?.add(state.epoch)
     Object.assign(this, { state, hasState: true })
     if (['online', 'degraded'].includes(state.status)) this.ready?.() // both accept requests
@@ -92,7 +93,7 @@ export class Till {
     const must = { request_id: randomUUID(), nonce: randomBytes(16).toString('hex'), epoch: this.state.epoch, till: this.till }
     return new Promise((resolve) => {
       const timer = setTimeout(() => this.end({ decision: 'undecided', reason: 'no answer' }), this.ttlMs)
-      this.open = { must, resolve, timer, deadline: performance.now() + this.ttlMs, cancelled: false } // before sending
+      this.open = { must, resolve, timer, deadline: ends(this.ttlMs), cancelled: false } // before sending
       this.send('request', { schema: 'facepay.request/1', ...must, transaction_id: `sale-${Date.now()}`,
         ttl_ms: this.ttlMs, sent_at_ms: Date.now(), reference }, Math.ceil(this.ttlMs / 1000))
     })
@@ -114,14 +115,14 @@ export class Till {
   onResult(envelope) {
     const { key, old, until, newEpochs } = this.pinned
     let text = verified(envelope, 'result', key)
-    const before = performance.now() < until ? verified(envelope, 'result', old) : null // stored before the rotation
+    const before = until && !isOver(until) ? verified(envelope, 'result', old) : null // stored before the rotation
     if (before !== null && !newEpochs.has(JSON.parse(before).epoch)) text = before
     if (text === null) return
     const result = JSON.parse(text), { site, terminal, till } = result
     if (site !== this.site || terminal !== this.terminal || till !== this.till) return
+    const inTime = this.open && !isOver(this.open.deadline) && !this.open.cancelled
     this.send('ack', { schema: 'facepay.ack/1', result_id: result.result_id }) // repeats and late results, too
     if (!this.open || Object.entries(this.open.must).some(([name, value]) => result[name] !== value)) return
-    const inTime = performance.now() <= this.open.deadline && !this.open.cancelled
     const decision = inTime && ['match', 'no_match'].includes(result.decision) ? result.decision : 'undecided'
     const paid = JSON.stringify({ request_id: result.request_id }) // test mode; a real till takes the money here
     if (decision === 'match' && this.testMode) this.client.publish(`${this.base}/conformance/${this.till}/paid`, paid, { qos: 1 })
@@ -138,8 +139,7 @@ export class Till {
 const till = new Till(settings)
 const giveUp = () => (console.log('undecided/terminal not online'), process.exit(1)) // no signed state, or another key
 const late = settings.testMode ? null : setTimeout(giveUp, settings.ttlMs + 5000)
-await till.connect()
-clearTimeout(late)
+await till.connect().then(() => clearTimeout(late))
 if (!settings.testMode) {
   const photo = process.argv[2].includes('://') ? { url: process.argv[2], sha256: process.argv[3] } : readFileSync(process.argv[2])
   const { decision, reason, hint = '' } = await till.ask(photo)

@@ -10,11 +10,12 @@ import sys
 import time
 import uuid
 from base64 import b64encode
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
 from aiomqtt import Client, MqttError, ProtocolVersion, TLSParameters
-from envelope import UNREADABLE, Terminal, load_key, sealed
+from envelope import UNREADABLE, Terminal, load_key, now_s, sealed
 from paho.mqtt.properties import PacketTypes, Properties
 
 env = os.environ.get
@@ -30,17 +31,14 @@ TOPICS = [f"{BASE}/state", f"{VERIFY}/state_copy", f"{VERIFY}/event", f"{VERIFY}
 
 
 class Till:
-    """One request at a time. ``open``: the fields that its result must repeat; {}: no request is open."""
-
     def __init__(self, photo: bytes) -> None:
         self.photo = photo  # the enrolled photo, sent when the terminal is online
         self.terminal = Terminal(ADDRESS, Path(TERMINAL_KEY).read_bytes())
         self.sign_key = load_key(Path(SIGN_KEY).read_bytes()) if SIGN_KEY else None
-        self.epoch, self.has_state, self.open, self.deadline_s = "", False, {}, 0.0
+        self.epoch, self.deadline_s, self.open = "", 0.0, {}  # open: the fields that its result must repeat
 
     async def serve(self, client: Client) -> None:
-        """Serve one connection. An open request stays open after it: its result is sent again."""
-        self.client, self.has_state = client, False
+        self.client, self.has_state = client, False  # an open request stays open: its result is sent again
         await client.subscribe([(topic, 1) for topic in TOPICS + [f"{TEST}/do"] * TEST_MODE])
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.get_state())
@@ -52,8 +50,7 @@ class Till:
                     print(f"ignored a malformed message: {error!r}", file=sys.stderr)
 
     async def get_state(self) -> None:
-        """Again every 5 s until a state arrives: the broker may retain none, and a message can be lost."""
-        while not self.has_state:
+        while not self.has_state:  # every 5 s: the broker may retain none, and a message can be lost
             await self.publish("get_state", b"{}")
             await asyncio.sleep(5)
 
@@ -94,28 +91,31 @@ class Till:
         result = self.terminal.result(envelope)
         if result.get("till") != TILL:
             return
-        await self.send("ack", {"result_id": result["result_id"]})  # repeats and late results, too
-        if self.open and self.open.items() <= result.items():
-            counts = time.monotonic() <= self.deadline_s and result["decision"] in ("match", "no_match")
-            await self.end(result["decision"] if counts else "undecided", result["reason"])
+        counts = now_s() <= self.deadline_s and result["decision"] in ("match", "no_match")
+        try:
+            if self.open and self.open.items() <= result.items():
+                await self.end(result["decision"] if counts else "undecided", result["reason"])
+        finally:  # after the payment, because an ack can be slow or fail; repeats and late results, too
+            with suppress(MqttError):  # then the result is sent again
+                await self.send("ack", {"result_id": result["result_id"]})
 
     async def end(self, decision: str, reason: str) -> None:
         """End the open request, so that a repeat finds none. A till of a shop takes the money here."""
         request_id, self.open = self.open["request_id"], {}
         if not TEST_MODE:
-            print(f"{decision}/{reason}")
+            print(f"{decision}/{reason}", flush=True)
+            self.timer.cancel()
             sys.exit(decision != "match")
         if decision == "match":
             await self.client.publish(f"{TEST}/paid", json.dumps({"request_id": request_id}), qos=1)
 
     async def ask(self, photo: bytes) -> None:
-        """Send a request. In place of ``image_b64`` a ``url`` keeps the photo off the broker."""
         ids = {"request_id": str(uuid.uuid4()), "nonce": os.urandom(16).hex(), "epoch": self.epoch}
         times = {"ttl_ms": TTL_MS, "sent_at_ms": time.time_ns() // 1_000_000}
-        reference = {"image_b64": b64encode(photo).decode(), "sha256": sha256(photo).hexdigest()}
+        reference = {"image_b64": b64encode(photo).decode(), "sha256": sha256(photo).hexdigest()}  # or a url
         fields = ids | times | {"till": TILL, "transaction_id": "sale-1", "reference": reference}
         payload = sealed("request", fields | ADDRESS, self.sign_key)
-        self.deadline_s = time.monotonic() + TTL_MS / 1e3  # the timer starts before the request is sent
+        self.deadline_s = now_s() + TTL_MS / 1e3  # the timer starts before the request is sent
         self.open = ids | {"request_sha256": sha256(payload).hexdigest()}
         await self.publish("request", payload)
 
@@ -134,9 +134,9 @@ class Till:
 
 async def main() -> None:
     till = Till(b"" if TEST_MODE else Path(sys.argv[1]).read_bytes())
-    tls = TLSParameters(CA, CERT, CERT_KEY) if CA else None
     if not TEST_MODE:
-        asyncio.get_running_loop().call_later(TTL_MS / 1e3 + 5, sys.exit, "undecided/no answer")
+        till.timer = asyncio.get_running_loop().call_later(TTL_MS / 1e3 + 5, sys.exit, "undecided/no answer")
+    tls = TLSParameters(CA, CERT, CERT_KEY) if CA else None
     while True:  # connect again after each loss
         try:
             async with Client(HOST, int(PORT), protocol=ProtocolVersion.V5, tls_params=tls) as client:

@@ -145,7 +145,7 @@ async def test_a_tool_with_a_till_certificate_works(shop: Shop, tmp_path: Path) 
     async with running_terminal(shop, pair) as terminal:
         config = ("--config", terminal_config(shop, pair), *till_options(shop, till))
         completed = await facepay("till", "ask", photo, *config)
-        assert completed.stderr.startswith("busy: "), completed.stderr
+        assert "\nbusy: " in completed.stderr, completed.stderr
         watched = await facepay("till", "watch", "--count", "1", "--json", *config)
         assert json.loads(watched.stdout)["message"]["epoch"] == "e-1"
         acknowledged = await facepay("till", "ack", golden.RESULT_ID, *config)

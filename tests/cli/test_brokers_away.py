@@ -53,6 +53,7 @@ socket.getaddrinfo = unknown
 """
 COMMANDS = {
     "ask": "till ask photo.jpg",
+    "ask_pinned": "till ask photo.jpg --key key.pem",
     "ack": f"till ack {golden.RESULT_ID}",
     "watch": "till watch",
     "simulate": "till simulate",
@@ -184,6 +185,18 @@ def denies_requests(folder: Path) -> Iterator[Options]:
 
 
 @contextmanager
+def another_key(folder: Path) -> Iterator[Options]:
+    """A broker with the state of the terminal, signed with a key that is not in the file of --key."""
+    made = Mosquitto(folder).start()
+    who = TerminalIdentity("site", "terminal", "boot", "e" * 32)
+    online = state("online", who, golden.STATE_FACTS, Signer.generate())
+    protocol = MQTTProtocolVersion.MQTTv5
+    publish.single(Topics("site", "terminal").state, online, 1, True, port=made.port, protocol=protocol)
+    yield at(made.port)
+    made.stop()
+
+
+@contextmanager
 def empty(folder: Path) -> Iterator[Options]:
     made = Mosquitto(folder).start()
     yield at(made.port)
@@ -244,6 +257,7 @@ TABLE = [
         "",
     ),
     (empty, "terminal_offline", "not heard on this broker", ("ask", "ack", "diag"), IMPATIENT),
+    (another_key, "terminal_key_wrong", "not signed with the pinned key", ("ask_pinned", "diag"), IMPATIENT),
     (empty, "fleet_empty", "", ("fleet",), ""),
 ]
 

@@ -12,8 +12,9 @@ import pytest
 
 from agent.cli.console import paint
 from agent.cli.doctor import show_row
+from agent.messages.signing import Signer
 from agent.resources import data
-from tests.brokers import Mosquitto
+from tests.brokers import Mosquitto, free_port
 from tests.commands import facepay
 
 SLOW = """
@@ -154,3 +155,24 @@ def test_shown_text_controls_no_terminal(capsys: pytest.CaptureFixture[str]) -> 
     )
     output = capsys.readouterr().out
     assert "\x1b" not in output and "fine" in output and "正常" in output
+
+
+@pytest.mark.parametrize(
+    ("words", "first"),
+    [
+        ("till ask photo.jpg", "verifying at site/terminal"),
+        ("till watch", "waiting for the first message"),
+        ("diag ask --sign-key key --key key.pem", "waiting for the report of site/terminal"),
+    ],
+)
+def test_command_that_waits_for_a_terminal_prints_a_line_before_its_error(
+    words: str, first: str, tmp_path: Path
+) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"a photo")
+    signer = Signer.generate()
+    signer.save(tmp_path / "key")
+    (tmp_path / "key.pem").write_bytes(signer.public.pem())
+    done = facepay(*words.split(), "--port", str(free_port()), cwd=tmp_path)
+    line, error, *_ = done.stderr.splitlines()
+    assert (done.returncode, line, done.stdout) == (1, first, "")
+    assert error.startswith("mqtt_unreachable: ")

@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from agent.core.attempt_limits import GuardLimits
+from agent.core.reasons import FrameReason
 from agent.errors import TillError
 from agent.kits.simulator.state_behaviour import lose_copies
 from agent.kits.till import terminal_state
 from agent.messages.encode import state
 from agent.mqtt.paho_client import Message
 from tests.brokers import Mosquitto
-from tests.messages.payloads import PHOTO
+from tests.messages.payloads import PHOTO, fresh_id
 from tests.till.test_both_sides import TOPICS, RunningTerminal, raw_till, request_bytes, terminal, till_client
 
 NO_LIMITS = GuardLimits(failures=0, calls_per_minute=0, calls_per_day=0)
@@ -61,6 +62,41 @@ async def test_request_of_an_earlier_epoch_without_its_retain_flag_is_stale(
         assert running.compare.calls == []
 
 
+@pytest.mark.forged
+@pytest.mark.parametrize(
+    ("kind", "payload"),
+    [("ack", b"{"), ("ack", b'{"schema": "facepay.ack/9"}'), ("cancel", b""), ("cancel", b"{}")],
+)
+async def test_rejected_ack_or_unreadable_cancel_does_not_end_the_open_request(
+    kind: str, payload: bytes, broker: Mosquitto, tmp_path: Path
+) -> None:
+    """A ``refused`` without request_id is the answer to the open request, which the terminal continues."""
+    async with (
+        terminal(broker.port, tmp_path) as running,
+        till_client(broker.port, running) as till,
+        raw_till(broker.port) as raw,
+    ):
+        running.analyzer.stage = FrameReason.NO_FACE
+        sale = asyncio.create_task(till.ask(PHOTO, ttl_ms=60_000))
+        await raw.event("accepted")
+        before = running.till.dropped
+        await raw.send(kind, payload)
+        async with asyncio.timeout(60):
+            while running.till.dropped == before and not sale.done():  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.02)
+        running.analyzer.stage = FrameReason.SHOT
+        assert (await sale).decision == "match"
+
+
+@pytest.mark.forged
+async def test_rejected_cancel_with_a_request_id_is_refused(broker: Mosquitto, tmp_path: Path) -> None:
+    async with terminal(broker.port, tmp_path), raw_till(broker.port) as raw:
+        cancel = {"schema": "facepay.cancel/9", "request_id": fresh_id()}
+        await raw.send("cancel", json.dumps(cancel).encode())
+        refused = await raw.event("refused")
+        assert (refused["refusal"], refused["request_id"]) == ("schema_unsupported", cancel["request_id"])
+
+
 @pytest.mark.forged  # two states of one terminal at once
 async def test_till_with_an_earlier_state_of_the_terminal_gets_the_newest_one_after_one_refusal(
     broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -82,7 +118,7 @@ async def test_till_with_an_earlier_state_of_the_terminal_gets_the_newest_one_af
         async with asyncio.timeout(15):
             while till._state.fields["epoch"] != "e-0":  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.02)
-        with pytest.raises(TillError, match="request_stale"):
+        with pytest.raises(TillError, match="The request is too old"):
             await till.ask(PHOTO, ttl_ms=8_000)
         async with asyncio.timeout(15):
             while till._state.fields["epoch"] != "e-1":  # noqa: ASYNC110 - no event for it

@@ -1,10 +1,10 @@
 """The acceptance rules of a till: when a till may act on a result, and when a till acknowledges a result.
 
-A till starts a monotonic timer before it sends a request. A till acts on at most one result. Conditions: the
-signature is that of a pinned key; nonce, request_id, site, terminal, epoch and request_sha256 are those of
-the open request; the timer is within ttl_ms; the till did not cancel. A till acknowledges every valid result
-addressed to it, also a result for an earlier process of the same till. Results are never retained. ``check``
-applies the rules to a captured result file, without the timer.
+A till starts a timer before it sends a request, on a clock that includes suspend. A till acts on at most
+one result. Conditions: the signature is that of a pinned key; nonce, request_id, site, terminal, epoch and
+request_sha256 are those of the open request; the timer is within ttl_ms; the till did not cancel. A till
+acknowledges every valid result addressed to it, also a result for an earlier process of the same till.
+Results are never retained. ``check`` applies the rules to a captured result file, without the timer.
 Source: the till contract.
 """
 
@@ -28,7 +28,8 @@ _FIX = Text("fix.save_payload_unchanged")
 class Acceptance:
     """A verdict that the till may act on. ``similarity``: None when not measured or withheld.
 
-    ``result``: the complete verified result; {}: no result arrived.
+    ``result``: the complete verified result; {}: no result arrived. ``accepted``: before the time-out an
+    ``accepted`` event arrived; it is not signed, so for hints only.
     """
 
     decision: str
@@ -37,6 +38,7 @@ class Acceptance:
     similarity: float | None = None
     total_ms: int = 0
     result: dict[str, Any] = field(default_factory=dict)
+    accepted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class AckOnly:
 
 @dataclass(slots=True)
 class OpenRequest:
-    """The fields that a result must repeat, and the deadline (``time.monotonic`` seconds)."""
+    """The fields that a result must repeat, and the deadline (``boot_s``)."""
 
     expected: dict[str, Any]
     deadline_s: float

@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from agent.boot_clock import boot_s
 from agent.config import MqttConfig
 from agent.core.reasons import Refusal
 from agent.core.strict_json import json_object
@@ -15,20 +15,28 @@ from agent.errors import TillError
 from agent.kits.till.acceptance import Acceptance, AckOnly, OpenRequest, judge
 from agent.kits.till.request import check_size, new_request, reference_of
 from agent.kits.till.terminal_state import GetState, TerminalState
-from agent.kits.till.watcher import silent_terminal
 from agent.log import facts
 from agent.messages.encode import envelope
 from agent.messages.signing import PublicKey, Signer
 from agent.messages.topics import ACK, CANCEL, EVENT, GET_STATE, REQUEST, RESULT, STATE_COPY, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
-from agent.mqtt.reachability import Reachability
+from agent.mqtt.reachability import Reachability, silent_terminal
 from agent.tasks import Background
-from agent.texts import Text
+from agent.texts import Text, has
 
 log = logging.getLogger(__name__)
 
 ACK_TIMEOUT_S = 1.0
+# Refusals with more than one cause: the sentence alone does not name the cause.
+_WITH_DETAIL = {
+    Refusal.REQUEST_MALFORMED,
+    Refusal.REQUEST_TOO_LARGE,
+    Refusal.REQUEST_STALE,
+    Refusal.SCHEMA_UNSUPPORTED,
+    Refusal.NOT_READY,
+    Refusal.STORAGE_UNAVAILABLE,
+}
 GRACE_S = 0.25  # wait after ttl_ms, to report a late result; the till never pays on a late result
 
 
@@ -72,11 +80,18 @@ class _Sender:
 class _Open:
     request: OpenRequest
     answer: asyncio.Future[Acceptance]
+    accepted: bool = False  # the event arrived
 
 
-def _refused(refusal: str, detail: str) -> TillError:
-    why = Text("detail.at", place=refusal, reason=detail)
-    return TillError(why, code=refusal, fix=Text("fix.request_refused_by_terminal"))
+def refused(refusal: str, detail: str) -> TillError:
+    """The error for a refusal of the terminal. ``detail``: of the terminal, English, for developers."""
+    if not has(f"refusal.{refusal}"):  # of a newer terminal
+        why = Text("detail.at", place=refusal, reason=detail)
+        return TillError(why, code=refusal, fix=Text("fix.request_refused_by_terminal"))
+    why, fix = Text(f"refusal.{refusal}"), Text(f"refusal_fix.{refusal}")
+    if refusal in _WITH_DETAIL:
+        why = Text("detail.refused_with", sentence=why, detail=detail)
+    return TillError(why, code=refusal, fix=fix)
 
 
 class TillClient:
@@ -93,17 +108,15 @@ class TillClient:
         on_message: Callable[[str, dict[str, Any]], None] | None = None,
     ) -> None:
         """``pinned``: the terminal's key, obtained out of band. None: signatures are not checked."""
-        self._topics, self._till = topics, till
-        self._signer, self._state = signer, TerminalState(topics, pinned)
-        self._on_message = on_message
+        self._topics, self._till, self._state = topics, till, TerminalState(topics, pinned)
+        self._signer, self._on_message = signer, on_message
         self._open: _Open | None = None
         self._address = {"site": topics.site, "terminal": topics.terminal, "till": till}
         self.violations: list[str] = []  # the rules that received messages broke, newest last
         own = [topics.verify(till, kind) for kind in (EVENT, RESULT, STATE_COPY)]
-        client_id = f"facepay-till-{till}-{secrets.token_hex(4)}"
         self.reachability = Reachability(config)
         options = ClientOptions(
-            client_id,
+            f"facepay-till-{till}-{secrets.token_hex(4)}",
             [(each, 1) for each in (topics.state, *own)],
             self._received,
             self._up,
@@ -158,7 +171,7 @@ class TillClient:
         tree = new_request(self._address, state["epoch"], ttl_ms, reference_of(photo, sha256)) | (more or {})
         payload = envelope("request", tree, self._signer)
         check_size(len(payload), state)
-        request = OpenRequest.of(tree, payload, self._address, now_s=time.monotonic())
+        request = OpenRequest.of(tree, payload, self._address, now_s=boot_s())
         opened = _Open(request, asyncio.get_running_loop().create_future())
         self._open = opened  # the timer starts before the request is sent
         try:
@@ -167,7 +180,7 @@ class TillClient:
             async with asyncio.timeout(ttl_ms / 1e3 + GRACE_S):
                 verdict = await opened.answer
         except TimeoutError:
-            return Acceptance("undecided", "timed_out", tree["request_id"])
+            return Acceptance("undecided", "timed_out", tree["request_id"], accepted=opened.accepted)
         finally:
             self._open = None
         # Trap: the cancel and the match can arrive in the same iteration of the event loop.
@@ -201,6 +214,8 @@ class TillClient:
             self._judge(tree, message.retained)
         elif tree.get("event") == "refused":
             self._note_refusal(tree)
+        elif tree.get("event") == "accepted" and self._open is not None:
+            self._open.accepted |= tree.get("request_id") == self._open.request.expected["request_id"]
 
     def _note_refusal(self, tree: dict[str, Any]) -> None:
         """Fail the open request. A refusal without request_id counts: the till has one open request."""
@@ -213,10 +228,10 @@ class TillClient:
         if request_id is None or request_id == opened.request.expected["request_id"]:
             if refusal == Refusal.REQUEST_STALE:  # perhaps the newest state was lost
                 self._get_state.begin()
-            opened.answer.set_exception(_refused(refusal, str(tree.get("detail"))))
+            opened.answer.set_exception(refused(refusal, str(tree.get("detail"))))
 
     def _judge(self, tree: dict[str, Any], retained: bool) -> None:
-        opened, now_s = self._open, time.monotonic()
+        opened, now_s = self._open, boot_s()
         request = opened.request if opened else None
         match judge(tree, request, self._state.pinned, address=self._address, retained=retained, now_s=now_s):
             case str(verdict):

@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from agent.boot_clock import boot_s
 from agent.messages.rotation import PinnedKeys
 from agent.messages.signing import PublicKey
 from agent.messages.topics import Topics
+from agent.mqtt.reachability import TERMINAL_UNSIGNED
 from agent.tasks import Background
 from agent.texts import Text
 
@@ -37,8 +38,8 @@ class TerminalState:
         """Why the terminal is not online."""
         if self.fields:
             return Text("detail.terminal_state", status=self.fields.get("status"))
-        if self._unusable:
-            return Text("detail.terminal_unsigned")
+        if self._unusable and self.pinned is not None:
+            return TERMINAL_UNSIGNED
         return Text("detail.terminal_silent")
 
     def received(self, payload: dict[str, Any]) -> None:
@@ -46,7 +47,7 @@ class TerminalState:
         pinned = self.pinned
         fields: dict[str, Any] | None = payload
         if pinned is not None:
-            pinned, fields = pinned.verified_state(payload, time.monotonic())
+            pinned, fields = pinned.verified_state(payload, boot_s())
         if fields is None or not self._place.items() <= fields.items():
             self._unusable = True
             return

@@ -9,16 +9,10 @@ from agent.errors import TillError
 from agent.messages.topics import Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
-from agent.mqtt.reachability import Reachability
+from agent.mqtt.reachability import Reachability, silent_terminal
 from agent.texts import Text
 
 STATE_TIMEOUT_S = 5.0
-
-
-def silent_terminal(topics: Topics, reason: Text) -> TillError:
-    """The error for a terminal without a usable ``state``, on a broker without a problem."""
-    why = Text("detail.terminal_at", terminal=topics.base, reason=reason)
-    return TillError(why, code="terminal_offline", fix=Text("fix.no_terminal_at_broker"))
 
 
 class Watcher:

@@ -102,6 +102,34 @@ def test_ask_prints_nothing_about_a_signature_when_no_result_came(broker: Mosqui
     assert completed.stdout == "undecided/timed_out, no acceptable result arrived; nothing was verified\n"
 
 
+@pytest.mark.parametrize(
+    ("dropped", "words"),
+    [
+        ("request", "No `accepted` event arrived. At the broker, let the terminal read"),
+        ("result", "An `accepted` event arrived, and no result in time."),
+    ],
+)
+def test_ask_without_an_answer_names_the_missing_right(dropped: str, words: str, tmp_path: Path) -> None:
+    """Mosquitto confirms each subscription, and drops the messages that the ACL does not allow to read."""
+    kinds = ("request", "cancel", "ack", "event", "result", "get_state", "state_copy")
+    rights = [
+        f"topic {'write' if kind == dropped else 'readwrite'} facepay/v1/+/+/verify/+/{kind}"
+        for kind in kinds
+    ]
+    (tmp_path / "acl").write_text("\n".join(["topic readwrite facepay/v1/+/+/state", *rights]) + "\n")
+    broker = Mosquitto(tmp_path, f"acl_file {tmp_path / 'acl'}").start()
+    pem, photo = tmp_path / "terminal.pem", tmp_path / "photo.jpg"
+    photo.write_bytes(golden.PHOTO)
+    options = ("--port", str(broker.port))
+    # an unread match would become the event result_expired
+    with running("till", "simulate", "--scenario", "different_person", "--key", pem, *options):
+        wait_for(pem)
+        completed = facepay("till", "ask", photo, "--key", pem, "--ttl-ms", "2000", *options)
+    broker.stop()
+    assert completed.returncode == 2 and completed.stdout.startswith("undecided/timed_out")
+    assert words in completed.stderr and "MQTT 服务器" in completed.stderr, completed.stderr
+
+
 def test_a_photo_of_80_kb_is_refused_at_once_with_its_size(broker: Mosquitto, tmp_path: Path) -> None:
     pem, photo = tmp_path / "terminal.pem", tmp_path / "photo.jpg"
     photo.write_bytes(b"x" * 80_000)
@@ -111,7 +139,7 @@ def test_a_photo_of_80_kb_is_refused_at_once_with_its_size(broker: Mosquitto, tm
         completed = facepay(
             "till", "ask", photo, "--ttl-ms", "60000", *options
         )  # longer than the time-out of this test
-    assert completed.returncode == 1 and completed.stderr.startswith("request_too_large: ")
+    assert completed.returncode == 1 and "\nrequest_too_large: " in completed.stderr
     assert "80000 bytes" in completed.stderr and "60000" in completed.stderr
 
 
