@@ -15,8 +15,10 @@ from agent.cli.config_bundle import _configs_of
 from agent.config import Config
 from agent.config.file import load
 from agent.diagnostics.check import Verdict
-from agent.diagnostics.checks.config import lint, permissions
+from agent.diagnostics.checks.config import lint, permissions, tills
 from agent.errors import ConfigError
+from agent.messages.keyring import Keyring
+from agent.messages.signing import Signer
 from agent.root.daemon import run_until_signal
 from agent.root.doctor import make_world
 from agent.root.judge import check_rules, judged
@@ -283,3 +285,36 @@ def test_a_config_file_that_shows_a_password_to_every_user_is_a_warning(place: P
     path.chmod(0o640)
     assert "warning" not in facepay("config", "check", "--config", path).stdout
     assert permissions(make_world(path)).verdict is Verdict.PASS
+
+
+def test_shop_without_till_key_fails_keys_tills_and_warns_in_config_check(place: Place) -> None:
+    path = shop(place)
+    world = make_world(path)
+    found = tills(world)
+    assert found.verdict is Verdict.FAIL and "signature_missing" in found.why
+    assert found.remedy and "sudo facepay keys trust TILL TILL.pem" in en(found.remedy) and zh(found.remedy)
+    output = facepay("config", "check", "--config", path)
+    assert output.returncode == 0 and "warning: no till has a usable key" in output.stdout
+    assert "keys trust TILL" in output.stdout
+    ring = Keyring(place.state)
+    ring.trust("till-1", Signer.generate().public)
+    assert tills(world).verdict is Verdict.PASS
+    assert "warning" not in facepay("config", "check", "--config", path).stdout
+    ring.trust("till-2", Signer.generate().public).write_bytes(b"no key")
+    found = tills(world)
+    assert found.verdict is Verdict.WARN and "till-2" in found.why
+    (place.state / "tills" / "till-1").rename(place.folder / "till-1")
+    assert tills(world).verdict is Verdict.FAIL, "a file that is no key is no usable key"
+
+
+def test_accepted_unsigned_requests_need_no_till_key(place: Place) -> None:
+    risks = SHOP.replace("]", ", 'unsigned_requests']")
+    path = place.write(profile="shop", top=f"{risks}site = 's-1'\nterminal = 't-1'\n")
+    assert tills(make_world(path)).verdict is Verdict.SKIP
+    assert "warning" not in facepay("config", "check", "--config", path).stdout
+
+
+def test_state_directory_that_does_not_exist_yet_gives_no_till_warning(place: Place) -> None:
+    path = shop(place)
+    place.state.rmdir()
+    assert "warning" not in facepay("config", "check", "--config", path).stdout

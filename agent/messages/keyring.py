@@ -52,6 +52,10 @@ class Keyring:
         """The tills with a key here, sorted."""
         return sorted(each.name for each in self._folder.iterdir()) if self._folder.is_dir() else []
 
+    def usable(self) -> dict[str, int]:
+        """The number of usable keys of each till in ``tills``. Raises ``OSError``: not readable here."""
+        return {till: len(self.keys(till)) for till in self.tills()}
+
     def trust(self, till: str, key: PublicKey, *, alone: bool = False) -> Path:
         """Trust a key for a till. ``alone``: remove all other keys of the till.
 

@@ -22,6 +22,7 @@ from agent.errors import AgentAway, CameraError, ConfigError, ModelError
 from agent.health.board import is_synchronised
 from agent.health.frame_meter import FrameMeter
 from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, ModelProbe, MountingReading
+from agent.messages.keyring import Keyring
 from agent.messages.topics import Topics
 from agent.mqtt.certificate import read_certificate
 from agent.mqtt.paho_client import tls_context
@@ -58,6 +59,7 @@ def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
         broker=cache(lambda: asyncio.run(_test_broker(config()))),
         outbox=lambda: inspect_outbox(config().storage.directory),
         certificate=lambda: _certificate(config().mqtt),
+        till_keys=lambda: Keyring(config().storage.directory).usable(),
         credentials=_credentials,
         is_synchronised=is_synchronised,
         config_file=path,

@@ -11,7 +11,7 @@ from pathlib import Path
 from agent.config import Config
 from agent.config import secret_files as secrets
 from agent.config.file import load, place_of, read_layers
-from agent.config.profile import check_profile
+from agent.config.profile import check_profile, signatures_required
 from agent.config.secret_files import SecretState, secret_state
 from agent.errors import ConfigError
 from agent.texts import Text
@@ -92,6 +92,21 @@ def check_secrets(config: Config) -> None:
             raise ConfigError(
                 Text("detail.at", place=f"{key}: {file}", reason=why), code="secret_missing", fix=fix
             )
+
+
+def without_till_key(config: Config) -> bool:
+    """Whether every request must be signed and no till has a usable key.
+
+    False without a state directory (the agent has not run here), and where this user may not read it.
+    """
+    from agent.messages.keyring import Keyring
+
+    directory = config.storage.directory
+    try:
+        needs_key = signatures_required(config) and directory.is_dir()
+        return needs_key and not any(Keyring(directory).usable().values())
+    except OSError:
+        return False
 
 
 def located(error: ConfigError, path: Path) -> ConfigError:

@@ -11,7 +11,7 @@ from agent import __version__
 from agent.compare import secret
 from agent.compare.base import CompareClient
 from agent.config import Config
-from agent.config.profile import UNSIGNED
+from agent.config.profile import signatures_required
 from agent.core.attempt_limits import GuardLimits
 from agent.core.frame_log import FrameLog
 from agent.core.model import Assurance, Result
@@ -161,7 +161,7 @@ def make_till(
     rules = DecodeRules(
         config.mqtt.request_max_bytes,
         config.verification.budget_ms,
-        signatures_required=config.profile != "demo" and UNSIGNED not in config.accepted_risks,
+        signatures_required=signatures_required(config),
         trust=Keyring(config.storage.directory),
         accepts_diagnosis=bool(Keyring(config.storage.directory, OPERATORS).tills()),
         site=identity.site,

@@ -10,6 +10,7 @@ LOCAL_S = 60.0
 CHECKS: tuple[Check, ...] = (
     Check("config.lint", config.lint, timeout_s=LOCAL_S),
     Check("keys.files", config.files, LINT),
+    Check("keys.tills", config.tills, LINT),
     Check("keys.permissions", config.permissions, LINT),
     Check("agent.status", agent.status, LINT),
     Check("agent.conditions", agent.conditions, STATUS),
