@@ -212,7 +212,10 @@ def test_judged_refuses_a_byte_order_mark(place: Place, mark: bytes) -> None:
     assert str(error) == f"{path}:1: begins with a byte order mark" and "UTF-8" in en(error.fix)
 
 
-SHOP = "accepted_risks = ['plain_mqtt', 'plain_http_compare', 'replay_camera', 'liveness_off']\n"
+SHOP = (
+    "accepted_risks = ['plain_mqtt', 'plain_http_compare', 'replay_camera', 'liveness_off']\n"
+    "inline_reference = true\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -318,3 +321,28 @@ def test_state_directory_that_does_not_exist_yet_gives_no_till_warning(place: Pl
     path = shop(place)
     place.state.rmdir()
     assert "warning" not in facepay("config", "check", "--config", path).stdout
+
+
+PHOTOS = {
+    "neither": ("", "", False),
+    "inline": ("inline_reference = true\n", "", True),
+    "host": ("", "reference_hosts = ['photos.example']\n", True),
+    "passthrough": ("", "reference = 'passthrough'\n", True),
+}
+
+
+@pytest.mark.parametrize("case", PHOTOS)
+def test_shop_that_accepts_no_photo_is_refused_by_run_check_and_doctor(place: Place, case: str) -> None:
+    inline, compare, accepted = PHOTOS[case]
+    top = SHOP.replace("inline_reference = true\n", inline).replace("]", ", 'reference_passthrough']")
+    ids = "site = 's-1'\nterminal = 't-1'\n"
+    path = place.write(profile="shop", top=top + ids, compare=account(place) + compare)
+    if accepted:
+        assert judged(path, complete=True).profile == "shop"
+        assert lint(make_world(path)).verdict is Verdict.PASS
+        return
+    error = refused(path)
+    assert re.search(r":\d+: compare\.reference_hosts: neither a photo host nor inline photos", str(error))
+    assert "neither a photo host" in is_refused_by_run(path)
+    with pytest.raises(ConfigError, match="neither a photo host"):
+        lint(make_world(path))

@@ -29,7 +29,7 @@ from agent.mqtt.paho_client import tls_context
 from agent.mqtt.selftest import BrokerSelfTest
 from agent.outbox.inspect import inspect_outbox
 from agent.root.cameras import make_brightness_check, make_camera
-from agent.root.judge import check_parts, check_placeholders, located
+from agent.root.judge import check_parts, check_photos, check_placeholders, located
 from agent.root.judge import judged as judged_config
 from agent.root.liveness import make_liveness_models
 from agent.root.wiring import BootClock, make_compare
@@ -87,6 +87,7 @@ def _judge(config: Config, path: Path | None) -> None:
     """
     try:
         check_placeholders(config)
+        check_photos(config)
         check_parts(config)
     except ConfigError as error:
         if error.code == TLS_FILE_UNUSABLE:

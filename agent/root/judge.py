@@ -11,7 +11,7 @@ from pathlib import Path
 from agent.config import Config
 from agent.config import secret_files as secrets
 from agent.config.file import load, place_of, read_layers
-from agent.config.profile import check_profile, signatures_required
+from agent.config.profile import accepts_photos, check_profile, signatures_required
 from agent.config.secret_files import SecretState, secret_state
 from agent.errors import ConfigError
 from agent.texts import Text
@@ -43,7 +43,7 @@ def judged(path: Path, *, complete: bool = False, here: bool = True) -> Config:
 
 
 def check_rules(config: Config) -> None:
-    """Check the profile, placeholders, and files that other users can read or replace. Makes no part.
+    """Check the profile, placeholders, photos, and files that other users can read or replace. Makes no part.
 
     Raises ``ConfigError``: the message starts with the key.
     """
@@ -51,6 +51,7 @@ def check_rules(config: Config) -> None:
     secrets.check_secret_files(config)
     secrets.check_state_directory(config)
     check_placeholders(config)
+    check_photos(config)
 
 
 def check_parts(config: Config, *, here: bool = True) -> None:
@@ -125,3 +126,9 @@ def check_placeholders(config: Config) -> None:
         if config.profile == "shop" and getattr(config, key) == placeholder:
             why = Text("detail.placeholder", key_=key, placeholder=placeholder)
             raise ConfigError(why, fix=Text("fix.set_site_and_terminal"))
+
+
+def check_photos(config: Config) -> None:
+    """Refuse a config of profile shop that accepts no enrolled photo. Raises ``ConfigError``."""
+    if config.profile == "shop" and not accepts_photos(config):
+        raise ConfigError(Text("detail.no_photos"), fix=Text("fix.no_photos"))
