@@ -346,3 +346,46 @@ def test_shop_that_accepts_no_photo_is_refused_by_run_check_and_doctor(place: Pl
     assert "neither a photo host" in is_refused_by_run(path)
     with pytest.raises(ConfigError, match="neither a photo host"):
         lint(make_world(path))
+
+
+IMPOSSIBLE = {
+    "[vision]\nconfidence = 1.0\n": "vision.confidence: must be less than or equal to 0.99, not 1.0",
+    "[policy]\nmin_sharpness = 100\n": "policy.min_sharpness: must be less than or equal to 95.0, not 100",
+    "[policy]\nmin_face_px = 5000\n": "policy.min_face_px: must be less than or equal to 4096, not 5000",
+    f"[policy]\nmin_face_px = {10**22}\n": "policy.min_face_px: ",
+    "[policy]\nmin_face_px = 700\n": "policy.min_face_px: a face of min_face_px = 700 is not smaller than",
+    "[policy]\nmax_face_fraction = 0.01\n": "policy.max_face_fraction: a face of min_face_px = 100 is not",
+    "[verification]\nask_timeout_ms = 1\n": "verification.ask_timeout_ms: must be greater than or equal to",
+    "[verification]\nbudget_ms = 2000\n[liveness]\nmode = 'challenge'\nturns = 3\n": (
+        "liveness.turns: 3 head turns need about 6250 ms, more than verification.budget_ms = 2000"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", IMPOSSIBLE)
+def test_values_with_which_no_payment_succeeds_are_refused_with_file_line_and_key(
+    place: Place, text: str
+) -> None:
+    path = place.write()
+    path.write_text(path.read_text() + text)
+    error = refused(path)
+    assert re.match(rf"{re.escape(str(path))}:\d+: ", str(error)) and IMPOSSIBLE[text] in str(error)
+    with pytest.raises(ConfigError, match=re.escape(IMPOSSIBLE[text])):
+        lint(make_world(path))
+
+
+def test_frame_period_threshold_and_inline_request_size_are_bounded(place: Place) -> None:
+    path = place.write(camera='source = "empty"\nfps = 0.05\n')
+    assert "camera.fps: 0.05 is one frame in 20000 ms; the period must be shorter" in str(refused(path))
+    path = place.write(compare=account(place) + "threshold = 100\n")
+    assert "compare.threshold: must be less than 100.0, not 100" in str(refused(path))
+    path = place.write(top="inline_reference = true\n", mqtt="request_max_bytes = 1024\n")
+    assert "mqtt.request_max_bytes: 1024 is too small for a photo" in str(refused(path))
+    assert judged(place.write(mqtt="port = 9\nrequest_max_bytes = 1024\n"), complete=True)
+
+
+def test_face_limits_apply_to_the_turned_picture(place: Place) -> None:
+    camera = 'source = "empty"\nrotation = 90\n'
+    path = place.write(camera=camera)
+    path.write_text(path.read_text() + "[policy]\nmin_face_px = 700\n")
+    assert judged(path, complete=True).policy.min_face_px == 700, "1280 px high"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from agent.config.file import Ms, Percent, Secret, Section
+from agent.config.file import Ms, Secret, Section
 from agent.config.vision import (
     CameraConfig,
     LivenessConfig,
@@ -65,7 +65,9 @@ class CompareConfig(Section):
     secret_key_file: Annotated[Path | None, Secret.FILE] = None
     ca_file: Path | None = None
     region: str = ""  # compareface_2020 only, where the endpoint needs one
-    threshold: Percent = 80  # on this provider's scale; the compiled floor is 75 (compareface_2020: 60, 50)
+    threshold: Annotated[float, Field(ge=0, lt=100)] = (
+        80  # on this provider's scale; the compiled floor is 75 (compareface_2020: 60, 50)
+    )
     reference: Literal["fetch", "passthrough"] = "fetch"  # passthrough: the API downloads the url itself
     reference_hosts: tuple[str, ...] = ()  # allow-list for fetch; empty: inline photos only
     reference_max_bytes: Annotated[int, Field(ge=1_024, le=6_000_000)] = 5_000_000

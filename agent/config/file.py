@@ -96,6 +96,8 @@ def fault_of(found: ErrorDetails) -> Text:
     if "expected" in facts:  # of a closed set: 'a', 'b' or 'c'
         facts = {"expected": str(facts["expected"]).replace(" or ", ", ")}
     key = f"value.{found['type']}"
+    if isinstance(found["input"], int | float) and {"ge", "gt", "le", "lt"} & set(facts):
+        return Text("value.out_of_range", reason=Text(key, **facts), found=found["input"])
     return Text(key, **facts) if has(key) else Text("value.other", message=found["msg"])
 
 

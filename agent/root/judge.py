@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agent.config import Config
 from agent.config import secret_files as secrets
+from agent.config.combinations import check_combinations
 from agent.config.file import load, place_of, read_layers
 from agent.config.profile import accepts_photos, check_profile, signatures_required
 from agent.config.secret_files import SecretState, secret_state
@@ -31,6 +32,7 @@ def judged(path: Path, *, complete: bool = False, here: bool = True) -> Config:
     config = load(path, Config)
     try:
         check_profile(config)
+        check_combinations(config)
         if here:
             check_rules(config)
         if complete:
@@ -48,6 +50,7 @@ def check_rules(config: Config) -> None:
     Raises ``ConfigError``: the message starts with the key.
     """
     check_profile(config)
+    check_combinations(config)
     secrets.check_secret_files(config)
     secrets.check_state_directory(config)
     check_placeholders(config)
