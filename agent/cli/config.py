@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.core.directories import directory_fault
 from agent.errors import ConfigError
 from agent.resources import config_file
 from agent.texts import Text, beside, lines, named
@@ -62,7 +63,8 @@ def storage_of(config: Path | None) -> Path:
     try:
         files = layers(path_of(config))
         tree = merged(tomllib.loads(file.read_text(encoding="utf-8")) for file in files)
-        return Path(tree.get("storage", {}).get("directory", STORAGE))
+        directory = Path(tree.get("storage", {}).get("directory", STORAGE))
+        return load_config(config).storage.directory if directory_fault(str(directory)) else directory
     except (OSError, ValueError, AttributeError, TypeError):
         return load_config(config).storage.directory
 
