@@ -26,7 +26,7 @@ from agent.live_view.frame_tap import FrameTap
 from agent.messages.decode import DecodeRules
 from agent.messages.encode import ClockFacts, Issued, TerminalIdentity, result
 from agent.messages.keyring import OPERATORS, Keyring
-from agent.messages.rotation import fingerprints, statement_for
+from agent.messages.rotation import fingerprints, record_start, statement_for
 from agent.messages.signing import Signer
 from agent.mqtt.reason_codes import BrokerProblem
 from agent.outbox.outbox import Outbox
@@ -193,6 +193,8 @@ def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Setting
 def make_state_facts(
     config: Config, signer: Signer, conditions: ConditionTracker, frame_tap: FrameTap | None = None
 ) -> StateFacts:
+    """The facts of ``state``. The signer is in use from now on: its key may be rotated."""
+    record_start(config.storage.directory, signer)
     rotation = statement_for(config.storage.directory, signer)
     key = {"kid": signer.key_id, "sha256": signer.fingerprint} | ({"rotation": rotation} if rotation else {})
 
