@@ -143,3 +143,12 @@ def test_load_state_directory_that_no_agent_can_use_is_refused(
 def test_status_socket_of_the_longest_state_directory_fits_into_its_address() -> None:
     longest = Path("/" + "x" * 94)
     assert len(str(StorageConfig(directory=longest).directory / NAME)) == 107
+
+
+def test_load_of_a_file_that_is_not_utf_8_names_line_and_fix(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_bytes("site = 's'\n[display]\nshop_name = 'Caf\u00e9'\n".encode("latin-1"))
+    with pytest.raises(ConfigError) as caught:
+        load(path, Config)
+    assert str(caught.value) == f"{path}:3: byte 0xe9 is not UTF-8"
+    assert "as UTF-8" in str(caught.value.fix)
