@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from agent.config import Config, GuardConfig, PolicyConfig
+from agent.cli.config import storage_of
+from agent.config import Config, GuardConfig, PolicyConfig, StorageConfig
 from agent.config.file import load
+from agent.control.server import NAME
 from agent.core.attempt_limits import GuardLimits
 from agent.core.policy import PolicyLimits
 from agent.errors import ConfigError
@@ -112,3 +114,41 @@ def test_a_fault_of_the_syntax_is_named_with_its_line_and_advice_about_the_synta
         load(file, Config)
     assert re.match(rf"{re.escape(str(file))}:[23]: not TOML: ", str(caught.value))
     assert caught.value.fix == Text("fix.config_not_toml"), "no key is named"
+
+
+@pytest.mark.parametrize(
+    ("directory", "words"),
+    [
+        ("/x\\u0000y", "storage.directory: contains a NUL character"),
+        ("/" + "x" * 300, "storage.directory: a component is longer than 255 bytes"),
+        ("/xxxxxxxxx" * 9 + "/yyyyyy", "storage.directory: 97 bytes: a path of at most 95 bytes"),
+        ("state", "storage.directory: is not an absolute path"),
+        ("~/state", "storage.directory: is not an absolute path"),
+        ("", "storage.directory: is not an absolute path"),
+    ],
+    ids=["nul", "long component", "long path", "relative", "tilde", "empty"],
+)
+def test_load_state_directory_that_no_agent_can_use_is_refused(
+    tmp_path: Path, directory: str, words: str
+) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(f'[storage]\ndirectory = "{directory}"\n')
+    with pytest.raises(ConfigError) as caught:
+        load(path, Config)
+    assert str(caught.value).startswith(f"{path}:2: {words}")
+    with pytest.raises(ConfigError, match=r"storage\.directory"):
+        storage_of(path)
+
+
+def test_status_socket_of_the_longest_state_directory_fits_into_its_address() -> None:
+    longest = Path("/" + "x" * 94)
+    assert len(str(StorageConfig(directory=longest).directory / NAME)) == 107
+
+
+def test_load_of_a_file_that_is_not_utf_8_names_line_and_fix(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_bytes("site = 's'\n[display]\nshop_name = 'Caf\u00e9'\n".encode("latin-1"))
+    with pytest.raises(ConfigError) as caught:
+        load(path, Config)
+    assert str(caught.value) == f"{path}:3: byte 0xe9 is not UTF-8"
+    assert "as UTF-8" in str(caught.value.fix)

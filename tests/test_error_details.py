@@ -207,7 +207,7 @@ def test_every_fault_of_a_value_has_a_text(kind: type[Section]) -> None:
 @pytest.mark.parametrize(
     ("text", "english", "chinese"),
     [
-        ("[compare]\nthreshold = 101\n", "2: compare.threshold: must be less than or equal to 100", "100"),
+        ("[compare]\nthreshold = 101\n", "2: compare.threshold: must be less than 100.0, not 101", "100"),
         ("profile = 'x'\n", "1: profile: must be one of 'demo', 'shop'", "其中之一"),
         ("colour = 1\n", "1: colour: unknown key", "未知的键"),
         ("[mqtt]\nhost = '[::1]'\n", "2: mqtt.host: the host name or IP address alone", "方括号"),

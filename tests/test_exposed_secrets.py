@@ -36,6 +36,7 @@ def config(tmp_path: Path, token: Path) -> Path:
     path = tmp_path / "agent.toml"
     path.write_text(
         f'profile = "shop"\nsite = "s-1"\nterminal = "t-1"\naccepted_risks = {RISKS}\n'
+        "inline_reference = true\n"
         f'[compare]\nappid = "1"\nsecret_id = "a"\nsecret_key_file = "{_secret(tmp_path / "key", 0o600)}"\n'
         f'[mqtt]\nport = 9\n[page]\nlisten = "loopback"\ntoken_file = "{token}"\n'
         f'[storage]\ndirectory = "{tmp_path / "state"}"\n'
@@ -97,7 +98,18 @@ def test_init_reports_an_exposed_key_that_exists_already(tmp_path: Path) -> None
     (tmp_path / "credentials").mkdir(mode=0o700)
     key = _secret(tmp_path / "credentials" / "secret-key", 0o644)
     flags = ("--yes", "--profile", "shop", "--site", "s-1", "--terminal", "t-1", "--camera", "replay:empty")
-    account = ("--appid", "1", "--bucket", "b", "--secret-id", "a", "--storage", tmp_path / "state")
+    account = (
+        "--appid",
+        "1",
+        "--bucket",
+        "b",
+        "--secret-id",
+        "a",
+        "--storage",
+        tmp_path / "state",
+        "--photos",
+        "inline",
+    )
     servers = ("--broker", "mqtt://127.0.0.1:9", "--api", "http://127.0.0.1:9/face/compare")
     accept = [option for risk in RISKS for option in ("--accept", risk)]
     done = facepay("init", "--config", tmp_path / "agent.toml", *flags, *account, *servers, *accept)

@@ -15,8 +15,10 @@ from agent.cli.config_bundle import _configs_of
 from agent.config import Config
 from agent.config.file import load
 from agent.diagnostics.check import Verdict
-from agent.diagnostics.checks.config import lint, permissions
+from agent.diagnostics.checks.config import lint, permissions, tills
 from agent.errors import ConfigError
+from agent.messages.keyring import Keyring
+from agent.messages.signing import Signer
 from agent.root.daemon import run_until_signal
 from agent.root.doctor import make_world
 from agent.root.judge import check_rules, judged
@@ -210,7 +212,10 @@ def test_judged_refuses_a_byte_order_mark(place: Place, mark: bytes) -> None:
     assert str(error) == f"{path}:1: begins with a byte order mark" and "UTF-8" in en(error.fix)
 
 
-SHOP = "accepted_risks = ['plain_mqtt', 'plain_http_compare', 'replay_camera', 'liveness_off']\n"
+SHOP = (
+    "accepted_risks = ['plain_mqtt', 'plain_http_compare', 'replay_camera', 'liveness_off']\n"
+    "inline_reference = true\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -283,3 +288,104 @@ def test_a_config_file_that_shows_a_password_to_every_user_is_a_warning(place: P
     path.chmod(0o640)
     assert "warning" not in facepay("config", "check", "--config", path).stdout
     assert permissions(make_world(path)).verdict is Verdict.PASS
+
+
+def test_shop_without_till_key_fails_keys_tills_and_warns_in_config_check(place: Place) -> None:
+    path = shop(place)
+    world = make_world(path)
+    found = tills(world)
+    assert found.verdict is Verdict.FAIL and "signature_missing" in found.why
+    assert found.remedy and "sudo facepay keys trust TILL TILL.pem" in en(found.remedy) and zh(found.remedy)
+    output = facepay("config", "check", "--config", path)
+    assert output.returncode == 0 and "warning: no till has a usable key" in output.stdout
+    assert "keys trust TILL" in output.stdout
+    ring = Keyring(place.state)
+    ring.trust("till-1", Signer.generate().public)
+    assert tills(world).verdict is Verdict.PASS
+    assert "warning" not in facepay("config", "check", "--config", path).stdout
+    ring.trust("till-2", Signer.generate().public).write_bytes(b"no key")
+    found = tills(world)
+    assert found.verdict is Verdict.WARN and "till-2" in found.why
+    (place.state / "tills" / "till-1").rename(place.folder / "till-1")
+    assert tills(world).verdict is Verdict.FAIL, "a file that is no key is no usable key"
+
+
+def test_accepted_unsigned_requests_need_no_till_key(place: Place) -> None:
+    risks = SHOP.replace("]", ", 'unsigned_requests']")
+    path = place.write(profile="shop", top=f"{risks}site = 's-1'\nterminal = 't-1'\n")
+    assert tills(make_world(path)).verdict is Verdict.SKIP
+    assert "warning" not in facepay("config", "check", "--config", path).stdout
+
+
+def test_state_directory_that_does_not_exist_yet_gives_no_till_warning(place: Place) -> None:
+    path = shop(place)
+    place.state.rmdir()
+    assert "warning" not in facepay("config", "check", "--config", path).stdout
+
+
+PHOTOS = {
+    "neither": ("", "", False),
+    "inline": ("inline_reference = true\n", "", True),
+    "host": ("", "reference_hosts = ['photos.example']\n", True),
+    "passthrough": ("", "reference = 'passthrough'\n", True),
+}
+
+
+@pytest.mark.parametrize("case", PHOTOS)
+def test_shop_that_accepts_no_photo_is_refused_by_run_check_and_doctor(place: Place, case: str) -> None:
+    inline, compare, accepted = PHOTOS[case]
+    top = SHOP.replace("inline_reference = true\n", inline).replace("]", ", 'reference_passthrough']")
+    ids = "site = 's-1'\nterminal = 't-1'\n"
+    path = place.write(profile="shop", top=top + ids, compare=account(place) + compare)
+    if accepted:
+        assert judged(path, complete=True).profile == "shop"
+        assert lint(make_world(path)).verdict is Verdict.PASS
+        return
+    error = refused(path)
+    assert re.search(r":\d+: compare\.reference_hosts: neither a photo host nor inline photos", str(error))
+    assert "neither a photo host" in is_refused_by_run(path)
+    with pytest.raises(ConfigError, match="neither a photo host"):
+        lint(make_world(path))
+
+
+IMPOSSIBLE = {
+    "[vision]\nconfidence = 1.0\n": "vision.confidence: must be less than or equal to 0.99, not 1.0",
+    "[policy]\nmin_sharpness = 100\n": "policy.min_sharpness: must be less than or equal to 95.0, not 100",
+    "[policy]\nmin_face_px = 5000\n": "policy.min_face_px: must be less than or equal to 4096, not 5000",
+    f"[policy]\nmin_face_px = {10**22}\n": "policy.min_face_px: ",
+    "[policy]\nmin_face_px = 700\n": "policy.min_face_px: a face of min_face_px = 700 is not smaller than",
+    "[policy]\nmax_face_fraction = 0.01\n": "policy.max_face_fraction: a face of min_face_px = 100 is not",
+    "[verification]\nask_timeout_ms = 1\n": "verification.ask_timeout_ms: must be greater than or equal to",
+    "[verification]\nbudget_ms = 2000\n[liveness]\nmode = 'challenge'\nturns = 3\n": (
+        "liveness.turns: 3 head turns need about 6250 ms, more than verification.budget_ms = 2000"
+    ),
+}
+
+
+@pytest.mark.parametrize("text", IMPOSSIBLE)
+def test_values_with_which_no_payment_succeeds_are_refused_with_file_line_and_key(
+    place: Place, text: str
+) -> None:
+    path = place.write()
+    path.write_text(path.read_text() + text)
+    error = refused(path)
+    assert re.match(rf"{re.escape(str(path))}:\d+: ", str(error)) and IMPOSSIBLE[text] in str(error)
+    with pytest.raises(ConfigError, match=re.escape(IMPOSSIBLE[text])):
+        lint(make_world(path))
+
+
+def test_frame_period_threshold_and_inline_request_size_are_bounded(place: Place) -> None:
+    path = place.write(camera='source = "empty"\nfps = 0.05\n')
+    assert "camera.fps: 0.05 is one frame in 20000 ms; the period must be shorter" in str(refused(path))
+    path = place.write(compare=account(place) + "threshold = 100\n")
+    assert "compare.threshold: must be less than 100.0, not 100" in str(refused(path))
+    path = place.write(top="inline_reference = true\n", mqtt="request_max_bytes = 1024\n")
+    assert "mqtt.request_max_bytes: 1024 is too small for a photo" in str(refused(path))
+    assert judged(place.write(mqtt="port = 9\nrequest_max_bytes = 1024\n"), complete=True)
+
+
+def test_face_limits_apply_to_the_turned_picture(place: Place) -> None:
+    camera = 'source = "empty"\nrotation = 90\n'
+    path = place.write(camera=camera)
+    path.write_text(path.read_text() + "[policy]\nmin_face_px = 700\n")
+    assert judged(path, complete=True).policy.min_face_px == 700, "1280 px high"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from agent.cli.options import AsJson, ConfigFile
+from agent.core.directories import directory_fault
 from agent.errors import ConfigError
 from agent.resources import config_file
 from agent.texts import Text, beside, lines, named
@@ -62,7 +63,8 @@ def storage_of(config: Path | None) -> Path:
     try:
         files = layers(path_of(config))
         tree = merged(tomllib.loads(file.read_text(encoding="utf-8")) for file in files)
-        return Path(tree.get("storage", {}).get("directory", STORAGE))
+        directory = Path(tree.get("storage", {}).get("directory", STORAGE))
+        return load_config(config).storage.directory if directory_fault(str(directory)) else directory
     except (OSError, ValueError, AttributeError, TypeError):
         return load_config(config).storage.directory
 
@@ -71,24 +73,34 @@ def storage_of(config: Path | None) -> Path:
 def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Check whether `run` accepts a config file. If not: exit 78 and `file:line: key: why`."""
     from agent.cli.console import Spinner
-    from agent.config.secret_files import exposed_config
     from agent.root.judge import judged
 
     path = path_of(config)
     with Spinner(f"checking {path}"):
         loaded = judged(path, complete=True)
     name = f"{loaded.site}/{loaded.terminal}"
-    exposed = exposed_config(loaded, path)
+    warnings = _warnings(loaded, path)
     facts = {"file": str(path), "ok": True, "profile": loaded.profile, "terminal": name}
-    facts |= named("warning", exposed[1] if exposed else None)
-    print(
-        json.dumps(facts, ensure_ascii=False)
-        if as_json
-        else f"{path}: valid (profile {loaded.profile}, {name})"
-    )
-    if exposed and not as_json:
-        fix = lines(Text("fix.run_command", command=f"chmod o= {exposed[0]}"), "fix")
-        print("\n".join([f"warning: {beside(exposed[1])}", *fix]))
+    facts |= named("warning", warnings[0][0] if warnings else None)
+    if as_json:
+        print(json.dumps(facts, ensure_ascii=False))
+        return
+    print(f"{path}: valid (profile {loaded.profile}, {name})")
+    for why, fix in warnings:
+        print("\n".join([f"warning: {beside(why)}", *lines(fix, "fix")]))
+
+
+def _warnings(loaded: Config, path: Path) -> list[tuple[Text, Text]]:
+    """The warnings about a config that may run, each with its fix; the most important first."""
+    from agent.config.secret_files import exposed_config
+    from agent.root.judge import without_till_key
+
+    found = list[tuple[Text, Text]]()
+    if exposed := exposed_config(loaded, path):
+        found.append((exposed[1], Text("fix.run_command", command=f"chmod o= {exposed[0]}")))
+    if without_till_key(loaded):
+        found.append((Text("why.keys.tills.none"), Text("fix.till_key_missing")))
+    return found
 
 
 @app.command("show", epilog="Example:  facepay config show --config agent.toml --json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
@@ -85,7 +86,7 @@ def values_of(answers: Answers, paths: TerminalPaths) -> dict[str, Value]:
         "inline_reference": photos == INLINE,
         "camera.kind": kind,
         "camera.source": source,
-        "storage.directory": answers.storage,
+        "storage.directory": str(Path(answers.storage).absolute()) if answers.storage else "",
     }
     return {
         "profile": answers.profile,

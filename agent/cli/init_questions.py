@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from agent.cli.init_answers import Answers, check_camera_argument, values_of
+from agent.cli.init_answers import INLINE, Answers, check_camera_argument, values_of
 from agent.errors import AgentError, ConfigError
 from agent.log import printable, without_url_secrets
 from agent.resources import config_file
@@ -40,7 +40,7 @@ _MESSAGE_STARTS = {
     "camera": ("camera.", "camera:"),
     "photos": ("compare.reference_hosts:",),
 }
-_MAY_BE_EMPTY = ("bucket", "photos")
+_MAY_BE_EMPTY = ("bucket",)
 
 
 def answered_by_prompts(given: Answers, paths: TerminalPaths) -> Answers:
@@ -112,6 +112,8 @@ def _fault(field: str, answers: Answers, paths: TerminalPaths) -> str:
     probe = replace(answers, accept=list(risks(Config())))
     for name in ("site", "terminal", "appid", "secret_id"):
         probe = _with(probe, name, getattr(answers, name) or "x")
+    if field != "photos":
+        probe = replace(probe, photos=answers.photos or INLINE)
     with tempfile.TemporaryDirectory(prefix="facepay-init-") as folder:
         candidate = Path(folder, "agent.toml")
         try:

@@ -64,7 +64,7 @@ def rotate(config: ConfigFile = None, directory: Directory = None, as_json: AsJs
     """Create a new signing key and sign it with the old key. The agent uses the new key after its next start.
 
     A till with the old key accepts the new key by the statement in `state`. After two missed rotations, pin
-    the new key on the till by hand.
+    the new key on the till by hand. A further rotation is refused until the agent has started with the key.
     """
     from agent.messages.encode import rfc3339
     from agent.messages.rotation import rotate as make_new

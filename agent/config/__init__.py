@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from agent.config.file import Ms, Percent, Secret, Section
+from agent.config.file import Ms, Secret, Section
 from agent.config.vision import (
     CameraConfig,
     LivenessConfig,
@@ -19,6 +19,7 @@ from agent.config.vision import (
     VetoConfig,
     VisionConfig,
 )
+from agent.core.directories import NAME_MAX_BYTES, PATH_MAX_BYTES, directory_fault, size_bytes
 from agent.core.hosts import is_address
 from agent.errors import WrongValueError
 from agent.texts import SOURCE, Text, locales
@@ -36,6 +37,14 @@ def _check_locale(locale: str) -> str:
     if locale not in locales():
         raise WrongValueError(Text("value.literal_error", expected=", ".join(locales())))
     return locale
+
+
+def _check_directory(directory: Path) -> Path:
+    """Only a directory with which each start of the agent works."""
+    if fault := directory_fault(str(directory)):
+        facts = {"path_max": PATH_MAX_BYTES, "name_max": NAME_MAX_BYTES, "size": size_bytes(str(directory))}
+        raise WrongValueError(Text(f"detail.directory_{fault}", **facts))
+    return directory
 
 
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
@@ -65,7 +74,9 @@ class CompareConfig(Section):
     secret_key_file: Annotated[Path | None, Secret.FILE] = None
     ca_file: Path | None = None
     region: str = ""  # compareface_2020 only, where the endpoint needs one
-    threshold: Percent = 80  # on this provider's scale; the compiled floor is 75 (compareface_2020: 60, 50)
+    threshold: Annotated[float, Field(ge=0, lt=100)] = (
+        80  # on this provider's scale; the compiled floor is 75 (compareface_2020: 60, 50)
+    )
     reference: Literal["fetch", "passthrough"] = "fetch"  # passthrough: the API downloads the url itself
     reference_hosts: tuple[str, ...] = ()  # allow-list for fetch; empty: inline photos only
     reference_max_bytes: Annotated[int, Field(ge=1_024, le=6_000_000)] = 5_000_000
@@ -104,7 +115,7 @@ class MqttConfig(Section):
 
 
 class StorageConfig(Section):
-    directory: Path = Path("/var/lib/facepay-agent")
+    directory: Annotated[Path, AfterValidator(_check_directory)] = Path("/var/lib/facepay-agent")
     retention_hours: Annotated[int, Field(ge=1, le=24 * 31)] = 72
     max_results: Annotated[int, Field(ge=100, le=1_000_000)] = 20_000
 

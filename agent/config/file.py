@@ -96,6 +96,8 @@ def fault_of(found: ErrorDetails) -> Text:
     if "expected" in facts:  # of a closed set: 'a', 'b' or 'c'
         facts = {"expected": str(facts["expected"]).replace(" or ", ", ")}
     key = f"value.{found['type']}"
+    if isinstance(found["input"], int | float) and {"ge", "gt", "le", "lt"} & set(facts):
+        return Text("value.out_of_range", reason=Text(key, **facts), found=found["input"])
     return Text(key, **facts) if has(key) else Text("value.other", message=found["msg"])
 
 
@@ -155,7 +157,9 @@ def text_of(path: Path) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError(Text("detail.config_not_utf8", path=path, place=error.start + 1)) from error
+        line = raw.count(b"\n", 0, error.start) + 1
+        why = Text("detail.config_not_utf8", path=path, line=line, byte=f"{raw[error.start]:02x}")
+        raise ConfigError(why, fix=Text("fix.config_not_utf8")) from error
 
 
 def line_of(text: str, loc: tuple[str, ...]) -> int | None:

@@ -40,6 +40,17 @@ def _camera_risk(camera: CameraConfig) -> str:
             return "plain_rtsp_camera" if url.scheme == "rtsp" else "plain_stream_camera"
 
 
+def accepts_photos(config: Config) -> bool:
+    """Whether a request can name an enrolled photo: inside the request, or by a url of an allowed host."""
+    compare = config.compare
+    return config.inline_reference or compare.reference == "passthrough" or bool(compare.reference_hosts)
+
+
+def signatures_required(config: Config) -> bool:
+    """Whether each request must be signed by a trusted key of its till, see ``core.admission``."""
+    return config.profile != "demo" and UNSIGNED not in config.accepted_risks
+
+
 def risks(config: Config) -> dict[str, bool]:
     """Each risk that ``shop`` refuses, and whether this config has it.
 

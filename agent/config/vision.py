@@ -11,6 +11,9 @@ from agent.errors import WrongValueError
 from agent.safe_open import read_plain
 from agent.texts import Text
 
+# A measure that no face of a camera brings to 100.
+Reachable = Annotated[float, Field(ge=0, le=95)]
+
 
 class CameraConfig(Section):
     kind: Literal["replay", "picamera2", "v4l2", "stream"] = "replay"
@@ -64,7 +67,7 @@ class VisionConfig(Section):
     detector_model: Path | None = None  # default: the file inside the registry package
     detector_width_px: Annotated[int, Field(ge=96, le=1280)] = 320  # of a frame's longer side
     adapt: bool = True  # a slow machine gets a smaller width and rate, see core/pace.py; false: as configured
-    confidence: Fraction = 0.7
+    confidence: Annotated[float, Field(ge=0, le=0.99)] = 0.7  # no detection reaches 1
     threads: Annotated[int, Field(ge=1, le=8)] = 1
     crop_max_bytes: Annotated[int, Field(ge=8_192, le=61_440)] = 61_440
     crop_margin: Annotated[float, Field(ge=0.1, le=1.0)] = 0.4  # of the face box, on each side
@@ -78,17 +81,19 @@ class PolicyConfig(Section):
     zone_top: Fraction = 0.0
     zone_bottom: Fraction = 1.0
     dominance: Annotated[float, Field(ge=1.0)] = 2.0  # area ratio from which only the largest face counts
-    min_face_px: Annotated[int, Field(ge=40)] = 100  # the API's own minimum, see the compare contract
+    min_face_px: Annotated[int, Field(ge=40, le=4096)] = (
+        100  # the API's own minimum, see the compare contract
+    )
     max_face_fraction: Fraction = 0.9  # of the frame's height
-    min_head_pose_yaw: Percent = 50
-    min_head_pose_pitch: Percent = 30
-    min_head_pose_roll: Percent = 50
+    min_head_pose_yaw: Reachable = 50
+    min_head_pose_pitch: Reachable = 30
+    min_head_pose_roll: Reachable = 50
     min_inter_eye_distance: Percent = 50
     min_under_exposure_prevention: Percent = 30
     min_over_exposure_prevention: Percent = 30
     min_dynamic_range: Percent = 20
     min_illumination_uniformity: Percent = 30
-    min_sharpness: Percent = 30
+    min_sharpness: Reachable = 30
     min_crop_margins: Percent = 0
     min_eyes_visible: Percent = 50
     min_mouth_occlusion_prevention: Percent = 50
@@ -105,7 +110,8 @@ class VerificationConfig(Section):
     budget_ms: Annotated[int, Field(ge=1_000, le=60_000)] = 8_000  # maximum; a till may request less
     publish_margin_ms: Ms = 250  # the core decides this long before the till's deadline
     hold_ms: Ms = 600  # how long to wait for a better shot
-    ask_timeout_ms: Ms = 2_500
+    # at least ``core.steps.Limits.min_ask_ms``: the API needs 200 ms
+    ask_timeout_ms: Annotated[int, Field(ge=300, le=3_600_000)] = 2_500
     retry_pause_ms: Ms = 400
     max_asks: Annotated[int, Field(ge=1, le=10)] = 3
 

@@ -48,6 +48,10 @@ class FailedAttempts:
     def is_paused(self, reference: Reference, now_ms: int) -> bool:
         return any(now_ms < self._paused_until_ms.get(key, now_ms) for key in _keys(reference))
 
+    def terminal_pause_ms(self, now_ms: int) -> int:
+        """The remaining time of the pause of the whole terminal, which refuses every request; 0: no pause."""
+        return max(0, self._paused_until_ms.get(_TERMINAL, now_ms) - now_ms)
+
     def record_end(self, reference: Reference, reason: Reason, now_ms: int) -> None:
         """Count the end of a verification.
 

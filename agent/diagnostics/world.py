@@ -51,6 +51,8 @@ class World:
     outbox: Callable[[], probes.OutboxProbe | None]  # None: there is no outbox file yet
     # the terminal's client certificate; None: it has none
     certificate: Callable[[], probes.CertificateProbe | None]
+    # the number of usable keys of each till with a key; raises PermissionError
+    till_keys: Callable[[], Mapping[str, int]]
     credentials: Callable[[], Mapping[str, Path]] = dict  # name → file from which systemd makes it
     config_file: Path | None = None  # the file of the config
     root: Path = Path("/")  # parent of /sys, /proc, /dev and /run

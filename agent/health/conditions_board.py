@@ -1,7 +1,8 @@
-"""Conditions of the terminal itself: models, disk, config, machine."""
+"""Conditions of the terminal itself: models, disk, config, machine, pause."""
 
 from agent.health.condition import Condition, Severity
 
+ATTEMPTS_PAUSED = Condition(code="attempts_paused")  # of the whole terminal, not of one enrolled photo
 MODEL_UNUSABLE = Condition(code="model_unusable")
 STORAGE_UNAVAILABLE = Condition(code="storage_unavailable")
 CONFIG_REFUSED = Condition(code="config_refused", severity=Severity.WARNING)

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 FOLDER = "tills"
 OPERATORS = "operators"
+Stamp = tuple[tuple[str, int, int, int], ...]  # name, inode, mtime_ns and size of each key file, sorted
 KEYS_MAX = 8  # per till: a rotation needs two, and each message is verified with each key
 
 
@@ -30,11 +31,15 @@ class Keyring:
 
     def __init__(self, directory: Path, folder: str = FOLDER) -> None:
         self._folder = directory / folder
-        self._read: dict[str, tuple[int, list[PublicKey]]] = {}
+        self._read: dict[str, tuple[Stamp, list[PublicKey]]] = {}
 
     def has_key(self, till: str) -> bool:
         """Whether the till has a folder here; then every message must be signed. An unusable key counts."""
-        return self._stamp(till) != 0
+        try:
+            (self._folder / till).stat()
+        except FileNotFoundError:
+            return False
+        return True
 
     def verify(self, till: str, text: str, detached: str, kind: str) -> bool:
         """Whether a key trusted for ``till`` made this signature over ``text`` as a message of this kind."""
@@ -45,12 +50,16 @@ class Keyring:
         stamp = self._stamp(till)
         known = self._read.get(till)
         if known is None or known[0] != stamp:
-            known = self._read[till] = (stamp, self._load(till) if stamp else [])
+            known = self._read[till] = (stamp, self._load(till))
         return known[1]
 
     def tills(self) -> list[str]:
         """The tills with a key here, sorted."""
         return sorted(each.name for each in self._folder.iterdir()) if self._folder.is_dir() else []
+
+    def usable(self) -> dict[str, int]:
+        """The number of usable keys of each till in ``tills``. Raises ``OSError``: not readable here."""
+        return {till: len(self.keys(till)) for till in self.tills()}
 
     def trust(self, till: str, key: PublicKey, *, alone: bool = False) -> Path:
         """Trust a key for a till. ``alone``: remove all other keys of the till.
@@ -69,7 +78,7 @@ class Keyring:
                 for folder in (self._folder.parent, self._folder, path.parent):
                     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 write_whole(path, key.pem())
-                for each in others if alone else []:
+                for each in [*others, *self._leftovers(till)] if alone else []:
                     each.unlink()
         except OSError as error:
             raise TillError(failure_at(path, error), code="key_unusable") from error
@@ -81,9 +90,9 @@ class Keyring:
         try:
             with as_owner(self._folder.parent):
                 files = self._files(till)
-                for each in files:
+                for each in [*files, *self._leftovers(till)]:
                     each.unlink()
-                if files:
+                if folder.is_dir():
                     folder.rmdir()
         except OSError as error:
             raise TillError(failure_at(folder, error), code="key_unusable") from error
@@ -92,12 +101,23 @@ class Keyring:
     def _files(self, till: str) -> list[Path]:
         return sorted((self._folder / till).glob("*.pem"))
 
-    def _stamp(self, till: str) -> int:
-        """Modification time of the till's folder: changes with each added or removed key; 0: no folder."""
-        try:
-            return (self._folder / till).stat().st_mtime_ns
-        except FileNotFoundError:
-            return 0
+    def _leftovers(self, till: str) -> list[Path]:
+        """Temporary files of ``write_whole`` in a process that was killed."""
+        return sorted((self._folder / till).glob(".*.pem.new"))
+
+    def _stamp(self, till: str) -> Stamp:
+        """Differs after each change of a key file; empty: no key.
+
+        The time of the folder is not enough: two changes within one tick of the kernel's clock have one time.
+        """
+        found = []
+        for path in self._files(till):
+            try:
+                about = path.lstat()
+            except FileNotFoundError:  # removed meanwhile
+                continue
+            found.append((path.name, about.st_ino, about.st_mtime_ns, about.st_size))
+        return tuple(found)
 
     def _load(self, till: str) -> list[PublicKey]:
         keys = []

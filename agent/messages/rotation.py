@@ -7,19 +7,26 @@ work. A statement covers one step: after two missed rotations the operator must 
 
 from __future__ import annotations
 
+import json
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from agent.core.strict_json import json_object
 from agent.errors import TillError, failure_at
+from agent.log import facts
 from agent.messages.encode import envelope
 from agent.messages.signing import KEY_FILE, PublicKey, Signer, key_id
 from agent.privileges import as_owner
 from agent.safe_open import read_plain
 from agent.safe_write import write_whole
+from agent.texts import Text
+
+log = logging.getLogger(__name__)
 
 FILE = "rotation.json"
+_UNUSED = "unused"  # field of the file, not published: no agent has started with the new key
 SCHEMA = "facepay.rotation/1"
 STATEMENT_MAX_BYTES = 8_192
 PREVIOUS_KEY_FOR_S = 600.0  # a result is sent again for this time, see ``till.delivery``
@@ -29,16 +36,21 @@ def rotate(directory: Path, *, site: str, terminal: str, issued_at: str) -> Sign
     """Create a new key and the statement of the old key. The agent uses the new key after its next start.
 
     The statement is written first. After a crash in between it names a key that is not in use and is ignored.
+    A statement covers one step: no till accepts a key after one that no agent has published.
 
     Raises:
-        TillError: ``key_unusable``, the old key cannot be read or the new key cannot be written.
+        TillError: ``key_unusable``, the old key cannot be read or the new key cannot be written;
+            ``key_not_started``, no agent has started with the old key since it was made.
     """
     with as_owner(directory):
         old = Signer.load(directory / KEY_FILE)
+        if _UNUSED in _stored(directory, old):
+            raise TillError(Text("detail.key_not_started", kid=old.key_id), code="key_not_started")
         new = Signer.generate()
         tree = statement(old, new, site=site, terminal=terminal, issued_at=issued_at)
         try:
-            write_whole(directory / FILE, envelope("rotation", tree, old))
+            stored = json_object(envelope("rotation", tree, old)) or {}
+            write_whole(directory / FILE, json.dumps(stored | {_UNUSED: True}).encode())
             new.save(directory / KEY_FILE)
         except OSError as error:
             raise TillError(failure_at(directory, error), code="key_unusable") from error
@@ -59,13 +71,31 @@ def statement(old: Signer, new: Signer, *, site: str, terminal: str, issued_at: 
     }
 
 
+def record_start(directory: Path, signer: Signer) -> None:
+    """Record that an agent has started with this key: from now on the key may be rotated. Never raises."""
+    stored = _stored(directory, signer)
+    if stored.pop(_UNUSED, None) is None:
+        return
+    try:
+        write_whole(directory / FILE, json.dumps(stored).encode())
+    except OSError as error:  # then the next rotation is refused until the next start
+        log.warning("rotation_not_recorded", extra=facts(why=error))
+
+
 def statement_for(directory: Path, signer: Signer) -> dict[str, Any] | None:
     """The statement for the key in use, as published in ``state``; None without a usable statement."""
+    tree = _stored(directory, signer)
+    tree.pop(_UNUSED, None)
+    return tree or None
+
+
+def _stored(directory: Path, signer: Signer) -> dict[str, Any]:
+    """The file with the statement for this key; empty without a usable statement."""
     try:
         tree = _object(read_plain(directory / FILE, STATEMENT_MAX_BYTES))
     except OSError:
-        return None  # never rotated: the operator pins the key by hand, as the first key
-    return tree if _object(tree.get("rotation")).get("new_kid") == signer.key_id else None
+        return {}  # never rotated: the operator pins the key by hand, as the first key
+    return tree if _object(tree.get("rotation")).get("new_kid") == signer.key_id else {}
 
 
 def fingerprints(directory: Path, signer: Signer) -> tuple[str, ...]:

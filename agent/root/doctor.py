@@ -22,13 +22,14 @@ from agent.errors import AgentAway, CameraError, ConfigError, ModelError
 from agent.health.board import is_synchronised
 from agent.health.frame_meter import FrameMeter
 from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, ModelProbe, MountingReading
+from agent.messages.keyring import Keyring
 from agent.messages.topics import Topics
 from agent.mqtt.certificate import read_certificate
 from agent.mqtt.paho_client import tls_context
 from agent.mqtt.selftest import BrokerSelfTest
 from agent.outbox.inspect import inspect_outbox
 from agent.root.cameras import make_brightness_check, make_camera
-from agent.root.judge import check_parts, check_placeholders, located
+from agent.root.judge import check_parts, check_photos, check_placeholders, located
 from agent.root.judge import judged as judged_config
 from agent.root.liveness import make_liveness_models
 from agent.root.wiring import BootClock, make_compare
@@ -58,6 +59,7 @@ def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
         broker=cache(lambda: asyncio.run(_test_broker(config()))),
         outbox=lambda: inspect_outbox(config().storage.directory),
         certificate=lambda: _certificate(config().mqtt),
+        till_keys=lambda: Keyring(config().storage.directory).usable(),
         credentials=_credentials,
         is_synchronised=is_synchronised,
         config_file=path,
@@ -85,6 +87,7 @@ def _judge(config: Config, path: Path | None) -> None:
     """
     try:
         check_placeholders(config)
+        check_photos(config)
         check_parts(config)
     except ConfigError as error:
         if error.code == TLS_FILE_UNUSABLE:

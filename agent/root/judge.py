@@ -10,8 +10,9 @@ from pathlib import Path
 
 from agent.config import Config
 from agent.config import secret_files as secrets
+from agent.config.combinations import check_combinations
 from agent.config.file import load, place_of, read_layers
-from agent.config.profile import check_profile
+from agent.config.profile import accepts_photos, check_profile, signatures_required
 from agent.config.secret_files import SecretState, secret_state
 from agent.errors import ConfigError
 from agent.texts import Text
@@ -31,6 +32,7 @@ def judged(path: Path, *, complete: bool = False, here: bool = True) -> Config:
     config = load(path, Config)
     try:
         check_profile(config)
+        check_combinations(config)
         if here:
             check_rules(config)
         if complete:
@@ -43,14 +45,16 @@ def judged(path: Path, *, complete: bool = False, here: bool = True) -> Config:
 
 
 def check_rules(config: Config) -> None:
-    """Check the profile, placeholders, and files that other users can read or replace. Makes no part.
+    """Check the profile, placeholders, photos, and files that other users can read or replace. Makes no part.
 
     Raises ``ConfigError``: the message starts with the key.
     """
     check_profile(config)
+    check_combinations(config)
     secrets.check_secret_files(config)
     secrets.check_state_directory(config)
     check_placeholders(config)
+    check_photos(config)
 
 
 def check_parts(config: Config, *, here: bool = True) -> None:
@@ -94,6 +98,21 @@ def check_secrets(config: Config) -> None:
             )
 
 
+def without_till_key(config: Config) -> bool:
+    """Whether every request must be signed and no till has a usable key.
+
+    False without a state directory (the agent has not run here), and where this user may not read it.
+    """
+    from agent.messages.keyring import Keyring
+
+    directory = config.storage.directory
+    try:
+        needs_key = signatures_required(config) and directory.is_dir()
+        return needs_key and not any(Keyring(directory).usable().values())
+    except OSError:
+        return False
+
+
 def located(error: ConfigError, path: Path) -> ConfigError:
     """The error with ``file:line`` in front, if its message starts with a key of the file."""
     message = str(error)
@@ -110,3 +129,9 @@ def check_placeholders(config: Config) -> None:
         if config.profile == "shop" and getattr(config, key) == placeholder:
             why = Text("detail.placeholder", key_=key, placeholder=placeholder)
             raise ConfigError(why, fix=Text("fix.set_site_and_terminal"))
+
+
+def check_photos(config: Config) -> None:
+    """Refuse a config of profile shop that accepts no enrolled photo. Raises ``ConfigError``."""
+    if config.profile == "shop" and not accepts_photos(config):
+        raise ConfigError(Text("detail.no_photos"), fix=Text("fix.no_photos"))

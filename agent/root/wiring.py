@@ -11,7 +11,7 @@ from agent import __version__
 from agent.compare import secret
 from agent.compare.base import CompareClient
 from agent.config import Config
-from agent.config.profile import UNSIGNED
+from agent.config.profile import signatures_required
 from agent.core.attempt_limits import GuardLimits
 from agent.core.frame_log import FrameLog
 from agent.core.model import Assurance, Result
@@ -26,7 +26,7 @@ from agent.live_view.frame_tap import FrameTap
 from agent.messages.decode import DecodeRules
 from agent.messages.encode import ClockFacts, Issued, TerminalIdentity, result
 from agent.messages.keyring import OPERATORS, Keyring
-from agent.messages.rotation import fingerprints, statement_for
+from agent.messages.rotation import fingerprints, record_start, statement_for
 from agent.messages.signing import Signer
 from agent.mqtt.reason_codes import BrokerProblem
 from agent.outbox.outbox import Outbox
@@ -161,7 +161,7 @@ def make_till(
     rules = DecodeRules(
         config.mqtt.request_max_bytes,
         config.verification.budget_ms,
-        signatures_required=config.profile != "demo" and UNSIGNED not in config.accepted_risks,
+        signatures_required=signatures_required(config),
         trust=Keyring(config.storage.directory),
         accepts_diagnosis=bool(Keyring(config.storage.directory, OPERATORS).tills()),
         site=identity.site,
@@ -193,6 +193,8 @@ def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Setting
 def make_state_facts(
     config: Config, signer: Signer, conditions: ConditionTracker, frame_tap: FrameTap | None = None
 ) -> StateFacts:
+    """The facts of ``state``. The signer is in use from now on: its key may be rotated."""
+    record_start(config.storage.directory, signer)
     rotation = statement_for(config.storage.directory, signer)
     key = {"kid": signer.key_id, "sha256": signer.fingerprint} | ({"rotation": rotation} if rotation else {})
 

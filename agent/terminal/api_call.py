@@ -14,8 +14,10 @@ from agent.core.ports import Clock
 from agent.core.reasons import Reason
 from agent.errors import AgentError, CompareSlow
 from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions_board import ATTEMPTS_PAUSED
 from agent.health.conditions_compare import COST_HIGH
 from agent.health.counters import Counters
+from agent.texts import Text
 
 
 class CallBudget:
@@ -43,6 +45,7 @@ class CallBudget:
 
     def limit_reached(self, request: Request) -> Reason | None:
         """The reason to answer this request at once without an API call, or None."""
+        self.show_pause()
         if self._attempts.is_paused(request.reference, self._clock.now_ms()):
             return Reason.ATTEMPT_LIMIT
         return None if self._paid_calls.may_call(self._clock.now_ms()) else Reason.COST_LIMIT
@@ -69,6 +72,12 @@ class CallBudget:
 
     def record_end(self, result: Result) -> None:
         self._attempts.record_end(result.request.reference, result.reason, self._clock.now_ms())
+        self.show_pause()
+
+    def show_pause(self) -> None:
+        """Raise ``attempts_paused`` with the remaining time while the terminal pauses, else clear it."""
+        left_s = -(-self._attempts.terminal_pause_ms(self._clock.now_ms()) // 1_000)
+        self._conditions.update(ATTEMPTS_PAUSED, left_s > 0, Text("detail.attempts_paused", left_s=left_s))
 
 
 @dataclass(slots=True)

@@ -58,7 +58,7 @@ class Terminal:
         self._stop_event: Event | None = None  # set when the stop begins: ends each open verification
         self._pending_settings: Callable[[], None] | None = None  # applied after the open verification
         counters, conditions = self.counters, self.conditions
-        self._budget = CallBudget(
+        self.budget = CallBudget(
             ports.clock, settings.guard, counters, conditions, earlier_calls=settings.earlier_calls
         )
         self._results = Results(ports, settings, counters, conditions)
@@ -130,7 +130,7 @@ class Terminal:
         def apply() -> None:
             self._settings, self._ports = settings, replace(self._ports, record=record)
             self._intake.settings = self._results.settings = settings
-            self._budget.set_limits(settings.guard)
+            self.budget.set_limits(settings.guard)
             self.worker.submit(use_limits)  # runs after an analysis that is still running
 
         if self.open_verification.current is None:
@@ -148,8 +148,8 @@ class Terminal:
         await self._ports.claim_store.claim(request)  # durable before any paid call
         self.conditions.clear(STORAGE_UNAVAILABLE)
         ports = self._ports
-        verification = Verification(request, ports, self._settings, self.worker, self._budget)
-        reason = self._budget.limit_reached(request)
+        verification = Verification(request, ports, self._settings, self.worker, self.budget)
+        reason = self.budget.limit_reached(request)
         if not set(request.require) <= self._settings.assurances:
             reason = Reason.ASSURANCE_UNMET
         if reason is not None:
@@ -168,7 +168,7 @@ class Terminal:
         try:
             outcome = await outcome_of(verification)
             result = result_of(verification.request, outcome, self._settings.assurance)
-            self._budget.record_end(result)  # a failed attempt counts even if its result cannot be stored
+            self.budget.record_end(result)  # a failed attempt counts even if its result cannot be stored
             result, stored = await self._results.store(result)
         except StorageError as error:
             await self._results.not_stored(result, error)

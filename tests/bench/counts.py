@@ -185,8 +185,9 @@ def _count_start(folder: Path, port: int) -> dict[str, list[int]]:
 
     (folder / "start").mkdir()
     file = agent_config(folder / "start", port)
-    # real time runs on while callgrind emulates: at 10 fps many simulated pictures would be counted
-    file.write_text(file.read_text().replace("[camera]", "[camera]\nfps = 0.1"))
+    # real time runs on while callgrind emulates: at 10 fps many simulated pictures would be counted;
+    # the frame period must be shorter than stall_ms
+    file.write_text(file.read_text().replace("[camera]", "[camera]\nfps = 0.1\nstall_ms = 60000"))
     config = str(file)
     counter = Counter(folder / "start")
     listed = modules_of(["run", "--config", config], folder / "start", counter.env())

@@ -80,7 +80,7 @@ def test_shop_profile_refuses_risks_that_are_not_accepted(tmp_path: Path) -> Non
     secret.chmod(0o600)
     path.write_text(
         "accepted_risks = ['plain_mqtt', 'plain_http_compare', 'replay_camera', 'liveness_off']\n"
-        "site = 'shop-1'\nterminal = 'till-2'\n"
+        "site = 'shop-1'\nterminal = 'till-2'\ninline_reference = true\n"
         f"[compare]\nappid = '1'\nsecret_id = 'a'\nsecret_key_file = '{secret}'\n"
     )
     done = facepay("config", "check", "--config", path)

@@ -244,7 +244,7 @@ def test_unreadable_config_is_named_with_a_fix(command: str, tmp_path: Path) -> 
     for path, words in (
         (tmp_path / "none.toml", f"config_unreadable: {tmp_path}/none.toml: cannot be read: No such file"),
         (tmp_path, f"config_unreadable: {tmp_path}: cannot be read: Is a directory"),
-        (binary, f"config_invalid: {binary}: not TOML: byte 5 is not UTF-8"),
+        (binary, f"config_invalid: {binary}:1: byte 0xff is not UTF-8"),
     ):
         done = facepay(*command.split(), "--config", path)
         assert (done.returncode, done.stdout) == (78, "")

@@ -112,7 +112,7 @@ def test_api_clock_an_hour_off_fails(place: Place) -> None:
     assert re.search("(359[0-9]|3600) s behind the API", found["api.clock"].why), (
         "a Date header has whole seconds, and an answer needs some time"
     )
-    assert hanging_on(found, "api.clock") == {"net.tls", "api.latency", "api.auth"}
+    assert hanging_on(found, "api.clock") == {"net.tls", "net.photos", "api.latency", "api.auth"}
 
 
 def test_sys_clock_never_set_fails(place: Place) -> None:
@@ -213,7 +213,38 @@ def test_net_tcp_without_a_service_fails(place: Place) -> None:
     place.url = f"http://127.0.0.1:{free_port()}/face/compare"
     found = findings(place.world())
     assert causes(found) == ["net.tcp"] and "connection refused" in found["net.tcp"].why
-    assert hanging_on(found, "net.tcp") == {"api.clock", "net.tls", "api.latency", "api.auth"}
+    assert hanging_on(found, "net.tcp") == {"api.clock", "net.tls", "net.photos", "api.latency", "api.auth"}
+
+
+def _photo_hosts(place: Place, *hosts: str, profile: str = "shop", **changes: Any) -> World:
+    """The world of a terminal that accepts photos of these hosts only."""
+    config = place.world().config()
+    compare = config.compare.model_copy(update={"reference_hosts": hosts, "ca_file": changes.pop("ca", None)})
+    update = {"profile": profile, "inline_reference": False, "compare": compare}
+    return place.world(config=lambda: config.model_copy(update=update), **changes)
+
+
+def test_net_photos_tests_each_host_of_the_photos(place: Place) -> None:
+    cert_file, key_file = certificate(place.folder, (-1, 90))
+    with running(shipped(cert_file=cert_file, key_file=key_file)) as made:
+        good = f"localhost:{made.url.split(':')[2].split('/')[0]}"
+        found = network.photos(_photo_hosts(place, good, ca=cert_file))
+        assert found.verdict is Verdict.PASS and good in found.why
+        closed = f"localhost:{free_port()}"
+        found = network.photos(_photo_hosts(place, good, closed, ca=cert_file))
+        assert found.verdict is Verdict.FAIL and "connection refused" in found.why and closed in found.why
+        assert found.remedy and "reference_hosts" in en(found.remedy)
+        found = network.photos(_photo_hosts(place, good, ca=None))
+        assert found.verdict is Verdict.FAIL and "issuer" in found.why
+        found = network.photos(_photo_hosts(place, "photos.example", resolve=_unknown))
+        assert found.verdict is Verdict.FAIL and found.why == "photos.example: no such name"
+
+
+def test_net_photos_without_a_host(place: Place) -> None:
+    assert network.photos(place.world()).verdict is Verdict.SKIP, "the photos are inside the requests"
+    found = network.photos(_photo_hosts(place, profile="demo"))
+    assert found.verdict is Verdict.FAIL and "neither a photo host" in found.why
+    assert network.photos(_photo_hosts(place, "x", profile="demo")).verdict is Verdict.SKIP
 
 
 def test_api_latency_silent_service_fails(place: Place) -> None:

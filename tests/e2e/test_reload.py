@@ -45,7 +45,7 @@ async def test_a_safe_change_counts_from_the_next_verification(place: Place) -> 
     config = place.config("one_obama_podium", "[policy]\nmin_sharpness = 30\n")
     async with running(config) as agent, till_of(place) as (till, _):
         assert (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision == "match"
-        rewrite(config, "min_sharpness = 30", "min_sharpness = 100")
+        rewrite(config, "min_sharpness = 30", "min_sharpness = 95")
         reload(agent)
         wanted = fingerprint(load(config, Config))
         status = await status_with(place, lambda status: status["config_sha256"] == wanted)
@@ -72,14 +72,14 @@ async def test_a_reload_reads_the_files_beside_the_config(place: Place) -> None:
 
 
 async def test_open_verification_ends_with_the_old_rules(place: Place) -> None:
-    config = place.config("one_obama_podium", "[policy]\nmin_sharpness = 100\n")
+    config = place.config("one_obama_podium", "[policy]\nmin_sharpness = 95\n")
     rewrite(config, "inline_reference = true\n", "inline_reference = true\nconsent_required = true\n")
     given = {"consent_ref": "by-hand"}
     async with running(config) as agent, till_of(place) as (till, states):
         await until(states, "online")
         asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=4_000, more=given))
         await asyncio.sleep(0.5)
-        rewrite(config, "min_sharpness = 100", "min_sharpness = 30")
+        rewrite(config, "min_sharpness = 95", "min_sharpness = 30")
         rewrite(config, "consent_required = true", "consent_required = false")
         reload(agent)
         wanted = fingerprint(load(config, Config))

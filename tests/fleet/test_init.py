@@ -22,6 +22,8 @@ from tests.e2e.agents import Place
 from tests.e2e.test_keys import facepay
 from tests.texts import en, zh
 
+RISKS = ("plain_mqtt", "plain_http_compare", "replay_camera", "liveness_off")
+
 
 def flags(place: Place, config: Path) -> list[str | Path]:
     key = place.folder / "key.txt"
@@ -79,6 +81,10 @@ def test_an_unreachable_broker_is_named_and_the_config_is_written(place: Place) 
     ("more", "message"),
     [
         (("--profile", "shop"), "shop does not run with plain_mqtt"),
+        (
+            ("--profile", "shop", *(each for name in RISKS for each in ("--accept", name))),
+            "neither a photo host",
+        ),
         (("--broker", "mqtts://user:word@host"), "without a user or password"),
         (("--broker", "mqtts://user:word@host:x"), "--broker"),
         (("--camera", "stream:rtsps://cam:word@10.0.0.9/ch1"), "--camera: a password"),
@@ -90,7 +96,7 @@ def test_an_unreachable_broker_is_named_and_the_config_is_written(place: Place) 
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_an_invalid_config_is_not_written(place: Place, more: tuple[str, str], message: str) -> None:
+def test_an_invalid_config_is_not_written(place: Place, more: tuple[str, ...], message: str) -> None:
     config = place.folder / "agent.toml"
     done = facepay(*flags(place, config), *more)
     assert done.returncode == 78 and message in done.stderr, done.stderr
@@ -146,7 +152,7 @@ def test_init_does_not_ask_for_values_that_the_machine_shows(place: Place) -> No
     config = place.folder / "agent.toml"
     broker = f"mqtt://127.0.0.1:{place.broker.port}"
     done = prompted(
-        place, config, ["shop-1", broker, "http://127.0.0.1:8100/face/compare", "replay:empty", ""]
+        place, config, ["shop-1", broker, "http://127.0.0.1:8100/face/compare", "replay:empty", "inline"]
     )
     assert done.returncode == 0, done
     loaded = load(config, Config)
@@ -180,7 +186,7 @@ def test_each_risk_of_profile_shop_needs_its_own_confirmation(place: Place) -> N
     config = place.folder / "agent.toml"
     command = [str(each) for each in flags(place, config) if each != "--yes"]
     command[command.index("demo")] = "shop"
-    for answers, code in (("\n" + "y\n" * 4, 0), ("\ny\ny\ny\nn\n", 78)):
+    for answers, code in (("inline\n" + "y\n" * 4, 0), ("inline\ny\ny\ny\nn\n", 78)):
         config.unlink(missing_ok=True)
         done = facepay(*command, "--no-tests", answers=answers)
         assert done.returncode == code, done

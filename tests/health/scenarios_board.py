@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import pytest
 
+from agent.camera.simulated.scene import load_scene
 from agent.errors import TillError
 from agent.fleet import machine
 from agent.health.upgrades import read_upgrades
@@ -147,6 +148,20 @@ def upgrade_stores(name: str, line: str) -> Scenario:
     return scenario
 
 
+@asynccontextmanager
+async def another_person_fails_until_the_terminal_pauses(stage: Stage) -> AsyncIterator[None]:
+    stage.config["guard"] = {"failures": 1, "pause_ms": 3_600_000}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(self_checks, "BOARD_EVERY_S", 0.05)
+        await stage.start()
+        stage.cable.show(load_scene("one_biden_portrait"))
+        assert await stage.verify() == "no_match/different_person"
+        assert await stage.verify() == "undecided/attempt_limit"
+        yield
+        stage.running.terminal.budget._attempts._paused_until_ms.clear()  # the pause ends without a request
+        await stage.until(lambda: not stage.causes())
+
+
 def another_program_has_the_port(section: str) -> Scenario:
     @asynccontextmanager
     async def scenario(stage: Stage) -> AsyncIterator[None]:
@@ -164,6 +179,7 @@ def another_program_has_the_port(section: str) -> Scenario:
 
 
 SCENARIOS: dict[str, Scenario] = {
+    "attempts_paused": another_person_fails_until_the_terminal_pauses,
     "model_unusable": detector_network_raises,
     "storage_unavailable": outbox_is_locked_by_another_program,
     "config_refused": reloaded_config_has_a_mistyped_key,

@@ -50,6 +50,39 @@ def test_keyring_changed_folder_is_read_again(tmp_path: Path) -> None:
     assert not ring.has_key("till-1") and not ring.verify("till-1", TEXT, new.sign(TEXT, "ack"), "ack")
 
 
+def test_keyring_change_without_a_new_folder_time_is_read_again(tmp_path: Path) -> None:
+    """The times of a folder are as coarse as the kernel's clock: two changes can have one time."""
+    ring, writer = Keyring(tmp_path), Keyring(tmp_path)
+    old, new = Signer.generate(), Signer.generate()
+    folder = writer.trust("till-1", old.public).parent
+    about = folder.stat()
+    assert ring.verify("till-1", TEXT, old.sign(TEXT, "ack"), "ack")
+    writer.trust("till-1", new.public, alone=True)
+    os.utime(folder, ns=(about.st_atime_ns, about.st_mtime_ns))
+    assert not ring.verify("till-1", TEXT, old.sign(TEXT, "ack"), "ack"), "a removed key is not trusted"
+    assert ring.verify("till-1", TEXT, new.sign(TEXT, "ack"), "ack")
+
+
+@pytest.mark.parametrize("with_key", [True, False])
+def test_distrust_removes_the_temporary_file_of_a_killed_process(tmp_path: Path, with_key: bool) -> None:
+    ring = Keyring(tmp_path)
+    path = ring.trust("till-1", Signer.generate().public)
+    leftover = path.with_name(f".{path.name}.new")
+    leftover.write_bytes(b"")
+    if not with_key:
+        path.unlink()
+    assert ring.distrust("till-1") == int(with_key)
+    assert not ring.has_key("till-1") and not path.parent.exists()
+
+
+def test_trust_alone_removes_the_temporary_file_of_a_killed_process(tmp_path: Path) -> None:
+    ring = Keyring(tmp_path)
+    path = ring.trust("till-1", Signer.generate().public)
+    path.with_name(f".{path.name}.new").write_bytes(b"")
+    kept = ring.trust("till-1", Signer.generate().public, alone=True)
+    assert list(kept.parent.iterdir()) == [kept]
+
+
 def test_keyring_damaged_file_still_requires_a_signature(tmp_path: Path) -> None:
     ring = Keyring(tmp_path)
     path = ring.trust("till-1", Signer.generate().public)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from agent.errors import TillError
 from agent.kits.till.terminal_state import TerminalState
-from agent.messages.rotation import PREVIOUS_KEY_FOR_S, PinnedKeys, rotate, statement_for
+from agent.messages.rotation import PREVIOUS_KEY_FOR_S, PinnedKeys, record_start, rotate, statement_for
 from agent.messages.signing import KEY_FILE, Signer
 from agent.messages.topics import Topics
 
@@ -115,3 +116,28 @@ def test_terminal_state_keeps_its_pin_at_a_rotation_of_another_place(tmp_path: P
     held = TerminalState(Topics("shop", "terminal-1"), old.public)
     held.received(signed(fields | {"key": {"rotation": statement_for(tmp_path, new)}}, new))
     assert (held.pinned, held.fields) == (PinnedKeys(old.public), {})
+
+
+def test_rotate_before_a_start_with_the_last_key_is_refused(tmp_path: Path) -> None:
+    """No till could accept the third key: the second key was never published."""
+    place = {"site": "shop", "terminal": "terminal-1", "issued_at": "2026-03-14T15:00:00.000Z"}
+    Signer.load_or_create(tmp_path)
+    second = rotate(tmp_path, **place)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(TillError, match="has not started with key") as caught:
+        rotate(tmp_path, **place)
+    assert caught.value.code == "key_not_started"
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    statement = statement_for(tmp_path, second)
+    assert statement is not None and set(statement) == {"rotation", "jws"}, "as published"
+    record_start(tmp_path, second)
+    assert statement_for(tmp_path, second) == statement
+    assert rotate(tmp_path, **place).key_id != second.key_id
+
+
+def test_rotate_after_a_crash_between_its_two_writes_is_allowed(tmp_path: Path) -> None:
+    place = {"site": "shop", "terminal": "terminal-1", "issued_at": "2026-03-14T15:00:00.000Z"}
+    first = Signer.load_or_create(tmp_path)
+    rotate(tmp_path, **place)
+    first.save(tmp_path / KEY_FILE)
+    assert rotate(tmp_path, **place).key_id != first.key_id

@@ -121,7 +121,7 @@ def exporter_shows_the_terminal(transcript: Transcript) -> None:
 def reload_applies_a_safe_change(transcript: Transcript) -> None:
     """The next verification has the new rule, in the same process."""
     before, config = transcript.show(AGENT, "MainPID"), transcript.box.file(CONFIG_FILE)
-    config.write_text(CONFIG + "[policy]\nmin_sharpness = 100\n")
+    config.write_text(CONFIG + "[policy]\nmin_sharpness = 95\n")
     reloaded(transcript, "config_taken")
     transcript.ask("undecided/face_unusable")
     config.write_text(CONFIG)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import replace
 
 import pytest
@@ -14,6 +15,7 @@ from agent.core.reasons import FrameReason, Refusal
 from agent.core.steps import Limits
 from agent.errors import CompareSlow, CompareUnreachable, Retry, StorageError
 from agent.health.condition_tracker import ConditionTracker
+from agent.health.conditions_board import ATTEMPTS_PAUSED
 from agent.health.counters import Counters
 from agent.terminal.api_call import CallBudget
 from agent.terminal.parts import Ports, Settings
@@ -43,6 +45,14 @@ async def test_too_many_wrong_faces_are_attempt_limit_without_a_call() -> None:
         assert await ask(world, 3) == "undecided/attempt_limit"
         assert world.compare.calls == [1, 1]
         assert world.terminal.counters.results["undecided/attempt_limit"] == 1
+
+
+async def test_pause_of_the_terminal_is_a_condition_with_the_remaining_time() -> None:
+    async with serving(guarded(GuardLimits(failures=1, pause_ms=3_600_000), 10.0)) as world:
+        assert await ask(world, 1) == "no_match/different_person"
+        (shown,) = world.terminal.conditions.shown
+        assert shown.condition is ATTEMPTS_PAUSED
+        assert re.fullmatch(r"every request is refused for another 3[56]\d\d s", str(shown.detail))
 
 
 async def test_failed_attempt_counts_even_if_its_result_is_not_stored() -> None:

@@ -347,7 +347,7 @@ async def test_bug_during_intake_is_refused_as_not_ready(
     world = World()
     async with serving(world):
         with monkeypatch.context() as patched:
-            patched.setattr(world.terminal._budget, "limit_reached", lambda _request: 1 / 0)
+            patched.setattr(world.terminal.budget, "limit_reached", lambda _request: 1 / 0)
             await world.till.inbox.put(RequestReceived(request()))
             await world.till.until(lambda: Refusal.NOT_READY in world.refusals())
         await world.till.inbox.put(RequestReceived(request()))

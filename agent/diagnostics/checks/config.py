@@ -6,6 +6,7 @@ from pathlib import Path
 
 from agent.config import Config
 from agent.config import secret_files as secrets
+from agent.config.profile import signatures_required
 from agent.config.secret_files import SecretState, secret_files, secret_state
 from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
 from agent.diagnostics.world import World
@@ -53,6 +54,24 @@ def files(world: World) -> Finding:
             )
     folders = ", ".join(sorted({str(path.parent) for path in secret_files(config).values()}))
     return passed(Text("why.keys.files.exist", folders=folders))
+
+
+def tills(world: World) -> Finding:
+    """Whether a till has a usable key. Without one, each request is refused where all must be signed."""
+    if not signatures_required(world.config()):
+        return skipped(Text("why.keys.tills.unsigned"))
+    try:
+        keys = world.till_keys()
+    except PermissionError:
+        return skipped(Text("why.keys.tills.denied"))
+    if not any(keys.values()):
+        return failed(Text("why.keys.tills.none"), Text("fix.till_key_missing"))
+    unusable = [till for till, count in keys.items() if not count]
+    if unusable:
+        return warning(
+            Text("why.keys.tills.unusable", tills=", ".join(unusable)), Text("fix.till_key_missing")
+        )
+    return passed(Text("why.keys.tills.trusted", count=len(keys)))
 
 
 def _differs(credential: Path, source: Path) -> bool:

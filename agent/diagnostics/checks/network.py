@@ -1,15 +1,17 @@
-"""Checks of the compare API: name, port, certificate, clock difference, speed, signature."""
+"""Checks of the compare API and of the photo hosts: name, port, certificate, clock, speed, signature."""
 
 import socket
+import ssl
 import time
 from pathlib import Path
 
 import certifi
 
+from agent.config.profile import accepts_photos
 from agent.config.tls_files import client_context
 from agent.core.hosts import is_address
 from agent.core.reasons import Reason
-from agent.diagnostics.check import Finding, failed, passed, skipped, warning
+from agent.diagnostics.check import Finding, Verdict, failed, passed, skipped, warning
 from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.tls import URL, Keys, handshake
 from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, exchange
@@ -84,6 +86,43 @@ def tls(world: World) -> Finding:
         return skipped(Text("why.net.tls.plain"))
     context = client_context("compare.ca_file", config.ca_file or Path(certifi.where()))  # as the agent
     return handshake(world, where, context, Keys("[compare] url", "compare.ca_file"), URL)
+
+
+def photos(world: World) -> Finding:
+    """Whether each host of the enrolled photos has a name, a port and a certificate: the worst finding.
+
+    Profile demo accepts photos over http, so its hosts may have no TLS port.
+    """
+    config = world.config()
+    if not accepts_photos(config):
+        return failed(Text("detail.no_photos"), Text("fix.no_photos"))
+    hosts = config.compare.reference_hosts if config.compare.reference == "fetch" else ()
+    if not hosts or config.profile == "demo":
+        return skipped(Text("why.net.photos.none") if not hosts else Text("why.net.photos.demo"))
+    context = client_context("compare.ca_file", config.compare.ca_file or Path(certifi.where()))
+    found = [_photo_host(world, host, context) for host in hosts]
+    worst = min(found, key=lambda each: (Verdict.FAIL, Verdict.WARN, Verdict.PASS).index(each.verdict))
+    if worst.verdict is Verdict.PASS:
+        return passed(Text("why.net.photos.trusted", hosts=", ".join(hosts)))
+    return worst
+
+
+def _photo_host(world: World, host: str, context: ssl.SSLContext) -> Finding:
+    """As ``dns``, ``tcp`` and ``tls``, for one entry of ``compare.reference_hosts``: a host, or host:port."""
+    key = "[compare] reference_hosts"
+    try:
+        where = Endpoint.of(f"https://{host}")
+    except ValueError as error:
+        return failed(failure_at("compare.reference_hosts", error), Text("fix.no_photos"))
+    try:
+        found = addresses(world, where.host, where.port)
+    except OSError as error:
+        return unresolved(where.host, error)
+    try:
+        connect(found).close()
+    except OSError as error:
+        return unconnected(where, error, key)
+    return handshake(world, where, context, Keys(key, "compare.ca_file"), URL)
 
 
 def clock(world: World) -> Finding:

@@ -10,6 +10,7 @@ LOCAL_S = 60.0
 CHECKS: tuple[Check, ...] = (
     Check("config.lint", config.lint, timeout_s=LOCAL_S),
     Check("keys.files", config.files, LINT),
+    Check("keys.tills", config.tills, LINT),
     Check("keys.permissions", config.permissions, LINT),
     Check("agent.status", agent.status, LINT),
     Check("agent.conditions", agent.conditions, STATUS),
@@ -32,6 +33,8 @@ CHECKS: tuple[Check, ...] = (
     Check("net.tcp", network.tcp, ("net.dns",)),
     Check("api.clock", network.clock, ("net.tcp", "sys.clock")),
     Check("net.tls", network.tls, ("net.tcp", "api.clock")),
+    # with a wrong clock, or without a network, api.clock or net.tcp is the cause
+    Check("net.photos", network.photos, ("api.clock",), 30.0),
     Check("api.latency", network.latency, ("net.tls",)),
     Check("api.auth", network.auth, ("api.latency",), 15.0),
     Check("mqtt.certificate", tls.own_certificate, LINT),

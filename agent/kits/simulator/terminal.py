@@ -25,7 +25,7 @@ from agent.kits.simulator.proxy import TcpProxy
 from agent.kits.simulator.script import SimulatedFault
 from agent.messages.decode import DecodeRules
 from agent.messages.encode import TerminalIdentity, result, rfc3339
-from agent.messages.rotation import rotate, statement_for
+from agent.messages.rotation import record_start, rotate, statement_for
 from agent.messages.signing import Signer
 from agent.messages.topics import RESULT, Topics
 from agent.mqtt.paho_client import Message
@@ -142,9 +142,9 @@ class SimulatedTerminal:
 
     def rotate(self) -> None:
         """Create a new key, used after the next restart; the state then has the old key's statement."""
-        place, issued_at = self._setup.topics, rfc3339(self.clock.unix_ms())
-        self.previous = self.key
+        place, issued_at, self.previous = self._setup.topics, rfc3339(self.clock.unix_ms()), self.key
         self.key = rotate(self._keys, site=place.site, terminal=place.terminal, issued_at=issued_at)
+        record_start(self._keys, self.key)
 
     def has_signed(self, payload: bytes) -> bool:
         """Whether the signature of a result is that of the key, or of the key before the rotation."""
