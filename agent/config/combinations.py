@@ -1,14 +1,15 @@
 """Combinations of config values with which no payment can succeed. Each value alone is in its range.
 
-Sources: two seconds for a head turn (docs/explanation/seeing.md); frames have the configured size
+Sources: the waits before the prompts (``core/challenge_plan.py``); frames have the configured size
 (``camera/fitting.py``); a camera without a frame for ``stall_ms`` is restarted (``camera/recovery.py``).
 """
 
 from agent.config import Config, PolicyConfig
+from agent.core.challenge_plan import NEXT_WAIT_MS, WAIT_MS
 from agent.errors import ConfigError
 from agent.texts import Text
 
-TURN_MS = 2_000  # of one prompted head turn, with its pause
+FASTEST_TURN_MS = 1_300  # of a simulated payer: reaction, turn and the way back at 10 frames a second
 INLINE_MIN_BYTES = 16_384  # a request with the smallest usable photo, in base64
 
 
@@ -21,7 +22,8 @@ def check_combinations(config: Config) -> None:
 
 def _challenge(config: Config) -> Text | None:
     liveness, limits = config.liveness, config.verification
-    needed_ms = liveness.turns * TURN_MS + limits.publish_margin_ms
+    waits_ms = WAIT_MS[0] + (liveness.turns - 1) * NEXT_WAIT_MS[0]
+    needed_ms = waits_ms + liveness.turns * FASTEST_TURN_MS + limits.publish_margin_ms
     if liveness.mode == "off" or needed_ms <= limits.budget_ms:
         return None
     return Text("detail.turns_exceed_budget", turns=liveness.turns, needed=needed_ms, budget=limits.budget_ms)

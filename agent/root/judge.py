@@ -31,8 +31,7 @@ def judged(path: Path, *, complete: bool = False, here: bool = True) -> Config:
     """
     config = load(path, Config)
     try:
-        check_profile(config)
-        check_combinations(config)
+        check_values(config)
         if here:
             check_rules(config)
         if complete:
@@ -44,17 +43,25 @@ def judged(path: Path, *, complete: bool = False, here: bool = True) -> Config:
     return config
 
 
-def check_rules(config: Config) -> None:
-    """Check the profile, placeholders, photos, and files that other users can read or replace. Makes no part.
+def check_values(config: Config) -> None:
+    """Check what holds on every machine: profile, combinations of values, and that a photo is accepted.
 
     Raises ``ConfigError``: the message starts with the key.
     """
     check_profile(config)
     check_combinations(config)
+    check_photos(config)
+
+
+def check_rules(config: Config) -> None:
+    """Check the values, placeholders, and files that other users can read or replace. Makes no part.
+
+    Raises ``ConfigError``: the message starts with the key.
+    """
+    check_values(config)
     secrets.check_secret_files(config)
     secrets.check_state_directory(config)
     check_placeholders(config)
-    check_photos(config)
 
 
 def check_parts(config: Config, *, here: bool = True) -> None:

@@ -9,7 +9,7 @@ import certifi
 
 from agent.config.profile import accepts_photos
 from agent.config.tls_files import client_context
-from agent.core.hosts import is_address
+from agent.core.hosts import in_url, is_address
 from agent.core.reasons import Reason
 from agent.diagnostics.check import Finding, Verdict, failed, passed, skipped, warning
 from agent.diagnostics.checks.config import without_secrets
@@ -111,7 +111,8 @@ def _photo_host(world: World, host: str, context: ssl.SSLContext) -> Finding:
     """As ``dns``, ``tcp`` and ``tls``, for one entry of ``compare.reference_hosts``: a host, or host:port."""
     key = "[compare] reference_hosts"
     try:
-        where = Endpoint.of(f"https://{host}")
+        # `reference_hosts` has an IPv6 address without brackets
+        where = Endpoint.of(f"https://{in_url(host) if is_address(host) else host}")
     except ValueError as error:
         return failed(failure_at("compare.reference_hosts", error), Text("fix.no_photos"))
     try:
