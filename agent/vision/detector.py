@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agent.core.model import Box, Detection, Landmarks, Point
 from agent.core.policy import is_sane
-from agent.errors import ModelError
+from agent.errors import ModelError, failure_at
 from agent.texts import Text
 from agent.vision.models import YUNET, locate
 from agent.vision.scaler import Scaler
@@ -24,7 +24,8 @@ MAX_FACES = 64
 _LOOKS, _LOOKS_S = 5, 0.4  # the first one also allocates the network's layers
 _MIN_INPUT_PX = 16  # a smaller input cannot hold a face that YuNet finds (about 10 px)
 _TALLEST = 2.0  # of the input width: limits the cost of a very tall photograph
-_KEPT_MAX_PX = 640 * 640  # the buffers between the layers are 50 bytes for each pixel of the input
+_NONE = np.empty(0, np.uint8)  # YuNet has no config
+_KEPT_MAX_PX = 640 * 640  # of a photograph; the buffers between the layers are 50 bytes for each pixel
 
 
 class Detector:
@@ -53,6 +54,10 @@ class Detector:
         self._width_px = width_px
         self._scaler = Scaler()
         self._model = model
+        try:
+            self._weights = np.fromfile(model, np.uint8)
+        except OSError as error:
+            raise ModelError(failure_at(model, error), code="model_unusable") from error
         self._size = (width_px, width_px)  # of the network's input
         self._net = self._new_network()
 
@@ -130,7 +135,7 @@ class Detector:
     def _new_network(self) -> cv2.FaceDetectorYN:
         try:
             return cv2.FaceDetectorYN.create(
-                str(self._model), "", self._size, self.confidence, NMS_OVERLAP, MAX_FACES
+                "onnx", self._weights, _NONE, self._size, self.confidence, NMS_OVERLAP, MAX_FACES
             )
         except cv2.error as error:
             raise ModelError(
@@ -140,9 +145,9 @@ class Detector:
     def infer(self, picture: Pixels) -> NDArray[np.float32]:
         """One run of the network: (N, 15) rows of box, landmarks and confidence, in pixels of ``picture``."""
         rows: Any = self._net.detect(picture)[1]  # None without a face, in contrast to the type stubs
-        if picture.shape[0] * picture.shape[1] > _KEPT_MAX_PX:
-            # the old one would keep 45 to 95 MB, and the features of the picture
-            self._net = self._new_network()
+        # A frame is never larger than the square of its width: the network of the frames is not made again.
+        if picture.shape[0] * picture.shape[1] > max(_KEPT_MAX_PX, self._width_px**2):
+            self._net = self._new_network()  # the old one keeps 45 to 95 MB, and features of the picture
         return np.empty((0, 15), np.float32) if rows is None else rows
 
 

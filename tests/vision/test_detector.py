@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -117,3 +118,18 @@ def test_landmarks_of_the_detector_fit_the_recogniser() -> None:
     same, other = float(vectors[0] @ vectors[1]), float(vectors[0] @ vectors[2])
     assert same > 0.6
     assert other < 0.3
+
+
+def test_detector_makes_the_network_again_after_a_large_photograph_only(tmp_path: Path) -> None:
+    """Not for each frame of a wide input: it takes as long as the detection. The file may be gone then."""
+    model = tmp_path / "yunet.onnx"
+    model.write_bytes(locate(YUNET).read_bytes())
+    detector = Detector(model, width_px=960)
+    model.unlink()
+    frame, photograph = np.zeros((960, 960, 3), np.uint8), np.zeros((1_200, 1_200, 3), np.uint8)
+    network = detector._net
+    detector.detect(frame)
+    assert detector._net is network
+    detector.detect(photograph, width_px=1_200)
+    assert detector._net is not network
+    assert detector.detect(frame) == ()
