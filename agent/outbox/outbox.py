@@ -95,7 +95,7 @@ class Outbox:
         """Delete results beyond the retention time or the maximum number; return the number of deleted ones.
 
         An unacknowledged result of an earlier boot is kept. By age, no result of an earlier boot is deleted
-        while the wall clock is not synchronised.
+        while the wall clock is known to be not synchronised.
 
         ``epoch``: the present one. The ids of its requests are kept until the next epoch, 130 bytes each.
         """

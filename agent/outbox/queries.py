@@ -22,7 +22,8 @@ Encode = Callable[[Result, Issued], bytes]
 _HOUR_MS = 3_600_000
 # The age within this boot is measured by the boot clock. A corrected wall clock would make all results look
 # old, and a deleted claim would let a repeated request be paid for again. A result of another boot has an age
-# only while the wall clock is synchronised. It can have been stored with a wrong time, so it must be closed.
+# unless the wall clock is known to be not synchronised. It can have been stored with a wrong time, so it must
+# be closed.
 _OLD = (
     "(boot_id != :boot AND open = 0 AND settled_unix_ms < :unix_ms)"
     " OR (boot_id = :boot AND deadline_ms < :boot_ms)"
@@ -165,12 +166,12 @@ class OutboxQueries:
         """Number of paid API calls of the results of the last ``period_ms``; rather too many than too few.
 
         This boot's results by the boot clock: the deadline is at most ``ttl_ms`` after the result. Those of
-        other boots by the wall clock. While it is not synchronised, the newest result counts as new.
+        other boots by the wall clock. While it is not known to be right, the newest result counts as new.
         """
         until_ms = self._clock.unix_ms()
         if not self._is_synchronised():
             (newest_ms,) = self._db.execute(_NEWEST_OF_OTHER_BOOTS, (self._boot_id,)).fetchone()
-            until_ms = min(until_ms, newest_ms or until_ms)
+            until_ms = newest_ms or until_ms
         bounds = (self._boot_id, self._clock.now_ms() - period_ms, until_ms - period_ms)
         (asks,) = self._db.execute(_CALLS, bounds).fetchone()
         return int(asks)
@@ -180,7 +181,7 @@ class OutboxQueries:
         kept_ms = self._config.retention_hours * _HOUR_MS
         bounds = {
             "boot": self._boot_id,
-            "unix_ms": self._clock.unix_ms() - kept_ms if self._is_synchronised() else 0,
+            "unix_ms": 0 if self._is_synchronised() is False else self._clock.unix_ms() - kept_ms,
             "boot_ms": self._clock.now_ms() - kept_ms,
             "most": self._config.max_results,
             "epoch": epoch,
