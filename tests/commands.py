@@ -74,7 +74,7 @@ def as_nobody(*arguments: str | Path, modules: str) -> subprocess.CompletedProce
     code = f"""
 import os, sys
 from agent.cli import main
-import {modules}
+import typer, {modules}
 os.setgroups([])
 os.setgid(65534)
 os.setuid(65534)

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agent.errors import AgentError, StorageError, failure_at
+from agent.privileges import as_owner
 from agent.texts import Text
 
 FILE = "agent.lock"
@@ -34,7 +35,8 @@ def only_agent(directory: Path) -> Iterator[None]:
     path = directory / FILE
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, _FLAGS, 0o600)
+        with as_owner(directory):  # a file of root would stop each later start of the service
+            descriptor = os.open(path, _FLAGS, 0o600)
     except OSError as error:
         raise StorageError(failure_at(path, error)) from error
     try:

@@ -2,7 +2,9 @@
 
 from agent.health.condition import Condition, Severity
 
-ATTEMPTS_PAUSED = Condition(code="attempts_paused")  # of the whole terminal, not of one enrolled photo
+# Of the whole terminal, not of one enrolled photo. A warning, because payers cause it: after an error that is
+# new, an upgrade returns to the version before.
+ATTEMPTS_PAUSED = Condition(code="attempts_paused", severity=Severity.WARNING)
 MODEL_UNUSABLE = Condition(code="model_unusable")
 STORAGE_UNAVAILABLE = Condition(code="storage_unavailable")
 CONFIG_REFUSED = Condition(code="config_refused", severity=Severity.WARNING)

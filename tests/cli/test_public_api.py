@@ -123,7 +123,7 @@ EXITS: dict[int, str] = {
     4: "status --config agent.toml",
     78: "config check --config missing.toml",
 }
-ELSEWHERE = {74, 130}  # tests/e2e/test_camera.py, tests/cli/test_exit_codes.py
+ELSEWHERE = {74, 75, 130}  # tests/e2e/test_camera.py, tests/e2e/test_daemon.py, tests/cli/test_exit_codes.py
 
 
 def below(kind: type[AgentError]) -> Iterator[type[AgentError]]:

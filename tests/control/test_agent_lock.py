@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,16 @@ def test_only_agent_unusable_lock_file_is_a_storage_error(tmp_path: Path) -> Non
     (tmp_path / FILE).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StorageError), only_agent(tmp_path):
         pass
+
+
+def test_only_agent_started_by_root_leaves_the_lock_to_the_service() -> None:
+    """A lock file of root would stop each later start of the service."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become the owner of the directory")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:  # a folder that the owner can enter
+        Path(folder).chmod(0o755)
+        directory = Path(folder, "state")
+        directory.mkdir()
+        os.chown(directory, 12_345, 12_345)
+        with only_agent(directory):
+            assert (directory / FILE).stat().st_uid == 12_345
