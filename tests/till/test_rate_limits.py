@@ -219,7 +219,11 @@ async def test_key_folder_that_cannot_be_read_leaves_the_network_thread_alive(
 ) -> None:
     """The limits asks for keys on paho's thread, which an exception would end; the link would look up."""
     (tmp_path / "tills").write_text("no folder")
-    async with terminal(broker.port, tmp_path, trust=Keyring(tmp_path)), raw_till(broker.port) as till:
+    keys = Keyring(tmp_path)
+    async with terminal(broker.port, tmp_path, trust=keys) as running, raw_till(broker.port) as till:
+        async with asyncio.timeout(60):  # the state that the till has can be of the terminal before
+            while not running.till.state._payload:  # noqa: ASYNC110 - no event for it
+                await asyncio.sleep(0.05)
         await till.send("request", request_bytes())
         assert await till.refusal() == "not_ready"
         (tmp_path / "tills").unlink()
