@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import socket
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agent.boot_clock import boot_s
 from agent.config import Config, PageConfig
 from agent.config.tls_files import load_pair, server_context
 from agent.diagnostics.checks.table import CHECKS
@@ -81,7 +81,6 @@ async def _make_sessions(config: PageConfig, directory: Path) -> SessionStore:
     token = None if config.token_file is None else await asyncio.to_thread(read_token, config.token_file)
     file = SessionFile(directory, read_boot_id())
     secure = config.cert_file is not None
-    boot_s = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
     return await asyncio.to_thread(SessionStore, token, secure=secure, now_s=boot_s, file=file)
 
 
