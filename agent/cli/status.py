@@ -52,16 +52,16 @@ def _with_cause(error: AgentAway, config: Path | None) -> AgentAway:
         return error  # at once: the checks load large modules
     from agent.diagnostics.check import Verdict
     from agent.diagnostics.checks.agent import unit
-    from agent.root.doctor import make_world
+    from agent.root.doctor import inputs_from_file
 
-    world = make_world(path_of(config))
-    found = unit(world)
+    inputs = inputs_from_file(path_of(config))
+    found = unit(inputs)
     if found.verdict is Verdict.FAIL:
         return AgentAway(_with(error, found.reason), code=error.code, fix=found.remedy)
     if found.because:
         try:
-            world.config()
-            world.judge()
+            inputs.config()
+            inputs.judge()
         except AgentError as cause:
             return AgentAway(_with(error, cause.sentence), code=error.code, fix=cause.fix)
     return error

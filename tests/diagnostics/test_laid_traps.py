@@ -124,7 +124,7 @@ def test_the_audit_names_what_is_too_large_to_be_searched(
     for module in (pictures, privacy):
         monkeypatch.setattr(module, "SEARCH_MAX_BYTES", 8 << 20)
     path = put_trap(place, last.FILE, endless)
-    (item,) = (each for each in audit(place.world()) if each.path == str(path))
+    (item,) = (each for each in audit(place.inputs()) if each.path == str(path))
     assert (item.level, str(item.finding)) == (Level.WARN, "too large: searched up to 8 MB")
 
 

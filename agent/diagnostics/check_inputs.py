@@ -35,7 +35,7 @@ def resolve(host: str, port: int) -> Addresses:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class CheckInputs:
     """Adapters first, then the interfaces of the system. Each function may block or raise ``AgentError``."""
 
     config: Callable[[], Config]  # loaded, and allowed by its profile
