@@ -437,6 +437,7 @@ def test_speed_shows_the_pace_of_the_machine(
     status = document(Config(), now)
     beside = replace(inputs, status=lambda: status)
     assert values(camera.speed(beside)) == (verdict, words)
+    assert "detection_ms" in status["pace"]
     assert any("检测" in str(text) for text in status["pace"].values()), "and in Chinese"
 
 

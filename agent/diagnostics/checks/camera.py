@@ -117,7 +117,7 @@ def speed(inputs: CheckInputs) -> Finding:
     if status is not None and status.get("pace") is None:
         return skipped(Text("why.camera.speed.not_yet"))
     if status is not None:
-        pace = Pace(*(status["pace"][name] for name in ("width_px", "fps", "look_ms", "reduced")))
+        pace = Pace(*(status["pace"][name] for name in ("width_px", "fps", "detection_ms", "reduced")))
     else:
         detection_ms = inputs.model().detection_ms
         width_px, fps = config.vision.detector_width_px, config.camera.fps
