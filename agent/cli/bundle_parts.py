@@ -12,7 +12,7 @@ from agent import __version__
 from agent.config import Config
 from agent.config.secret_files import secret_files, secret_urls
 from agent.control.status import fingerprint
-from agent.core.steps import CallAnswered, CallFailed, FrameAnalyzed
+from agent.core.verification_types import CallAnswered, CallFailed, FrameAnalyzed
 from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import exit_code, run_checks

@@ -10,8 +10,8 @@ from agent.core.judgement import UNMEASURED, judge
 from agent.core.model import Analysis, Detection, Quality
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
-from agent.core.steps import Event, Finished, FrameAnalyzed, Limits, StartCall, State
 from agent.core.verification import advance, begin
+from agent.core.verification_types import Event, Finished, FrameAnalyzed, Limits, StartCall, State
 
 _NOT_ANALYZED = (FrameReason.IDLE, FrameReason.NO_PRESENCE)
 

@@ -16,8 +16,8 @@ from agent.core.attempt_limits import GuardLimits
 from agent.core.frame_log import FrameLog
 from agent.core.model import Assurance, Result
 from agent.core.policy import PolicyLimits
-from agent.core.steps import Limits
 from agent.core.trace import Trace
+from agent.core.verification_types import Limits
 from agent.errors import ConfigError
 from agent.health.board import is_synchronised
 from agent.health.condition_tracker import ConditionTracker

@@ -16,7 +16,7 @@ from concurrent.futures import Executor
 from agent.core.model import Analysis, CameraHealth, Frame
 from agent.core.policy import light_on
 from agent.core.reasons import FrameReason, Reason
-from agent.core.steps import CameraFailed, FrameAnalyzed, InputFailed, InternalFailure
+from agent.core.verification_types import CameraFailed, FrameAnalyzed, InputFailed, InternalFailure
 from agent.errors import AgentError, CameraError, CameraHung
 from agent.health import conditions_camera as camera
 from agent.health.condition_tracker import ConditionTracker

@@ -7,8 +7,8 @@ from agent.core.attempt_limits import GuardLimits
 from agent.core.frame_log import FrameLog
 from agent.core.model import Assurance, CameraHealth, FaceLight, Frame, Result
 from agent.core.ports import Camera, ClaimStore, Clock, Compare, FaceAnalyzer, Till
-from agent.core.steps import Limits
 from agent.core.trace import Trace
+from agent.core.verification_types import Limits
 
 RecordVerification = Callable[[Result, FrameLog, Trace | None], None]
 """Stores the frame log and the trace of an ended verification, for `facepay why` and `facepay trace`.

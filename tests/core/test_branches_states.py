@@ -21,9 +21,17 @@ from agent.core.policy import PolicyLimits, continuity_of, face_reason
 from agent.core.rate import SenderBuckets
 from agent.core.reason_mapping import reason_at_deadline
 from agent.core.reasons import Continuity, Decision, FrameReason, Guidance, Reason
-from agent.core.steps import Challenging, Comparing, Context, Limits, LivenessProgress, Seeking, StartCall
 from agent.core.transitions import hold
 from agent.core.verification import _after_challenge_step, advance
+from agent.core.verification_types import (
+    Challenging,
+    Comparing,
+    Context,
+    Limits,
+    LivenessProgress,
+    Seeking,
+    StartCall,
+)
 from tests.core.builders import DEADLINE_MS, FACE, even, frame_event, shot, shot_event
 
 PLAN: Plan = (Turn(TurnSide.LEFT, 500),)

@@ -12,7 +12,7 @@ from agent.core.attempt_limits import GuardLimits
 from agent.core.model import Assurance, Crop
 from agent.core.ports import CancelReceived, RequestReceived
 from agent.core.reasons import FrameReason, Refusal
-from agent.core.steps import Limits
+from agent.core.verification_types import Limits
 from agent.errors import CompareSlow, CompareUnreachable, Retry, StorageError
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import ATTEMPTS_PAUSED

@@ -12,7 +12,7 @@ import pytest
 from agent.core.attempt_limits import GuardLimits
 from agent.core.model import Assurance, Comparison, Crop, Request, Shot
 from agent.core.ports import CancelReceived, ImageSource, RequestReceived
-from agent.core.steps import Limits
+from agent.core.verification_types import Limits
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from tests.fakes import EPOCH, RealClock, ScriptedCompare, StagedAnalyzer, check_frame, request

@@ -21,7 +21,7 @@ from agent.config import Config, MqttConfig, StorageConfig
 from agent.core.attempt_limits import GuardLimits
 from agent.core.model import Assurance, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
-from agent.core.steps import Limits
+from agent.core.verification_types import Limits
 from agent.errors import TillError
 from agent.kits.till.client import TillClient
 from agent.messages.decode import DecodeRules, Trust, read_request
