@@ -22,7 +22,7 @@ from agent.diagnostics.support_bundle import Missing, Part, text_part, tree_part
 from agent.errors import AgentError
 from agent.health.metrics import render
 from agent.messages.signing import KEY_FILE
-from agent.recorder import last
+from agent.recorder import last_verification
 from agent.recorder.trace_json import Recording
 from agent.recorder.traces import FOLDER, read
 from agent.root.doctor import inputs_from_file
@@ -103,7 +103,7 @@ class Gathering:
         return {"exit": exit_code(reports), "checks": [report.facts() for report in reports]}
 
     def _last(self) -> dict[str, Any]:
-        kept = last.read(self._config.storage.directory)
+        kept = last_verification.read(self._config.storage.directory)
         frames = [[frame.after_ms, frame.reason, frame.score] for frame in kept.frame_log.frames]
         stages = [[stage.after_ms, stage.name] for stage in kept.frame_log.stages]
         tree = {key: getattr(kept, key) for key in ("request_id", "decision", "reason", "asks", "total_ms")}

@@ -13,7 +13,7 @@ from agent.cli.options import AsJson, ConfigFile
 from agent.texts import lines
 
 if TYPE_CHECKING:
-    from agent.diagnostics.at_rest import AuditItem
+    from agent.diagnostics.stored_files import AuditItem
 
 _MARKS = {0: ("✓", "green"), 1: ("-", ""), 2: ("!", "yellow"), 3: ("✗", "red")}
 

@@ -20,7 +20,7 @@ CHECKS_BEFORE = ("config.lint", "keys.files", "keys.permissions")
 class LocalRolloutTarget(RolloutMonitor):
     """Implements ``fleet.rollout.RolloutTarget``."""
 
-    def objection(self, config: Path) -> Text | None:
+    def rejection(self, config: Path) -> Text | None:
         judged(config, complete=True)
         for report in run_checks(select(CHECKS, CHECKS_BEFORE), inputs_from_file(config)):
             if report.finding.verdict is Verdict.FAIL:

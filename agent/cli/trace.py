@@ -76,7 +76,7 @@ def replay(source: Source = None, config: ConfigFile = None, as_json: AsJson = F
 
     Also judges the frames again, with the policy that was in force.
     """
-    from agent.core.trace import judge_again
+    from agent.core.trace import reason_with_policy
     from agent.core.trace import replay as decide
     from agent.core.verification_types import FrameAnalyzed
 
@@ -90,7 +90,7 @@ def replay(source: Source = None, config: ConfigFile = None, as_json: AsJson = F
             now = None if again is None else (again.decision, again.reason, again.asks)
             count, same = count + 1, same + (was == now)
             frames += len(analyses)
-            judged += sum(judge_again(each, recorded.policy) is each.reason for each in analyses)
+            judged += sum(reason_with_policy(each, recorded.policy) is each.reason for each in analyses)
             if was != now and not as_json:
                 spinner.print_out(printable(f"{recorded.request_id}: recorded {was}, replayed {now}"))
     if as_json:
@@ -191,7 +191,7 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
 
     Each frame counts under exactly one reason. The command shows numbers; no picture or landmark is stored.
     """
-    from agent.recorder.last import read
+    from agent.recorder.last_verification import read
 
     loaded = load_config(config)
     last = read(loaded.storage.directory)

@@ -53,7 +53,7 @@ def request_lens(path: Path) -> LensReading:
     """The measurements of the running agent's next frame.
 
     Raises:
-        AgentAway, StatusError: as ``server.request_status``.
+        AgentNotRunning, StatusError: as ``server.request_status``.
         CameraReserved, CameraError: refused by the agent.
     """
     tree = _request(path, LENS).get("lens")

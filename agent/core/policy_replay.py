@@ -12,7 +12,7 @@ from agent.core import verification_types as types
 from agent.core.model import Frame, Shot
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
-from agent.core.trace import Trace, judge_again, replay
+from agent.core.trace import Trace, reason_with_policy, replay
 from agent.core.verification import advance, begin, wake_at
 from agent.core.verification_types import Event, Finished, Limits, StartCall, State
 
@@ -105,7 +105,7 @@ def _judged_events(trace: Trace, policy: PolicyLimits) -> tuple[list[Event], int
     events, unjudged = list[Event](), 0
     for event in trace.events:
         if isinstance(event, types.FrameAnalyzed):
-            reason = judge_again(event.analysis, policy)
+            reason = reason_with_policy(event.analysis, policy)
             unjudged += reason is None
             events.append(event if reason is None else _with_reason(event, reason))
         elif not isinstance(event, types.Ticked | types.CallAnswered | types.CallFailed):

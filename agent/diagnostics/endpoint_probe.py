@@ -93,25 +93,25 @@ def exchange(inputs: CheckInputs, endpoint: Endpoint) -> Exchange:
     """Send one OPTIONS request. Does not verify the certificate: ``net.tls`` does. Raises ``OSError``."""
     times_s = [time.monotonic()]
 
-    def lap() -> None:
+    def end_step() -> None:
         times_s.append(time.monotonic())
 
     found = addresses(inputs, endpoint.host, endpoint.port)
-    lap()
+    end_step()
     with connect(found) as plain:
-        lap()
+        end_step()
         with (
             unverified_context().wrap_socket(plain, server_hostname=endpoint.host)
             if endpoint.tls
             else plain as link
         ):
-            lap()
+            end_step()
             link.sendall(
                 f"OPTIONS {endpoint.path} HTTP/1.1\r\nHost: {in_url(endpoint.host)}:{endpoint.port}\r\n"
                 "User-Agent: facepay-agent\r\nConnection: close\r\n\r\n".encode("ascii", "replace")
             )
             head = link.recv(1)
-            lap()
+            end_step()
             if not head:
                 raise ConnectionResetError("closed without an answer")
             while b"\r\n\r\n" not in head and len(head) < _HEAD_MAX_BYTES and (piece := link.recv(4_096)):

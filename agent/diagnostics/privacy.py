@@ -9,8 +9,10 @@ from pathlib import Path
 
 from agent.config import Config
 from agent.config.secret_files import is_credential, secret_files
-from agent.diagnostics import leftovers
-from agent.diagnostics.at_rest import (
+from agent.diagnostics import residual_data
+from agent.diagnostics.check_inputs import CheckInputs
+from agent.diagnostics.picture_search import SEARCH_MAX_BYTES, file_holds_picture
+from agent.diagnostics.stored_files import (
     UNREADABLE,
     AuditItem,
     FileKind,
@@ -21,8 +23,6 @@ from agent.diagnostics.at_rest import (
     shown,
     unreadable,
 )
-from agent.diagnostics.check_inputs import CheckInputs
-from agent.diagnostics.pictures import SEARCH_MAX_BYTES, file_holds_picture
 from agent.errors import StatusError
 from agent.safe_open import open_plain
 from agent.texts import Text
@@ -42,10 +42,10 @@ def audit(inputs: CheckInputs) -> list[AuditItem]:
         *_config(inputs, config),
         *_tree(inputs, FileLocation.STATE, state),
         *(_tree(inputs, FileLocation.RUNTIME, runtime) if runtime != state else ()),
-        *leftovers.logs(inputs),
-        *leftovers.temporary(inputs),
-        *leftovers.dumps(inputs, pid),
-        leftovers.swap(inputs, pid),
+        *residual_data.logs(inputs),
+        *residual_data.temporary(inputs),
+        *residual_data.core_dumps(inputs, pid),
+        residual_data.swap(inputs, pid),
     ]
 
 

@@ -18,7 +18,7 @@ from agent.control.camera import request_mounting
 from agent.core.model import Frame
 from agent.diagnostics.check_inputs import CheckInputs, run_program
 from agent.diagnostics.checks.agent import UNIT
-from agent.errors import AgentAway, CameraError, ConfigError, ModelError
+from agent.errors import AgentNotRunning, CameraError, ConfigError, ModelError
 from agent.health.board import is_synchronised
 from agent.health.frame_meter import FrameMeter
 from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, ModelProbe, MountingReading
@@ -108,7 +108,7 @@ def _socket(config: Config) -> Path:
 def _status(config: Config) -> dict[str, Any]:
     try:
         return status_socket.request_status(_socket(config))
-    except AgentAway as error:
+    except AgentNotRunning as error:
         lost = status_socket.socket_lost(_socket(config), config.storage.directory)
         raise (lost or error) from error
 
@@ -153,7 +153,7 @@ async def _test_broker(config: Config) -> BrokerProbe:
         """Whether an agent runs now; ``CheckInputs.status`` is cached. Raises ``StatusError``."""
         try:
             _status(config)
-        except AgentAway:
+        except AgentNotRunning:
             return False
         return True
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.core.attempt_limits import GuardLimits
+from agent.core.attempt_limits import AttemptLimits
 from agent.core.frame_log import FrameLog
 from agent.core.model import Assurance, CameraHealth, FaceLight, Frame, Result
 from agent.core.ports import Camera, ClaimStore, Clock, Compare, FaceAnalyzer, Till
@@ -45,7 +45,7 @@ class Settings:
     inline_reference: bool = True
     age_required: bool = False  # see ``core.admission.AdmissionFacts``
     requests_per_minute: int = 120  # per till
-    guard: GuardLimits = field(default_factory=GuardLimits)
+    guard: AttemptLimits = field(default_factory=AttemptLimits)
     earlier_calls: int = 0  # calls of earlier processes in the last day
     traced: bool = False  # whether `record` gets a trace
     assurances: frozenset[str] = frozenset()  # the assurances that a request may ``require``

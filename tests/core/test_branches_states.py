@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from agent.core import challenge
-from agent.core.attempt_limits import GuardLimits, PaidCalls
+from agent.core.attempt_limits import AttemptLimits, PaidCalls
 from agent.core.challenge import ChallengeOutcome, ChallengeProgress, Move, Phase
 from agent.core.challenge_plan import Plan, Turn, TurnSide
 from agent.core.frame_log import FRAMES_MAX, FrameLog
@@ -45,7 +45,7 @@ def challenging(**progress: object) -> Challenging:
 
 
 def test_reserved_calls_count_towards_the_limit_until_released() -> None:
-    paid_calls = PaidCalls(GuardLimits(calls_per_minute=1), 0)
+    paid_calls = PaidCalls(AttemptLimits(calls_per_minute=1), 0)
     assert paid_calls.reserve(0) and not paid_calls.reserve(0)
     paid_calls.release()
     assert paid_calls.reserve(0)

@@ -29,7 +29,7 @@ from agent.diagnostics.check import Verdict
 from agent.diagnostics.check_inputs import CheckInputs, resolve
 from agent.diagnostics.checks import camera, network
 from agent.diagnostics.endpoint_probe import Endpoint, Exchange, exchange
-from agent.errors import AgentAway, CameraError, StatusError
+from agent.errors import AgentNotRunning, CameraError, StatusError
 from agent.health.condition_tracker import ShownCondition
 from agent.health.conditions import CONDITIONS
 from agent.health.conditions_camera import NO_PICTURE
@@ -555,7 +555,7 @@ def test_without_agent_status_warns_and_camera_is_opened(place: Place) -> None:
 
 def _without_agent(place: Place) -> CheckInputs:
     def raise_away() -> None:
-        raise AgentAway("no socket")
+        raise AgentNotRunning("no socket")
 
     return place.inputs(status=raise_away)
 

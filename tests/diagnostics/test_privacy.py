@@ -20,16 +20,16 @@ from typer.testing import CliRunner
 
 from agent.cli.command_table import application
 from agent.config import Config
-from agent.diagnostics import at_rest, privacy
-from agent.diagnostics.at_rest import FILE_KINDS, AuditItem, Level, kind_of
+from agent.diagnostics import privacy, stored_files
 from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks import stored
-from agent.diagnostics.pictures import _CHUNK_BYTES, file_holds_picture, holds_picture
+from agent.diagnostics.picture_search import _CHUNK_BYTES, file_holds_picture, holds_picture
 from agent.diagnostics.privacy import audit, worst
+from agent.diagnostics.stored_files import FILE_KINDS, AuditItem, Level, kind_of
 from agent.fleet import machine, rollout_store
 from agent.messages import keyring, rotation, signing
 from agent.outbox import database
-from agent.recorder import last, traces
+from agent.recorder import last_verification, traces
 from agent.resources import data
 from agent.texts import Text
 from tests.diagnostics.kit import Place, findings
@@ -74,13 +74,13 @@ def of(items: list[AuditItem], path: Path) -> AuditItem:
 
 
 def test_kinds_contain_every_file_name_of_the_agent() -> None:
-    state = at_rest.FileLocation.STATE
+    state = stored_files.FileLocation.STATE
     for name in (
         database.FILE,
         f"{database.FILE}-wal",
         f"{database.FILE}.damaged-1700000000000",
-        last.FILE,
-        f"{last.FILE}.part",
+        last_verification.FILE,
+        f"{last_verification.FILE}.part",
         f"{traces.FOLDER}/2026-03-14.jsonl",
         signing.KEY_FILE,
         rotation.FILE,
@@ -92,16 +92,16 @@ def test_kinds_contain_every_file_name_of_the_agent() -> None:
     damaged = kind_of(state, f"{database.FILE}.damaged-17")
     assert damaged is not None and damaged.age_max_s is not None, "the narrower row"
     for name in ("record.json", "last-good.toml", "operator/56899b295a01ffff.pem"):
-        assert kind_of(at_rest.FileLocation.CONFIG, f"{rollout_store.FOLDER}/{name}") is not None, name
+        assert kind_of(stored_files.FileLocation.CONFIG, f"{rollout_store.FOLDER}/{name}") is not None, name
 
 
 @pytest.mark.parametrize("name", ["frame.jpg", "traces/x.png", "tills/a.pem", "a/outbox.sqlite3", ".hidden"])
 def test_kind_of_unknown_file_is_none(name: str) -> None:
-    assert kind_of(at_rest.FileLocation.STATE, name) is None
+    assert kind_of(stored_files.FileLocation.STATE, name) is None
 
 
 def test_a_terminal_in_order_is_listed_with_purpose_owner_and_age(place: Place) -> None:
-    path = put(place, last.FILE)
+    path = put(place, last_verification.FILE)
     os.utime(path, (time.time() - 7_200,) * 2)
     items = audit(inputs_of(place))
     assert worst(items) is Level.OK
@@ -119,7 +119,7 @@ def test_audit_unknown_file_warns(place: Place) -> None:
     assert item.remedy is not None and zh(item.remedy)
 
 
-@pytest.mark.parametrize("name", [last.FILE, database.FILE, "unknown.bin"])
+@pytest.mark.parametrize("name", [last_verification.FILE, database.FILE, "unknown.bin"])
 @pytest.mark.parametrize(
     "form",
     [
@@ -151,7 +151,7 @@ def test_holds_picture_is_false_for_other_bytes() -> None:
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
 def test_a_file_that_others_may_open_is_a_fault(place: Place, mode: int) -> None:
-    path = put(place, last.FILE, mode=mode)
+    path = put(place, last_verification.FILE, mode=mode)
     item = of(audit(inputs_of(place)), path)
     assert (item.level, str(item.finding)) == (Level.FAIL, "other users may open it")
     assert item.remedy is not None and str(path) in en(item.remedy)

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from agent.diagnostics.at_rest import Level
-from agent.diagnostics.pictures import holds_picture
+from agent.diagnostics.picture_search import holds_picture
 from agent.diagnostics.privacy import audit
+from agent.diagnostics.stored_files import Level
 from agent.messages.signing import KEY_FILE
 from agent.resources import data
 from agent.root.doctor import inputs_from_file

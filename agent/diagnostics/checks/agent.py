@@ -8,7 +8,7 @@ from pathlib import Path
 from agent.control.status import fingerprint
 from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
 from agent.diagnostics.check_inputs import CheckInputs
-from agent.errors import AgentAway, AgentError
+from agent.errors import AgentError, AgentNotRunning
 from agent.health.conditions import condition_of
 from agent.texts import Text, from_fields
 from agent.toml_layers import trial_layer
@@ -32,7 +32,7 @@ def status(inputs: CheckInputs) -> Finding:
     """Raises ``StatusError`` for a hung agent or a refused user; then no check may open the camera."""
     try:
         document = inputs.status()
-    except AgentAway as error:
+    except AgentNotRunning as error:
         return warning(error.sentence, error.fix)
     if document["config_sha256"] != fingerprint(inputs.config()):
         return warning(Text("why.agent.status.config_differs"), Text("fix.restart_for_changed_config"))
@@ -88,13 +88,13 @@ def unit(inputs: CheckInputs) -> Finding:
 
 
 def _active(inputs: CheckInputs, values: Mapping[str, str], journal: list[str]) -> Finding:
-    look = Text("fix.read_service_log", then="facepay status")
+    read_log = Text("fix.read_service_log", then="facepay status")
     kills, restarts = sum(_KILLED in line for line in journal), int(values.get("NRestarts") or 0)
     if kills:
-        return warning(Text("why.service.state.killed", kills=kills), look)
+        return warning(Text("why.service.state.killed", kills=kills), read_log)
     if restarts >= _RESTARTS_MANY:
         why = Text("why.service.state.restarted", restarts=restarts)
-        return warning(_with_error(why, _last_error(journal)), look)
+        return warning(_with_error(why, _last_error(journal)), read_log)
     if values.get("WatchdogUSec", "0") in ("0", "infinity"):
         return warning(Text("why.service.state.no_watchdog"), Text("fix.install_shipped_unit"))
     if inputs.config_file is not None and _exists(trial_layer(inputs.config_file)):

@@ -38,7 +38,7 @@ def tls(inputs: CheckInputs) -> Finding:
     return handshake(inputs, where, inputs.broker_trust(), _KEYS, _NO_TLS)
 
 
-def reach(inputs: CheckInputs) -> Finding:
+def connection(inputs: CheckInputs) -> Finding:
     """Connect as far as CONNACK; for a running agent, read its status instead."""
     status, where = inputs.running(), _endpoint(inputs)
     if status is not None and status["mqtt"]["connected"]:

@@ -1,9 +1,9 @@
 """Checks of stored files: checksum of the face detector's model, outbox, privacy audit."""
 
-from agent.diagnostics.at_rest import Level
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.privacy import audit, worst
+from agent.diagnostics.stored_files import Level
 from agent.errors import StorageError
 from agent.texts import Text
 

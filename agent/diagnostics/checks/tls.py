@@ -74,7 +74,7 @@ def own_certificate(inputs: CheckInputs) -> Finding:
         return failed(Text("why.mqtt.certificate.ended", subject=subject, ends=ends), CERTIFICATE_ENDED.fix)
     days = days_left(probe.ends_unix_s, now_ms)
     summary = Text("why.mqtt.certificate.ends", subject=subject, ends=ends, days=days)
-    return _near(level, summary, level.condition.fix) if level.condition else passed(summary)
+    return _near_expiry(level, summary, level.condition.fix) if level.condition else passed(summary)
 
 
 def handshake(
@@ -103,10 +103,10 @@ def _trusted(first: Certificate, now_ms: int, ca_key: str) -> Finding:
     summary = Text("why.tls.ends", certificate=first.label, ends=ends, days=days)
     if level is ExpiryLevel.FAR:
         return passed(Text("why.tls.trusted", summary=summary))
-    return _near(level, summary, _renewal(first, ca_key))
+    return _near_expiry(level, summary, _renewal(first, ca_key))
 
 
-def _near(level: ExpiryLevel, summary: Text, remedy: Text) -> Finding:
+def _near_expiry(level: ExpiryLevel, summary: Text, remedy: Text) -> Finding:
     urgent = Text("why.tls.urgent", summary=summary)
     return warning(urgent if level is ExpiryLevel.THIS_WEEK else summary, remedy)
 

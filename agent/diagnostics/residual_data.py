@@ -1,4 +1,4 @@
-"""Places outside the product's folders that can contain a face: logs, temporary files, core dumps, swap."""
+"""Data that may contain a face outside the product's folders: logs, temporary files, core dumps, swap."""
 
 import os
 import re
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from agent.diagnostics.at_rest import AuditItem, Level, owner_name, shown, unreadable
 from agent.diagnostics.check_inputs import CheckInputs
-from agent.diagnostics.pictures import file_holds_picture
+from agent.diagnostics.picture_search import file_holds_picture
+from agent.diagnostics.stored_files import AuditItem, Level, owner_name, shown, unreadable
 from agent.safe_open import open_plain
 from agent.texts import Text
 
@@ -89,7 +89,7 @@ def _holds_picture(path: Path) -> bool:
     return False
 
 
-def dumps(inputs: CheckInputs, pid: int | None) -> Iterator[AuditItem]:
+def core_dumps(inputs: CheckInputs, pid: int | None) -> Iterator[AuditItem]:
     """Existing core dumps, and whether a crash of the running agent would write one."""
     for pattern in _DUMPS:
         for path in sorted(inputs.root.glob(pattern)):
