@@ -224,7 +224,7 @@ class StorageError(AgentError):
 
 
 class FleetError(AgentError):
-    """A config bundle or an enrolment that is refused. ``fleet.refusals.refusal`` makes it with its text."""
+    """A config bundle or an enrolment that is refused. ``fleet_errors.refusal`` makes it with its text."""
 
     code = "bundle_refused"
 
