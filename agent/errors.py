@@ -18,7 +18,7 @@
     ├── FleetError         bundle_*, enrolment_* (the codes: fleet/fleet_errors.py)
     ├── CheckUnknown       check_unknown; exit 2, as for an unknown option
     └── StatusError        agent_hung, status_socket_lost, status_denied, status_malformed …; exit 4
-        └── AgentAway      status_socket_missing, agent_not_running; exit 3
+        └── AgentNotRunning      status_socket_missing, agent_not_running; exit 3
 
 A class exists only where a caller handles it differently; a new *code* needs no new class.
 """
@@ -224,7 +224,7 @@ class StorageError(AgentError):
 
 
 class FleetError(AgentError):
-    """A config bundle or an enrolment that is refused. ``fleet.refusals.refusal`` makes it with its text."""
+    """A config bundle or an enrolment that is refused. ``fleet_errors.refusal`` makes it with its text."""
 
     code = "bundle_refused"
 
@@ -243,7 +243,7 @@ class StatusError(AgentError):
     exit_code = 4  # LSB init scripts: status unknown
 
 
-class AgentAway(StatusError):
+class AgentNotRunning(StatusError):
     """No agent is running: camera and broker connection are free for other programs."""
 
     code = "status_socket_missing"

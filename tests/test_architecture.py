@@ -46,7 +46,7 @@ ALLOWED_FILES = {
     "prometheus_client": ("service/*.py",),
     "iotcore": ("demo/*.py",),
     "segno": ("cli/*.py",),
-    "subprocess": ("diagnostics/world.py",),
+    "subprocess": ("diagnostics/check_inputs.py",),
     "typer": ("cli/*.py",),
     "click": ("cli/*.py",),
     "rich": ("cli/*.py", "demo/*.py", "terminal_output.py"),
@@ -54,7 +54,7 @@ ALLOWED_FILES = {
     "numpy": ("camera/*.py", "vision/*.py", "live_view/*.py", "service/*.py"),
 }
 
-# time, chance and the world enter the core as data
+# time, chance and input enter the core as data
 IMPURE_MODULES = {"time", "random", "asyncio", "threading", "os", "socket", "pathlib", "logging"}
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval"}
 CHANGING_CALLS = {

@@ -13,7 +13,7 @@ from agent.cli.config import storage_of
 from agent.config import Config, GuardConfig, PolicyConfig, StorageConfig
 from agent.config.file import load
 from agent.control.server import NAME
-from agent.core.attempt_limits import GuardLimits
+from agent.core.attempt_limits import AttemptLimits
 from agent.core.policy import PolicyLimits
 from agent.errors import ConfigError
 from agent.resources import config_file
@@ -88,7 +88,7 @@ def test_load_missing_file_raises(tmp_path: Path) -> None:
 
 def test_the_limits_of_the_core_are_the_config_sections_field_by_field() -> None:
     """A limit without a key, a key without a limit and two different defaults are found here."""
-    for limits, section in ((PolicyLimits, PolicyConfig), (GuardLimits, GuardConfig)):
+    for limits, section in ((PolicyLimits, PolicyConfig), (AttemptLimits, GuardConfig)):
         assert set(limits.__dataclass_fields__) == set(section.model_fields)
         assert limits(**section().model_dump()) == limits()
 

@@ -20,7 +20,7 @@ from agent.errors import ConfigError
 from agent.messages.keyring import Keyring
 from agent.messages.signing import Signer
 from agent.root.daemon import run_until_signal
-from agent.root.doctor import make_world
+from agent.root.doctor import inputs_from_file
 from agent.root.judge import check_rules, judged
 from agent.texts import Text
 from tests.broker_example.pki import Authority
@@ -226,7 +226,7 @@ def test_check_and_doctor_refuse_a_placeholder_in_profile_shop(place: Place, ids
     path = place.write(profile="shop", top=SHOP + ids)
     assert re.search(rf"{key}: still the placeholder", str(refused(path)))
     with pytest.raises(ConfigError, match=f"{key}: still the placeholder"):
-        lint(make_world(path))
+        lint(inputs_from_file(path))
     assert judged(place.write(top=ids)), "profile demo may keep them"
     _configs_of([place.write(profile="shop", top=SHOP)])  # a bundle for every terminal has no ids
 
@@ -248,7 +248,7 @@ def test_a_state_directory_that_others_can_write_is_refused_by_run_check_and_doc
     with pytest.raises(ConfigError, match=r"storage\.directory"):
         check_rules(load(path, Config))
     with pytest.raises(ConfigError, match=r"storage\.directory"):
-        permissions(make_world(path))
+        permissions(inputs_from_file(path))
 
 
 @pytest.mark.parametrize("profile", ["shop", "demo"])
@@ -265,7 +265,7 @@ def test_a_file_in_the_place_of_the_state_directory_is_refused(
     assert f"storage.directory: {file} is not a directory" in str(error)
     assert error.fix == Text("fix.storage_not_a_directory")
     with pytest.raises(ConfigError, match="is not a directory"):
-        permissions(make_world(path))
+        permissions(inputs_from_file(path))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change an owner")
@@ -283,17 +283,17 @@ def test_a_config_file_that_shows_a_password_to_every_user_is_a_warning(place: P
     assert (
         output.returncode == 0 and "every user can read it" in output.stdout and "sesame" not in output.stdout
     )
-    found = permissions(make_world(path))
+    found = permissions(inputs_from_file(path))
     assert found.verdict is Verdict.WARN and "camera.source" in found.why
     path.chmod(0o640)
     assert "warning" not in facepay("config", "check", "--config", path).stdout
-    assert permissions(make_world(path)).verdict is Verdict.PASS
+    assert permissions(inputs_from_file(path)).verdict is Verdict.PASS
 
 
 def test_shop_without_till_key_fails_keys_tills_and_warns_in_config_check(place: Place) -> None:
     path = shop(place)
-    world = make_world(path)
-    found = tills(world)
+    inputs = inputs_from_file(path)
+    found = tills(inputs)
     assert found.verdict is Verdict.FAIL and "signature_missing" in found.why
     assert found.remedy and "sudo facepay keys trust TILL TILL.pem" in en(found.remedy) and zh(found.remedy)
     output = facepay("config", "check", "--config", path)
@@ -301,19 +301,19 @@ def test_shop_without_till_key_fails_keys_tills_and_warns_in_config_check(place:
     assert "keys trust TILL" in output.stdout
     ring = Keyring(place.state)
     ring.trust("till-1", Signer.generate().public)
-    assert tills(world).verdict is Verdict.PASS
+    assert tills(inputs).verdict is Verdict.PASS
     assert "warning" not in facepay("config", "check", "--config", path).stdout
     ring.trust("till-2", Signer.generate().public).write_bytes(b"no key")
-    found = tills(world)
+    found = tills(inputs)
     assert found.verdict is Verdict.WARN and "till-2" in found.why
     (place.state / "tills" / "till-1").rename(place.folder / "till-1")
-    assert tills(world).verdict is Verdict.FAIL, "a file that is no key is no usable key"
+    assert tills(inputs).verdict is Verdict.FAIL, "a file that is no key is no usable key"
 
 
 def test_accepted_unsigned_requests_need_no_till_key(place: Place) -> None:
     risks = SHOP.replace("]", ", 'unsigned_requests']")
     path = place.write(profile="shop", top=f"{risks}site = 's-1'\nterminal = 't-1'\n")
-    assert tills(make_world(path)).verdict is Verdict.SKIP
+    assert tills(inputs_from_file(path)).verdict is Verdict.SKIP
     assert "warning" not in facepay("config", "check", "--config", path).stdout
 
 
@@ -339,13 +339,13 @@ def test_shop_that_accepts_no_photo_is_refused_by_run_check_and_doctor(place: Pl
     path = place.write(profile="shop", top=top + ids, compare=account(place) + compare)
     if accepted:
         assert judged(path, complete=True).profile == "shop"
-        assert lint(make_world(path)).verdict is Verdict.PASS
+        assert lint(inputs_from_file(path)).verdict is Verdict.PASS
         return
     error = refused(path)
     assert re.search(r":\d+: compare\.reference_hosts: neither a photo host nor inline photos", str(error))
     assert "neither a photo host" in is_refused_by_run(path)
     with pytest.raises(ConfigError, match="neither a photo host"):
-        lint(make_world(path))
+        lint(inputs_from_file(path))
 
 
 IMPOSSIBLE = {
@@ -371,7 +371,7 @@ def test_values_with_which_no_payment_succeeds_are_refused_with_file_line_and_ke
     error = refused(path)
     assert re.match(rf"{re.escape(str(path))}:\d+: ", str(error)) and IMPOSSIBLE[text] in str(error)
     with pytest.raises(ConfigError, match=re.escape(IMPOSSIBLE[text])):
-        lint(make_world(path))
+        lint(inputs_from_file(path))
 
 
 def test_frame_period_threshold_and_inline_request_size_are_bounded(place: Place) -> None:

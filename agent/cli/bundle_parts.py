@@ -12,20 +12,20 @@ from agent import __version__
 from agent.config import Config
 from agent.config.secret_files import secret_files, secret_urls
 from agent.control.status import fingerprint
-from agent.core.steps import CallAnswered, CallFailed, FrameAnalyzed
+from agent.core.verification_types import CallAnswered, CallFailed, FrameAnalyzed
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import exit_code, run_checks
 from agent.diagnostics.privacy import audit
 from agent.diagnostics.redact import Redactor
 from agent.diagnostics.support_bundle import Missing, Part, text_part, tree_part
-from agent.diagnostics.world import World
 from agent.errors import AgentError
 from agent.health.metrics import render
 from agent.messages.signing import KEY_FILE
-from agent.recorder import last
+from agent.recorder import last_verification
 from agent.recorder.trace_json import Recording
 from agent.recorder.traces import FOLDER, read
-from agent.root.doctor import make_world
+from agent.root.doctor import inputs_from_file
 from agent.safe_open import open_plain
 from agent.texts import Text
 
@@ -58,7 +58,7 @@ class Gathering:
     """Collects the parts of one bundle. A part that fails is listed in ``missing`` with the reason."""
 
     def __init__(self, path: Path, config: Config) -> None:
-        self.world: World = make_world(path, judged=False)
+        self.inputs: CheckInputs = inputs_from_file(path, judged=False)
         self._path = path
         self.redactor = Redactor(secrets_of(config), frozenset({fingerprint(config)}))
         self._config = config
@@ -71,11 +71,11 @@ class Gathering:
             "versions.json": self._versions,
             "config.json": lambda: shown_config(self._config) | {"sha256": fingerprint(self._config)},
             "doctor.json": self._doctor,
-            "status.json": lambda: dict(self.world.status()),
-            "metrics.txt": lambda: render(self.world.status()).decode(),
+            "status.json": lambda: dict(self.inputs.status()),
+            "metrics.txt": lambda: render(self.inputs.status()).decode(),
             "last-verification.json": self._last,
             "traces.json": self._traces,
-            "privacy.json": lambda: [item.facts() for item in audit(self.world)],
+            "privacy.json": lambda: [item.facts() for item in audit(self.inputs)],
             "journal.txt": self._journal,
         }
         for name, content in contents.items():
@@ -94,16 +94,16 @@ class Gathering:
             "python": platform.python_version(),
             "kernel": platform.release(),
             "machine": platform.machine(),
-            "system": _release(self.world.root),
+            "system": _release(self.inputs.root),
             "packages": packages,
         }
 
     def _doctor(self) -> dict[str, Any]:
-        reports = list(run_checks(CHECKS, make_world(self._path)))
+        reports = list(run_checks(CHECKS, inputs_from_file(self._path)))
         return {"exit": exit_code(reports), "checks": [report.facts() for report in reports]}
 
     def _last(self) -> dict[str, Any]:
-        kept = last.read(self._config.storage.directory)
+        kept = last_verification.read(self._config.storage.directory)
         frames = [[frame.after_ms, frame.reason, frame.score] for frame in kept.frame_log.frames]
         stages = [[stage.after_ms, stage.name] for stage in kept.frame_log.stages]
         tree = {key: getattr(kept, key) for key in ("request_id", "decision", "reason", "asks", "total_ms")}
@@ -120,7 +120,7 @@ class Gathering:
         return [without_positions(each) for each in recorded]
 
     def _journal(self) -> str:
-        text = self.world.program(
+        text = self.inputs.program(
             *("journalctl", "-u", "facepay-agent", "-u", "facepay-compare", "-n", str(JOURNAL_LINES)),
             *("-o", "short-iso", "--no-pager", "--quiet", "--no-hostname"),
         )

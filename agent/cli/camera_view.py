@@ -12,7 +12,7 @@ from agent.config import Config
 from agent.control.camera import AnnotatedPicture, request_lens, request_shot
 from agent.control.server import path_for, request_status
 from agent.core.model import Frame
-from agent.errors import AgentAway
+from agent.errors import AgentNotRunning
 from agent.health.probe_results import LensReading
 from agent.live_view.lens_meter import measure_lens
 from agent.live_view.live_view import annotated_picture
@@ -40,7 +40,7 @@ def open_view(config: Path | None) -> Iterator[View]:
     path = path_for(loaded.storage.directory)
     try:
         request_status(path)
-    except AgentAway:
+    except AgentNotRunning:
         with _own_view(loaded) as view:
             yield view
     else:

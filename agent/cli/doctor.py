@@ -88,11 +88,11 @@ def _checked(
 ) -> list[CheckReport]:
     """Run the checks and print those that passed. A needed check that is not wanted appears if it failed."""
     from agent.diagnostics.doctor import run_checks
-    from agent.root.doctor import make_world
+    from agent.root.doctor import inputs_from_file
 
     reports = list["CheckReport"]()
     with Spinner("starting the checks") as spinner:
-        for report in run_checks(checks, make_world(path)):
+        for report in run_checks(checks, inputs_from_file(path)):
             spinner.update(_next_step(checks, report.check))
             if wanted and report.check.id not in wanted and report.finding.verdict != "fail":
                 continue

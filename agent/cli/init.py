@@ -132,7 +132,7 @@ def _check(paths: TerminalPaths) -> int:
     """Run the doctor's checks of the new config's camera, API and broker; return the doctor's exit code."""
     from agent.diagnostics.checks.table import CHECKS
     from agent.diagnostics.doctor import exit_code, run_checks, select
-    from agent.root.doctor import world_of
+    from agent.root.doctor import inputs_from_config
 
     config = load_config(paths.config)
     if config.compare.secret_key_file == Path(paths.secret_in_config("secret-key")):
@@ -142,7 +142,7 @@ def _check(paths: TerminalPaths) -> int:
     logging.getLogger("agent").setLevel(logging.CRITICAL)  # the report names the same faults
     reports = []
     with Spinner("checking camera, API and broker") as spinner:
-        for report in run_checks(select(CHECKS, TESTS), world_of(lambda: config, paths.config)):
+        for report in run_checks(select(CHECKS, TESTS), inputs_from_config(lambda: config, paths.config)):
             if report.check.id != "agent.status":  # no agent runs yet: not a finding
                 reports.append(report)
                 show_row(report.facts(), spinner.print_out)

@@ -201,6 +201,6 @@ def _listens() -> bool:
 
 def _systemctl(*words: str) -> bool:
     """Whether systemctl ended without an error."""
-    from agent.diagnostics.world import run_program
+    from agent.diagnostics.check_inputs import run_program
 
     return run_program("systemctl", *words) is not None

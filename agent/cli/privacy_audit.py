@@ -13,7 +13,7 @@ from agent.cli.options import AsJson, ConfigFile
 from agent.texts import lines
 
 if TYPE_CHECKING:
-    from agent.diagnostics.at_rest import AuditItem
+    from agent.diagnostics.stored_files import AuditItem
 
 _MARKS = {0: ("✓", "green"), 1: ("-", ""), 2: ("!", "yellow"), 3: ("✗", "red")}
 
@@ -25,10 +25,10 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
     all files. Exit 0: no finding, 1: a warning (or files that this user may not read), 2: a fault.
     """
     from agent.diagnostics.privacy import audit, worst
-    from agent.root.doctor import make_world
+    from agent.root.doctor import inputs_from_file
 
     with Spinner("searching every file"):
-        items = audit(make_world(path_of(config), judged=False))
+        items = audit(inputs_from_file(path_of(config), judged=False))
     level = worst(items)
     if as_json:
         rows = [item.facts() for item in items]

@@ -10,7 +10,7 @@ from agent.diagnostics.check import Verdict
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import run_checks, select
 from agent.fleet.rollout_monitor import RolloutMonitor, RunningAgent
-from agent.root.doctor import make_world
+from agent.root.doctor import inputs_from_file
 from agent.root.judge import judged
 from agent.texts import Text
 
@@ -20,9 +20,9 @@ CHECKS_BEFORE = ("config.lint", "keys.files", "keys.permissions")
 class LocalRolloutTarget(RolloutMonitor):
     """Implements ``fleet.rollout.RolloutTarget``."""
 
-    def objection(self, config: Path) -> Text | None:
+    def rejection(self, config: Path) -> Text | None:
         judged(config, complete=True)
-        for report in run_checks(select(CHECKS, CHECKS_BEFORE), make_world(config)):
+        for report in run_checks(select(CHECKS, CHECKS_BEFORE), inputs_from_file(config)):
             if report.finding.verdict is Verdict.FAIL:
                 return Text("detail.at", place=report.check.id, reason=report.finding.reason)
         return None

@@ -13,7 +13,7 @@ import typer
 from agent.cli.config import path_of, storage_of
 from agent.cli.console import paint
 from agent.cli.options import AsJson, ConfigFile
-from agent.errors import AgentAway, AgentError, StatusError
+from agent.errors import AgentError, AgentNotRunning, StatusError
 from agent.terminal_output import control
 from agent.texts import Text, beside, every_line
 
@@ -38,7 +38,7 @@ def status(config: ConfigFile = None, watch: Watch = False, as_json: AsJson = Fa
         _watch(path, as_json=as_json)
     try:
         found = request_status(path)
-    except AgentAway as error:
+    except AgentNotRunning as error:
         raise socket_lost(path, storage_of(config)) or _with_cause(error, config) from error
     _show(found, as_json=as_json)
     severities = {condition["severity"] for condition in found["conditions"]}
@@ -46,24 +46,24 @@ def status(config: ConfigFile = None, watch: Watch = False, as_json: AsJson = Fa
         raise typer.Exit(2 if "error" in severities else 1)
 
 
-def _with_cause(error: AgentAway, config: Path | None) -> AgentAway:
+def _with_cause(error: AgentNotRunning, config: Path | None) -> AgentNotRunning:
     """The error with the reason why no agent runs: the state of the systemd unit, or the config."""
     if not any(folder.joinpath("facepay-agent.service").exists() for folder in _UNITS):
         return error  # at once: the checks load large modules
     from agent.diagnostics.check import Verdict
     from agent.diagnostics.checks.agent import unit
-    from agent.root.doctor import make_world
+    from agent.root.doctor import inputs_from_file
 
-    world = make_world(path_of(config))
-    found = unit(world)
+    inputs = inputs_from_file(path_of(config))
+    found = unit(inputs)
     if found.verdict is Verdict.FAIL:
-        return AgentAway(_with(error, found.reason), code=error.code, fix=found.remedy)
+        return AgentNotRunning(_with(error, found.reason), code=error.code, fix=found.remedy)
     if found.because:
         try:
-            world.config()
-            world.judge()
+            inputs.config()
+            inputs.judge()
         except AgentError as cause:
-            return AgentAway(_with(error, cause.sentence), code=error.code, fix=cause.fix)
+            return AgentNotRunning(_with(error, cause.sentence), code=error.code, fix=cause.fix)
     return error
 
 

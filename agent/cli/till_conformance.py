@@ -19,6 +19,7 @@ from agent.cli.till_options import (
     TerminalOptions,
     TillId,
     broker_of,
+    key_folder,
     observer_of,
     topics_of,
 )
@@ -86,21 +87,18 @@ async def _run(
     listen: int,
     wait_times: WaitTimes,
 ) -> list[ScenarioRow]:
-    import tempfile
-
     from agent.kits.simulator.terminal import SimulatorSetup
     from agent.kits.till_conformance.kit import Kit
     from agent.root.wiring import BootClock
 
     mqtt, observer, topics, till = where
-    folders = tempfile.TemporaryDirectory(prefix="facepay-conformance-")
-    with folders as folder, Spinner("connecting to the broker") as spinner:
+    with key_folder("facepay-conformance-") as folder, Spinner("connecting to the broker") as spinner:
 
         def prompt(text: str) -> None:
             """Print a step for the tester on stderr; stdout is for the table."""
             spinner.print_out(f"your till: {text}", stderr=True)
 
-        setup = SimulatorSetup(mqtt, topics, Path(folder), BootClock(), observer)
+        setup = SimulatorSetup(mqtt, topics, folder, BootClock(), observer)
         kit = Kit(setup, till, wait_times, prompt)
         write_file(key, kit.public_key_pem)
         try:

@@ -7,6 +7,9 @@ the terminal's identity would make the broker disconnect the terminal.
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -113,3 +116,13 @@ def topics_of(at: TerminalOptions, config: Path | None = None) -> Topics:
 
     source = at if config is None else load_config(config)
     return Topics(checked(source.site), checked(source.terminal))
+
+
+@contextmanager
+def key_folder(prefix: str) -> Iterator[Path]:
+    """A temporary folder for the keys of one run, deleted also at SIGTERM, which acts as Ctrl-C."""
+    import tempfile
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+        yield Path(folder)

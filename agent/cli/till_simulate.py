@@ -20,6 +20,7 @@ from agent.cli.till_options import (
     ObserverOptions,
     TerminalOptions,
     broker_of,
+    key_folder,
     observer_of,
     topics_of,
 )
@@ -86,7 +87,6 @@ async def _run(
 ) -> None:
     import asyncio
     import itertools
-    import tempfile
 
     from agent.core.model import Request
     from agent.kits.simulator.script import ScriptStep
@@ -103,8 +103,8 @@ async def _run(
             done.set()
         return next(steps)
 
-    with tempfile.TemporaryDirectory(prefix="facepay-simulate-") as folder:
-        simulator = Simulator(SimulatorSetup(mqtt, topics, Path(folder), BootClock()), next_step)
+    with key_folder("facepay-simulate-") as folder:
+        simulator = Simulator(SimulatorSetup(mqtt, topics, folder, BootClock()), next_step)
         watcher = Watcher(observer, topics, show, simulator.terminal.reachability.problem)
         if key is not None:
             write_file(key, simulator.terminal.key.public.pem())

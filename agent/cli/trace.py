@@ -21,7 +21,7 @@ from agent.texts import Text
 
 if TYPE_CHECKING:
     from agent.core.policy import PolicyLimits
-    from agent.core.steps import Event, Limits
+    from agent.core.verification_types import Event, Limits
     from agent.recorder.trace_json import Recording
 
 app = typer.Typer(no_args_is_help=True, help="Show recorded verifications, and replay their decisions.")
@@ -50,7 +50,7 @@ def show(
 
     Recording is off until `[trace] enabled = true`. A trace holds numbers and codes, never a picture.
     """
-    from agent.core.steps import FrameAnalyzed
+    from agent.core.verification_types import FrameAnalyzed
 
     for recorded in _recorded(source, config):
         if request and recorded.request_id != request:
@@ -76,9 +76,9 @@ def replay(source: Source = None, config: ConfigFile = None, as_json: AsJson = F
 
     Also judges the frames again, with the policy that was in force.
     """
-    from agent.core.steps import FrameAnalyzed
-    from agent.core.trace import judge_again
+    from agent.core.trace import reason_with_policy
     from agent.core.trace import replay as decide
+    from agent.core.verification_types import FrameAnalyzed
 
     same = count = judged = frames = 0
     found = _recorded(source, config)
@@ -90,7 +90,7 @@ def replay(source: Source = None, config: ConfigFile = None, as_json: AsJson = F
             now = None if again is None else (again.decision, again.reason, again.asks)
             count, same = count + 1, same + (was == now)
             frames += len(analyses)
-            judged += sum(judge_again(each, recorded.policy) is each.reason for each in analyses)
+            judged += sum(reason_with_policy(each, recorded.policy) is each.reason for each in analyses)
             if was != now and not as_json:
                 spinner.print_out(printable(f"{recorded.request_id}: recorded {was}, replayed {now}"))
     if as_json:
@@ -163,7 +163,13 @@ def _recorded(source: Path | None, config: Path | None) -> list[Recording]:
 
 
 def _event_line(event: Event) -> str:
-    from agent.core.steps import CallAnswered, CallFailed, CameraFailed, FrameAnalyzed, InputFailed
+    from agent.core.verification_types import (
+        CallAnswered,
+        CallFailed,
+        CameraFailed,
+        FrameAnalyzed,
+        InputFailed,
+    )
 
     match event:
         case FrameAnalyzed(analysis=found):
@@ -185,7 +191,7 @@ def why(config: ConfigFile = None, plot: Plot = None, as_json: AsJson = False) -
 
     Each frame counts under exactly one reason. The command shows numbers; no picture or landmark is stored.
     """
-    from agent.recorder.last import read
+    from agent.recorder.last_verification import read
 
     loaded = load_config(config)
     last = read(loaded.storage.directory)

@@ -110,7 +110,7 @@ class VerificationConfig(Section):
     budget_ms: Annotated[int, Field(ge=1_000, le=60_000)] = 8_000  # maximum; a till may request less
     publish_margin_ms: Ms = 250  # the core decides this long before the till's deadline
     hold_ms: Ms = 600  # how long to wait for a better shot
-    # at least ``core.steps.Limits.min_ask_ms``: the API needs 200 ms
+    # at least ``core.verification_types.Limits.min_ask_ms``: the API needs 200 ms
     ask_timeout_ms: Annotated[int, Field(ge=100, le=3_600_000)] = 2_500
     retry_pause_ms: Ms = 400
     max_asks: Annotated[int, Field(ge=1, le=10)] = 3

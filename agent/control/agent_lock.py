@@ -27,7 +27,7 @@ class AgentRunsAlready(AgentError):
 
 
 @contextmanager
-def only_agent(directory: Path) -> Iterator[None]:
+def hold_lock(directory: Path) -> Iterator[None]:
     """Hold the lock of this state directory; create the directory if it is missing.
 
     Raises ``AgentRunsAlready``; ``StorageError`` when the lock file cannot be used.

@@ -53,15 +53,15 @@ def request_lens(path: Path) -> LensReading:
     """The measurements of the running agent's next frame.
 
     Raises:
-        AgentAway, StatusError: as ``server.request_status``.
+        AgentNotRunning, StatusError: as ``server.request_status``.
         CameraReserved, CameraError: refused by the agent.
     """
     tree = _request(path, LENS).get("lens")
     names = {field.name for field in fields(LensReading)}
     if not isinstance(tree, dict) or set(tree) != names or not isinstance(tree["levels"], list):
         raise unknown_response(path)
-    if not isinstance(tree["told"], dict) or not all(
-        isinstance(each, int | float) for each in tree["told"].values()
+    if not isinstance(tree["metadata"], dict) or not all(
+        isinstance(each, int | float) for each in tree["metadata"].values()
     ):
         raise unknown_response(path)
     return LensReading(**{**tree, "levels": tuple(tree["levels"])})

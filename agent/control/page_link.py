@@ -48,7 +48,7 @@ def request_link(path: Path) -> str:
     """A URL that opens the page once, for its first client, within a short time.
 
     Raises:
-        AgentAway, StatusError: as ``server.request_status``, and ``page_off``, ``page_unavailable``.
+        AgentNotRunning, StatusError: as ``server.request_status``, and ``page_off``, ``page_unavailable``.
     """
     tree = request_document(path, PAGE, SCHEMA, timeout_s=_TIMEOUT_S, max_bytes=_ANSWER_MAX_BYTES) or {}
     refused = _REFUSALS.get(str(tree.get("error")))

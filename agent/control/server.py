@@ -20,7 +20,7 @@ from typing import Any
 
 from agent.control.agent_lock import running_pid
 from agent.core.strict_json import json_object
-from agent.errors import AgentAway, StatusError, failure_at
+from agent.errors import AgentNotRunning, StatusError, failure_at
 from agent.log import facts
 from agent.texts import Text
 
@@ -138,7 +138,7 @@ def request_status(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
     """The status document of the agent that listens at ``path``. Blocks for at most twice ``timeout_s``.
 
     Raises:
-        AgentAway: ``status_socket_missing``, ``agent_not_running``.
+        AgentNotRunning: ``status_socket_missing``, ``agent_not_running``.
         StatusError: ``status_denied``, ``agent_hung``, ``status_malformed``.
     """
     document = request_document(path, STATUS_REQUEST, SCHEMA, timeout_s=timeout_s)
@@ -149,7 +149,7 @@ def request_status(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
 
 
 def socket_lost(path: Path, storage: Path) -> StatusError | None:
-    """After ``AgentAway``: the error when an agent runs without its socket; None when no agent runs."""
+    """After ``AgentNotRunning``: the error when an agent runs without its socket; None when no agent runs."""
     pid = running_pid(storage)
     why = Text("detail.socket_lost", path=path, pid=pid)
     return StatusError(why, code="status_socket_lost") if pid else None
@@ -220,10 +220,10 @@ def _users_of(pid: int) -> set[int]:
 def _translate(error: OSError, path: Path) -> StatusError:
     """The ``StatusError`` for a socket error."""
     if isinstance(error, FileNotFoundError):
-        return AgentAway(Text("detail.no_socket", path=path))
+        return AgentNotRunning(Text("detail.no_socket", path=path))
     if isinstance(error, ConnectionRefusedError):
         why = Text("detail.nobody_listens", path=path)
-        return AgentAway(why, code="agent_not_running")
+        return AgentNotRunning(why, code="agent_not_running")
     if isinstance(error, PermissionError):
         why, fix = Text("detail.no_access", path=path), Text("fix.not_in_service_group")
         return StatusError(why, code="status_denied", fix=fix)

@@ -92,14 +92,14 @@ def health_facts(now: StatusFacts) -> dict[str, Any]:
 
 def pace_text(pace: Pace) -> Text:
     """One sentence about the measured speed and the pace."""
-    look = "?" if pace.detection_ms is None or math.isnan(pace.detection_ms) else f"{pace.detection_ms:.0f}"
-    return Text("camera.pace", detection_ms=look, fps=f"{pace.fps:g}", width_px=pace.width_px)
+    ms = "?" if pace.detection_ms is None or math.isnan(pace.detection_ms) else f"{pace.detection_ms:.0f}"
+    return Text("camera.pace", detection_ms=ms, fps=f"{pace.fps:g}", width_px=pace.width_px)
 
 
 def _pace(pace: Pace) -> dict[str, Any]:
     values = {"width_px": pace.width_px, "fps": pace.fps, "reduced": pace.is_reduced}
     detection_ms = None if pace.detection_ms is None else round(pace.detection_ms, 1)
-    return {"look_ms": detection_ms, **values, **named("text", pace_text(pace))}
+    return {"detection_ms": detection_ms, **values, **named("text", pace_text(pace))}
 
 
 def _without_secrets(written: Mapping[str, str]) -> dict[str, str]:

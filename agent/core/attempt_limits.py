@@ -19,7 +19,7 @@ FAILURES = frozenset({Reason.DIFFERENT_PERSON, Reason.FACE_SWAPPED, Reason.LIVEN
 
 
 @dataclass(frozen=True, slots=True)
-class GuardLimits:
+class AttemptLimits:
     """The config section ``guard``, field by field. 0 disables a limit."""
 
     failures: int = 5
@@ -33,12 +33,12 @@ class GuardLimits:
 class FailedAttempts:
     """Failed attempts per enrolled photo and of the whole terminal. Too many attempts start a pause."""
 
-    def __init__(self, limits: GuardLimits) -> None:
+    def __init__(self, limits: AttemptLimits) -> None:
         self._limits = limits
         self._failures: OrderedDict[str, deque[int]] = OrderedDict()
         self._paused_until_ms: dict[str, int] = {}
 
-    def set_limits(self, limits: GuardLimits) -> None:
+    def set_limits(self, limits: AttemptLimits) -> None:
         """Replace the limits. Counted failures and started pauses stay."""
         self._limits = limits
         self._failures = OrderedDict(
@@ -82,14 +82,14 @@ class FailedAttempts:
 class PaidCalls:
     """Paid calls of the last minute and of the last 24 hours."""
 
-    def __init__(self, limits: GuardLimits, now_ms: int, earlier: int = 0) -> None:
+    def __init__(self, limits: AttemptLimits, now_ms: int, earlier: int = 0) -> None:
         """``earlier``: calls of earlier processes in the last day. They count as calls made now."""
         self._limits = limits
         self._minute: deque[int] = deque()
         self._reserved = 0
         self._periods: OrderedDict[int, int] = OrderedDict({now_ms // _PERIOD_MS: earlier})
 
-    def set_limits(self, limits: GuardLimits) -> None:
+    def set_limits(self, limits: AttemptLimits) -> None:
         """Replace the limits. Counted calls stay."""
         self._limits = limits
 

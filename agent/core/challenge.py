@@ -34,7 +34,7 @@ SURE_YAW = 0.35  # a face with this yaw and no depth is flat
 FLAT_DEPTH = 0.08
 MAX_REST = 0.25  # largest yaw of the first frame, which must not show a head that turns
 STILL_TURNED = 0.2  # after a counted turn; below ``MIN_YAW``, because a head at the limit varies
-BACK = 0.12  # largest yaw difference to the first frame of a head that looks straight again
+RETURN_YAW = 0.12  # largest yaw difference to the first frame of a head that looks straight again
 _PATH_STEP_MS = 60  # least time between two faces of a path: more faces would only cost time
 
 
@@ -210,7 +210,7 @@ def _judge_return(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -
     progress = replace(progress, until_ms=until_ms)
     if captured_ms > until_ms:
         return ChallengeOutcome.RETRY, progress
-    if abs(pose.yaw - progress.rest.yaw) > BACK:
+    if abs(pose.yaw - progress.rest.yaw) > RETURN_YAW:
         return ChallengeOutcome.CONTINUE, progress
     path = TurnPath(progress.plan[progress.turn].side is TurnSide.LEFT, progress.path)
     progress = replace(progress, paths=(*progress.paths[: progress.turn], path))

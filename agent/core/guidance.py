@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from agent.core.model import Analysis
 from agent.core.reasons import FrameReason, Guidance
-from agent.core.steps import Challenging, Comparing, State, Waiting
+from agent.core.verification_types import Challenging, Comparing, State, Waiting
 
 HOLD_MS = 600
 _TURNS = (Guidance.TURN_LEFT, Guidance.TURN_RIGHT)

@@ -90,7 +90,7 @@ def choose_face(
     times the area of every rival. A rival is another face in the zone that is large enough to compete with
     the smallest usable payer. People in the background are not rivals.
     """
-    faces = sorted((d for d in detections if is_sane(d)), key=_rank)
+    faces = sorted((d for d in detections if is_well_formed(d)), key=_rank)
     if not faces:
         return FaceChoice(FrameReason.NO_FACE)
     inside = [face for face in faces if _in_zone(face.box.centre, width_px, height_px, limits)]
@@ -114,7 +114,7 @@ def face_reason(
     backlit or too_bright, side_lit, blurred, off_centre (no margin for a crop), covered. So the payer
     corrects the first problem first. A face with any NaN is ``no_face``.
     """
-    if not is_sane(face) or not is_measured(quality):
+    if not is_well_formed(face) or not is_measured(quality):
         return FrameReason.NO_FACE
     if not _side_px(face.box) >= limits.min_face_px:
         return FrameReason.TOO_SMALL
@@ -149,7 +149,7 @@ def continuity_of(similarity: float | None, *, turned: bool = False) -> Continui
     return Continuity.OTHER if similarity < other else Continuity.UNKNOWN
 
 
-def light_on(analysis: Analysis) -> FaceLight | None:
+def face_light(analysis: Analysis) -> FaceLight | None:
     """The brightness of the payer's face; None without a payer or with numbers that are not finite."""
     quality = analysis.quality
     if quality is None or not is_measured(quality):
@@ -162,7 +162,7 @@ def light_on(analysis: Analysis) -> FaceLight | None:
     )
 
 
-def is_sane(face: Detection) -> bool:
+def is_well_formed(face: Detection) -> bool:
     """Whether all numbers are finite and the box has a positive area."""
     box, confidence = face.box, face.confidence
     numbers = (box.x_px, box.y_px, box.width_px, box.height_px, confidence, *coordinates(face.landmarks))

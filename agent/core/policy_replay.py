@@ -8,13 +8,13 @@ treated as if no frame had arrived until then.
 
 from dataclasses import dataclass, field, replace
 
-from agent.core import steps
+from agent.core import verification_types as types
 from agent.core.model import Frame, Shot
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
-from agent.core.steps import Event, Finished, Limits, StartCall, State
-from agent.core.trace import Trace, judge_again, replay
+from agent.core.trace import Trace, reason_with_policy, replay
 from agent.core.verification import advance, begin, wake_at
+from agent.core.verification_types import Event, Finished, Limits, StartCall, State
 
 ENDED = "the recording ends before it is decided"
 CALL_NOT_RECORDED = "it makes an API call that was not recorded"
@@ -57,7 +57,7 @@ def replay_with_policy(trace: Trace, policy: PolicyLimits, limits: Limits) -> Po
 @dataclass(frozen=True, slots=True)
 class ReplayAnswer:
     took_ms: int
-    event: steps.CallAnswered | steps.CallFailed
+    event: types.CallAnswered | types.CallFailed
 
 
 @dataclass(slots=True)
@@ -81,10 +81,10 @@ class _EventSource:
         """The next event, or a tick if ``wake_ms`` is earlier; None at the end of the recording."""
         heads = [*self.due[:1], *self.events[:1]]
         if not heads:
-            return steps.Ticked(wake_ms) if wake_ms <= self.ended_ms else None
+            return types.Ticked(wake_ms) if wake_ms <= self.ended_ms else None
         first = min(heads, key=lambda event: event.at_ms)
         if wake_ms < first.at_ms:
-            return steps.Ticked(wake_ms)
+            return types.Ticked(wake_ms)
         (self.due if self.due[:1] == [first] else self.events).pop(0)
         return first
 
@@ -94,7 +94,7 @@ def _answers(trace: Trace) -> list[ReplayAnswer | None]:
     call_starts_ms = replay(trace).call_starts_ms
     answers: list[ReplayAnswer | None] = [None] * len(call_starts_ms)
     for event in trace.events:
-        if isinstance(event, steps.CallAnswered | steps.CallFailed) and 0 < event.number <= len(answers):
+        if isinstance(event, types.CallAnswered | types.CallFailed) and 0 < event.number <= len(answers):
             index = event.number - 1
             answers[index] = answers[index] or ReplayAnswer(event.at_ms - call_starts_ms[index], event)
     return answers
@@ -104,16 +104,16 @@ def _judged_events(trace: Trace, policy: PolicyLimits) -> tuple[list[Event], int
     """The events that are independent of the policy, with frames judged again, and the unjudged frames."""
     events, unjudged = list[Event](), 0
     for event in trace.events:
-        if isinstance(event, steps.FrameAnalyzed):
-            reason = judge_again(event.analysis, policy)
+        if isinstance(event, types.FrameAnalyzed):
+            reason = reason_with_policy(event.analysis, policy)
             unjudged += reason is None
             events.append(event if reason is None else _with_reason(event, reason))
-        elif not isinstance(event, steps.Ticked | steps.CallAnswered | steps.CallFailed):
+        elif not isinstance(event, types.Ticked | types.CallAnswered | types.CallFailed):
             events.append(event)
     return events, unjudged
 
 
-def _with_reason(event: steps.FrameAnalyzed, reason: FrameReason) -> steps.FrameAnalyzed:
+def _with_reason(event: types.FrameAnalyzed, reason: FrameReason) -> types.FrameAnalyzed:
     """The frame with another reason, and with a shot exactly when the reason is SHOT."""
     old = event.analysis
     if reason is old.reason:
@@ -123,4 +123,4 @@ def _with_reason(event: steps.FrameAnalyzed, reason: FrameReason) -> steps.Frame
         frame = Frame(None, old.frame_seq, old.captured_ms, old.frame_width_px, old.frame_height_px)
         shot = Shot(frame, old.face, old.quality, old.track, old.others)
     track = None if reason in _WITHOUT_TRACK else old.track
-    return steps.FrameAnalyzed(event.at_ms, replace(old, reason=reason, shot=shot, track=track))
+    return types.FrameAnalyzed(event.at_ms, replace(old, reason=reason, shot=shot, track=track))

@@ -1,7 +1,15 @@
 """Mapping of frame reasons and states to the reasons of the till contract."""
 
 from agent.core.reasons import FrameReason, Reason
-from agent.core.steps import CallAnswered, Challenging, Comparing, Holding, OpenState, Seeking, Waiting
+from agent.core.verification_types import (
+    CallAnswered,
+    Challenging,
+    Comparing,
+    Holding,
+    OpenState,
+    Seeking,
+    Waiting,
+)
 
 LOST = frozenset(
     {FrameReason.NO_FACE, FrameReason.NO_PRESENCE, FrameReason.OFF_CENTRE, FrameReason.MULTIPLE_FACES}

@@ -10,8 +10,8 @@ from agent.core.judgement import UNMEASURED, judge
 from agent.core.model import Analysis, Detection, Quality
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
-from agent.core.steps import Event, Finished, FrameAnalyzed, Limits, StartCall, State
 from agent.core.verification import advance, begin
+from agent.core.verification_types import Event, Finished, FrameAnalyzed, Limits, StartCall, State
 
 _NOT_ANALYZED = (FrameReason.IDLE, FrameReason.NO_PRESENCE)
 
@@ -55,7 +55,7 @@ def replay(trace: Trace) -> Replayed:
     return Replayed(state if isinstance(state, Finished) else None, tuple(call_starts_ms))
 
 
-def judge_again(recorded: Analysis, policy: PolicyLimits) -> FrameReason | None:
+def reason_with_policy(recorded: Analysis, policy: PolicyLimits) -> FrameReason | None:
     """The reason of a recorded frame under a policy; None when the policy selects a face without measures.
 
     Under the policy of the recording, the result is the recorded reason.

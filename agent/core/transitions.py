@@ -5,7 +5,7 @@ from dataclasses import replace
 from agent.core.challenge import evidence_count
 from agent.core.model import Analysis, Comparison, Shot
 from agent.core.reasons import Decision, Reason
-from agent.core.steps import (
+from agent.core.verification_types import (
     CallAnswered,
     CallFailed,
     CancelCall,

@@ -40,7 +40,19 @@ from agent.core.challenge import ChallengeOutcome
 from agent.core.model import Shot
 from agent.core.reason_mapping import LOST, reason_at_deadline, reason_of
 from agent.core.reasons import Continuity, Decision, Reason
-from agent.core.steps import (
+from agent.core.transitions import (
+    call_failed,
+    call_timed_out,
+    confirm,
+    finish,
+    hold,
+    judge_answer,
+    seek,
+    start_call,
+    start_over,
+    update_gap,
+)
+from agent.core.verification_types import (
     CallAnswered,
     CallFailed,
     CameraFailed,
@@ -62,18 +74,6 @@ from agent.core.steps import (
     Step,
     Ticked,
     Waiting,
-)
-from agent.core.transitions import (
-    call_failed,
-    call_timed_out,
-    confirm,
-    finish,
-    hold,
-    judge_answer,
-    seek,
-    start_call,
-    start_over,
-    update_gap,
 )
 
 _ENDED_BY = {

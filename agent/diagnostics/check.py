@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agent.diagnostics.world import World
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.log import without_url_secrets
 from agent.texts import Text, named
 
@@ -65,7 +65,7 @@ class Check:
     """
 
     id: str
-    run: Callable[[World], Finding]
+    run: Callable[[CheckInputs], Finding]
     depends_on: tuple[str, ...] = ()
     timeout_s: float = 10.0
 

@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
 
 from agent.diagnostics.check import Check, CheckReport, Finding, Verdict, consequence, failed
-from agent.diagnostics.world import World
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.errors import AgentError, CheckUnknown
 from agent.health.conditions import fix_for
 from agent.log import facts
@@ -52,9 +52,9 @@ def named_ids(checks: Sequence[Check], ids: Sequence[str]) -> list[str]:
     return found
 
 
-def run_checks(checks: Sequence[Check], world: World) -> Iterator[CheckReport]:
+def run_checks(checks: Sequence[Check], inputs: CheckInputs) -> Iterator[CheckReport]:
     """One report per check, in the given order, each as soon as it and the reports before it exist."""
-    run = _Run(checks, world)
+    run = _Run(checks, inputs)
     for check in checks:
         while check.id not in run.reports:
             run.step()
@@ -68,8 +68,8 @@ def exit_code(reports: Sequence[CheckReport]) -> int:
 
 
 class _Run:
-    def __init__(self, checks: Sequence[Check], world: World) -> None:
-        self._world = world
+    def __init__(self, checks: Sequence[Check], inputs: CheckInputs) -> None:
+        self._inputs = inputs
         self._waiting = list(checks)
         self._running: dict[Future[Finding], tuple[Check, float]] = {}  # with the start, monotonic seconds
         self.reports: dict[str, CheckReport] = {}
@@ -100,7 +100,7 @@ class _Run:
         if cause:
             self.reports[check.id] = CheckReport(check, consequence(cause), 0)
         elif None not in ended:
-            future = in_thread(check.id, partial(_finding, check, self._world))
+            future = in_thread(check.id, partial(_finding, check, self._inputs))
             self._running[future] = check, time.monotonic()
         else:
             return
@@ -114,9 +114,9 @@ def _cause(report: CheckReport | None) -> str:
     return report.check.id if report.finding.verdict is Verdict.FAIL else report.finding.because
 
 
-def _finding(check: Check, world: World) -> Finding:
+def _finding(check: Check, inputs: CheckInputs) -> Finding:
     try:
-        return check.run(world)
+        return check.run(inputs)
     except AgentError as error:
         return failed(error.sentence, fix_for(error))
     except Exception as error:  # a bug in one check must not stop the other checks

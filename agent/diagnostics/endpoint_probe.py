@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from agent.config.tls_files import unverified_context
 from agent.core.hosts import in_url
-from agent.diagnostics.world import Addresses, World
+from agent.diagnostics.check_inputs import Addresses, CheckInputs
 from agent.tasks import in_thread
 
 CONNECT_TIMEOUT_S = 4.0
@@ -41,12 +41,12 @@ class Endpoint:
         return f"{self.host}:{self.port}"
 
 
-def addresses(world: World, host: str, port: int) -> Addresses:
+def addresses(inputs: CheckInputs, host: str, port: int) -> Addresses:
     """The addresses of a host, at least one. Raises ``OSError``.
 
     The resolver has no time-out: its thread is abandoned after ``RESOLVE_TIMEOUT_S``.
     """
-    lookup = in_thread("resolve", lambda: world.resolve(host, port))
+    lookup = in_thread("resolve", lambda: inputs.resolve(host, port))
     try:
         return lookup.result(RESOLVE_TIMEOUT_S)
     except UnicodeError:  # the name cannot be encoded
@@ -89,29 +89,29 @@ class Exchange:
         return self.dns_ms + self.tcp_ms + self.tls_ms + self.first_byte_ms
 
 
-def exchange(world: World, endpoint: Endpoint) -> Exchange:
+def exchange(inputs: CheckInputs, endpoint: Endpoint) -> Exchange:
     """Send one OPTIONS request. Does not verify the certificate: ``net.tls`` does. Raises ``OSError``."""
     times_s = [time.monotonic()]
 
-    def lap() -> None:
+    def end_step() -> None:
         times_s.append(time.monotonic())
 
-    found = addresses(world, endpoint.host, endpoint.port)
-    lap()
+    found = addresses(inputs, endpoint.host, endpoint.port)
+    end_step()
     with connect(found) as plain:
-        lap()
+        end_step()
         with (
             unverified_context().wrap_socket(plain, server_hostname=endpoint.host)
             if endpoint.tls
             else plain as link
         ):
-            lap()
+            end_step()
             link.sendall(
                 f"OPTIONS {endpoint.path} HTTP/1.1\r\nHost: {in_url(endpoint.host)}:{endpoint.port}\r\n"
                 "User-Agent: facepay-agent\r\nConnection: close\r\n\r\n".encode("ascii", "replace")
             )
             head = link.recv(1)
-            lap()
+            end_step()
             if not head:
                 raise ConnectionResetError("closed without an answer")
             while b"\r\n\r\n" not in head and len(head) < _HEAD_MAX_BYTES and (piece := link.recv(4_096)):

@@ -37,7 +37,7 @@ class PeakHold:
         at_peak = reading.sharpness >= _NEAR_PEAK * self.peak > 0
         advice = beside(Text("camera.at_peak" if at_peak else "camera.past_peak"))
         number = f"sharpness {reading.sharpness:5.1f} {_bar(reading.sharpness)} peak {self.peak:5.1f}"
-        return "  ".join([number, advice, *_camera_facts(reading, _OF_FOCUS)])
+        return "  ".join([number, advice, *_camera_values(reading, _OF_FOCUS)])
 
 
 def light_screen(reading: LensReading) -> str:
@@ -48,7 +48,7 @@ def light_screen(reading: LensReading) -> str:
         f"       {_numbers(reading)}",
         *(f"       {advice.write(locale)}" for locale in printed_locales()),
     ]
-    if facts := _camera_facts(reading, _OF_LIGHT):
+    if facts := _camera_values(reading, _OF_LIGHT):
         lines.append(f"       {beside(Text('camera.camera'))}: {', '.join(facts)}")
     return "\n".join(lines)
 
@@ -56,15 +56,15 @@ def light_screen(reading: LensReading) -> str:
 def light_line(reading: LensReading) -> str:
     """As ``light_screen``, on one line."""
     parts = [f"light  {_columns(reading)}", _numbers(reading), beside(light_advice(reading))]
-    return "  ".join([*parts, *_camera_facts(reading, _OF_LIGHT)])
+    return "  ".join([*parts, *_camera_values(reading, _OF_LIGHT)])
 
 
-def _camera_facts(reading: LensReading, of: Mapping[str, tuple[str, float]]) -> list[str]:
+def _camera_values(reading: LensReading, of: Mapping[str, tuple[str, float]]) -> list[str]:
     """The values that the camera reports with this frame; empty for most cameras."""
     return [
-        beside(Text(key, value=reading.told[name] * scale))
+        beside(Text(key, value=reading.metadata[name] * scale))
         for name, (key, scale) in of.items()
-        if name in reading.told
+        if name in reading.metadata
     ]
 
 

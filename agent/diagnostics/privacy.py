@@ -9,8 +9,10 @@ from pathlib import Path
 
 from agent.config import Config
 from agent.config.secret_files import is_credential, secret_files
-from agent.diagnostics import leftovers
-from agent.diagnostics.at_rest import (
+from agent.diagnostics import residual_data
+from agent.diagnostics.check_inputs import CheckInputs
+from agent.diagnostics.picture_search import SEARCH_MAX_BYTES, file_holds_picture
+from agent.diagnostics.stored_files import (
     UNREADABLE,
     AuditItem,
     FileKind,
@@ -21,8 +23,6 @@ from agent.diagnostics.at_rest import (
     shown,
     unreadable,
 )
-from agent.diagnostics.pictures import SEARCH_MAX_BYTES, file_holds_picture
-from agent.diagnostics.world import World
 from agent.errors import StatusError
 from agent.safe_open import open_plain
 from agent.texts import Text
@@ -30,22 +30,22 @@ from agent.texts import Text
 ENTRIES_MAX = 5_000
 
 
-def audit(world: World) -> list[AuditItem]:
+def audit(inputs: CheckInputs) -> list[AuditItem]:
     """All items, in the order: config, secrets, state, runtime, logs, temporary files, dumps, swap.
 
     Raises ``ConfigError``: the config cannot be loaded, so the state directory is unknown.
     """
-    config = world.config()
-    pid = _pid(world)
-    state, runtime = config.storage.directory, world.root / FileLocation.RUNTIME.lstrip("/")
+    config = inputs.config()
+    pid = _pid(inputs)
+    state, runtime = config.storage.directory, inputs.root / FileLocation.RUNTIME.lstrip("/")
     return [
-        *_config(world, config),
-        *_tree(world, FileLocation.STATE, state),
-        *(_tree(world, FileLocation.RUNTIME, runtime) if runtime != state else ()),
-        *leftovers.logs(world),
-        *leftovers.temporary(world),
-        *leftovers.dumps(world, pid),
-        leftovers.swap(world, pid),
+        *_config(inputs, config),
+        *_tree(inputs, FileLocation.STATE, state),
+        *(_tree(inputs, FileLocation.RUNTIME, runtime) if runtime != state else ()),
+        *residual_data.logs(inputs),
+        *residual_data.temporary(inputs),
+        *residual_data.core_dumps(inputs, pid),
+        residual_data.swap(inputs, pid),
     ]
 
 
@@ -53,30 +53,30 @@ def worst(items: list[AuditItem]) -> Level:
     return max((item.level for item in items), default=Level.OK)
 
 
-def _pid(world: World) -> int | None:
+def _pid(inputs: CheckInputs) -> int | None:
     try:
-        running = world.running()
+        running = inputs.running()
     except StatusError:
         return None
     return None if running is None else int(running["pid"])
 
 
-def _config(world: World, config: Config) -> Iterator[AuditItem]:
-    etc = world.root / FileLocation.CONFIG.lstrip("/")
-    file = world.config_file
+def _config(inputs: CheckInputs, config: Config) -> Iterator[AuditItem]:
+    etc = inputs.root / FileLocation.CONFIG.lstrip("/")
+    file = inputs.config_file
     if file is not None and not file.is_relative_to(etc):
-        yield _item(world, file, kind_of(FileLocation.CONFIG, "agent.toml"))
+        yield _item(inputs, file, kind_of(FileLocation.CONFIG, "agent.toml"))
     for key, path in secret_files(config).items():
         if not path.is_relative_to(etc):
             kind = kind_of(FileLocation.CONFIG, "credentials/x")
             if kind is not None and path.exists():
                 # systemd 254 gives the service access through an ACL; its mask is in the group's bits
                 forbidden = 0o037 if is_credential(path) else kind.forbidden
-                yield _item(world, path, replace(kind, purpose=f"{key} of the config", forbidden=forbidden))
-    yield from _tree(world, FileLocation.CONFIG, etc)
+                yield _item(inputs, path, replace(kind, purpose=f"{key} of the config", forbidden=forbidden))
+    yield from _tree(inputs, FileLocation.CONFIG, etc)
 
 
-def _tree(world: World, location: FileLocation, folder: Path) -> Iterator[AuditItem]:
+def _tree(inputs: CheckInputs, location: FileLocation, folder: Path) -> Iterator[AuditItem]:
     """Every file below a folder of the product. A link is an entry and is not followed."""
     denied = list[Path]()
     count = 0
@@ -86,13 +86,13 @@ def _tree(world: World, location: FileLocation, folder: Path) -> Iterator[AuditI
             count += 1
             path = Path(base) / name
             if count <= ENTRIES_MAX:
-                yield _item(world, path, kind_of(location, path.relative_to(folder).as_posix()))
+                yield _item(inputs, path, kind_of(location, path.relative_to(folder).as_posix()))
     if count > ENTRIES_MAX:
         yield AuditItem(str(folder), "").marked(Text("why.privacy.entries", count=count), level=Level.FAIL)
     yield from (unreadable(path) for path in denied if path.exists())
 
 
-def _item(world: World, path: Path, kind: FileKind | None) -> AuditItem:
+def _item(inputs: CheckInputs, path: Path, kind: FileKind | None) -> AuditItem:
     try:
         about = path.lstat()
     except FileNotFoundError:
@@ -104,7 +104,7 @@ def _item(world: World, path: Path, kind: FileKind | None) -> AuditItem:
         shown(path),
         *known,
         about.st_size,
-        max(0, round(world.unix_ms() / 1e3 - about.st_mtime)),
+        max(0, round(inputs.unix_ms() / 1e3 - about.st_mtime)),
         owner_name(about.st_uid),
         stat.filemode(about.st_mode),
     )

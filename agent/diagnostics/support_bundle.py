@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from agent.diagnostics.pictures import holds_picture
+from agent.diagnostics.picture_search import holds_picture
 from agent.diagnostics.redact import Redactor
 from agent.errors import AgentError
 from agent.texts import Text

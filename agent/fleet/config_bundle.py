@@ -65,19 +65,19 @@ def is_ring(value: object) -> TypeGuard[Ring]:
     return value in ("canary", "all")
 
 
-def takes(terminal_ring: Ring, bundle_ring: Ring) -> bool:
+def accepts(terminal_ring: Ring, bundle_ring: Ring) -> bool:
     """Whether a terminal accepts a bundle for ``bundle_ring``: a canary accepts every bundle."""
     return terminal_ring == "canary" or bundle_ring == "all"
 
 
 def pack(bundle: Bundle, signer: Signer) -> bytes:
     """The signed bytes. Raises ``FleetError`` (``bundle_malformed``) where ``unpack`` would."""
-    raw = sealed(dumps({"schema": SCHEMA, **asdict(bundle)}), signer)
+    raw = envelope(dumps({"schema": SCHEMA, **asdict(bundle)}), signer)
     unpack(raw, [signer.public])
     return raw
 
 
-def sealed(text: str, signer: Signer) -> bytes:
+def envelope(text: str, signer: Signer) -> bytes:
     """The envelope of a text with the operator's signature."""
     return dumps({KIND: text, "jws": signer.sign(_digest(text), KIND)}).encode()
 

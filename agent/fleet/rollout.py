@@ -16,7 +16,7 @@ from agent.config import Config
 from agent.config.file import MAX_FILE_BYTES, load, origin, place_of, read_layers
 from agent.config.reload import changed
 from agent.errors import AgentError, FleetError, failure_at
-from agent.fleet.config_bundle import Bundle, takes, unpack
+from agent.fleet.config_bundle import Bundle, accepts, unpack
 from agent.fleet.fleet_errors import read_bounded, refusal
 from agent.fleet.rollout_store import RolloutRecord, RolloutStore
 from agent.safe_write import write_whole
@@ -26,13 +26,13 @@ from agent.texts import Text
 class RolloutTarget(Protocol):
     """The interface between a rollout and the terminal."""
 
-    def objection(self, config: Path) -> Text | None:
-        """The reason to reject a config file; None: no objection."""
+    def rejection(self, config: Path) -> Text | None:
+        """The reason to reject a config file; None: no rejection."""
 
     def record_status(self) -> None:
         """Record the status of the running agent before the change."""
 
-    def settle(self, old: Config, new: Config) -> Text | None:
+    def activate(self, old: Config, new: Config) -> Text | None:
         """Make the running agent load ``new`` and watch its status.
 
         Returns the problem; None: the agent is healthy, or no agent runs.
@@ -87,9 +87,9 @@ def rollback(config: Path, terminal: RolloutTarget) -> RolloutOutcome:
         text = read_bounded(store.last_good, MAX_FILE_BYTES, "rollback_impossible")
         with _candidate(config, text) as candidate:
             previous = load(candidate, Config)
-            objection = terminal.objection(candidate)
-        if objection:
-            raise refusal("rollback_impossible", objection)
+            rejection = terminal.rejection(candidate)
+        if rejection:
+            raise refusal("rollback_impossible", rejection)
         try:
             old = load(config, Config)
         except AgentError:
@@ -97,7 +97,7 @@ def rollback(config: Path, terminal: RolloutTarget) -> RolloutOutcome:
         terminal.record_status()
         with _os_errors_translated():
             _restore(store, config, record)
-        problem = terminal.settle(old, previous)
+        problem = terminal.activate(old, previous)
         if problem:
             raise refusal("rollback_failed", problem)
         return RolloutOutcome(record.number, changed(old, previous))
@@ -108,7 +108,7 @@ def _check_order(bundle: Bundle, sha256: str, record: RolloutRecord) -> None:
     if bundle.number <= record.number and not unfinished:
         why = Text("detail.bundle_number_used", number=bundle.number, tried=record.number)
         raise refusal("bundle_old", why)
-    if not takes(record.ring, bundle.ring):
+    if not accepts(record.ring, bundle.ring):
         why = Text("detail.bundle_ring", ring=bundle.ring, own_ring=record.ring)
         raise refusal("bundle_other_ring", why)
 
@@ -133,13 +133,13 @@ def _check_config(config: Path, text: bytes, old: Config, terminal: RolloutTarge
             if (new.site, new.terminal) != (old.site, old.terminal):
                 why = Text("detail.config_for_other", site=new.site, terminal=new.terminal)
                 raise refusal("bundle_not_for_us", why)
-            objection = _overridden(candidate) or terminal.objection(candidate)
+            rejection = _overridden(candidate) or terminal.rejection(candidate)
         except FleetError:
             raise
         except AgentError as error:
             raise refusal("bundle_unfit", error.sentence) from error
-    if objection:
-        raise refusal("bundle_unfit", objection)
+    if rejection:
+        raise refusal("bundle_unfit", rejection)
     return new
 
 
@@ -177,7 +177,7 @@ def _install(
 def _settle_or_roll_back(
     store: RolloutStore, config: Path, old: Config, new: Config, trial: RolloutRecord, terminal: RolloutTarget
 ) -> None:
-    problem = terminal.settle(old, new)
+    problem = terminal.activate(old, new)
     if problem is None:
         return
     text = read_bounded(store.last_good, MAX_FILE_BYTES, "rollback_impossible")
@@ -185,7 +185,7 @@ def _settle_or_roll_back(
         previous = load(candidate, Config)
     with _os_errors_translated():
         _restore(store, config, trial)
-    second_problem = terminal.settle(new, previous)
+    second_problem = terminal.activate(new, previous)
     if second_problem:
         why = Text("detail.and_after_rollback", problem=problem, second=second_problem)
         raise refusal("rollback_failed", why)

@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.config import Config
 from agent.config.reload import needing_restart
-from agent.errors import AgentAway, AgentError, StatusError, reason_of
+from agent.errors import AgentError, AgentNotRunning, StatusError, reason_of
 from agent.fleet.time_limits import CHECK_EVERY_S, CHECKS_MIN
 from agent.texts import Text
 
@@ -22,7 +22,7 @@ from agent.texts import Text
 class RunningAgent:
     """The functions that reach the running agent. ``within_s``: maximum time until the agent is healthy."""
 
-    status: Callable[[Config], Mapping[str, Any]]  # raises StatusError; AgentAway: no agent runs
+    status: Callable[[Config], Mapping[str, Any]]  # raises StatusError; AgentNotRunning: no agent runs
     pid: Callable[[Config], int]  # of the process that listens on the socket
     sha256: Callable[[Config], str]
     kill: Callable[[int, int], None] = os.kill
@@ -30,7 +30,7 @@ class RunningAgent:
 
 
 class RolloutMonitor:
-    """``record_status`` and ``settle`` of ``rollout.RolloutTarget``."""
+    """``record_status`` and ``activate`` of ``rollout.RolloutTarget``."""
 
     def __init__(self, config: Config, running: RunningAgent) -> None:
         self._running = running
@@ -45,7 +45,7 @@ class RolloutMonitor:
         except StatusError:
             self._before = None
 
-    def settle(self, old: Config, new: Config) -> Text | None:
+    def activate(self, old: Config, new: Config) -> Text | None:
         """The problem with ``new``; None: the agent uses ``new``, kept its connection, has no new error."""
         if self._before is None:
             self.note = Text("cli.config_at_next_start")
@@ -56,7 +56,7 @@ class RolloutMonitor:
             return None
         try:
             self._running.kill(self._running.pid(old), signal.SIGTERM if restart else signal.SIGHUP)
-        except AgentAway:
+        except AgentNotRunning:
             pass  # the agent is restarting: the next start reads the new file
         except (AgentError, OSError) as error:
             return Text("detail.no_signal_sent", reason=reason_of(error))

@@ -79,4 +79,4 @@ class LensReading:
     dark_share: float  # share of pixels, 0–1, too dark for detail
     bright_share: float  # share of pixels, 0–1, overexposed
     levels: tuple[float, ...]  # shares of pixels, 0–1, in 32 equal steps from black to white
-    told: Mapping[str, float] = field(default_factory=dict)  # camera metadata as in ``Frame``, often empty
+    metadata: Mapping[str, float] = field(default_factory=dict)  # of the camera, as in ``Frame``; often empty

@@ -3,7 +3,7 @@
 from html import escape
 
 from agent.core.reasons import FrameReason
-from agent.recorder.last import LastVerification
+from agent.recorder.last_verification import LastVerification
 
 WIDE, LEFT, RIGHT, TOP = 960, 150, 90, 112
 ROW, SCORES = 22, 150  # px: height of the row of a reason, height of the score plot

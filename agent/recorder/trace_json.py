@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass
 from typing import Any
 
-from agent.core import model, steps, strict_json
+from agent.core import model, strict_json
+from agent.core import verification_types as types
 from agent.core.challenge_plan import Turn, TurnSide
 from agent.core.model import Analysis, Detection, Result
 from agent.core.policy import PolicyLimits, coordinates
 from agent.core.reasons import Continuity, FrameReason, Guidance, Reason
-from agent.core.steps import Event
 from agent.core.trace import Trace
+from agent.core.verification_types import Event
 from agent.errors import Retry
 
 FORMAT = 2  # since format 2 a frame has continuity and similarity
@@ -75,7 +76,7 @@ def from_line(line: bytes) -> Recording:
             trace=Trace(
                 int(tree["deadline_ms"]),
                 int(tree["not_before_ms"]),
-                steps.Limits(**tree["limits"] | {"plans": plans}),
+                types.Limits(**tree["limits"] | {"plans": plans}),
                 tuple(_EVENTS[event.pop("is")](event) for event in tree["events"]),
             ),
         )
@@ -96,14 +97,14 @@ def _number(value: float) -> float | str:
 def _event(event: Event) -> dict[str, Any]:
     tree: dict[str, Any] = {"is": type(event).__name__, "at_ms": event.at_ms}
     match event:
-        case steps.FrameAnalyzed(analysis=analysis):
+        case types.FrameAnalyzed(analysis=analysis):
             tree |= _analysis(analysis)
-        case steps.CallAnswered(number=number, comparison=answer):
+        case types.CallAnswered(number=number, comparison=answer):
             numbers = {"similarity": _number(answer.similarity), "threshold": _number(answer.threshold)}
             tree |= {"ask": number, "comparison": asdict(answer) | numbers}
-        case steps.CallFailed(number=number, reason=reason, retry=retry, api_code=code):
+        case types.CallFailed(number=number, reason=reason, retry=retry, api_code=code):
             tree |= {"ask": number, "reason": reason, "retry": retry, "api_code": code}
-        case steps.InputFailed(reason=reason) | steps.CameraFailed(reason=reason):
+        case types.InputFailed(reason=reason) | types.CameraFailed(reason=reason):
             tree |= {"reason": reason}
     return tree
 
@@ -138,7 +139,7 @@ def _to_face(numbers: list[Any]) -> Detection:
     return Detection(model.Box(x, y, wide, high), model.Landmarks(*points), confidence)
 
 
-def _to_frame_analyzed(tree: dict[str, Any]) -> steps.FrameAnalyzed:
+def _to_frame_analyzed(tree: dict[str, Any]) -> types.FrameAnalyzed:
     face = None if tree["face"] is None else _to_face(tree["face"])
     others = tuple(_to_face(other) for other in tree["others"])
     quality = None if tree["quality"] is None else model.Quality(*(float(value) for value in tree["quality"]))
@@ -152,28 +153,28 @@ def _to_frame_analyzed(tree: dict[str, Any]) -> steps.FrameAnalyzed:
     reason = FrameReason(tree["reason"])
     track, continuity = tree["track"], Continuity(tree["continuity"])
     values = (seq, captured_ms, reason, face, track, quality, shot, hint, others, wide, high, continuity)
-    return steps.FrameAnalyzed(int(tree["at_ms"]), Analysis(*values, similarity=tree["similarity"]))
+    return types.FrameAnalyzed(int(tree["at_ms"]), Analysis(*values, similarity=tree["similarity"]))
 
 
-def _to_call_answered(tree: dict[str, Any]) -> steps.CallAnswered:
+def _to_call_answered(tree: dict[str, Any]) -> types.CallAnswered:
     answer = tree["comparison"]
     numbers = {name: float(answer[name]) for name in ("similarity", "threshold")}
-    return steps.CallAnswered(int(tree["at_ms"]), int(tree["ask"]), model.Comparison(**answer | numbers))
+    return types.CallAnswered(int(tree["at_ms"]), int(tree["ask"]), model.Comparison(**answer | numbers))
 
 
-def _to_call_failed(tree: dict[str, Any]) -> steps.CallFailed:
+def _to_call_failed(tree: dict[str, Any]) -> types.CallFailed:
     reason, retry = Reason(tree["reason"]), Retry(tree["retry"])
-    return steps.CallFailed(int(tree["at_ms"]), int(tree["ask"]), reason, retry, tree["api_code"])
+    return types.CallFailed(int(tree["at_ms"]), int(tree["ask"]), reason, retry, tree["api_code"])
 
 
 _EVENTS: dict[str, Callable[[dict[str, Any]], Event]] = {
     "FrameAnalyzed": _to_frame_analyzed,
     "CallAnswered": _to_call_answered,
     "CallFailed": _to_call_failed,
-    "InputFailed": lambda tree: steps.InputFailed(int(tree["at_ms"]), Reason(tree["reason"])),
-    "CameraFailed": lambda tree: steps.CameraFailed(int(tree["at_ms"]), Reason(tree["reason"])),
-    "Ticked": lambda tree: steps.Ticked(int(tree["at_ms"])),
-    "Cancelled": lambda tree: steps.Cancelled(int(tree["at_ms"])),
-    "Interrupted": lambda tree: steps.Interrupted(int(tree["at_ms"])),
-    "InternalFailure": lambda tree: steps.InternalFailure(int(tree["at_ms"])),
+    "InputFailed": lambda tree: types.InputFailed(int(tree["at_ms"]), Reason(tree["reason"])),
+    "CameraFailed": lambda tree: types.CameraFailed(int(tree["at_ms"]), Reason(tree["reason"])),
+    "Ticked": lambda tree: types.Ticked(int(tree["at_ms"])),
+    "Cancelled": lambda tree: types.Cancelled(int(tree["at_ms"])),
+    "Interrupted": lambda tree: types.Interrupted(int(tree["at_ms"])),
+    "InternalFailure": lambda tree: types.InternalFailure(int(tree["at_ms"])),
 }

@@ -16,7 +16,7 @@ from typing import Any
 
 from agent.camera.backend import SupportsExposure
 from agent.config import Config
-from agent.control.agent_lock import only_agent
+from agent.control.agent_lock import hold_lock
 from agent.control.page_link import PAGE, PageLinkIssuer
 from agent.control.server import StatusServer, path_for
 from agent.control.status import document
@@ -80,7 +80,7 @@ async def serve(
     clock, background, changed = BootClock(), Background(), asyncio.Event()
     display = None
     async with AsyncExitStack() as stack:
-        stack.enter_context(only_agent(config.storage.directory))  # first: released last
+        stack.enter_context(hold_lock(config.storage.directory))  # first: released last
         if config.display.listen != "off":
             from agent.root.display import DisplayWiring  # loads a web server
 

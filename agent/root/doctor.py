@@ -1,4 +1,4 @@
-"""The ``World`` of `facepay doctor`: the adapters behind the checks."""
+"""The ``CheckInputs`` of `facepay doctor`: the adapters behind the checks."""
 
 import asyncio
 import os
@@ -16,9 +16,9 @@ from agent.config.tls_files import TLS_FILE_UNUSABLE
 from agent.control import server as status_socket
 from agent.control.camera import request_mounting
 from agent.core.model import Frame
+from agent.diagnostics.check_inputs import CheckInputs, run_program
 from agent.diagnostics.checks.agent import UNIT
-from agent.diagnostics.world import World, run_program
-from agent.errors import AgentAway, CameraError, ConfigError, ModelError
+from agent.errors import AgentNotRunning, CameraError, ConfigError, ModelError
 from agent.health.board import is_synchronised
 from agent.health.frame_meter import FrameMeter
 from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, ModelProbe, MountingReading
@@ -40,14 +40,14 @@ _CAMERA_S = 3.0  # longer than the detection of a frozen picture
 _CALL_TIMEOUT_MS = 5_000
 
 
-def make_world(path: Path, *, judged: bool = True) -> World:
+def inputs_from_file(path: Path, *, judged: bool = True) -> CheckInputs:
     """Reads and opens no file or device; a check does. ``judged``: the profile must allow the config."""
-    return world_of(cache(lambda: _config(path) if judged else load(path, Config)), path)
+    return inputs_from_config(cache(lambda: _config(path) if judged else load(path, Config)), path)
 
 
-def world_of(config: Callable[[], Config], path: Path | None = None) -> World:
-    """As ``make_world``, for a config that is in force already. ``path``: the file of the config."""
-    return World(
+def inputs_from_config(config: Callable[[], Config], path: Path | None = None) -> CheckInputs:
+    """As ``inputs_from_file``, for a config that is in force already. ``path``: the file of the config."""
+    return CheckInputs(
         config=config,
         judge=lambda: _judge(config(), path),
         status=cache(lambda: _status(config())),
@@ -108,7 +108,7 @@ def _socket(config: Config) -> Path:
 def _status(config: Config) -> dict[str, Any]:
     try:
         return status_socket.request_status(_socket(config))
-    except AgentAway as error:
+    except AgentNotRunning as error:
         lost = status_socket.socket_lost(_socket(config), config.storage.directory)
         raise (lost or error) from error
 
@@ -150,10 +150,10 @@ async def _call_api(config: Config) -> None:
 
 async def _test_broker(config: Config) -> BrokerProbe:
     def agent_runs() -> bool:
-        """Whether an agent runs now; ``World.status`` is cached. Raises ``StatusError``."""
+        """Whether an agent runs now; ``CheckInputs.status`` is cached. Raises ``StatusError``."""
         try:
             _status(config)
-        except AgentAway:
+        except AgentNotRunning:
             return False
         return True
 

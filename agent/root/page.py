@@ -27,7 +27,7 @@ from agent.page.listener import Listener
 from agent.page.login import SessionStore, read_token
 from agent.page.preview import Picture, Preview
 from agent.page.session_file import SessionFile, read_boot_id
-from agent.root.doctor import world_of
+from agent.root.doctor import inputs_from_config
 from agent.root.handle import AgentHandle
 from agent.root.wiring import policy_limits
 from agent.texts import Text
@@ -65,7 +65,9 @@ async def open_page(
 
 def _run_doctor(config: Callable[[], Config], path: Path | None) -> Rows:
     """The rows of `facepay doctor` for the config in force; ``path``: its file."""
-    return most_urgent_first(report.facts() for report in run_checks(CHECKS, world_of(config, path)))
+    return most_urgent_first(
+        report.facts() for report in run_checks(CHECKS, inputs_from_config(config, path))
+    )
 
 
 def login_url_of(config: PageConfig, port: int) -> str:

@@ -15,7 +15,7 @@ from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import exit_code, named_ids, run_checks, select
 from agent.diagnostics.redact import ConfigRedactor
 from agent.errors import AgentError
-from agent.root.doctor import make_world
+from agent.root.doctor import inputs_from_file
 from agent.texts import Text
 
 # api.auth signs an API call; mqtt.roundtrip opens a connection; the two others analyze a picture
@@ -38,12 +38,12 @@ def diagnose(
     changes |= dict.fromkeys(("camera", "call_api", "broker"), _refuse)
     if path is None:
         changes["config"] = lambda: config
-    world = replace(make_world(path or Path(os.devnull)), **changes)
+    inputs = replace(inputs_from_file(path or Path(os.devnull)), **changes)
     checks = remote_checks(only)
     wanted = named_ids(checks, only)
     shown = [
         each
-        for each in run_checks(checks, world)
+        for each in run_checks(checks, inputs)
         if not only or each.check.id in wanted or each.finding.verdict is Verdict.FAIL
     ]
     redactor = ConfigRedactor(config, path)

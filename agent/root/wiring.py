@@ -12,12 +12,12 @@ from agent.compare import secret
 from agent.compare.base import CompareClient
 from agent.config import Config
 from agent.config.profile import signatures_required
-from agent.core.attempt_limits import GuardLimits
+from agent.core.attempt_limits import AttemptLimits
 from agent.core.frame_log import FrameLog
 from agent.core.model import Assurance, Result
 from agent.core.policy import PolicyLimits
-from agent.core.steps import Limits
 from agent.core.trace import Trace
+from agent.core.verification_types import Limits
 from agent.errors import ConfigError
 from agent.health.board import is_synchronised
 from agent.health.condition_tracker import ConditionTracker
@@ -30,7 +30,7 @@ from agent.messages.rotation import fingerprints, record_start, statement_for
 from agent.messages.signing import Signer
 from agent.mqtt.reason_codes import BrokerProblem
 from agent.outbox.outbox import Outbox
-from agent.recorder import last
+from agent.recorder import last_verification
 from agent.recorder.trace_json import recording
 from agent.recorder.traces import TraceFiles
 from agent.root.liveness import has_liveness, liveness_checks, make_liveness_models
@@ -117,7 +117,7 @@ def make_recorder(config: Config, clock: BootClock) -> Callable[[Result, FrameLo
 
     def record(result: Result, frames: FrameLog, trace: Trace | None) -> None:
         now_ms = clock.unix_ms()
-        last.write(directory, result, frames, now_ms)
+        last_verification.write(directory, result, frames, now_ms)
         if trace is not None:
             files.append(recording(result, trace, policy, now_ms))
 
@@ -183,7 +183,7 @@ def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Setting
         inline_reference=config.inline_reference,
         age_required=config.profile != "demo",
         requests_per_minute=config.mqtt.requests_per_minute,
-        guard=GuardLimits(**dict(config.guard)),
+        guard=AttemptLimits(**dict(config.guard)),
         earlier_calls=earlier_calls,
         traced=config.trace.enabled,
         assurances=frozenset({"liveness"} if has_liveness(config) else ()),

@@ -1,6 +1,6 @@
 """What an account may use: calls at its rate, and each signature once. In this process, or shared.
 
-``MemoryLimits`` belongs to one process. ``agent.service.shared_limits`` keeps the same facts in a store for
+``LocalLimits`` belongs to one process. ``agent.service.shared_limits`` keeps the same facts in a store for
 all machines of a cluster.
 """
 
@@ -38,7 +38,7 @@ class AccountLimits(Protocol):
     async def close(self) -> None: ...
 
 
-class MemoryLimits:
+class LocalLimits:
     """A token bucket per appid, and the signatures of single-use accounts."""
 
     def __init__(self) -> None:

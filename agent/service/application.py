@@ -10,17 +10,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent.compare.contract import PATH
 from agent.service.endpoint import CompareApi
-from agent.service.front import Front
+from agent.service.served_api import ServedApi
 
 _OK, _UNAVAILABLE = 200, 503
 
 
-def application(api: CompareApi, fronts: Mapping[str, Front]) -> ASGIApp:
-    """Serve ``fronts`` by path."""
+def application(api: CompareApi, by_path: Mapping[str, ServedApi]) -> ASGIApp:
+    """Serve each API at its path."""
 
-    def comparison(front: Front) -> Callable[[Request], Awaitable[Response]]:
+    def comparison(served: ServedApi) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            return await api.answer(request, front)
+            return await api.answer(request, served)
 
         return answer
 
@@ -30,8 +30,8 @@ def application(api: CompareApi, fronts: Mapping[str, Front]) -> ASGIApp:
 
     app = Starlette(
         routes=[
-            *(Route(path, comparison(front), methods=["POST"]) for path, front in fronts.items()),
-            *(Route(path, options, methods=["OPTIONS"]) for path in fronts),
+            *(Route(path, comparison(served), methods=["POST"]) for path, served in by_path.items()),
+            *(Route(path, options, methods=["OPTIONS"]) for path in by_path),
             *_observed(api),
         ]
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from agent.compare.contract import ApiFailure
 from agent.compare.signature import VALIDITY_MAX_S, Signed, is_genuine, parse
 from agent.errors import ConfigError
-from agent.service.account_limits import EXPIRED, AccountLimits, MemoryLimits
+from agent.service.account_limits import EXPIRED, AccountLimits, LocalLimits
 from agent.service.causes import Cause
 from agent.service.settings import AccountConfig, ServiceConfig
 
@@ -102,7 +102,7 @@ def key_of(account: AccountConfig) -> bytes:
 def limits_of(config: ServiceConfig) -> AccountLimits:
     """The limits of ``[shared]``, or of this process. Raises ``ConfigError``: unusable password file."""
     if not config.shared.url:
-        return MemoryLimits()
+        return LocalLimits()
     from agent.service.shared_limits import SharedLimits  # loads the client of the store
 
     return SharedLimits(config.shared)

@@ -20,15 +20,15 @@ from agent.log import facts
 from agent.service import sockets
 from agent.service.application import application
 from agent.service.auth import Authenticator
-from agent.service.compareface_front import CompareFaceFront
+from agent.service.compareface_api import CompareFaceApi
 from agent.service.endpoint import CompareApi
-from agent.service.face2018_front import Face2018Front
+from agent.service.face2018_api import Face2018Api
 from agent.service.faults import Faulty, InjectedFault
 from agent.service.freed_memory import return_and_overwrite
-from agent.service.front import Front
 from agent.service.memory_budget import DecodeBudget
 from agent.service.networks import load_networks
 from agent.service.recogniser import Recogniser
+from agent.service.served_api import ServedApi
 from agent.service.service_listener import ServiceListener
 from agent.service.service_reload import reload
 from agent.service.settings import ServiceConfig, check, server_tls
@@ -41,13 +41,13 @@ _THREAD_GRACE_S = 1.0  # of a service in a thread
 _STOP_S = 12.0  # of a program, in total; below TimeoutStopSec of the unit
 _START_TIMEOUT_S = 10.0
 _POLL_S = 0.01
-_FRONTS: dict[str, Callable[[Authenticator, int], Front]] = {
-    PATH: Face2018Front,
-    compareface_contract.PATH: CompareFaceFront,
+_APIS: dict[str, Callable[[Authenticator, int], ServedApi]] = {
+    PATH: Face2018Api,
+    compareface_contract.PATH: CompareFaceApi,
 }
 
 
-class Running:
+class ListeningService:
     """The listening service in the current event loop."""
 
     def __init__(
@@ -59,10 +59,10 @@ class Running:
     ) -> None:
         self.api = CompareApi(config, recognisers, stats)
         limits = self.api.authenticator, config.body_max_bytes
-        fronts = {path: front(*limits) for path, front in _FRONTS.items()}
-        app = application(self.api, fronts)
+        apis = {path: served(*limits) for path, served in _APIS.items()}
+        app = application(self.api, apis)
         self.listener = ServiceListener(
-            Faulty(app, faults, fronts) if faults else app,
+            Faulty(app, faults, apis) if faults else app,
             stats,
             connections_max=config.connections_max,
             tls=server_tls(config),
@@ -143,7 +143,7 @@ class CompareService:
 
     async def _serve(self, listener: socket.socket) -> None:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-        running = Running(self._config, self._recognisers, self._faults, self._stats)
+        running = ListeningService(self._config, self._recognisers, self._faults, self._stats)
         running.listener.listen(listener)
         self._stopping = lambda: loop.call_soon_threadsafe(stopped.set)
         await stopped.wait()
@@ -186,7 +186,7 @@ async def _serve(
     reread: Callable[[], ServiceConfig] | None,
 ) -> None:
     stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-    running = Running(config, recognisers, faults, Stats())
+    running = ListeningService(config, recognisers, faults, Stats())
     running.listener.listen(listener)
     is_kept = sockets.keep(listener)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,6 +1,6 @@
 """The comparison behind every API of the service, with the checks in this order.
 
-1. the header alone (``Front.accept``), 2. queue and memory, before the body, 3. the body, and the header
+1. the header alone (``ServedApi.accept``), 2. queue and memory, before the body, 3. the body, and the header
 against the body (``Upload.read``), 4. both images present and downloaded, 5. the recogniser, first image
 first. The first failure is the answer. Every answer is HTTP 200, also a failure.
 """
@@ -22,9 +22,9 @@ from agent.service import forms
 from agent.service.auth import Authenticator, limits_of
 from agent.service.causes import Cause
 from agent.service.download import Downloader
-from agent.service.front import Call, Front
 from agent.service.memory_budget import FlightBudget, Lease
 from agent.service.recogniser import Recogniser
+from agent.service.served_api import Call, ServedApi
 from agent.service.settings import ServiceConfig
 from agent.service.stats import NO_ACCOUNT, Stats
 from agent.service.worker_pool import WorkerPool
@@ -76,58 +76,58 @@ class CompareApi:
         """Whether a load balancer may send new requests."""
         return not self.is_stopping and not self.pool.is_stuck()
 
-    async def answer(self, request: Request, front: Front) -> Response:
+    async def answer(self, request: Request, served: ServedApi) -> Response:
         """Answer one comparison."""
         call = Call(request)
         try:
-            similarity = await self._compare(call, front)
+            similarity = await self._compare(call, served)
         except ClientDisconnect:
             self.stats.clients_gone.inc()
             return Response(status_code=204)  # not received by any client
         except TimeoutError:
             call.is_drained = False
             return self._refuse(
-                call, front, ApiFailure(_INVALID, "the body is too slow", cause=Cause.BODY_SLOW)
+                call, served, ApiFailure(_INVALID, "the body is too slow", cause=Cause.BODY_SLOW)
             )
         except ApiFailure as failure:
-            return self._refuse(call, front, failure)
+            return self._refuse(call, served, failure)
         except asyncio.CancelledError:  # the time for the stop is over
             call.is_drained = False
-            return self._refuse(call, front, ApiFailure(_BUSY, "the service stops", cause=Cause.STOPPING))
+            return self._refuse(call, served, ApiFailure(_BUSY, "the service stops", cause=Cause.STOPPING))
         except Exception:
             log.exception("bug_in_service", extra=facts(session=call.session))
-            return self._refuse(call, front, ApiFailure(_INTERNAL))
+            return self._refuse(call, served, ApiFailure(_INTERNAL))
         finally:
             for lease in call.leases:
                 lease.release()
-        self._answered(call, front, 0)
-        return Response(front.success(similarity, call.session), media_type="application/json")
+        self._answered(call, served, 0)
+        return Response(served.success(similarity, call.session), media_type="application/json")
 
-    def _refuse(self, call: Call, front: Front, failure: ApiFailure) -> Response:
+    def _refuse(self, call: Call, served: ServedApi, failure: ApiFailure) -> Response:
         if isinstance(failure, forms.BodyTooLarge) and not failure.drained:
             call.is_drained = False
         self.stats.refused(failure)
         why = {"flag": failure.fail_flag, "cause": failure.cause, "why": str(failure)}
-        self._answered(call, front, failure.api_code, **why)
-        body = front.failure(failure, call.session)
+        self._answered(call, served, failure.api_code, **why)
+        body = served.failure(failure, call.session)
         return Response(body, media_type="application/json", headers={} if call.is_drained else _CLOSE)
 
-    def _answered(self, call: Call, front: Front, code: int, **why: object) -> None:
+    def _answered(self, call: Call, served: ServedApi, code: int, **why: object) -> None:
         seconds = time.monotonic() - call.begun_s
         self.stats.answered(code, seconds, call.appid)
         # The rate of an account bounds its lines, so a till can quote any session. Lines of other senders
         # are limited for each address.
         limited = bounded_facts if call.is_permitted else facts
         values = {"code": code, **why, "ms": round(seconds * 1e3), "session": call.session}
-        names = {"api": front.name, "account": call.appid, "client": call.address}
+        names = {"api": served.name, "account": call.appid, "client": call.address}
         log.info("answered", extra=limited(**values, **names))
 
-    async def _compare(self, call: Call, front: Front) -> float:
+    async def _compare(self, call: Call, served: ServedApi) -> float:
         form = None
         try:
             async with asyncio.timeout(self._config.body_timeout_ms / 1e3):
-                form = await self._read(call, front)
-            pictures = await _unless_gone(call.request, self._pictures(call, front, form))
+                form = await self._read(call, served)
+            pictures = await _unless_gone(call.request, self._pictures(call, served, form))
             form = None  # the pool owns both pictures now
             return await _unless_gone(call.request, self.pool.compare(*pictures, call.begun_s))
         except ApiFailure as failure:
@@ -138,10 +138,10 @@ class CompareApi:
             if form is not None:
                 form.wipe()
 
-    async def _read(self, call: Call, front: Front) -> forms.Form:
+    async def _read(self, call: Call, served: ServedApi) -> forms.Form:
         chunks = call.request.stream()
         try:
-            upload = await front.accept(call)
+            upload = await served.accept(call)
             self.pool.admit(call.begun_s)
             lease = self._reserve(call, upload.memory_bytes)
         except ApiFailure:
@@ -150,7 +150,7 @@ class CompareApi:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_DRAIN_S):
                         # otherwise the client fails before it reads
-                        await forms.drain(chunks, front.body_max_bytes)
+                        await forms.drain(chunks, served.body_max_bytes)
                         call.is_drained = True
             raise
         form = await upload.read(chunks)
@@ -164,17 +164,17 @@ class CompareApi:
         call.leases.append(lease)
         return lease
 
-    async def _pictures(self, call: Call, front: Front, form: forms.Form) -> tuple[bytearray, bytearray]:
+    async def _pictures(self, call: Call, served: ServedApi, form: forms.Form) -> tuple[bytearray, bytearray]:
         shot, reference = form.sides
-        first = await self._picture(call, front, shot, SHOT_FLAG)
-        return first, await self._picture(call, front, reference, REFERENCE_FLAG)
+        first = await self._picture(call, served, shot, SHOT_FLAG)
+        return first, await self._picture(call, served, reference, REFERENCE_FLAG)
 
-    async def _picture(self, call: Call, front: Front, side: forms.ImageSide, flag: int) -> bytearray:
+    async def _picture(self, call: Call, served: ServedApi, side: forms.ImageSide, flag: int) -> bytearray:
         try:
             picture = side.image if side.url is None else await self._download(call, side.url)
             if not picture:
                 raise ApiFailure(_NO_IMAGE)
-            front.check_picture(picture)
+            served.check_picture(picture)
         except ApiFailure as failure:
             raise failure.of_image(flag) from failure
         return picture

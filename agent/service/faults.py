@@ -22,7 +22,7 @@ from agent.compare.codes import table
 from agent.compare.contract import ApiFailure
 from agent.errors import ConfigError
 from agent.service.causes import Cause
-from agent.service.front import Front
+from agent.service.served_api import ServedApi
 from agent.texts import Text
 
 _SPEC = re.compile(r"(?P<kind>[a-z]+)(=(?P<value>-?\d{1,6})(:(?P<flag>[12]))?)?(@(?P<rate>[01](\.\d+)?))?")
@@ -70,22 +70,22 @@ class Faulty:
 
     app: ASGIApp
     faults: tuple[InjectedFault, ...]
-    fronts: Mapping[str, Front]
+    apis: Mapping[str, ServedApi]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        front = self.fronts.get(scope["path"]) if scope["type"] == "http" else None
-        if front is None or scope["method"] != "POST":
+        served = self.apis.get(scope["path"]) if scope["type"] == "http" else None
+        if served is None or scope["method"] != "POST":
             return await self.app(scope, receive, send)
         for fault in self.faults:
             if random.random() >= fault.rate:  # noqa: S311 - no secret
                 continue
             if fault.kind != "latency":
                 await _drain(receive)
-                return await _answer_faulty(fault, front, send)
+                return await _answer_faulty(fault, served, send)
             try:
                 await asyncio.sleep(fault.value / 1e3)
             except asyncio.CancelledError:  # the service stops
-                return await _answer(send, front.failure(ApiFailure(15, cause=Cause.STOPPING), "fault"))
+                return await _answer(send, served.failure(ApiFailure(15, cause=Cause.STOPPING), "fault"))
         return await self.app(scope, receive, send)
 
 
@@ -94,11 +94,11 @@ async def _drain(receive: Receive) -> None:
         pass
 
 
-async def _answer_faulty(fault: InjectedFault, front: Front, send: Send) -> None:
-    good = front.success(91.0, "fault")
+async def _answer_faulty(fault: InjectedFault, served: ServedApi, send: Send) -> None:
+    good = served.success(91.0, "fault")
     match fault.kind:
         case "code":
-            await _answer(send, front.failure(ApiFailure(fault.value, fail_flag=fault.flag), "fault"))
+            await _answer(send, served.failure(ApiFailure(fault.value, fail_flag=fault.flag), "fault"))
         case "truncate":
             await _answer(send, good[:-9])
         case "html":

@@ -60,7 +60,7 @@ def wipe(picture: bytearray | None) -> None:
         picture[:] = bytes(len(picture))
 
 
-def flight_bytes(content_type: str, declared: int | None, limit: int) -> int:
+def memory_bytes(content_type: str, declared: int | None, limit: int) -> int:
     """The memory that ``read_form`` needs for a body, from the headers alone.
 
     Args:

@@ -1,4 +1,4 @@
-"""The listener of the service: at its limit a new connection replaces an idle one; hands over on a restart.
+"""The listener of the service: at its limit a new connection replaces an idle one; a restart loses none.
 
 1. At most ``connections_max`` connections are open, half of them from one address, and a quarter of them in
    the TLS handshake with one address. At the limit the connection that waits longest for a request is closed

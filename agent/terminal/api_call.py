@@ -8,7 +8,7 @@ connections, unknown hosts, an open circuit breaker, a reference photo that coul
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.core.attempt_limits import FailedAttempts, GuardLimits, PaidCalls
+from agent.core.attempt_limits import AttemptLimits, FailedAttempts, PaidCalls
 from agent.core.model import Comparison, Crop, Request, Result, Timings
 from agent.core.ports import Clock
 from agent.core.reasons import Reason
@@ -26,7 +26,7 @@ class CallBudget:
     def __init__(
         self,
         clock: Clock,
-        limits: GuardLimits,
+        limits: AttemptLimits,
         counters: Counters,
         conditions: ConditionTracker,
         *,
@@ -38,7 +38,7 @@ class CallBudget:
         self._counters = counters
         self._conditions = conditions
 
-    def set_limits(self, limits: GuardLimits) -> None:
+    def set_limits(self, limits: AttemptLimits) -> None:
         """Replace the limits. Counted attempts and calls stay."""
         self._attempts.set_limits(limits)
         self._paid_calls.set_limits(limits)

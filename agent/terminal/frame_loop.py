@@ -14,9 +14,9 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 from agent.core.model import Analysis, CameraHealth, Frame
-from agent.core.policy import light_on
+from agent.core.policy import face_light
 from agent.core.reasons import FrameReason, Reason
-from agent.core.steps import CameraFailed, FrameAnalyzed, InputFailed, InternalFailure
+from agent.core.verification_types import CameraFailed, FrameAnalyzed, InputFailed, InternalFailure
 from agent.errors import AgentError, CameraError, CameraHung
 from agent.health import conditions_camera as camera
 from agent.health.condition_tracker import ConditionTracker
@@ -186,7 +186,7 @@ class FrameLoop:
             verification.post(InternalFailure(self._ports.clock.now_ms()))
             return
         self._counters.frames[analysis.reason] += 1
-        light = light_on(analysis)
+        light = face_light(analysis)
         if light is not None:
             self._exposed_for = verification
             self._ports.expose(light)

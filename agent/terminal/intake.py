@@ -13,7 +13,7 @@ from agent.core.model import Request
 from agent.core.ports import AcceptedEvent, CancelReceived, Inbound, MessageRefused, RequestReceived
 from agent.core.rate import SenderBuckets
 from agent.core.reasons import Refusal
-from agent.core.steps import Cancelled
+from agent.core.verification_types import Cancelled
 from agent.errors import StorageError
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import STORAGE_UNAVAILABLE

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent.core.attempt_limits import GuardLimits
+from agent.core.attempt_limits import AttemptLimits
 from agent.core.frame_log import FrameLog
 from agent.core.model import Assurance, CameraHealth, FaceLight, Frame, Result
 from agent.core.ports import Camera, ClaimStore, Clock, Compare, FaceAnalyzer, Till
-from agent.core.steps import Limits
 from agent.core.trace import Trace
+from agent.core.verification_types import Limits
 
 RecordVerification = Callable[[Result, FrameLog, Trace | None], None]
 """Stores the frame log and the trace of an ended verification, for `facepay why` and `facepay trace`.
@@ -45,7 +45,7 @@ class Settings:
     inline_reference: bool = True
     age_required: bool = False  # see ``core.admission.AdmissionFacts``
     requests_per_minute: int = 120  # per till
-    guard: GuardLimits = field(default_factory=GuardLimits)
+    guard: AttemptLimits = field(default_factory=AttemptLimits)
     earlier_calls: int = 0  # calls of earlier processes in the last day
     traced: bool = False  # whether `record` gets a trace
     assurances: frozenset[str] = frozenset()  # the assurances that a request may ``require``

@@ -6,7 +6,7 @@ from dataclasses import replace
 from agent.core.model import Assurance, Liveness, LivenessCheck, Request, Result, Timings
 from agent.core.ports import RefusedEvent, StoredResult
 from agent.core.reasons import Decision, Reason, Refusal
-from agent.core.steps import Finished
+from agent.core.verification_types import Finished
 from agent.errors import StorageError
 from agent.health import conditions_camera
 from agent.health.condition import Condition

@@ -15,7 +15,7 @@ from agent.core.model import Request
 from agent.core.pace import Pace
 from agent.core.ports import AcceptedEvent
 from agent.core.reasons import Reason
-from agent.core.steps import Event, InputFailed, Interrupted
+from agent.core.verification_types import Event, InputFailed, Interrupted
 from agent.errors import CameraHung, StorageError
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import STORAGE_UNAVAILABLE

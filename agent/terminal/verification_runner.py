@@ -12,16 +12,16 @@ import secrets
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
-from agent.core import steps
+from agent.core import verification_types as types
 from agent.core.challenge_plan import draw
 from agent.core.frame_log import FrameLog
 from agent.core.guidance import ShownHint, next_hint, prompt_of
 from agent.core.model import Request, Timings
 from agent.core.ports import GuidanceEvent, ImageSource, StageEvent
 from agent.core.reasons import Decision, Reason
-from agent.core.steps import Comparing, Event, Finished, StartCall, State
 from agent.core.trace import Trace, without_pixels
 from agent.core.verification import advance, begin, wake_at
+from agent.core.verification_types import Comparing, Event, Finished, StartCall, State
 from agent.errors import AgentError, CameraError, CompareError, ModelError, Retry
 from agent.log import facts
 from agent.terminal.api_call import ApiCall, CallBudget, PhaseTimes
@@ -100,9 +100,9 @@ class Verification:
                         case StartCall():
                             task = asyncio.create_task(self._call(effect, prepared), name="API call")
                             self._calls[effect.number] = task
-                        case steps.CancelCall(number=number):
+                        case types.CancelCall(number=number):
                             self._calls[number].cancel()
-                        case steps.Report():
+                        case types.Report():
                             pass  # the caller settles the outcome
         finally:
             for each in (prepared, *self._calls.values()):
@@ -120,20 +120,20 @@ class Verification:
             async with asyncio.timeout(max(0.0, left_s)):
                 return await self._inbox.get()
         except TimeoutError:
-            return steps.Ticked(max(due_ms, self.ports.clock.now_ms()))
+            return types.Ticked(max(due_ms, self.ports.clock.now_ms()))
 
     async def _note(self, before: State, after: State, event: Event) -> None:
         """Update the frame log and the durations, and publish guidance. Never changes the outcome."""
         now_ms = self.ports.clock.now_ms()
-        if isinstance(event, steps.FrameAnalyzed):
+        if isinstance(event, types.FrameAnalyzed):
             self._frame_log.add_frame(event.analysis, now_ms - self.request.received_ms)
-        if isinstance(before, steps.Seeking | steps.Challenging):
+        if isinstance(before, types.Seeking | types.Challenging):
             self._times.wait_face_ms += now_ms - self._since_ms
-        elif isinstance(before, steps.Holding):
+        elif isinstance(before, types.Holding):
             self._times.hold_ms += now_ms - self._since_ms
         self._since_ms = now_ms
-        if isinstance(event, steps.FrameAnalyzed | steps.Ticked) and not isinstance(after, Finished):
-            analysis = event.analysis if isinstance(event, steps.FrameAnalyzed) else None
+        if isinstance(event, types.FrameAnalyzed | types.Ticked) and not isinstance(after, Finished):
+            analysis = event.analysis if isinstance(event, types.FrameAnalyzed) else None
             hint = next_hint(self._shown, analysis, now_ms, prompt_of(after))
             if hint is not self._shown and hint.guidance is not None:
                 self._shown = hint
@@ -150,16 +150,16 @@ class Verification:
             return await self.ports.compare.prepare(self.request)
         except AgentError as error:
             log.info("reference_failed", extra=facts(code=error.code, why=error))
-            self.post(steps.InputFailed(now_ms(), reason_of(error)))
+            self.post(types.InputFailed(now_ms(), reason_of(error)))
         except Exception:
             log.exception("bug_in_prepare")
-            self.post(steps.InternalFailure(now_ms()))
+            self.post(types.InternalFailure(now_ms()))
         return None
 
     async def _call(self, start: StartCall, prepared: asyncio.Task[ImageSource | None]) -> None:
         now_ms = self.ports.clock.now_ms
         if not self.budget.reserve():
-            self.post(steps.CallFailed(now_ms(), start.number, Reason.COST_LIMIT, Retry.NEVER))
+            self.post(types.CallFailed(now_ms(), start.number, Reason.COST_LIMIT, Retry.NEVER))
             return
         late_at_ms = now_ms() + start.timeout_ms - _CLIENT_FIRST_MS
         call = ApiCall(now_ms, self.budget, self._times, late_at_ms)
@@ -192,12 +192,12 @@ class Verification:
             level = logging.INFO if isinstance(error, CompareError) else logging.WARNING
             details = facts(ask=start.number, code=error.code, api_code=api_code, why=error)
             log.log(level, "api_call_failed", extra=details)
-            return steps.CallFailed(now_ms(), start.number, reason_of(error), error.retry, api_code)
+            return types.CallFailed(now_ms(), start.number, reason_of(error), error.retry, api_code)
         except Exception:
             log.exception("bug_in_api_call")
-            return steps.InternalFailure(now_ms())
+            return types.InternalFailure(now_ms())
         call.outcome = answer
-        return steps.CallAnswered(now_ms(), start.number, answer)
+        return types.CallAnswered(now_ms(), start.number, answer)
 
 
 def _named_after_photo(event: Event, state: State, calls: dict[int, asyncio.Task[None]]) -> Event:
@@ -205,13 +205,13 @@ def _named_after_photo(event: Event, state: State, calls: dict[int, asyncio.Task
 
     Cancels the late call: the core cancels a call that timed out, and not a failed one.
     """
-    if not isinstance(state, Comparing) or not isinstance(event, steps.Ticked):
+    if not isinstance(state, Comparing) or not isinstance(event, types.Ticked):
         return event
     if event.at_ms < state.until_ms:
         return event
     number = state.context.asks
     calls[number].cancel()
-    return steps.CallFailed(event.at_ms, number, Reason.REFERENCE_UNREACHABLE, Retry.SAME)
+    return types.CallFailed(event.at_ms, number, Reason.REFERENCE_UNREACHABLE, Retry.SAME)
 
 
 async def outcome_of(verification: Verification) -> VerificationOutcome:

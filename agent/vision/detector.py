@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.model import Box, Detection, Landmarks, Point
-from agent.core.policy import is_sane
+from agent.core.policy import is_well_formed
 from agent.errors import ModelError, failure_at
 from agent.texts import Text
 from agent.vision.models import YUNET, locate
@@ -97,7 +97,7 @@ class Detector:
         except cv2.error as error:
             raise ModelError(Text("detail.yunet_failed", wide=wide, high=high, err=error.err)) from error
         found = (_detection(row, wide / size[0], high / size[1]) for row in rows.tolist())
-        return tuple(face for face in found if is_sane(face))
+        return tuple(face for face in found if is_well_formed(face))
 
     def set_width(self, width_px: int) -> None:
         """Use another width for frames from the next one on. Boxes stay in pixels of the picture."""

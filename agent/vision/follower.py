@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.core.model import Box, Detection, Landmarks, Point
-from agent.core.policy import coordinates, is_sane
+from agent.core.policy import coordinates, is_well_formed
 
 Pixels = NDArray[np.uint8]
 Square = tuple[int, int, int]  # left, top, side
@@ -77,7 +77,7 @@ def is_plausible(face: Detection) -> bool:
 
     A profile or a head on its side may fail. Then the whole frame is analyzed instead.
     """
-    if not is_sane(face):
+    if not is_well_formed(face):
         return False
     box, marks = face.box, face.landmarks
     xs, ys = coordinates(marks)[0::2], coordinates(marks)[1::2]

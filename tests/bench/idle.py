@@ -10,7 +10,7 @@ import sys
 from agent.config import PolicyConfig, VisionConfig
 from agent.core.model import Assurance
 from agent.core.policy import PolicyLimits
-from agent.core.steps import Limits
+from agent.core.verification_types import Limits
 from agent.root.wiring import BootClock
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal

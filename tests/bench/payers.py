@@ -23,8 +23,17 @@ from agent.core.challenge_plan import draw
 from agent.core.geometry import yaw_ratio
 from agent.core.model import Analysis, Box, Detection, Frame, Landmarks, Point, Shot
 from agent.core.reasons import Continuity, FrameReason
-from agent.core.steps import Challenging, Effect, Finished, FrameAnalyzed, Limits, StartCall, State, Ticked
 from agent.core.verification import advance, begin, wake_at
+from agent.core.verification_types import (
+    Challenging,
+    Effect,
+    Finished,
+    FrameAnalyzed,
+    Limits,
+    StartCall,
+    State,
+    Ticked,
+)
 from tests.core.builders import even
 from tests.vision.attacks import prompted
 

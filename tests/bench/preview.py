@@ -16,7 +16,7 @@ from functools import partial
 from agent.config import CameraConfig, PolicyConfig, VisionConfig
 from agent.core.model import Assurance
 from agent.core.policy import PolicyLimits
-from agent.core.steps import Limits
+from agent.core.verification_types import Limits
 from agent.health.frame_meter import FrameMeter
 from agent.live_view.annotate import notice
 from agent.live_view.frame_tap import FrameTap

@@ -18,8 +18,17 @@ from agent.config import PolicyConfig, VisionConfig
 from agent.core.model import Comparison, Frame, Shot
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import Decision
-from agent.core.steps import CallAnswered, Event, Finished, FrameAnalyzed, Limits, StartCall, State, Ticked
 from agent.core.verification import advance, begin, wake_at
+from agent.core.verification_types import (
+    CallAnswered,
+    Event,
+    Finished,
+    FrameAnalyzed,
+    Limits,
+    StartCall,
+    State,
+    Ticked,
+)
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.bench.frames import HEIGHT_PX, WIDTH_PX
 from tests.bench.photos import Face, faces, origins

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from agent.core.attempt_limits import GuardLimits
+from agent.core.attempt_limits import AttemptLimits
 from tests.broker_matrix.rabbitmq import Balancer, Node
 from tests.chaos.tills import PatientTill
 from tests.till.test_both_sides import TOPICS, RunningTerminal, terminal
@@ -18,7 +18,7 @@ from tests.till.test_both_sides import TOPICS, RunningTerminal, terminal
 TILLS = 3
 CALL_S = 0.2  # so that a fault often comes during an API call
 DRAIN_S = 90.0
-NO_LIMITS = GuardLimits(failures=0, calls_per_minute=0, calls_per_day=0)  # each request makes a call
+NO_LIMITS = AttemptLimits(failures=0, calls_per_minute=0, calls_per_day=0)  # each request makes a call
 
 
 class Faults(Protocol):

@@ -48,8 +48,8 @@ def test_piped_meters_are_lines_without_control_codes(config: str) -> None:
 def test_camera_meters_with_json_print_the_readings(config: str) -> None:
     done = runner.invoke(application(), ["camera", "light", "--json", "--config", config])
     reading = json.loads(done.output)
-    assert set(reading) == {"sharpness", "mean_luma", "dark_share", "bright_share", "levels", "told"}
-    assert reading["told"] == {}, "a replayed picture has no camera facts"
+    assert set(reading) == {"sharpness", "mean_luma", "dark_share", "bright_share", "levels", "metadata"}
+    assert reading["metadata"] == {}, "a replayed picture has no camera facts"
     done = runner.invoke(application(), ["camera", "focus", "--json", "--seconds", "0", "--config", config])
     assert json.loads(done.output.splitlines()[0])["sharpness"] > 0
 

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.core.reasons import Decision, Guidance, Reason, Refusal
-from agent.core.steps import Finished, State
+from agent.core.verification_types import Finished, State
 from agent.messages import decode, fields
 from agent.messages.decode import DecodeRules, read_ack, read_cancel, read_request
 from agent.messages.signing import PublicKey

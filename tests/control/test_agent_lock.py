@@ -11,30 +11,30 @@ from pathlib import Path
 
 import pytest
 
-from agent.control.agent_lock import FILE, AgentRunsAlready, only_agent, running_pid
+from agent.control.agent_lock import FILE, AgentRunsAlready, hold_lock, running_pid
 from agent.control.server import socket_lost
 from agent.errors import StorageError
 
 HOLD = """
 import sys, time, pathlib
-from agent.control.agent_lock import only_agent
-with only_agent(pathlib.Path(sys.argv[1])):
+from agent.control.agent_lock import hold_lock
+with hold_lock(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)
 """
 
 
 def test_only_agent_second_agent_is_refused_with_the_process_of_the_first(tmp_path: Path) -> None:
-    with only_agent(tmp_path / "state"):
+    with hold_lock(tmp_path / "state"):
         with (
             pytest.raises(AgentRunsAlready, match=str(os.getpid())) as refused,
-            only_agent(tmp_path / "state"),
+            hold_lock(tmp_path / "state"),
         ):
             pass
         assert refused.value.exit_code == 75 and "storage.directory" in str(refused.value.fix)
         assert running_pid(tmp_path / "state") == str(os.getpid())
     assert running_pid(tmp_path / "state") == ""
-    with only_agent(tmp_path / "state"):
+    with hold_lock(tmp_path / "state"):
         pass
 
 
@@ -49,13 +49,13 @@ def test_only_agent_after_kill_9_starts_at_once(tmp_path: Path) -> None:
         holder.send_signal(signal.SIGKILL)
         holder.wait()
         assert socket_lost(tmp_path / "status.sock", tmp_path) is None
-        with only_agent(tmp_path):
+        with hold_lock(tmp_path):
             assert running_pid(tmp_path) == str(os.getpid())
 
 
 def test_only_agent_unusable_lock_file_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / FILE).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StorageError), only_agent(tmp_path):
+    with pytest.raises(StorageError), hold_lock(tmp_path):
         pass
 
 
@@ -68,5 +68,5 @@ def test_only_agent_started_by_root_leaves_the_lock_to_the_service() -> None:
         directory = Path(folder, "state")
         directory.mkdir()
         os.chown(directory, 12_345, 12_345)
-        with only_agent(directory):
+        with hold_lock(directory):
             assert (directory / FILE).stat().st_uid == 12_345

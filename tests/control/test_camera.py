@@ -86,7 +86,7 @@ async def test_lens_is_numbers_without_pixels(path: Path) -> None:
         reading = await asyncio.to_thread(request_lens, path)
     assert 0 < reading.sharpness < 100 and 0 < reading.mean_luma < 255
     assert sum(reading.levels) == pytest.approx(1.0)
-    assert reading.told == {"Lux": 41.6}, "the metadata of the camera is part of the reading"
+    assert reading.metadata == {"Lux": 41.6}, "the metadata of the camera is part of the reading"
 
 
 async def test_mounting_is_numbers_of_the_largest_face_without_pixels(path: Path) -> None:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from agent.cli.command_table import application
 from agent.control.page_link import PAGE, PageLinkIssuer, request_link
 from agent.control.server import StatusServer
-from agent.errors import AgentAway, StatusError
+from agent.errors import AgentNotRunning, StatusError
 from tests.texts import en, zh
 
 URL = "http://127.0.0.1:8090/login#a-pass-of-the-test"
@@ -79,7 +79,7 @@ async def test_ask_link_malformed_response_raises(tmp_path: Path, response: byte
 
 
 def test_without_an_agent_there_is_no_link(tmp_path: Path) -> None:
-    with pytest.raises(AgentAway):
+    with pytest.raises(AgentNotRunning):
         request_link(tmp_path / "status.sock")
 
 

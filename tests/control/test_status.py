@@ -23,7 +23,7 @@ from agent.control.status import StatusFacts, document
 from agent.control.status_text import status_lines
 from agent.core.model import Assurance, CameraHealth, Comparison, Frame, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
-from agent.errors import AgentAway, StatusError
+from agent.errors import AgentNotRunning, StatusError
 from agent.health.condition_tracker import ShownCondition
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import RECENT, Counters
@@ -117,7 +117,7 @@ async def test_socket_is_for_owner_and_group_and_is_removed_with_the_agent(path:
 async def test_open_socket_of_a_killed_agent_is_replaced(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    with pytest.raises(AgentAway) as refused:
+    with pytest.raises(AgentNotRunning) as refused:
         request_status(path)
     assert refused.value.code == "agent_not_running"
     async with serving(path):
@@ -182,7 +182,7 @@ async def test_many_clients_share_one_document(path: Path) -> None:
 
 
 def test_ask_without_a_socket_raises_agent_away(path: Path) -> None:
-    with pytest.raises(AgentAway) as away:
+    with pytest.raises(AgentNotRunning) as away:
         request_status(path)
     assert (away.value.code, away.value.exit_code) == ("status_socket_missing", 3) and away.value.fix
 

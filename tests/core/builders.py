@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from agent.core.model import Analysis, Box, Comparison, Detection, Frame, Landmarks, Point, Quality, Shot
 from agent.core.reasons import Continuity, FrameReason
-from agent.core.steps import CallAnswered, Event, Finished, FrameAnalyzed, Limits, State, Step
 from agent.core.verification import advance, begin
+from agent.core.verification_types import CallAnswered, Event, Finished, FrameAnalyzed, Limits, State, Step
 
 NAN = float("nan")
 DEADLINE_MS = 8_000

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.attempt_limits import DAY_MS, FAILURES, MINUTE_MS, FailedAttempts, GuardLimits, PaidCalls
+from agent.core.attempt_limits import DAY_MS, FAILURES, MINUTE_MS, AttemptLimits, FailedAttempts, PaidCalls
 from agent.core.model import Reference
 from agent.core.reasons import Reason
 
-LIMITS = GuardLimits(failures=3, failures_within_ms=1_000, pause_ms=5_000)
+LIMITS = AttemptLimits(failures=3, failures_within_ms=1_000, pause_ms=5_000)
 PHOTO, OTHER_PHOTO = (
     Reference(url="https://photos/1", sha256="aa" * 32),
     Reference(url="https://photos/2", sha256="bb" * 32),
@@ -77,9 +77,9 @@ def test_other_limits_keep_counted_attempts_and_calls() -> None:
     assert not failing(attempts, PHOTO, 2, 3).is_paused(PHOTO, 4), "four of five"
     attempts.set_limits(replace(LIMITS, failures=2))
     assert failing(attempts, PHOTO, 5).is_paused(PHOTO, 6), "two, with the attempt before"
-    paid_calls = PaidCalls(GuardLimits(calls_per_minute=2), 0)
+    paid_calls = PaidCalls(AttemptLimits(calls_per_minute=2), 0)
     paid_calls.record_call(0)
-    paid_calls.set_limits(GuardLimits(calls_per_minute=1))
+    paid_calls.set_limits(AttemptLimits(calls_per_minute=1))
     assert not paid_calls.may_call(1)
 
 
@@ -87,7 +87,7 @@ def test_limit_of_zero_disables_the_limit() -> None:
     attempts = failing(FailedAttempts(replace(LIMITS, failures=0)), PHOTO, *range(100))
     assert not attempts.is_paused(PHOTO, 100)
     paid_calls = PaidCalls(
-        GuardLimits(calls_per_minute=0, calls_per_day=0, calls_per_day_warning=0), 0, 10**6
+        AttemptLimits(calls_per_minute=0, calls_per_day=0, calls_per_day_warning=0), 0, 10**6
     )
     assert paid_calls.may_call(0)
     assert not paid_calls.is_high(0)
@@ -102,7 +102,7 @@ def test_stored_attempts_are_bounded() -> None:
 
 @given(st.lists(st.integers(0, 3 * MINUTE_MS), max_size=60), st.integers(1, 10))
 def test_calls_in_any_minute_stay_within_the_limit(moments_ms: list[int], most: int) -> None:
-    paid_calls = PaidCalls(GuardLimits(calls_per_minute=most, calls_per_day=0), 0)
+    paid_calls = PaidCalls(AttemptLimits(calls_per_minute=most, calls_per_day=0), 0)
     made: list[int] = []
     for at_ms in sorted(moments_ms):
         if paid_calls.may_call(at_ms):
@@ -114,7 +114,7 @@ def test_calls_in_any_minute_stay_within_the_limit(moments_ms: list[int], most: 
 
 @given(st.lists(st.integers(0, 3 * DAY_MS), max_size=80), st.integers(1, 10), st.integers(0, 12))
 def test_calls_in_any_day_stay_within_the_limit(moments_ms: list[int], most: int, earlier: int) -> None:
-    paid_calls = PaidCalls(GuardLimits(calls_per_minute=0, calls_per_day=most), 0, earlier)
+    paid_calls = PaidCalls(AttemptLimits(calls_per_minute=0, calls_per_day=most), 0, earlier)
     made = [0] * earlier
     for at_ms in sorted(moments_ms):
         if paid_calls.may_call(at_ms):
@@ -126,7 +126,7 @@ def test_calls_in_any_day_stay_within_the_limit(moments_ms: list[int], most: int
 
 def test_calls_are_allowed_again_after_a_day_and_the_warning_precedes_the_limit() -> None:
     paid_calls = PaidCalls(
-        GuardLimits(calls_per_minute=0, calls_per_day=4, calls_per_day_warning=3), 0, earlier=2
+        AttemptLimits(calls_per_minute=0, calls_per_day=4, calls_per_day_warning=3), 0, earlier=2
     )
     assert not paid_calls.is_high(0)
     paid_calls.record_call(0)

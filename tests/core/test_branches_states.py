@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from agent.core import challenge
-from agent.core.attempt_limits import GuardLimits, PaidCalls
+from agent.core.attempt_limits import AttemptLimits, PaidCalls
 from agent.core.challenge import ChallengeOutcome, ChallengeProgress, Move, Phase
 from agent.core.challenge_plan import Plan, Turn, TurnSide
 from agent.core.frame_log import FRAMES_MAX, FrameLog
@@ -21,9 +21,17 @@ from agent.core.policy import PolicyLimits, continuity_of, face_reason
 from agent.core.rate import SenderBuckets
 from agent.core.reason_mapping import reason_at_deadline
 from agent.core.reasons import Continuity, Decision, FrameReason, Guidance, Reason
-from agent.core.steps import Challenging, Comparing, Context, Limits, LivenessProgress, Seeking, StartCall
 from agent.core.transitions import hold
 from agent.core.verification import _after_challenge_step, advance
+from agent.core.verification_types import (
+    Challenging,
+    Comparing,
+    Context,
+    Limits,
+    LivenessProgress,
+    Seeking,
+    StartCall,
+)
 from tests.core.builders import DEADLINE_MS, FACE, even, frame_event, shot, shot_event
 
 PLAN: Plan = (Turn(TurnSide.LEFT, 500),)
@@ -37,7 +45,7 @@ def challenging(**progress: object) -> Challenging:
 
 
 def test_reserved_calls_count_towards_the_limit_until_released() -> None:
-    paid_calls = PaidCalls(GuardLimits(calls_per_minute=1), 0)
+    paid_calls = PaidCalls(AttemptLimits(calls_per_minute=1), 0)
     assert paid_calls.reserve(0) and not paid_calls.reserve(0)
     paid_calls.release()
     assert paid_calls.reserve(0)

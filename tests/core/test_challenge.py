@@ -16,7 +16,8 @@ from agent.core.challenge import TURN_MS
 from agent.core.challenge_plan import ATTEMPTS, NEXT_WAIT_MS, WAIT_MS, Plan, Turn, TurnSide, draw
 from agent.core.model import Analysis, Landmarks
 from agent.core.reasons import Continuity, Decision, FrameReason, Reason
-from agent.core.steps import (
+from agent.core.verification import advance, begin, wake_at
+from agent.core.verification_types import (
     CallAnswered,
     CallFailed,
     CameraFailed,
@@ -32,7 +33,6 @@ from agent.core.steps import (
     State,
     Ticked,
 )
-from agent.core.verification import advance, begin, wake_at
 from agent.errors import Retry
 from tests.core.builders import FACE, answer, shot, unknown
 from tests.core.heads import PICTURE, view

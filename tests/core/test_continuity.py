@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from agent.core.attempt_limits import FAILURES
 from agent.core.reasons import Continuity, Decision, FrameReason, Reason
-from agent.core.steps import (
+from agent.core.verification import advance, begin, wake_at
+from agent.core.verification_types import (
     CallAnswered,
     CallFailed,
     CameraFailed,
@@ -25,7 +26,6 @@ from agent.core.steps import (
     State,
     Ticked,
 )
-from agent.core.verification import advance, begin, wake_at
 from agent.errors import Retry
 from tests.core.builders import DEADLINE_MS, answer, ending, frame_event, play, shot_event, unknown
 

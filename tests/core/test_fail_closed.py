@@ -11,7 +11,8 @@ import pytest
 
 from agent.core.model import LivenessCheck, Shot
 from agent.core.reasons import Continuity, Decision, Reason
-from agent.core.steps import (
+from agent.core.verification import advance
+from agent.core.verification_types import (
     CallAnswered,
     CallFailed,
     Cancelled,
@@ -23,7 +24,6 @@ from agent.core.steps import (
     LivenessProgress,
     State,
 )
-from agent.core.verification import advance
 from agent.errors import AgentError, ModelError, Retry
 from agent.terminal.results import checks_of, liveness_of
 from agent.terminal.verification_runner import reason_of

@@ -12,7 +12,7 @@ from agent.core.challenge_plan import NEXT_WAIT_MS, Turn, TurnSide
 from agent.core.guidance import HOLD_MS, ShownHint, next_hint, prompt_of
 from agent.core.model import Analysis
 from agent.core.reasons import FrameReason, Guidance
-from agent.core.steps import Challenging, Event, FrameAnalyzed, Limits
+from agent.core.verification_types import Challenging, Event, FrameAnalyzed, Limits
 from tests.core.test_challenge import LEFT, Scenario, limits
 
 

@@ -13,7 +13,7 @@ from agent.core.challenge import TURN_MS
 from agent.core.challenge_plan import NEXT_WAIT_MS, Turn, TurnSide
 from agent.core.motion import MAX_STEP, SLOWEST_MS, Motion
 from agent.core.reasons import Continuity, Decision, FrameReason, Reason
-from agent.core.steps import Challenging, Comparing, Finished, Holding, Seeking
+from agent.core.verification_types import Challenging, Comparing, Finished, Holding, Seeking
 from tests.core.heads import view
 from tests.core.test_challenge import LEFT, RIGHT, TURNED, Scenario, frame, limits
 

@@ -17,9 +17,9 @@ from agent.core.policy import (
     PolicyLimits,
     choose_face,
     coordinates,
+    face_light,
     face_reason,
-    is_sane,
-    light_on,
+    is_well_formed,
 )
 from agent.core.reasons import FrameReason, Guidance
 from tests.core.builders import even
@@ -220,7 +220,7 @@ def test_choose_face_returns_every_sane_face(crowd: list[Detection]) -> None:
     """Payer and others are all sane detections together, so a crop blanks every other face."""
     choice = choose_face(crowd, WIDE, HIGH, LIMITS)
     kept = [*choice.others, *([choice.face] if choice.face else [])]
-    assert len(kept) == sum(is_sane(one) for one in crowd)
+    assert len(kept) == sum(is_well_formed(one) for one in crowd)
     assert (choice.reason is None) <= (choice.face is not None)
 
 
@@ -273,14 +273,14 @@ def analysis_of(quality: Quality | None) -> Analysis:
 
 def test_light_of_a_well_lit_face_needs_no_correction() -> None:
     quality = replace(Quality(*[100.0] * 11), face_luma=40.0)
-    assert light_on(analysis_of(quality)) == FaceLight(1_000, luma=102.0, under=0.0, over=0.0)
+    assert face_light(analysis_of(quality)) == FaceLight(1_000, luma=102.0, under=0.0, over=0.0)
 
 
 def test_light_of_a_dark_and_a_bright_face() -> None:
-    dark = light_on(
+    dark = face_light(
         analysis_of(replace(Quality(*[100.0] * 11), under_exposure_prevention=25.0, face_luma=8.0))
     )
-    glare = light_on(
+    glare = face_light(
         analysis_of(replace(Quality(*[100.0] * 11), over_exposure_prevention=0.0, face_luma=99.0))
     )
     assert dark is not None and glare is not None
@@ -289,8 +289,8 @@ def test_light_of_a_dark_and_a_bright_face() -> None:
 
 
 def test_light_without_a_face_or_with_nan_is_none() -> None:
-    assert light_on(analysis_of(None)) is None
-    assert light_on(analysis_of(replace(Quality(*[100.0] * 11), face_luma=math.nan))) is None
+    assert face_light(analysis_of(None)) is None
+    assert face_light(analysis_of(replace(Quality(*[100.0] * 11), face_luma=math.nan))) is None
 
 
 @given(st.floats(0, 100), st.floats(0, 100), st.floats(-1e3, 1e3))
@@ -301,7 +301,7 @@ def test_light_stays_within_its_scale(under: float, over: float, luma: float) ->
         over_exposure_prevention=over,
         face_luma=luma,
     )
-    light = light_on(analysis_of(quality))
+    light = face_light(analysis_of(quality))
     assert light is not None
     assert 0.0 <= light.under <= 1.0 and 0.0 <= light.over <= 1.0 and 0.0 <= light.luma <= 255.0
 

@@ -12,7 +12,9 @@ from agent.core.model import Analysis, Detection
 from agent.core.policy import PolicyLimits
 from agent.core.policy_replay import CALL_NOT_RECORDED, ENDED, replay_with_policy
 from agent.core.reasons import FrameReason, Reason
-from agent.core.steps import (
+from agent.core.trace import Trace, reason_with_policy, replay, without_pixels
+from agent.core.verification import advance, begin, wake_at
+from agent.core.verification_types import (
     CallAnswered,
     CallFailed,
     Cancelled,
@@ -23,8 +25,6 @@ from agent.core.steps import (
     State,
     Ticked,
 )
-from agent.core.trace import Trace, judge_again, replay, without_pixels
-from agent.core.verification import advance, begin, wake_at
 from agent.errors import Retry
 from tests.core.builders import DEADLINE_MS, FACE, answer, answered, asks_of, even, frame_event, shot_event
 from tests.core.test_verification import steered_events
@@ -217,4 +217,4 @@ GOOD = shot_event(0).analysis
     ],
 )
 def test_judge_again(analysis: Analysis, policy: PolicyLimits, reason: FrameReason | None) -> None:
-    assert judge_again(analysis, policy) is reason
+    assert reason_with_policy(analysis, policy) is reason

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from agent.core.challenge import TURN_MS, ChallengeProgress, Phase
 from agent.core.challenge_plan import Plan, TurnSide, draw
 from agent.core.motion import SLOWEST_MS
-from agent.core.steps import Challenging, Comparing, Holding
 from agent.core.turn_path import TurnPath
+from agent.core.verification_types import Challenging, Comparing, Holding
 from tests.core.test_challenge import TURNED, Scenario, limits
 
 STEP = TURNED / 2  # degrees, of a head in one frame and in 100 ms: no jump

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from agent.core.model import Comparison
 from agent.core.reasons import Decision, FrameReason, Reason
-from agent.core.steps import (
+from agent.core.verification import advance, begin, wake_at
+from agent.core.verification_types import (
     CallAnswered,
     CallFailed,
     CameraFailed,
@@ -34,7 +35,6 @@ from agent.core.steps import (
     Ticked,
     Waiting,
 )
-from agent.core.verification import advance, begin, wake_at
 from agent.errors import Retry
 from tests.core.builders import (
     DEADLINE_MS,

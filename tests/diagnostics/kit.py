@@ -1,4 +1,4 @@
-"""The world of a healthy terminal, for tests that inject one fault."""
+"""The inputs of a healthy terminal, for tests that inject one fault."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from agent.diagnostics.check import Finding, Verdict
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import run_checks, select
-from agent.diagnostics.world import World
 from agent.health.probe_results import CameraProbe, MountingReading
-from agent.root.doctor import make_world
+from agent.root.doctor import inputs_from_file
 from agent.service.settings import EXAMPLE_SECRET
 
 BUSY_S = 120.0
@@ -82,7 +82,7 @@ directory = "{self.storage}"
         )
         return path
 
-    def world(self, **changes: Any) -> World:
+    def inputs(self, **changes: Any) -> CheckInputs:
         """The real adapters, except for the camera and the state of this machine."""
         defaults: dict[str, Any] = {
             "camera": lambda: GOOD_CAMERA,
@@ -92,13 +92,13 @@ directory = "{self.storage}"
             "statvfs": lambda _path: ROOMY,
             "program": lambda *_command: None,
         }
-        return replace(make_world(self.write()), **(defaults | changes))
+        return replace(inputs_from_file(self.write()), **(defaults | changes))
 
 
-def findings(world: World, *ids: str) -> dict[str, Finding]:
+def findings(inputs: CheckInputs, *ids: str) -> dict[str, Finding]:
     """The findings, with time for a machine with other work: no check is late."""
     patient = [replace(check, timeout_s=BUSY_S) for check in select(CHECKS, ids)]
-    return {report.check.id: report.finding for report in run_checks(patient, world)}
+    return {report.check.id: report.finding for report in run_checks(patient, inputs)}
 
 
 def causes(found: dict[str, Finding]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The checks of the board, the files and the systemd unit, each with a prepared ``World``."""
+"""The checks of the board, the files and the systemd unit, each with a prepared ``CheckInputs``."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from agent.control.status import StatusFacts, document
 from agent.core.model import Frame
 from agent.core.pace import choose
 from agent.diagnostics.check import Finding, Verdict
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks import agent, camera, config, stored, system
-from agent.diagnostics.world import World
 from agent.errors import StorageError
 from agent.health.counters import Counters
 from agent.health.probe_results import CameraProbe, ModelProbe, MountingReading, OutboxProbe
@@ -31,7 +31,7 @@ from agent.outbox import inspect
 from agent.outbox.database import FILE, open_file
 from agent.outbox.inspect import inspect_outbox
 from agent.resources import data
-from agent.root.doctor import make_world
+from agent.root.doctor import inputs_from_file
 from agent.texts import Text
 from agent.vision.detector_check import check_mounting, scene_sharpness
 from tests.diagnostics.kit import GOOD_CAMERA, Place, causes, findings, hanging_on
@@ -47,8 +47,8 @@ def values(finding: Finding) -> tuple[str, str]:
     return finding.verdict.value, finding.why
 
 
-def put(world: World, path: str, text: str) -> None:
-    file = world.root / path
+def put(inputs: CheckInputs, path: str, text: str) -> None:
+    file = inputs.root / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
 
@@ -67,23 +67,23 @@ def put(world: World, path: str, text: str) -> None:
     ],
 )
 def test_power_firmware_bits_give_verdict(place: Place, bits: str, verdict: str, words: str) -> None:
-    by_tool = system.power(place.world(program=lambda *_: f"throttled={bits}\n"))
-    world = place.world()
-    put(world, "sys/devices/platform/soc/soc:firmware/get_throttled", f"{bits}\n")
-    assert values(by_tool) == values(system.power(world))
+    by_tool = system.power(place.inputs(program=lambda *_: f"throttled={bits}\n"))
+    inputs = place.inputs()
+    put(inputs, "sys/devices/platform/soc/soc:firmware/get_throttled", f"{bits}\n")
+    assert values(by_tool) == values(system.power(inputs))
     assert by_tool.verdict == verdict and words in by_tool.why
 
 
 def test_power_causes_are_written_in_each_language(place: Place) -> None:
-    found = system.power(place.world(program=lambda *_: "throttled=0xe\n")).reason
+    found = system.power(place.inputs(program=lambda *_: "throttled=0xe\n")).reason
     assert isinstance(found, Text) and "frequency capped, throttled, soft temperature limit" in en(found)
     assert "频率受限、已降速、达到温度软限制" in zh(found)
 
 
 def test_power_without_pi_firmware_is_skipped(place: Place) -> None:
-    assert system.power(place.world()).verdict is Verdict.SKIP
+    assert system.power(place.inputs()).verdict is Verdict.SKIP
     assert (
-        system.power(place.world(program=lambda *_: "VCHI initialization failed\n")).verdict is Verdict.SKIP
+        system.power(place.inputs(program=lambda *_: "VCHI initialization failed\n")).verdict is Verdict.SKIP
     )
 
 
@@ -93,10 +93,10 @@ def test_power_without_pi_firmware_is_skipped(place: Place) -> None:
     ids=str,
 )
 def test_thermal_uses_hottest_sensor(place: Place, temperatures: tuple[int, ...], verdict: str) -> None:
-    world = place.world()
+    inputs = place.inputs()
     for zone, value in enumerate(temperatures):
-        put(world, f"sys/class/thermal/thermal_zone{zone}/temp", f"{value}\n")
-    assert system.thermal(world).verdict == verdict
+        put(inputs, f"sys/class/thermal/thermal_zone{zone}/temp", f"{value}\n")
+    assert system.thermal(inputs).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -105,10 +105,10 @@ def test_thermal_uses_hottest_sensor(place: Place, temperatures: tuple[int, ...]
      ("0x01 0x01", "0x03", "fail")],
 )  # fmt: skip
 def test_disk_worn_emmc_warns_before_it_fails(place: Place, life: str, spare: str, verdict: str) -> None:
-    world = place.world()
-    put(world, "sys/block/mmcblk0/device/life_time", life + "\n")
-    put(world, "sys/block/mmcblk0/device/pre_eol_info", spare + "\n")
-    assert system.disk(world).verdict == verdict
+    inputs = place.inputs()
+    put(inputs, "sys/block/mmcblk0/device/life_time", life + "\n")
+    put(inputs, "sys/block/mmcblk0/device/pre_eol_info", spare + "\n")
+    assert system.disk(inputs).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -123,14 +123,14 @@ def test_disk_worn_emmc_warns_before_it_fails(place: Place, life: str, spare: st
     ],
 )
 def test_memory_uses_available_memory_of_the_kernel(place: Place, lines: str, verdict: str) -> None:
-    world = place.world()
-    put(world, "proc/meminfo", lines + "\n")
-    assert system.memory(world).verdict == verdict
+    inputs = place.inputs()
+    put(inputs, "proc/meminfo", lines + "\n")
+    assert system.memory(inputs).verdict == verdict
 
 
 def test_an_unsynchronised_clock_is_a_warning(place: Place) -> None:
-    assert system.clock(place.world(is_synchronised=lambda: False)).verdict is Verdict.WARN
-    assert system.clock(place.world(is_synchronised=lambda: None)).verdict is Verdict.SKIP
+    assert system.clock(place.inputs(is_synchronised=lambda: False)).verdict is Verdict.WARN
+    assert system.clock(place.inputs(is_synchronised=lambda: None)).verdict is Verdict.SKIP
 
 
 UNIT = (
@@ -151,10 +151,10 @@ UNIT = (
     ids=["active", "killed by its watchdog", "restarts", "no watchdog", "no unit", "no systemctl"],
 )
 def test_service_state_gives_verdict(place: Place, output: str | None, verdict: str, words: str) -> None:
-    world = place.world(program=lambda *_: output)
-    assert agent.unit(world).verdict is Verdict.SKIP, "not started by systemd"
-    (world.root / "run/systemd/system").mkdir(parents=True)
-    found = agent.unit(world)
+    inputs = place.inputs(program=lambda *_: output)
+    assert agent.unit(inputs).verdict is Verdict.SKIP, "not started by systemd"
+    (inputs.root / "run/systemd/system").mkdir(parents=True)
+    found = agent.unit(inputs)
     assert found.verdict == verdict and words in found.why
 
 
@@ -182,35 +182,35 @@ def test_service_state_gives_verdict(place: Place, output: str | None, verdict: 
 def test_service_state_quotes_last_error_of_the_journal(
     place: Place, facts: str, journal: str | None, verdict: str, words: str
 ) -> None:
-    world = place.world(program=lambda *command: facts if command[0] == "systemctl" else journal)
-    (world.root / "run/systemd/system").mkdir(parents=True)
-    found = agent.unit(world)
+    inputs = place.inputs(program=lambda *command: facts if command[0] == "systemctl" else journal)
+    (inputs.root / "run/systemd/system").mkdir(parents=True)
+    found = agent.unit(inputs)
     assert found.verdict == verdict and words in found.why and len(found.why) < 300
 
 
 def test_files_of_another_owner_in_the_storage_directory_are_named(place: Place) -> None:
-    world = place.world()
+    inputs = place.inputs()
     (place.storage / "outbox.sqlite3").touch(mode=0o600)
-    assert config.permissions(world).verdict is Verdict.PASS
+    assert config.permissions(inputs).verdict is Verdict.PASS
     if os.geteuid() != 0:
         pytest.skip("only root may give a file away")
     os.chown(place.storage / "outbox.sqlite3", 12_345, -1)
-    found = config.permissions(world)
+    found = config.permissions(inputs)
     assert found.verdict is Verdict.FAIL and "belongs to user 12345" in found.why
     assert found.remedy and "chown --reference" in en(found.remedy)
 
 
 def test_permissions_storage_directory_of_mode_0755_fails(place: Place) -> None:
-    world = place.world()
+    inputs = place.inputs()
     place.storage.chmod(0o755)
-    assert "mode 0755" in config.permissions(world).why
+    assert "mode 0755" in config.permissions(inputs).why
 
 
 def test_files_credential_of_systemd_is_skipped(place: Place) -> None:
     path = place.write()
     credential = "/run/credentials/facepay-agent.service/secret-key"
     path.write_text(path.read_text().replace(str(place.secret), credential))
-    found = config.files(make_world(path))
+    found = config.files(inputs_from_file(path))
     assert found.verdict is Verdict.SKIP and "only the service" in found.why
 
 
@@ -229,7 +229,7 @@ def test_files_credential_of_systemd_is_skipped(place: Place) -> None:
 def test_outbox_state_gives_verdict(
     place: Place, probe: OutboxProbe | None, verdict: str, words: str
 ) -> None:
-    found = stored.outbox(place.world(outbox=lambda: probe, unix_ms=lambda: 1_000_000))
+    found = stored.outbox(place.inputs(outbox=lambda: probe, unix_ms=lambda: 1_000_000))
     assert found.verdict == verdict and words in found.why
 
 
@@ -272,7 +272,7 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
     def denied() -> None:
         raise StorageError("not for this user", code="storage_denied")
 
-    assert stored.outbox(place.world(outbox=denied)).verdict is Verdict.SKIP
+    assert stored.outbox(place.inputs(outbox=denied)).verdict is Verdict.SKIP
     _outbox(place.storage, (500, 1)).close()
 
     def refuse(_path: Path) -> None:
@@ -319,8 +319,8 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
 )
 def test_camera_probe_gives_verdict(place: Place, change: dict[str, float], check: str, verdict: str) -> None:
     good = {name: getattr(GOOD_CAMERA, name) for name in CameraProbe.__slots__}
-    world = place.world(camera=lambda: CameraProbe(**(good | change)))
-    assert getattr(camera, check)(world).verdict == verdict
+    inputs = place.inputs(camera=lambda: CameraProbe(**(good | change)))
+    assert getattr(camera, check)(inputs).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -339,7 +339,7 @@ def test_focus_warns_about_a_blurred_face_and_not_about_an_empty_wall(
     blurred = cv2.GaussianBlur(picture, (0, 0), blur_px) if blur_px else picture
     reading = check_mounting(VisionConfig(), np.asarray(blurred, np.uint8))
     place.write()
-    found = camera.focus(place.world(camera=lambda: replace(GOOD_CAMERA, mounting=reading)))
+    found = camera.focus(place.inputs(camera=lambda: replace(GOOD_CAMERA, mounting=reading)))
     assert found.verdict == verdict
     assert verdict == "pass" or "fine print" in en(
         found.remedy or Text("why.camera.focus.no_detail", scene="")
@@ -353,7 +353,7 @@ def test_mounting_fix_of_a_too_large_face_names_the_limit(place: Place) -> None:
     assert 0.2 < reading.face_fraction < 0.9
     place.extra = "[policy]\nmax_face_fraction = 0.2"
     place.write()
-    found = camera.mounting(place.world(camera=lambda: replace(GOOD_CAMERA, mounting=reading)))
+    found = camera.mounting(place.inputs(camera=lambda: replace(GOOD_CAMERA, mounting=reading)))
     assert found.verdict is Verdict.WARN and found.remedy is not None
     for text in (en(found.remedy), zh(found.remedy)):
         assert "policy.max_face_fraction = 0.2" in text
@@ -375,7 +375,7 @@ def test_mounting_fix_names_the_rotation_that_makes_faces_upright(
         config = load(place.write(), Config).camera
         frame = Orientation(config.rotation, config.mirror).upright(Frame(delivered, 1, 0, 720, 900))
         reading = check_mounting(VisionConfig(), frame.pixels)
-        return camera.mounting(place.world(camera=lambda: replace(GOOD_CAMERA, mounting=reading)))
+        return camera.mounting(place.inputs(camera=lambda: replace(GOOD_CAMERA, mounting=reading)))
 
     found = checked(configured)
     if (mounted + configured) % 360 == 0:
@@ -388,14 +388,14 @@ def test_mounting_fix_names_the_rotation_that_makes_faces_upright(
 
 def test_the_real_camera_of_the_config_is_measured(place: Place) -> None:
     place.extra = f'[camera]\nsource = "{data("photos/enrolled")}"\nfps = 20'
-    probe = make_world(place.write()).camera()
+    probe = inputs_from_file(place.write()).camera()
     assert probe.frames >= 2 and probe.fps > 0 and not probe.frozen
     assert 40 < probe.mean_luma < 215 and probe.mounting.sharpness > 5
 
 
 def test_a_missing_model_is_no_fault_of_the_camera(place: Place) -> None:
     place.extra = '[camera]\nwidth_px = 640\nheight_px = 480\n[vision]\ndetector_model = "gone.onnx"'
-    found = findings(make_world(place.write()), "camera.light", "camera.focus", "camera.mounting")
+    found = findings(inputs_from_file(place.write()), "camera.light", "camera.focus", "camera.mounting")
     assert causes(found) == ["model.integrity"]
     assert hanging_on(found, "model.integrity") == {"camera.mounting"}
     assert found["camera.focus"].verdict in (Verdict.PASS, Verdict.WARN)
@@ -410,10 +410,10 @@ def test_sharpness_of_a_scene_falls_with_its_detail() -> None:
 
 
 def test_checks_change_no_mode_and_write_no_file(place: Place) -> None:
-    world = place.world()
+    inputs = place.inputs()
     before = stat.S_IMODE(place.storage.stat().st_mode)
-    stored.outbox(world)
-    config.permissions(world)
+    stored.outbox(inputs)
+    config.permissions(inputs)
     assert stat.S_IMODE(place.storage.stat().st_mode) == before and not list(place.storage.iterdir())
 
 
@@ -429,23 +429,24 @@ def test_speed_shows_the_pace_of_the_machine(
     place: Place, detection_ms: float, verdict: str, words: str
 ) -> None:
     """Without an agent the doctor measures; beside an agent its status is read. Both give one sentence."""
-    world = place.world(model=lambda: ModelProbe(1, 30, detection_ms))
-    assert values(camera.speed(world)) == (verdict, words)
+    inputs = place.inputs(model=lambda: ModelProbe(1, 30, detection_ms))
+    assert values(camera.speed(inputs)) == (verdict, words)
     now = StatusFacts(
         9, (), Counters(), {}, connected=True, outbox_depth=0, pace=choose(detection_ms, 320, 10)
     )
     status = document(Config(), now)
-    beside = replace(world, status=lambda: status)
+    beside = replace(inputs, status=lambda: status)
     assert values(camera.speed(beside)) == (verdict, words)
+    assert "detection_ms" in status["pace"]
     assert any("检测" in str(text) for text in status["pace"].values()), "and in Chinese"
 
 
 def test_speed_of_a_fixed_config_is_shown_and_not_changed(place: Place) -> None:
     place.extra = "[vision]\nadapt = false\n"
-    world = place.world(model=lambda: ModelProbe(1, 30, 900.0))
-    assert values(camera.speed(world))[1].endswith("10 fps are served at width 320")
+    inputs = place.inputs(model=lambda: ModelProbe(1, 30, 900.0))
+    assert values(camera.speed(inputs))[1].endswith("10 fps are served at width 320")
 
 
 def test_speed_of_an_agent_without_a_measurement_is_skipped(place: Place) -> None:
     status = document(Config(), StatusFacts(1, (), Counters(), {}, connected=True, outbox_depth=0))
-    assert camera.speed(place.world(status=lambda: status)).verdict is Verdict.SKIP
+    assert camera.speed(place.inputs(status=lambda: status)).verdict is Verdict.SKIP

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from agent.diagnostics.check import Check, Finding, Verdict, failed, passed, skipped, warning
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import exit_code, run_checks, select
-from agent.diagnostics.world import World
 from agent.errors import AgentError, StorageError
-from agent.root.doctor import make_world
+from agent.root.doctor import inputs_from_file
 from agent.texts import Text
 from tests.texts import en, zh
 
 DO = Text("fix.storage_unavailable")
-WORLD = make_world(Path("not-read.toml"))
+INPUTS = inputs_from_file(Path("not-read.toml"))
 
 
 def check(name: str, finding: Finding | None = None, *needs: str, timeout_s: float = 60) -> Check:
@@ -26,12 +26,12 @@ def check(name: str, finding: Finding | None = None, *needs: str, timeout_s: flo
 
 
 def verdicts(*checks: Check) -> dict[str, str]:
-    return {report.check.id: report.finding.verdict.value for report in run_checks(checks, WORLD)}
+    return {report.check.id: report.finding.verdict.value for report in run_checks(checks, INPUTS)}
 
 
 def test_a_consequence_is_skipped_and_names_the_first_cause() -> None:
     chain = check("a", failed("broken", DO)), check("b", None, "a"), check("c", None, "b"), check("d")
-    reports = {report.check.id: report.finding for report in run_checks(chain, WORLD)}
+    reports = {report.check.id: report.finding for report in run_checks(chain, INPUTS)}
     assert reports["b"].because == reports["c"].because == "a"
     assert reports["c"].why == "because a failed" and reports["d"].verdict is Verdict.PASS
 
@@ -53,7 +53,7 @@ def test_run_checks_starts_a_check_after_its_dependency_in_any_order() -> None:
 def test_run_checks_runs_independent_checks_in_parallel() -> None:
     met = threading.Barrier(3, timeout=5)  # passes only when three threads wait at the same time
 
-    def meet(_: World) -> Finding:
+    def meet(_: CheckInputs) -> Finding:
         met.wait()
         return passed("met")
 
@@ -63,12 +63,12 @@ def test_run_checks_runs_independent_checks_in_parallel() -> None:
 def test_run_checks_abandons_a_silent_check_and_runs_the_others() -> None:
     for_ever = threading.Event()
 
-    def hang(_: World) -> Finding:
+    def hang(_: CheckInputs) -> Finding:
         for_ever.wait()
         return passed("too late")
 
     silent = Check("a", hang, timeout_s=0.1)
-    reports = list(run_checks([silent, check("b"), check("c", None, "a")], WORLD))
+    reports = list(run_checks([silent, check("b"), check("c", None, "a")], INPUTS))
     for_ever.set()
     assert [report.finding.verdict.value for report in reports] == ["fail", "pass", "skip"]
     assert reports[0].finding.why == "no answer within 0.1 s"
@@ -76,16 +76,16 @@ def test_run_checks_abandons_a_silent_check_and_runs_the_others() -> None:
 
 
 def test_run_checks_agent_error_keeps_its_code_and_fix() -> None:
-    def raises(_: World) -> Finding:
+    def raises(_: CheckInputs) -> Finding:
         raise StorageError("disk gone", fix=DO)
 
-    (report,) = run_checks([Check("a", raises)], WORLD)
+    (report,) = run_checks([Check("a", raises)], INPUTS)
     assert report.finding.why == "storage_unavailable: disk gone"
     assert report.finding.remedy == DO
 
 
 def test_a_bug_in_a_check_is_a_failure_with_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    def raises(_: World) -> Finding:
+    def raises(_: CheckInputs) -> Finding:
         raise ZeroDivisionError
 
     assert verdicts(Check("a", raises), check("b")) == {"a": "fail", "b": "pass"}
@@ -94,7 +94,7 @@ def test_a_bug_in_a_check_is_a_failure_with_a_traceback(caplog: pytest.LogCaptur
 
 def test_exit_code_is_that_of_the_worst_verdict() -> None:
     findings = (passed("x"), skipped("x"), warning("x", DO), failed("x", DO))
-    reports = [next(run_checks([check("a", finding)], WORLD)) for finding in findings]
+    reports = [next(run_checks([check("a", finding)], INPUTS)) for finding in findings]
     assert [exit_code(reports[: count + 1]) for count in range(4)] == [0, 0, 1, 2]
 
 
@@ -123,8 +123,8 @@ def test_busy_board_is_no_fault_of_what_only_loads_modules_and_reads_files() -> 
 def test_a_broken_config_is_one_failure(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text("[mqtt]\nhots = 'x'\n")
-    world = replace(make_world(path), root=tmp_path, is_synchronised=lambda: True)
-    reports = {report.check.id: report.finding for report in run_checks(CHECKS, world)}
+    inputs = replace(inputs_from_file(path), root=tmp_path, is_synchronised=lambda: True)
+    reports = {report.check.id: report.finding for report in run_checks(CHECKS, inputs)}
     assert [name for name, each in reports.items() if each.verdict is Verdict.FAIL] == ["config.lint"]
     assert f"{path}:2: mqtt.hots" in reports["config.lint"].why
     assert reports["api.auth"].because == reports["mqtt.roundtrip"].because == "config.lint"

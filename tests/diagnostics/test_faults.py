@@ -1,7 +1,7 @@
 """One fault in a healthy terminal: the doctor reports it as the cause, and its consequences as skipped.
 
 Real compare service, real mosquitto, real files and sockets. Faults that a test cannot produce (a full disk,
-a silent name server, a busy camera) are injected into the ``World`` of the checks.
+a silent name server, a busy camera) are injected into the ``CheckInputs`` of the checks.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from agent.control.status import StatusFacts
 from agent.control.status import document as status_document
 from agent.diagnostics import endpoint_probe
 from agent.diagnostics.check import Verdict
+from agent.diagnostics.check_inputs import CheckInputs, resolve
 from agent.diagnostics.checks import camera, network
 from agent.diagnostics.endpoint_probe import Endpoint, Exchange, exchange
-from agent.diagnostics.world import World, resolve
-from agent.errors import AgentAway, CameraError, StatusError
+from agent.errors import AgentNotRunning, CameraError, StatusError
 from agent.health.condition_tracker import ShownCondition
 from agent.health.conditions import CONDITIONS
 from agent.health.conditions_camera import NO_PICTURE
@@ -79,7 +79,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_healthy_terminal_without_its_agent_has_one_warning(place: Place) -> None:
-    found = findings(place.world())
+    found = findings(place.inputs())
     warned = {name for name, finding in found.items() if finding.verdict not in WORKS}
     assert warned == {"agent.status"}, found
     assert "status_socket_missing" in found["agent.status"].why
@@ -90,26 +90,26 @@ def test_a_healthy_terminal_without_its_agent_has_one_warning(place: Place) -> N
 
 def test_api_auth_sends_one_call_without_comparison(place: Place, service: CompareService) -> None:
     before = service.calls
-    assert findings(place.world(), "api.auth")["api.auth"].verdict is Verdict.PASS
+    assert findings(place.inputs(), "api.auth")["api.auth"].verdict is Verdict.PASS
     assert service.calls == before + 1, "one call, refused because of its pictures"
 
 
 def test_api_auth_wrong_key_fails(place: Place) -> None:
     place.secret.write_bytes(b"another key")
     place.secret.chmod(0o600)
-    found = findings(place.world())
+    found = findings(place.inputs())
     assert causes(found) == ["api.auth"]
     assert found["api.auth"].why.startswith("key wrong: compare API code 14")
 
 
 def test_api_auth_separates_wrong_bucket_from_wrong_key(place: Place) -> None:
     place.bucket = "elsewhere"
-    found = findings(place.world())
+    found = findings(place.inputs())
     assert causes(found) == ["api.auth"] and "compare_config" in found["api.auth"].why
 
 
 def test_api_clock_an_hour_off_fails(place: Place) -> None:
-    found = findings(place.world(unix_ms=lambda: RealClock().unix_ms() - 3_600_000))
+    found = findings(place.inputs(unix_ms=lambda: RealClock().unix_ms() - 3_600_000))
     assert causes(found) == ["api.clock"]
     assert re.search("(359[0-9]|3600) s behind the API", found["api.clock"].why), (
         "a Date header has whole seconds, and an answer needs some time"
@@ -118,7 +118,7 @@ def test_api_clock_an_hour_off_fails(place: Place) -> None:
 
 
 def test_sys_clock_never_set_fails(place: Place) -> None:
-    found = findings(place.world(unix_ms=lambda: 1_000))
+    found = findings(place.inputs(unix_ms=lambda: 1_000))
     assert causes(found) == ["sys.clock"] and "api.auth" in hanging_on(found, "sys.clock")
 
 
@@ -128,7 +128,7 @@ def test_api_auth_separates_wrong_clock_from_wrong_key(place: Place, monkeypatch
             return super().unix_ms() - 3_600_000
 
     monkeypatch.setattr(doctor, "BootClock", Slow)
-    found = network.auth(place.world())
+    found = network.auth(place.inputs())
     assert found.verdict is Verdict.FAIL and found.why.startswith("clock wrong: compare API code 9")
 
 
@@ -142,7 +142,7 @@ def test_a_certificate_out_of_its_time(place: Place, days: tuple[int, int], word
     with running(shipped(cert_file=cert_file, key_file=key_file)) as made:
         place.url = made.url.replace("127.0.0.1", "localhost")
         place.extra = f'ca_file = "{cert_file}"'
-        found = findings(place.world())
+        found = findings(place.inputs())
     assert causes(found) == ["net.tls"] and words in found["net.tls"].why
     assert hanging_on(found, "net.tls") == {"api.latency", "api.auth"}
 
@@ -151,7 +151,7 @@ def test_a_certificate_of_an_unknown_issuer(place: Place) -> None:
     cert_file, key_file = certificate(place.folder, (-1, 90))
     with running(shipped(cert_file=cert_file, key_file=key_file)) as made:
         place.url = made.url.replace("127.0.0.1", "localhost")
-        found = findings(place.world())
+        found = findings(place.inputs())
     assert (
         causes(found) == ["net.tls"]
         and "the issuer of the server's certificate (localhost) is not" in found["net.tls"].why
@@ -168,7 +168,7 @@ def test_a_certificate_that_ends_soon_is_a_warning(place: Place, days: int, word
     with running(shipped(cert_file=cert_file, key_file=key_file)) as made:
         place.url = made.url.replace("127.0.0.1", "localhost")
         place.extra = f'ca_file = "{cert_file}"'
-        found = findings(place.world(), "api.auth")
+        found = findings(place.inputs(), "api.auth")
     assert found["net.tls"].verdict is Verdict.WARN and found["net.tls"].why.startswith(words)
     assert found["net.tls"].why.endswith(f", {days - 1} days left")
     assert found["api.auth"].verdict is Verdict.PASS
@@ -191,39 +191,39 @@ def test_net_dns_without_an_answer_fails(
 ) -> None:
     place.url = "http://localhost:1/face/compare"
     place.broker_host = "localhost"
-    found = findings(place.world(resolve=resolver))
+    found = findings(place.inputs(resolve=resolver))
     assert causes(found) == ["net.dns"] and words in found["net.dns"].why
     assert hanging_on(found, "net.dns") >= {"net.tcp", "api.auth", "mqtt.connect", "mqtt.roundtrip"}
 
 
 def test_net_dns_invalid_host_name_fails(place: Place) -> None:
     place.url = f"http://{'x' * 70}.example/face/compare"
-    found = findings(place.world(), "api.auth")
+    found = findings(place.inputs(), "api.auth")
     assert causes(found) == ["net.dns"] and "not a host name" in found["net.dns"].why
 
 
 def test_only_the_brokers_name_is_wrong(place: Place) -> None:
     place.broker_host = "localhost"
-    world = place.world(
+    inputs = place.inputs(
         resolve=lambda host, port: _unknown(host, port) if host == "localhost" else resolve(host, port)
     )
-    found = findings(world)
+    found = findings(inputs)
     assert causes(found) == ["mqtt.connect"] and found["api.auth"].verdict is Verdict.PASS
 
 
 def test_net_tcp_without_a_service_fails(place: Place) -> None:
     place.url = f"http://127.0.0.1:{free_port()}/face/compare"
-    found = findings(place.world())
+    found = findings(place.inputs())
     assert causes(found) == ["net.tcp"] and "connection refused" in found["net.tcp"].why
     assert hanging_on(found, "net.tcp") == {"api.clock", "net.tls", "net.photos", "api.latency", "api.auth"}
 
 
-def _photo_hosts(place: Place, *hosts: str, profile: str = "shop", **changes: Any) -> World:
-    """The world of a terminal that accepts photos of these hosts only."""
-    config = place.world().config()
+def _photo_hosts(place: Place, *hosts: str, profile: str = "shop", **changes: Any) -> CheckInputs:
+    """The inputs of a terminal that accepts photos of these hosts only."""
+    config = place.inputs().config()
     compare = config.compare.model_copy(update={"reference_hosts": hosts, "ca_file": changes.pop("ca", None)})
     update = {"profile": profile, "inline_reference": False, "compare": compare}
-    return place.world(config=lambda: config.model_copy(update=update), **changes)
+    return place.inputs(config=lambda: config.model_copy(update=update), **changes)
 
 
 def test_net_photos_tests_each_host_of_the_photos(place: Place) -> None:
@@ -248,7 +248,7 @@ def test_net_photos_accepts_an_ipv6_address_as_the_agent_does(place: Place) -> N
 
 
 def test_net_photos_without_a_host(place: Place) -> None:
-    assert network.photos(place.world()).verdict is Verdict.SKIP, "the photos are inside the requests"
+    assert network.photos(place.inputs()).verdict is Verdict.SKIP, "the photos are inside the requests"
     found = network.photos(_photo_hosts(place, profile="demo"))
     assert found.verdict is Verdict.FAIL and "neither a photo host" in found.why
     assert network.photos(_photo_hosts(place, "x", profile="demo")).verdict is Verdict.SKIP
@@ -257,7 +257,7 @@ def test_net_photos_without_a_host(place: Place) -> None:
 def test_api_latency_silent_service_fails(place: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         place.url = f"http://127.0.0.1:{listening.getsockname()[1]}/face/compare"
-        found = findings(place.world())
+        found = findings(place.inputs())
     assert causes(found) == ["api.latency"] and hanging_on(found, "api.latency") == {"api.auth"}
 
 
@@ -272,13 +272,13 @@ def test_api_latency_silent_service_fails(place: Place) -> None:
 def test_api_auth_invalid_answers_fail(place: Place, fault: str, words: str) -> None:
     with running(shipped(), fault) as made:
         place.url = made.url
-        found = findings(place.world())
+        found = findings(place.inputs())
     assert causes(found) == ["api.auth"] and words in found["api.auth"].why
 
 
 def test_mqtt_connect_broker_down_fails(place: Place) -> None:
     place.broker_port = free_port()
-    found = findings(place.world())
+    found = findings(place.inputs())
     assert causes(found) == ["mqtt.connect"] and "connection refused" in found["mqtt.connect"].why
     assert hanging_on(found, "mqtt.connect") == {"mqtt.roundtrip"}
 
@@ -286,14 +286,14 @@ def test_mqtt_connect_broker_down_fails(place: Place) -> None:
 def test_mqtt_connect_silent_broker_fails(place: Place) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         place.broker_port = listening.getsockname()[1]
-        found = findings(place.world())
+        found = findings(place.inputs())
     assert causes(found) == ["mqtt.connect"] and "does not answer in MQTT 5" in found["mqtt.connect"].why
     assert hanging_on(found, "mqtt.connect") == {"mqtt.roundtrip"}
 
 
 def test_mqtt_roundtrip_missing_last_will_warns(place: Place) -> None:
     probe = BrokerProbe(connected=True, roundtrip_ms=3, will_received=False)
-    found = findings(place.world(broker=lambda: probe))
+    found = findings(place.inputs(broker=lambda: probe))
     assert not causes(found) and "last will" in found["mqtt.roundtrip"].why
     assert found["mqtt.roundtrip"].verdict is Verdict.WARN
 
@@ -312,7 +312,7 @@ def test_rights_that_are_missing_on_the_broker(place: Place, rights: str, words:
     made = Mosquitto(place.folder, f"acl_file {acl}").start()
     try:
         place.broker_port = made.port
-        found = findings(place.world())
+        found = findings(place.inputs())
     finally:
         made.stop()
     assert causes(found) == ["mqtt.roundtrip"] and words in found["mqtt.roundtrip"].why
@@ -323,7 +323,7 @@ def test_a_broker_that_refuses_the_terminal(place: Place) -> None:
     made = Mosquitto(place.folder, "allow_anonymous false").start()
     try:
         place.broker_port = made.port
-        found = findings(place.world())
+        found = findings(place.inputs())
     finally:
         made.stop()
     assert causes(found) == ["mqtt.connect"] and "refuses this terminal" in found["mqtt.connect"].why
@@ -343,7 +343,7 @@ def _vfs(*, free: int = 10**6, inodes: int = 10**6, flag: int = 0) -> os.statvfs
     ids=["full", "no inodes", "read-only"],
 )
 def test_sys_disk_without_space_fails(place: Place, about: os.statvfs_result, words: str) -> None:
-    found = findings(place.world(statvfs=lambda _path: about))
+    found = findings(place.inputs(statvfs=lambda _path: about))
     assert causes(found) == ["sys.disk"] and words in found["sys.disk"].why
 
 
@@ -356,7 +356,7 @@ def test_a_model_file_that_was_changed(place: Place) -> None:
         file.seek(1_000)
         file.write(b"x")
     place.extra = f'[vision]\ndetector_model = "{model}"'
-    found = findings(place.world())
+    found = findings(place.inputs())
     assert causes(found) == ["model.integrity"] and "model_checksum" in found["model.integrity"].why
 
 
@@ -367,8 +367,8 @@ def _camera_of(place: Place, *, there: bool) -> None:
         (place.root / "dev" / "video0").touch()
 
 
-def _beside_agent(place: Place, *codes: str, **changes: Any) -> World:
-    """A world with a running agent of this status. A check that opens camera or broker fails the test."""
+def _beside_agent(place: Place, *codes: str, **changes: Any) -> CheckInputs:
+    """The inputs with a running agent of this status. A check that opens camera or broker fails the test."""
     camera = {"fps": 9.9, "frame_age_ms": 60, "mean_luma": 120} | changes.pop("camera", {})
     conditions = tuple(ShownCondition(CONDITIONS[code], 65_000) for code in codes)
     connected = changes.pop("connected", True)
@@ -378,7 +378,7 @@ def _beside_agent(place: Place, *codes: str, **changes: Any) -> World:
     def fail() -> None:
         raise AssertionError("in use by the agent")
 
-    return place.world(status=lambda: document, camera=fail, broker=fail)
+    return place.inputs(status=lambda: document, camera=fail, broker=fail)
 
 
 def test_all_checks_beside_a_healthy_agent_pass_or_skip(place: Place) -> None:
@@ -427,7 +427,7 @@ def test_api_auth_reads_answers_of_compareface_2020(
     def answers() -> None:
         raise failure(code, "")
 
-    found = network.auth(place.world(call_api=answers))
+    found = network.auth(place.inputs(call_api=answers))
     assert found.verdict == verdict and words in found.why
 
 
@@ -439,11 +439,11 @@ def test_broker_example_has_sufficient_rights_and_its_certificate_is_verified(pl
     place.mqtt = f'tls = true\nca_file = "{shop.ca.path}"\ncert_file = "{pair.cert}"\nkey_file = "{pair.key}"'
     with broker_running(shop):
         wait_for_port(shop.port)
-        found = findings(place.world(), "mqtt.roundtrip")
+        found = findings(place.inputs(), "mqtt.roundtrip")
         assert "published and received" in found["mqtt.roundtrip"].why
         other = Authority(place.folder, "other-ca")
         place.mqtt = place.mqtt.replace(str(shop.ca.path), str(other.path))
-        found = findings(place.world(), "mqtt.roundtrip")
+        found = findings(place.inputs(), "mqtt.roundtrip")
     assert causes(found) == ["mqtt.tls"]
     assert "the issuer of the server's certificate (broker) is not trusted" in found["mqtt.tls"].why
     assert found["mqtt.tls"].remedy and "mqtt.ca_file" in en(found["mqtt.tls"].remedy)
@@ -454,7 +454,7 @@ CAMERA_REST = {"camera.frame", "camera.light", "camera.focus", "camera.mounting"
 
 def test_camera_detect_missing_device_fails(place: Place) -> None:
     _camera_of(place, there=False)
-    found = findings(place.world())
+    found = findings(place.inputs())
     assert causes(found) == ["camera.detect"] and "/dev/video0 does not exist" in found["camera.detect"].why
     assert hanging_on(found, "camera.detect") == CAMERA_REST
 
@@ -465,7 +465,7 @@ def test_camera_detect_names_the_program_that_uses_the_device(place: Place) -> N
     (process / "fd").mkdir(parents=True)
     (process / "fd" / "5").symlink_to("/dev/video0")
     (process / "comm").write_text("cheese\n")
-    found = findings(place.world())
+    found = findings(place.inputs())
     assert causes(found) == ["camera.detect"]
     assert found["camera.detect"].why == "/dev/video0 is busy: open in cheese (pid 4711)"
 
@@ -481,7 +481,7 @@ def test_camera_detect_resolves_the_stable_name_of_the_device(place: Place) -> N
     (process / "fd").mkdir(parents=True)
     (process / "fd" / "5").symlink_to("/dev/video0")
     (process / "comm").write_text("cheese\n")
-    found = findings(place.world())
+    found = findings(place.inputs())
     assert found["camera.detect"].why == "/dev/v4l/by-id/usb-cam is busy: open in cheese (pid 4711)"
 
 
@@ -494,22 +494,22 @@ def test_camera_detect_id_of_two_cameras_is_a_warning_with_the_name_of_the_port(
     (by_id / "usb-Cam_0001-video-index0").symlink_to("../../video0")
     (by_path / "pci-usb-0:1:1.0-video-index0").symlink_to("../../video0")
     place.extra = place.extra.replace("/dev/video0", "/dev/v4l/by-id/usb-Cam_0001-video-index0")
-    assert findings(place.world())["camera.detect"].verdict is Verdict.PASS, "one camera"
+    assert findings(place.inputs())["camera.detect"].verdict is Verdict.PASS, "one camera"
     (by_path / "pci-usb-0:2:1.0-video-index0").symlink_to("../../video2")
-    found = findings(place.world())["camera.detect"]
+    found = findings(place.inputs())["camera.detect"]
     assert found.verdict is Verdict.WARN and "share the id" in found.why
     assert '"/dev/v4l/by-path/pci-usb-0:1:1.0-video-index0"' in str(found.remedy)
     for number, model in ((0, "Cam"), (2, "Other")):
         facts = place.root / f"sys/class/video4linux/video{number}"
         facts.mkdir(parents=True)
         (facts / "name").write_text(model)
-    assert findings(place.world())["camera.detect"].verdict is Verdict.PASS, "another model"
+    assert findings(place.inputs())["camera.detect"].verdict is Verdict.PASS, "another model"
 
 
 def test_a_camera_that_this_user_may_not_open(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     _camera_of(place, there=True)
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may open every file
-    found = findings(place.world())
+    found = findings(place.inputs())
     assert causes(found) == ["camera.detect"] and "may not be opened" in found["camera.detect"].why
     remedy = found["camera.detect"].remedy
     assert remedy is not None and "usermod -aG video" in en(remedy)
@@ -519,7 +519,7 @@ def test_a_camera_that_does_not_open(place: Place) -> None:
     def broken() -> None:
         raise CameraError("no cameras available")
 
-    found = findings(place.world(camera=broken))
+    found = findings(place.inputs(camera=broken))
     assert causes(found) == ["camera.detect"] and "camera_unavailable" in found["camera.detect"].why
     assert hanging_on(found, "camera.detect") == CAMERA_REST
 
@@ -532,7 +532,7 @@ def test_agent_status_hung_agent_fails_and_camera_stays_closed(place: Place) -> 
         hung.listen()
         (place.storage / "status.sock").chmod(0o660)
         found = findings(
-            place.world(camera=lambda: opened.append("camera"), broker=lambda: opened.append("x"))
+            place.inputs(camera=lambda: opened.append("camera"), broker=lambda: opened.append("x"))
         )
     assert causes(found) == ["agent.status"] and "agent_hung" in found["agent.status"].why
     assert hanging_on(found, "agent.status") >= {"camera.detect", "mqtt.connect", *CAMERA_REST}
@@ -543,30 +543,30 @@ def test_agent_status_denied_user_fails(place: Place) -> None:
     def denied() -> None:
         raise StatusError("not for this user", code="status_denied")
 
-    found = findings(place.world(status=denied))
+    found = findings(place.inputs(status=denied))
     assert causes(found) == ["agent.status"] and "status_denied" in found["agent.status"].why
 
 
 def test_without_agent_status_warns_and_camera_is_opened(place: Place) -> None:
-    found = findings(place.world())
+    found = findings(place.inputs())
     assert found["agent.status"].verdict is Verdict.WARN and not causes(found)
     assert found["camera.detect"].why == "replay opens, 30 frames"
 
 
-def _without_agent(place: Place) -> World:
+def _without_agent(place: Place) -> CheckInputs:
     def raise_away() -> None:
-        raise AgentAway("no socket")
+        raise AgentNotRunning("no socket")
 
-    return place.world(status=raise_away)
+    return place.inputs(status=raise_away)
 
 
 @pytest.mark.parametrize("how", ["missing", "empty"])
 def test_keys_files_missing_or_empty_secret_fails(place: Place, how: str) -> None:
-    world = _without_agent(place)
+    inputs = _without_agent(place)
     place.secret.write_bytes(b"\n")
     if how == "missing":
         place.secret.unlink()
-    found = findings(world)
+    found = findings(inputs)
     assert causes(found) == ["keys.files"] and hanging_on(found, "keys.files") == {"api.auth"}
 
 
@@ -592,9 +592,9 @@ def test_credentials_of_a_stopped_service_are_skipped(place: Place) -> None:
 
 
 def test_permissions_secret_readable_for_every_user_fails(place: Place) -> None:
-    world = _without_agent(place)
+    inputs = _without_agent(place)
     place.secret.chmod(0o644)
-    found = findings(world)
+    found = findings(inputs)
     assert causes(found) == ["keys.permissions"] and "mode 0644" in found["keys.permissions"].why
     assert found["api.auth"].verdict is Verdict.PASS
 
@@ -609,7 +609,7 @@ def test_api_that_answers_a_signed_request_late_is_slow(
         time.sleep(0.15)
         raise failure("FailedOperation.ImageDecodeFailed", "")
 
-    found = network.auth(place.world(call_api=answers))
+    found = network.auth(place.inputs(call_api=answers))
     assert found.verdict is Verdict.WARN and "answered only after" in found.why
     assert found.remedy is not None and "provider" in en(found.remedy)
 
@@ -623,13 +623,13 @@ def test_too_short_time_limit_of_an_api_call_is_named_with_its_key(
         time.sleep(0.15)
         raise failure("FailedOperation.ImageDecodeFailed", "")
 
-    def slow(world: World, endpoint: Endpoint) -> Exchange:
-        return replace(exchange(world, endpoint), first_byte_ms=150)
+    def slow(inputs: CheckInputs, endpoint: Endpoint) -> Exchange:
+        return replace(exchange(inputs, endpoint), first_byte_ms=150)
 
     monkeypatch.setattr(network, "exchange", slow)
     place.extra = "[verification]\nask_timeout_ms = 100"
-    connection = network.latency(place.world())
-    call = network.auth(place.world(call_api=answers))
+    connection = network.latency(place.inputs())
+    call = network.auth(place.inputs(call_api=answers))
     assert (connection.verdict, call.verdict) == (Verdict.FAIL, Verdict.WARN)
     for finding in (connection, call):
         assert finding.remedy is not None
@@ -639,7 +639,7 @@ def test_too_short_time_limit_of_an_api_call_is_named_with_its_key(
 
 def test_too_large_minimum_of_the_face_is_named_with_its_key(place: Place) -> None:
     place.extra = "[policy]\nmin_face_px = 600"
-    found = camera.mounting(place.world())
+    found = camera.mounting(place.inputs())
     assert found.verdict is Verdict.WARN and found.remedy is not None
     for text in (en(found.remedy), zh(found.remedy)):
         assert "policy.min_face_px = 600" in text

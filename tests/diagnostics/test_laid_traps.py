@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from agent.diagnostics import pictures, privacy
-from agent.diagnostics.at_rest import Level
-from agent.diagnostics.pictures import SEARCH_MAX_BYTES
+from agent.diagnostics import picture_search, privacy
+from agent.diagnostics.picture_search import SEARCH_MAX_BYTES
 from agent.diagnostics.privacy import audit
+from agent.diagnostics.stored_files import Level
 from agent.errors import StorageError
 from agent.messages.signing import KEY_FILE
 from agent.outbox.database import FILE as OUTBOX
-from agent.recorder import last
+from agent.recorder import last_verification
 from agent.recorder.traces import read
 from agent.safe_open import open_plain, read_plain
 from tests import commands
@@ -26,7 +26,7 @@ from tests.diagnostics.kit import Place
 
 DAY = "traces/2026-03-14.jsonl"
 READ_BY_ROOT = (
-    last.FILE,
+    last_verification.FILE,
     DAY,
     KEY_FILE,
     OUTBOX,
@@ -79,7 +79,7 @@ def facepay(place: Place, *words: str) -> subprocess.CompletedProcess[str]:
 def test_why_refuses_a_trap_in_place_of_the_frame_log(
     place: Place, trap: Callable[[Path], None], words: str
 ) -> None:
-    put_trap(place, last.FILE, trap)
+    put_trap(place, last_verification.FILE, trap)
     done = facepay(place, "why")
     assert done.returncode and words in done.stderr and "fix:" in done.stderr
 
@@ -121,10 +121,10 @@ def test_a_support_archive_is_made_beside_pipes_in_every_place(place: Place) -> 
 def test_the_audit_names_what_is_too_large_to_be_searched(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (pictures, privacy):
+    for module in (picture_search, privacy):
         monkeypatch.setattr(module, "SEARCH_MAX_BYTES", 8 << 20)
-    path = put_trap(place, last.FILE, endless)
-    (item,) = (each for each in audit(place.world()) if each.path == str(path))
+    path = put_trap(place, last_verification.FILE, endless)
+    (item,) = (each for each in audit(place.inputs()) if each.path == str(path))
     assert (item.level, str(item.finding)) == (Level.WARN, "too large: searched up to 8 MB")
 
 

@@ -55,7 +55,7 @@ def test_certificate_days_left_give_verdict(
     place: Place, authority: Authority, days: int, verdict: Verdict, words: tuple[str, str]
 ) -> None:
     use_certificate(place, authority, days)
-    found = findings(place.world(), *NAMES)
+    found = findings(place.inputs(), *NAMES)
     own = found["mqtt.certificate"]
     assert own.verdict is verdict and own.why.startswith(words[0]) and own.why.endswith(words[1])
     assert (own.remedy is None) == (verdict is Verdict.PASS)
@@ -64,7 +64,7 @@ def test_certificate_days_left_give_verdict(
 
 def test_ended_certificate_fails_and_broker_checks_are_skipped(place: Place, authority: Authority) -> None:
     use_certificate(place, authority, -3)
-    found = findings(place.world(), "mqtt.roundtrip")
+    found = findings(place.inputs(), "mqtt.roundtrip")
     assert causes(found) == ["mqtt.certificate"] and ", ended 2" in found["mqtt.certificate"].why
     remedy = found["mqtt.certificate"].remedy
     assert remedy and "facepay enrol" in en(remedy) and "systemctl restart facepay-agent" in zh(remedy)
@@ -73,7 +73,7 @@ def test_ended_certificate_fails_and_broker_checks_are_skipped(place: Place, aut
 
 def test_a_file_that_is_no_certificate_is_the_cause(place: Place, authority: Authority) -> None:
     use_certificate(place, authority, 90).write_text("no certificate")
-    found = findings(place.world(), *NAMES)
+    found = findings(place.inputs(), *NAMES)
     assert causes(found) == ["mqtt.certificate"]
     assert found["mqtt.certificate"].why.startswith("certificate_unusable: ")
 
@@ -84,13 +84,13 @@ def only(place: Place, probe: CertificateProbe | TillError | None) -> Finding:
             raise probe
         return probe
 
-    world = place.world(certificate=certificate)
-    return findings(world, "mqtt.certificate")["mqtt.certificate"]
+    inputs = place.inputs(certificate=certificate)
+    return findings(inputs, "mqtt.certificate")["mqtt.certificate"]
 
 
 def test_clock_before_start_of_certificate_warns(place: Place, authority: Authority) -> None:
     use_certificate(place, authority, 90)
-    found = findings(place.world(unix_ms=lambda: 1_000), "mqtt.certificate")["mqtt.certificate"]
+    found = findings(place.inputs(unix_ms=lambda: 1_000), "mqtt.certificate")["mqtt.certificate"]
     assert found.verdict is Verdict.WARN and "not valid yet" in found.why
 
 
@@ -115,7 +115,7 @@ def test_terminal_without_certificate_is_skipped(place: Place, authority: Author
     assert only(place, None).why == "no TLS to the broker"
     place.mqtt = f'tls = true\nca_file = "{authority.path}"'
     assert only(place, None).why == "no client certificate"
-    found = findings(place.world(), "mqtt.certificate")["mqtt.certificate"]
+    found = findings(place.inputs(), "mqtt.certificate")["mqtt.certificate"]
     assert found.verdict is Verdict.SKIP
 
 

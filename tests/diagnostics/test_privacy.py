@@ -20,16 +20,16 @@ from typer.testing import CliRunner
 
 from agent.cli.command_table import application
 from agent.config import Config
-from agent.diagnostics import at_rest, privacy
-from agent.diagnostics.at_rest import FILE_KINDS, AuditItem, Level, kind_of
+from agent.diagnostics import privacy, stored_files
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks import stored
-from agent.diagnostics.pictures import _CHUNK_BYTES, file_holds_picture, holds_picture
+from agent.diagnostics.picture_search import _CHUNK_BYTES, file_holds_picture, holds_picture
 from agent.diagnostics.privacy import audit, worst
-from agent.diagnostics.world import World
+from agent.diagnostics.stored_files import FILE_KINDS, AuditItem, Level, kind_of
 from agent.fleet import machine, rollout_store
 from agent.messages import keyring, rotation, signing
 from agent.outbox import database
-from agent.recorder import last, traces
+from agent.recorder import last_verification, traces
 from agent.resources import data
 from agent.texts import Text
 from tests.diagnostics.kit import Place, findings
@@ -46,8 +46,8 @@ def place(tmp_path: Path) -> Place:
     return made
 
 
-def world_of(place: Place, **changes: Any) -> World:
-    return place.world(**({"status": lambda: {"pid": 4_711}} | changes))
+def inputs_of(place: Place, **changes: Any) -> CheckInputs:
+    return place.inputs(**({"status": lambda: {"pid": 4_711}} | changes))
 
 
 def put(place: Place, name: str, content: bytes = b"x", mode: int = 0o600) -> Path:
@@ -74,13 +74,13 @@ def of(items: list[AuditItem], path: Path) -> AuditItem:
 
 
 def test_kinds_contain_every_file_name_of_the_agent() -> None:
-    state = at_rest.FileLocation.STATE
+    state = stored_files.FileLocation.STATE
     for name in (
         database.FILE,
         f"{database.FILE}-wal",
         f"{database.FILE}.damaged-1700000000000",
-        last.FILE,
-        f"{last.FILE}.part",
+        last_verification.FILE,
+        f"{last_verification.FILE}.part",
         f"{traces.FOLDER}/2026-03-14.jsonl",
         signing.KEY_FILE,
         rotation.FILE,
@@ -92,18 +92,18 @@ def test_kinds_contain_every_file_name_of_the_agent() -> None:
     damaged = kind_of(state, f"{database.FILE}.damaged-17")
     assert damaged is not None and damaged.age_max_s is not None, "the narrower row"
     for name in ("record.json", "last-good.toml", "operator/56899b295a01ffff.pem"):
-        assert kind_of(at_rest.FileLocation.CONFIG, f"{rollout_store.FOLDER}/{name}") is not None, name
+        assert kind_of(stored_files.FileLocation.CONFIG, f"{rollout_store.FOLDER}/{name}") is not None, name
 
 
 @pytest.mark.parametrize("name", ["frame.jpg", "traces/x.png", "tills/a.pem", "a/outbox.sqlite3", ".hidden"])
 def test_kind_of_unknown_file_is_none(name: str) -> None:
-    assert kind_of(at_rest.FileLocation.STATE, name) is None
+    assert kind_of(stored_files.FileLocation.STATE, name) is None
 
 
 def test_a_terminal_in_order_is_listed_with_purpose_owner_and_age(place: Place) -> None:
-    path = put(place, last.FILE)
+    path = put(place, last_verification.FILE)
     os.utime(path, (time.time() - 7_200,) * 2)
-    items = audit(world_of(place))
+    items = audit(inputs_of(place))
     assert worst(items) is Level.OK
     item = of(items, path)
     assert (item.mode, item.size_bytes, 7_199 <= (item.age_s or 0) < 7_300) == ("-rw-------", 1, True)
@@ -114,12 +114,12 @@ def test_a_terminal_in_order_is_listed_with_purpose_owner_and_age(place: Place) 
 
 def test_audit_unknown_file_warns(place: Place) -> None:
     path = put(place, "sub/snapshot.bin")
-    item = of(audit(world_of(place)), path)
+    item = of(audit(inputs_of(place)), path)
     assert (item.level, str(item.finding)) == (Level.WARN, "not a file of this product")
     assert item.remedy is not None and zh(item.remedy)
 
 
-@pytest.mark.parametrize("name", [last.FILE, database.FILE, "unknown.bin"])
+@pytest.mark.parametrize("name", [last_verification.FILE, database.FILE, "unknown.bin"])
 @pytest.mark.parametrize(
     "form",
     [
@@ -134,7 +134,7 @@ def test_audit_unknown_file_warns(place: Place) -> None:
 )
 def test_audit_finds_a_picture_in_any_file(place: Place, name: str, form: Any) -> None:
     path = put(place, name, b"SQLite format 3\0" + form(PORTRAIT))
-    item = of(audit(world_of(place)), path)
+    item = of(audit(inputs_of(place)), path)
     assert (item.level, str(item.finding)) == (Level.FAIL, "contains a picture")
 
 
@@ -151,8 +151,8 @@ def test_holds_picture_is_false_for_other_bytes() -> None:
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
 def test_a_file_that_others_may_open_is_a_fault(place: Place, mode: int) -> None:
-    path = put(place, last.FILE, mode=mode)
-    item = of(audit(world_of(place)), path)
+    path = put(place, last_verification.FILE, mode=mode)
+    item = of(audit(inputs_of(place)), path)
     assert (item.level, str(item.finding)) == (Level.FAIL, "other users may open it")
     assert item.remedy is not None and str(path) in en(item.remedy)
 
@@ -160,7 +160,7 @@ def test_a_file_that_others_may_open_is_a_fault(place: Place, mode: int) -> None
 def test_audit_old_trace_warns(place: Place) -> None:
     path = put(place, f"{traces.FOLDER}/2020-01-01.jsonl")
     os.utime(path, (time.time() - 9 * 86_400,) * 2)
-    assert str(of(audit(world_of(place)), path).finding) == "older than 192 h"
+    assert str(of(audit(inputs_of(place)), path).finding) == "older than 192 h"
 
 
 def test_a_link_is_not_followed(place: Place) -> None:
@@ -171,7 +171,7 @@ def test_a_link_is_not_followed(place: Place) -> None:
     link.symlink_to(outside)
     known = place.storage / signing.KEY_FILE
     known.symlink_to(outside / "private.jpg")
-    items = audit(world_of(place))
+    items = audit(inputs_of(place))
     assert of(items, link).level is Level.WARN and str(of(items, known).finding) == "a link, not a file"
     assert not any("private.jpg" in item.path for item in items)
 
@@ -181,14 +181,14 @@ def test_audit_accepts_the_agents_socket(place: Place, monkeypatch: pytest.Monke
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("status.sock")
         (place.storage / "status.sock").chmod(0o660)
-        assert of(audit(world_of(place)), place.storage / "status.sock").level is Level.OK
+        assert of(audit(inputs_of(place)), place.storage / "status.sock").level is Level.OK
 
 
 def test_audit_lists_at_most_entries_max_files(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(privacy, "ENTRIES_MAX", 3)
     for number in range(9):
         put(place, f"f{number}")
-    items = audit(world_of(place))
+    items = audit(inputs_of(place))
     assert str(of(items, place.storage).finding) == "9 files"
     assert sum(item.path.startswith(f"{place.storage}/") for item in items) == 3
 
@@ -197,7 +197,7 @@ def test_audit_lists_at_most_entries_max_files(place: Place, monkeypatch: pytest
 def test_audit_unreadable_folder_is_no_fault(place: Place) -> None:
     put(place, "tills/till-1/x.pem")
     (place.storage / "tills").chmod(0)
-    items = audit(world_of(place))
+    items = audit(inputs_of(place))
     (place.storage / "tills").chmod(0o700)
     assert worst(items) is Level.UNREADABLE
 
@@ -210,7 +210,7 @@ def test_leftovers_in_temporary_folders_are_found_with_what_is_in_them(place: Pl
     picture = place.root / "tmp/systemd-private-1-facepay-agent.service-2/tmp/crop"
     picture.parent.mkdir(parents=True)
     picture.write_bytes(PORTRAIT)
-    items = audit(world_of(place))
+    items = audit(inputs_of(place))
     assert of(items, plain).level is Level.WARN and of(items, picture).level is Level.FAIL
 
 
@@ -220,7 +220,7 @@ def test_temporary_folder_of_a_running_process_is_no_finding(place: Place) -> No
     descriptors = place.root / "proc/4711/fd"
     descriptors.mkdir(parents=True)
     (descriptors / "7").symlink_to("/tmp/facepay-demo-x/state/outbox.sqlite3")
-    items = audit(world_of(place))
+    items = audit(inputs_of(place))
     assert of(items, used).level is Level.OK and of(items, used).kept == "until the process ends"
     assert of(items, left).level is Level.WARN
 
@@ -229,10 +229,10 @@ def test_audit_escapes_control_characters_of_file_names(place: Place) -> None:
     """The file name is not valid UTF-8 either."""
     odd = place.root / "tmp" / os.fsdecode(b"facepay-\x1b]0;x\x07\n\xff")
     odd.mkdir(parents=True)
-    (found,) = [item for item in audit(world_of(place)) if "facepay-" in item.path and "/tmp/" in item.path]
+    (found,) = [item for item in audit(inputs_of(place)) if "facepay-" in item.path and "/tmp/" in item.path]
     assert found.level is Level.WARN and found.path.isprintable()
     path = put(place, "outbox.sqlite3$(reboot)", mode=0o644)
-    fix = of(audit(world_of(place)), path).remedy
+    fix = of(audit(inputs_of(place)), path).remedy
     assert fix is not None and f"'{path}'" in en(fix), "quoted, because root pastes it into a shell"
 
 
@@ -254,12 +254,12 @@ def test_audit_core_pattern_and_limit_give_level(
 ) -> None:
     path = root_file(place, "proc/sys/kernel/core_pattern", pattern)
     root_file(place, "proc/4711/limits", LIMITS.format(limit, limit))
-    assert of(audit(world_of(place)), path).level is level
+    assert of(audit(inputs_of(place)), path).level is level
 
 
 def test_audit_existing_core_dump_is_a_fault(place: Place) -> None:
     path = root_file(place, "var/lib/systemd/coredump/core.facepay.998.x.zst", "x")
-    assert of(audit(world_of(place)), path).level is Level.FAIL
+    assert of(audit(inputs_of(place)), path).level is Level.FAIL
 
 
 @pytest.mark.parametrize(
@@ -278,19 +278,19 @@ def test_audit_swap_on_disk_warns_unless_forbidden_for_the_agent(
     root_file(place, "proc/4711/cgroup", "0::/system.slice/facepay-agent.service\n")
     group = "sys/fs/cgroup/system.slice/facepay-agent.service/memory.swap.max"
     root_file(place, group, "0\n" if closed else "max\n")
-    assert of(audit(world_of(place)), path).level is level
+    assert of(audit(inputs_of(place)), path).level is level
 
 
 # --- output -------------------------------------------------------------------------------------------
 
 
 def test_doctor_check_reports_the_audit(place: Place) -> None:
-    assert findings(world_of(place), "privacy.audit")["privacy.audit"].verdict == "pass"
+    assert findings(inputs_of(place), "privacy.audit")["privacy.audit"].verdict == "pass"
     put(place, "odd.bin")
-    found = findings(world_of(place), "privacy.audit")["privacy.audit"]
+    found = findings(inputs_of(place), "privacy.audit")["privacy.audit"]
     assert found.verdict == "warn" and "odd.bin" in found.why
     put(place, "crop.bin", PORTRAIT)
-    found = findings(world_of(place), "privacy.audit")["privacy.audit"]
+    found = findings(inputs_of(place), "privacy.audit")["privacy.audit"]
     assert found.verdict == "fail" and "crop.bin: contains a picture (and 1 more)" in found.why
     assert found.remedy is not None and "privacy-audit" in en(found.remedy)
 
@@ -327,7 +327,7 @@ def test_audit_runs_beside_a_hung_agent(place: Place) -> None:
     def hung() -> dict[str, Any]:
         raise StatusError("hung")
 
-    assert worst(audit(replace(world_of(place), status=hung))) is Level.OK
+    assert worst(audit(replace(inputs_of(place), status=hung))) is Level.OK
 
 
 _TAKE = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
@@ -337,10 +337,10 @@ def test_audit_in_the_agents_process_keeps_the_locks_of_the_outbox(place: Place)
     path = put(place, database.FILE, PORTRAIT)
     with path.open("r+b") as outbox:
         fcntl.lockf(outbox, fcntl.LOCK_EX)
-        assert item_of(audit(world_of(place)), path.name).level is Level.OK, "not searched in this process"
+        assert item_of(audit(inputs_of(place)), path.name).level is Level.OK, "not searched in this process"
         taken = subprocess.run([sys.executable, "-c", _TAKE, path], check=False, capture_output=True)
         assert b"BlockingIOError" in taken.stderr
-    assert str(item_of(audit(world_of(place)), path.name).finding) == "contains a picture", (
+    assert str(item_of(audit(inputs_of(place)), path.name).finding) == "contains a picture", (
         "searched after it was closed"
     )
 
@@ -352,8 +352,8 @@ def item_of(items: list[AuditItem], name: str) -> AuditItem:
 
 def test_each_finding_is_written_in_each_language(place: Place) -> None:
     (place.storage / "unknown").touch()
-    item = of(audit(world_of(place)), place.storage / "unknown")
+    item = of(audit(inputs_of(place)), place.storage / "unknown")
     facts = item.facts()
     assert facts["finding"] == "not a file of this product" and facts["finding_zh"] == "不是本产品的文件"
-    reason = stored.privacy(world_of(place)).reason
+    reason = stored.privacy(inputs_of(place)).reason
     assert isinstance(reason, Text) and "不是本产品的文件" in zh(reason)

@@ -117,7 +117,7 @@ def place(tmp_path: Path, broker: Mosquitto) -> Place:
 
 def judged(place: Place, check: str, chain: Chain) -> Finding:
     with SERVERS[check](place, chain):
-        return findings(place.world(), check)[check]
+        return findings(place.inputs(), check)[check]
 
 
 @pytest.mark.parametrize("check", SERVERS)
@@ -172,14 +172,14 @@ def test_broken_chain_fails_and_names_the_certificate(
 
 def test_untrusted_broker_certificate_skips_dependent_checks(place: Place) -> None:
     with broker_with(place, Chain(server=-1)):
-        found = findings(place.world(), "mqtt.roundtrip")
+        found = findings(place.inputs(), "mqtt.roundtrip")
     assert causes(found) == ["mqtt.tls"]
     assert hanging_on(found, "mqtt.tls") == {"mqtt.connect", "mqtt.roundtrip"}
 
 
 def test_certificate_that_ends_soon_skips_no_check(place: Place) -> None:
     with broker_with(place, Chain(server=5)):
-        found = findings(place.world(), "mqtt.roundtrip")
+        found = findings(place.inputs(), "mqtt.roundtrip")
     assert found["mqtt.roundtrip"].verdict is Verdict.PASS
 
 
@@ -188,20 +188,20 @@ def test_broker_certificate_is_checked_beside_a_connected_agent(place: Place) ->
     now = StatusFacts(90, (), Counters(), camera, connected=True, outbox_depth=0)
     with broker_with(place, Chain(server=5)):
         status = document(load(place.write(), Config), now)
-        found = findings(place.world(status=lambda: status), "mqtt.connect")
+        found = findings(place.inputs(status=lambda: status), "mqtt.connect")
     assert found["mqtt.tls"].verdict is Verdict.WARN and "the agent is connected" in found["mqtt.connect"].why
 
 
 def test_mqtt_tls_without_broker_or_tls_is_skipped(place: Place) -> None:
-    assert findings(place.world(), "mqtt.tls")["mqtt.tls"].why == "no TLS to the broker"
+    assert findings(place.inputs(), "mqtt.tls")["mqtt.tls"].why == "no TLS to the broker"
     with broker_with(place, Chain()):
         pass
-    found = findings(place.world(), "mqtt.connect")
+    found = findings(place.inputs(), "mqtt.connect")
     assert causes(found) == ["mqtt.connect"] and found["mqtt.tls"].verdict is Verdict.SKIP
 
 
 def test_a_broker_without_tls_behind_that_port_is_named(place: Place, broker: Mosquitto) -> None:
     place.mqtt = "tls = true"
-    found = findings(place.world(), "mqtt.connect")
+    found = findings(place.inputs(), "mqtt.connect")
     assert causes(found) == ["mqtt.tls"] and "TLS" in found["mqtt.tls"].why
     assert found["mqtt.tls"].remedy and "[mqtt] port" in en(found["mqtt.tls"].remedy)

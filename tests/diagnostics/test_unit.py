@@ -11,8 +11,8 @@ import pytest
 from agent.config import Config
 from agent.config.secret_files import with_credential_sources
 from agent.diagnostics.check import Finding, Verdict
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks.agent import unit
-from agent.diagnostics.world import World
 from agent.errors import ConfigError
 from agent.toml_layers import trial_layer
 from tests.diagnostics.kit import Place
@@ -34,9 +34,9 @@ def found(place: Place, facts: str, journal: str = "", **changes: Any) -> Findin
     def program(*command: str) -> str:
         return facts if command[0] == "systemctl" else journal
 
-    world: World = replace(place.world(program=program), **changes)
-    (world.root / "run/systemd/system").mkdir(parents=True)
-    return unit(world)
+    inputs: CheckInputs = replace(place.inputs(program=program), **changes)
+    (inputs.root / "run/systemd/system").mkdir(parents=True)
+    return unit(inputs)
 
 
 def test_missing_credential_file_is_named_with_the_command_that_creates_it(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from string import Template
 
-from agent.diagnostics.at_rest import FILE_KINDS, FileLocation
+from agent.diagnostics.stored_files import FILE_KINDS, FileLocation
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "privacy.md"
 

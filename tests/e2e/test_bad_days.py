@@ -32,7 +32,7 @@ def open_place(place: Place) -> Iterator[Place]:
 
 MODULES = (
     "agent.root.daemon, agent.root.doctor, agent.cli.camera_view, encodings.idna, agent.control.camera, "
-    "agent.diagnostics.checks.table, agent.health.metrics, agent.recorder.last"
+    "agent.diagnostics.checks.table, agent.health.metrics, agent.recorder.last_verification"
 )
 as_nobody = partial(commands.as_nobody, modules=MODULES)
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from agent.cli.bundle import CONFIRMATION
 from agent.cli.command_table import application
-from agent.diagnostics.pictures import holds_picture
+from agent.diagnostics.picture_search import holds_picture
 from agent.diagnostics.redact import forms
 from agent.messages.keyring import Keyring
 from agent.messages.signing import KEY_FILE, Signer

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agent.config import MqttConfig
-from agent.diagnostics.pictures import holds_picture
+from agent.diagnostics.picture_search import holds_picture
 from agent.errors import TillError
 from agent.fleet import diagnosis_client
 from agent.fleet.diagnosis_client import DiagnosisClient, opened_report, request_tree

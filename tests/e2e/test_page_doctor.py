@@ -13,11 +13,11 @@ import pytest
 
 from agent.config import Config
 from agent.config.file import load
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import run_checks, select
-from agent.diagnostics.world import World
 from agent.root import page
-from agent.root.doctor import make_world, world_of
+from agent.root.doctor import inputs_from_config, inputs_from_file
 from agent.root.reload import Source
 from agent.toml_layers import trial_layer
 from tests.e2e.agents import Place
@@ -39,20 +39,20 @@ async def test_page_and_command_have_the_same_findings_during_a_try(
     path.chmod(0o644)
     (root / "run/systemd/system").mkdir(parents=True)
 
-    def here(world: World) -> World:
-        return replace(world, root=root, program=lambda *_command: UNIT)
+    def here(inputs: CheckInputs) -> CheckInputs:
+        return replace(inputs, root=root, program=lambda *_command: UNIT)
 
-    def page_world(config: Callable[[], Config], file: Path | None = None) -> World:
-        return here(world_of(config, file))
+    def page_inputs(config: Callable[[], Config], file: Path | None = None) -> CheckInputs:
+        return here(inputs_from_config(config, file))
 
-    monkeypatch.setattr(page, "world_of", page_world)
+    monkeypatch.setattr(page, "inputs_from_config", page_inputs)
     monkeypatch.setattr(page, "CHECKS", select(CHECKS, IDS))
     async with serving(path, Wrapped(load(path, Config)), Source(path)):
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             await logged_in(place, client)
             shown = await examined(client)
         reports = await asyncio.to_thread(
-            lambda: [each.facts() for each in run_checks(select(CHECKS, IDS), here(make_world(path)))]
+            lambda: [each.facts() for each in run_checks(select(CHECKS, IDS), here(inputs_from_file(path)))]
         )
     found = {row["id"]: (row["verdict"], row["why"]) for row in shown}
     assert found == {row["id"]: (row["verdict"], row["why"]) for row in reports}

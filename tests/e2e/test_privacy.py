@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from agent.diagnostics.at_rest import Level
-from agent.diagnostics.pictures import holds_picture
+from agent.diagnostics.picture_search import holds_picture
 from agent.diagnostics.privacy import audit
+from agent.diagnostics.stored_files import Level
 from agent.messages.signing import KEY_FILE
 from agent.resources import data
-from agent.root.doctor import make_world
+from agent.root.doctor import inputs_from_file
 from agent.service.worker_pool import WorkerPool
 from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, Agent, Place, running, till_of
 
@@ -126,7 +126,7 @@ def own_root(home: Path) -> Path:
 
 
 def _audit_beside_the_running_agent(config: Path, agent: Agent, home: Path) -> None:
-    items = audit(replace(make_world(config), root=own_root(home)))
+    items = audit(replace(inputs_from_file(config), root=own_root(home)))
     state = [item for item in items if "/state/" in item.path]
     assert {item.level for item in state} == {Level.OK}, state
     assert not any("a picture" in str(item.finding) for item in items)
@@ -140,7 +140,7 @@ def test_audit_searches_the_temporary_folder_of_its_root_only(
     """A folder of another program in the system's temporary folder fails no test here."""
     (home / "tmp" / "facepay-left").mkdir()
     (home / "tmp" / "facepay-left" / "x.jpg").write_bytes(data("photos/obama_portrait.jpg").read_bytes())
-    items = audit(replace(make_world(place.config("empty")), root=own_root(home)))
+    items = audit(replace(inputs_from_file(place.config("empty")), root=own_root(home)))
     found = [item.path for item in items if "a picture" in str(item.finding)]
     assert len(found) == 2 and all(path.endswith("tmp/facepay-left") for path in found), found
 

@@ -29,7 +29,12 @@ NOT_AT_START = (
         "agent.till.remote_diagnosis",
     ),
     *("agent.diagnostics.doctor", "agent.diagnostics.checks.table", "agent.diagnostics.checks"),
-    *("agent.root.doctor", "agent.diagnostics.world", "agent.vision.detector_check", "agent.vision.passive"),
+    *(
+        "agent.root.doctor",
+        "agent.diagnostics.check_inputs",
+        "agent.vision.detector_check",
+        "agent.vision.passive",
+    ),
     *("agent.diagnostics.support_bundle", "agent.diagnostics.privacy", "agent.health.metrics"),
     *("agent.service", "agent.kits", "agent.demo", "picamera2", "rich", "iotcore"),
 )

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 
 from agent.errors import FleetError
-from agent.fleet.config_bundle import KIND, MAX_BUNDLE_BYTES, Bundle, Ring, pack, sealed, takes, unpack
+from agent.fleet.config_bundle import KIND, MAX_BUNDLE_BYTES, Bundle, Ring, accepts, envelope, pack, unpack
 from agent.fleet.fleet_errors import FleetCode, refusal
 from agent.messages.encode import dumps
 from agent.messages.signing import Signer
@@ -30,7 +30,7 @@ def refused(raw: bytes, *trusted: Signer) -> str:
 def signed(**changes: Any) -> bytes:
     tree = json.loads(json.loads(pack(GOOD, OPERATOR))[KIND]) | changes
     text = dumps({name: value for name, value in tree.items() if value != "gone"})
-    return sealed(text.replace("HALF", "\\ud800"), OPERATOR)
+    return envelope(text.replace("HALF", "\\ud800"), OPERATOR)
 
 
 def test_unpack_returns_the_packed_bundle() -> None:
@@ -64,8 +64,8 @@ def test_another_signed_text_of_the_operator_is_not_a_bundle() -> None:
 
 def test_the_text_is_decoded_only_after_the_signature() -> None:
     """A malformed text without a trusted signature is ``bundle_untrusted``, not ``bundle_malformed``."""
-    assert refused(sealed("no json", OTHER_KEY)) == "bundle_untrusted"
-    assert refused(sealed("no json", OPERATOR)) == "bundle_malformed"
+    assert refused(envelope("no json", OTHER_KEY)) == "bundle_untrusted"
+    assert refused(envelope("no json", OPERATOR)) == "bundle_malformed"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_signed_bundle_with_an_invalid_member_is_malformed(changes: dict[str, 
 def test_a_canary_accepts_every_bundle_and_other_terminals_accept_bundles_for_all(
     terminal_ring: Ring, bundle_ring: Ring, accepted: bool
 ) -> None:
-    assert takes(terminal_ring, bundle_ring) is accepted
+    assert accepts(terminal_ring, bundle_ring) is accepted
 
 
 def test_every_refusal_code_has_a_fix_in_two_languages() -> None:

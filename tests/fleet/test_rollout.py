@@ -42,18 +42,18 @@ def problem(words: str) -> Text:
 class FakeTerminal:
     """Returns the given problems in order; records each applied config by its ``guard.failures``."""
 
-    def __init__(self, *problems: str, objection: str = "") -> None:
-        self.problems, self.reason_to_reject = list(problems), objection
+    def __init__(self, *problems: str, rejection: str = "") -> None:
+        self.problems, self.reason_to_reject = list(problems), rejection
         self.applied: list[int] = []
 
-    def objection(self, config: Path) -> Text | None:
+    def rejection(self, config: Path) -> Text | None:
         load(config, Config)
         return problem(self.reason_to_reject) if self.reason_to_reject else None
 
     def record_status(self) -> None:
         pass
 
-    def settle(self, old: Config, new: Config) -> Text | None:
+    def activate(self, old: Config, new: Config) -> Text | None:
         self.applied.append(new.guard.failures)
         return problem(self.problems.pop(0)) if self.problems else None
 
@@ -145,7 +145,7 @@ def test_a_refused_bundle_changes_nothing_and_uses_no_number(config: Path, raw: 
 
 
 def test_a_config_that_the_doctor_rejects_is_not_applied(config: Path) -> None:
-    terminal = FakeTerminal(objection="keys.files: is empty")
+    terminal = FakeTerminal(rejection="keys.files: is empty")
     assert refused(lambda: apply(config, bundle(3), terminal)) == "bundle_unfit"
     assert not terminal.applied
 
@@ -181,7 +181,7 @@ def test_a_power_cut_between_two_writes_leaves_a_valid_config_and_apply_can_be_r
 
 def test_a_power_cut_during_the_trial_can_be_rolled_back(config: Path) -> None:
     class PowerCut(FakeTerminal):
-        def settle(self, old: Config, new: Config) -> Text | None:
+        def activate(self, old: Config, new: Config) -> Text | None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -13,7 +13,7 @@ import pytest
 
 from agent.config import Config
 from agent.control.server import peer_pid
-from agent.errors import AgentAway, StatusError
+from agent.errors import AgentNotRunning, StatusError
 from agent.fleet import rollout_monitor
 from agent.fleet.rollout_monitor import RolloutMonitor, RunningAgent
 
@@ -46,13 +46,13 @@ class Agent:
             raise answer
         return answer
 
-    def settle(self, new: Config) -> tuple[str, str]:
+    def activate(self, new: Config) -> tuple[str, str]:
         access = RunningAgent(
             self.status, lambda _: 7, lambda _: "new", lambda _, number: self.signals.append(number), 0.2
         )
         monitor = RolloutMonitor(OLD, access)
         monitor.record_status()
-        return str(monitor.settle(OLD, new) or ""), str(monitor.note or "")
+        return str(monitor.activate(OLD, new) or ""), str(monitor.note or "")
 
 
 @pytest.fixture(autouse=True)
@@ -63,22 +63,22 @@ def short_interval(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settle_waits_for_the_first_answer_of_the_compare_api() -> None:
     """A wrong port of the API must not pass as healthy in the seconds before the agent's first check."""
     before, silent = status("old", api={"answered_s": 4}), status(api={"answered_s": None})
-    assert "no answer of the compare API" in Agent(before, silent).settle(NEEDS_RESTART)[0]
-    assert Agent(before, silent, status(api={"answered_s": 0})).settle(NEEDS_RESTART)[0] == ""
-    assert Agent(silent, silent).settle(NEEDS_RESTART)[0] == "", "the API did not answer before either"
+    assert "no answer of the compare API" in Agent(before, silent).activate(NEEDS_RESTART)[0]
+    assert Agent(before, silent, status(api={"answered_s": 0})).activate(NEEDS_RESTART)[0] == ""
+    assert Agent(silent, silent).activate(NEEDS_RESTART)[0] == "", "the API did not answer before either"
 
 
 @pytest.mark.parametrize(
     ("after", "message"),
     [
         ([status()], ""),
-        ([AgentAway("starting"), status()], ""),
+        ([AgentNotRunning("starting"), status()], ""),
         ([status(connected=False), status()], ""),
         ([status("old")], "another config"),
         ([status(connected=False)], "lost the broker"),
         ([status("new", "compare_credentials")], "compare_credentials"),
         ([status("old", config_refused="config_invalid: x")], "refuses the config: config_invalid"),
-        ([AgentAway("gone")], "gone"),
+        ([AgentNotRunning("gone")], "gone"),
         ([HUNG], "agent_hung"),
         ([{"schema": "x"}], "not a status document"),
         ([status() | {"conditions": [1]}], "not a status document"),
@@ -87,33 +87,36 @@ def test_settle_waits_for_the_first_answer_of_the_compare_api() -> None:
 def test_settle_returns_the_problem_or_nothing(
     after: list[Mapping[str, Any] | Exception], message: str
 ) -> None:
-    problem, note = Agent(status("old"), *after).settle(RELOADABLE)
+    problem, note = Agent(status("old"), *after).activate(RELOADABLE)
     assert (message in problem and problem) if message else problem == ""
     assert note == ""
 
 
 def test_a_problem_from_before_the_change_is_ignored() -> None:
     before = status("old", "camera_stalled", connected=False)
-    assert Agent(before, status("new", "camera_stalled", connected=False)).settle(RELOADABLE) == ("", "")
+    assert Agent(before, status("new", "camera_stalled", connected=False)).activate(RELOADABLE) == (
+        "",
+        "",
+    )
 
 
 def test_a_reloadable_change_sends_sighup_and_other_changes_sigterm() -> None:
     for new, number in ((RELOADABLE, signal.SIGHUP), (NEEDS_RESTART, signal.SIGTERM)):
         agent = Agent(status("old"), status())
-        assert agent.settle(new) == ("", "")
+        assert agent.activate(new) == ("", "")
         assert agent.signals == [number]
 
 
 def test_an_unsupervised_agent_is_not_stopped() -> None:
     agent = Agent(status("old", supervised=False), status())
-    problem, note = agent.settle(NEEDS_RESTART)
+    problem, note = agent.activate(NEEDS_RESTART)
     assert problem == "" and "site" in note and agent.signals == []
 
 
-@pytest.mark.parametrize("away", [AgentAway("none"), HUNG], ids=["none runs", "it hangs"])
+@pytest.mark.parametrize("away", [AgentNotRunning("none"), HUNG], ids=["none runs", "it hangs"])
 def test_without_a_running_agent_no_signal_is_sent(away: StatusError) -> None:
     agent = Agent(away)
-    problem, note = agent.settle(NEEDS_RESTART)
+    problem, note = agent.activate(NEEDS_RESTART)
     assert problem == "" and "next start" in note and agent.signals == []
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent import __version__
-from agent.errors import AgentAway
+from agent.errors import AgentNotRunning
 from agent.fleet.time_limits import CHECK_EVERY_S, CHECKS_MIN
 from agent.fleet.upgrade_check import wait_until_healthy
 from tests.commands import facepay
@@ -47,7 +47,7 @@ def test_healthy_agent_is_accepted_after_four_checks() -> None:
 def test_agent_that_starts_slowly_is_accepted() -> None:
     def answer(number: int) -> Mapping[str, Any]:
         if number < 10:
-            raise AgentAway("no agent", code="agent_not_running")
+            raise AgentNotRunning("no agent", code="agent_not_running")
         return GOOD
 
     assert checked(answer) == ("", 9 + CHECKS_MIN)
@@ -70,7 +70,7 @@ def test_problem_that_lasts_is_reported_at_the_end(found: Mapping[str, Any], pro
 
 def test_agent_that_never_answers_is_reported() -> None:
     def answer(_: int) -> Mapping[str, Any]:
-        raise AgentAway("no agent", code="agent_not_running")
+        raise AgentNotRunning("no agent", code="agent_not_running")
 
     assert checked(answer, within_s=5)[0] == "agent_not_running: no agent"
 
@@ -78,7 +78,7 @@ def test_agent_that_never_answers_is_reported() -> None:
 def test_agent_that_ends_again_and_again_is_not_healthy() -> None:
     def answer(number: int) -> Mapping[str, Any]:
         if number % CHECKS_MIN == 0:
-            raise AgentAway("no agent", code="agent_not_running")
+            raise AgentNotRunning("no agent", code="agent_not_running")
         return GOOD
 
     problem, count = checked(answer, within_s=20)

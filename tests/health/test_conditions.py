@@ -37,7 +37,7 @@ async def test_condition_is_raised_shown_everywhere_and_cleared(code: str, stage
         assert [each["code"] for each in document["conditions"]] == [code]
         assert document["conditions"][0]["fix"] == str(CONDITIONS[code].fix)
         assert document["status"] == "degraded"
-        found = await asyncio.to_thread(findings, stage.place.world(), "agent.conditions")
+        found = await asyncio.to_thread(findings, stage.place.inputs(), "agent.conditions")
         assert code in found["agent.conditions"].why
         if stage.running.till.connection.connected and not code.startswith("mqtt_"):
             assert await published(stage) == ["degraded", code]

@@ -171,7 +171,7 @@ def test_doctor_accepts_an_index_without_an_end(tmp_path: Path) -> None:
     place = Place(tmp_path, "http://127.0.0.1:1", 1)
     (place.root / "var/lib/apt/lists").mkdir(parents=True)
     index(place.root, end="")
-    found = upgrades(place.world())
+    found = upgrades(place.inputs())
     assert (found.verdict, found.why) == (Verdict.PASS, "the signed index of the ring has no end")
 
 
@@ -181,11 +181,11 @@ def test_doctor_accepts_an_index_without_an_end(tmp_path: Path) -> None:
 )
 def test_doctor_warns_before_the_index_ends(tmp_path: Path, days_before: int, verdict: Verdict) -> None:
     place = Place(tmp_path, "http://127.0.0.1:1", 1)
-    world = place.world(unix_ms=lambda: (ENDS_S - days_before * DAY_S) * 1_000)
-    assert upgrades(world).verdict is Verdict.SKIP
+    inputs = place.inputs(unix_ms=lambda: (ENDS_S - days_before * DAY_S) * 1_000)
+    assert upgrades(inputs).verdict is Verdict.SKIP
     (place.root / "var/lib/apt/lists").mkdir(parents=True)
     index(place.root)
-    found = upgrades(world)
+    found = upgrades(inputs)
     assert found.verdict is verdict
     assert verdict is Verdict.PASS or "make apt-repo ARGS=--renew" in str(found.remedy)
 
@@ -198,7 +198,7 @@ def test_doctor_names_a_timer_that_starts_no_upgrade(tmp_path: Path, state: str,
     place = Place(tmp_path, "http://127.0.0.1:1", 1)
     (place.root / "var/lib/apt/lists").mkdir(parents=True)
     index(place.root, end="")
-    found = upgrades(place.world(program=lambda *_command: f"UnitFileState={state}\n"))
+    found = upgrades(place.inputs(program=lambda *_command: f"UnitFileState={state}\n"))
     assert found.verdict is verdict
     assert verdict is Verdict.PASS or f"apt-daily-upgrade.timer is {state}" in found.why
 
@@ -206,5 +206,5 @@ def test_doctor_names_a_timer_that_starts_no_upgrade(tmp_path: Path, state: str,
 def test_doctor_names_a_failed_upgrade(root: Path) -> None:
     place = Place(root, "http://127.0.0.1:1", 1)
     store(root, "failed", "returned 0.2.0 0.3.0\n")
-    found = upgrades(place.world(root=root))
+    found = upgrades(place.inputs(root=root))
     assert found.verdict is Verdict.WARN and "apt-mark unhold" in str(found.remedy)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agent.compare.contract import ApiFailure
 from agent.compare.signature import Credential, sign
 from agent.service import account_limits
-from agent.service.account_limits import ExpiryRanges, MemoryLimits, UsedSignatures
+from agent.service.account_limits import ExpiryRanges, LocalLimits, UsedSignatures
 from agent.service.auth import Authenticator
 from agent.service.settings import EXAMPLE_SECRET
 from tests.service.kit import APPID, account
@@ -57,7 +57,7 @@ def test_signature_that_expired_before_the_clock_was_set_back_is_not_accepted_ag
     """Its entry was removed, so a second use could not be recognised."""
     start_s = 1_800_000_000
     clock = [float(start_s)]
-    checks = Authenticator((account("ONCE", single_use=True),), MemoryLimits(), unix_s=lambda: clock[0])
+    checks = Authenticator((account("ONCE", single_use=True),), LocalLimits(), unix_s=lambda: clock[0])
 
     def code_of(nonce: int, now_s: int) -> int:
         signed = Credential(APPID, "ONCE"), EXAMPLE_SECRET
@@ -78,7 +78,7 @@ def test_signature_that_expired_before_the_clock_was_set_back_is_not_accepted_ag
 def test_new_signatures_are_accepted_after_the_clock_was_ahead() -> None:
     """Only those are refused that expire when a signature of the wrong clock expired."""
     start_s, ahead_s = 1_800_000_000, 6 * 3_600
-    limits, once = MemoryLimits(), account("ONCE", single_use=True)
+    limits, once = LocalLimits(), account("ONCE", single_use=True)
     limits.replace((once,))
 
     def code_of(now_s: int, digest: bytes) -> int:
@@ -152,7 +152,7 @@ def test_full_memory_refuses_new_signatures_and_keeps_the_old_ones(monkeypatch: 
 
     monkeypatch.setattr(account_limits, "UsedSignatures", lambda: UsedSignatures(most=3))
     clock = [float(now_s)]
-    checks = Authenticator((account("ONCE", single_use=True),), MemoryLimits(), unix_s=lambda: clock[0])
+    checks = Authenticator((account("ONCE", single_use=True),), LocalLimits(), unix_s=lambda: clock[0])
     for nonce in range(3):
         admit(checks, header(nonce))
     assert failure_of(3) == (15, "signatures_full")
@@ -163,7 +163,7 @@ def test_full_memory_refuses_new_signatures_and_keeps_the_old_ones(monkeypatch: 
 
 def test_call_that_a_full_memory_refuses_uses_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(account_limits, "UsedSignatures", lambda: UsedSignatures(most=1))
-    once, limits = account("ONCE", single_use=True, rate_per_s=0.001, burst=2), MemoryLimits()
+    once, limits = account("ONCE", single_use=True, rate_per_s=0.001, burst=2), LocalLimits()
     limits.replace((once,))
     asyncio.run(limits.take(once, b"1", 1_060, 1_000))
     with pytest.raises(ApiFailure) as caught:
@@ -173,7 +173,7 @@ def test_call_that_a_full_memory_refuses_uses_no_token(monkeypatch: pytest.Monke
 
 
 def test_refused_request_uses_no_memory() -> None:
-    memory = MemoryLimits()
+    memory = LocalLimits()
     checks = Authenticator((account("ONCE", single_use=True, rate_per_s=0.001, burst=1),), memory)
     now_s = int(time.time())
     headers = [

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from agent.core.attempt_limits import GuardLimits
+from agent.core.attempt_limits import AttemptLimits
 from agent.core.model import Assurance, Crop
 from agent.core.ports import CancelReceived, RequestReceived
 from agent.core.reasons import FrameReason, Refusal
-from agent.core.steps import Limits
+from agent.core.verification_types import Limits
 from agent.errors import CompareSlow, CompareUnreachable, Retry, StorageError
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import ATTEMPTS_PAUSED
@@ -24,7 +24,7 @@ from tests.fakes import EPOCH, RealClock, ScriptedCompare, check_frame, request
 from tests.terminal.test_terminal import LIMITS, World, serving
 
 
-def guarded(guard: GuardLimits, *answers: float, limits: Limits = LIMITS, earlier: int = 0) -> World:
+def guarded(guard: AttemptLimits, *answers: float, limits: Limits = LIMITS, earlier: int = 0) -> World:
     world = World(compare=ScriptedCompare(*answers))
     ports = Ports(
         RealClock(), world.camera, world.analyzer, world.compare, world.till, world.claim_store, check_frame
@@ -40,7 +40,7 @@ async def ask(world: World, number: int) -> str:
 
 
 async def test_too_many_wrong_faces_are_attempt_limit_without_a_call() -> None:
-    async with serving(guarded(GuardLimits(failures=2), 10.0)) as world:
+    async with serving(guarded(AttemptLimits(failures=2), 10.0)) as world:
         assert [await ask(world, number) for number in (1, 2)] == ["no_match/different_person"] * 2
         assert await ask(world, 3) == "undecided/attempt_limit"
         assert world.compare.calls == [1, 1]
@@ -48,7 +48,7 @@ async def test_too_many_wrong_faces_are_attempt_limit_without_a_call() -> None:
 
 
 async def test_pause_of_the_terminal_is_a_condition_with_the_remaining_time() -> None:
-    async with serving(guarded(GuardLimits(failures=1, pause_ms=3_600_000), 10.0)) as world:
+    async with serving(guarded(AttemptLimits(failures=1, pause_ms=3_600_000), 10.0)) as world:
         assert await ask(world, 1) == "no_match/different_person"
         (shown,) = world.terminal.conditions.shown
         assert shown.condition is ATTEMPTS_PAUSED
@@ -57,7 +57,7 @@ async def test_pause_of_the_terminal_is_a_condition_with_the_remaining_time() ->
 
 async def test_failed_attempt_counts_even_if_its_result_is_not_stored() -> None:
     """Otherwise a full disk would allow any number of attempts."""
-    async with serving(guarded(GuardLimits(failures=1), 10.0)) as world:
+    async with serving(guarded(AttemptLimits(failures=1), 10.0)) as world:
         world.claim_store.settle_error = StorageError("disk full")
         await world.till.inbox.put(RequestReceived(request("r-1")))
         await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
@@ -68,7 +68,7 @@ async def test_failed_attempt_counts_even_if_its_result_is_not_stored() -> None:
 
 
 async def test_call_limit_stops_paid_calls_and_raises_a_condition() -> None:
-    async with serving(guarded(GuardLimits(calls_per_minute=2))) as world:
+    async with serving(guarded(AttemptLimits(calls_per_minute=2))) as world:
         assert [await ask(world, number) for number in (1, 2)] == ["match/same_person"] * 2
         assert await ask(world, 3) == "undecided/cost_limit"
         assert world.terminal.counters.calls == 2
@@ -76,20 +76,20 @@ async def test_call_limit_stops_paid_calls_and_raises_a_condition() -> None:
 
 
 async def test_calls_of_earlier_processes_count_for_the_day() -> None:
-    async with serving(guarded(GuardLimits(calls_per_day=100), earlier=100)) as world:
+    async with serving(guarded(AttemptLimits(calls_per_day=100), earlier=100)) as world:
         assert await ask(world, 1) == "undecided/cost_limit"
         assert world.compare.calls == []
 
 
 async def test_call_warning_does_not_stop_the_terminal() -> None:
-    async with serving(guarded(GuardLimits(calls_per_day_warning=1))) as world:
+    async with serving(guarded(AttemptLimits(calls_per_day_warning=1))) as world:
         assert [await ask(world, number) for number in (1, 2)] == ["match/same_person"] * 2
         assert [condition.code for condition in world.terminal.conditions.active] == ["cost_high"]
         assert world.terminal.counters.bytes_sent > 0
 
 
 async def test_call_limit_between_two_calls_of_one_request() -> None:
-    world = guarded(GuardLimits(calls_per_minute=1), limits=replace(LIMITS, ask_timeout_ms=50))
+    world = guarded(AttemptLimits(calls_per_minute=1), limits=replace(LIMITS, ask_timeout_ms=50))
     world.compare.delay_s = 0.2  # the first call times out and would be repeated
     async with serving(world):
         assert await ask(world, 1) == "undecided/cost_limit"
@@ -98,7 +98,7 @@ async def test_call_limit_between_two_calls_of_one_request() -> None:
 
 @pytest.mark.parametrize("stage", [FrameReason.NO_FACE, FrameReason.MULTIPLE_FACES])
 async def test_no_face_or_many_faces_is_no_failed_attempt(stage: FrameReason) -> None:
-    async with serving(guarded(GuardLimits(failures=1))) as world:
+    async with serving(guarded(AttemptLimits(failures=1))) as world:
         world.analyzer.stage = stage
         await world.till.inbox.put(RequestReceived(request("r-1", budget_ms=150)))
         assert (await world.verdict(1)).startswith("undecided/")
@@ -110,7 +110,7 @@ async def test_no_face_or_many_faces_is_no_failed_attempt(stage: FrameReason) ->
 
 
 async def test_calls_that_were_not_sent_are_not_paid() -> None:
-    world = guarded(GuardLimits(calls_per_minute=1))
+    world = guarded(AttemptLimits(calls_per_minute=1))
     world.compare.is_reached = False
     world.compare.answers = [CompareUnreachable("ConnectError")]
     async with serving(world):
@@ -125,7 +125,7 @@ async def test_calls_that_were_not_sent_are_not_paid() -> None:
 
 
 async def test_a_call_that_was_sent_and_cancelled_is_paid() -> None:
-    world = guarded(GuardLimits(), 93.0)
+    world = guarded(AttemptLimits(), 93.0)
     world.compare.delay_s = 30.0
     async with serving(world):
         world.till.inbox.put_nowait(RequestReceived(request("r-1", budget_ms=60_000)))
@@ -140,7 +140,7 @@ async def test_a_call_that_was_sent_and_cancelled_is_paid() -> None:
 
 async def test_reserved_call_counts_so_the_limit_is_never_exceeded() -> None:
     guard = CallBudget(
-        RealClock(), GuardLimits(calls_per_minute=1), Counters(), ConditionTracker(RealClock().now_ms)
+        RealClock(), AttemptLimits(calls_per_minute=1), Counters(), ConditionTracker(RealClock().now_ms)
     )
     assert guard.reserve()
     assert not guard.reserve(), "the reserved call may be sent"
@@ -155,7 +155,7 @@ async def test_reserved_call_counts_so_the_limit_is_never_exceeded() -> None:
 
 async def test_slow_api_is_api_time_and_compare_slow() -> None:
     limits = Limits(hold_ms=20, ask_timeout_ms=1_500, retry_pause_ms=20, min_ask_ms=10, max_asks=2)
-    world = guarded(GuardLimits(), 93.0, limits=limits)
+    world = guarded(AttemptLimits(), 93.0, limits=limits)
     world.compare.delay_s = 30.0
     async with serving(world):
         world.till.inbox.put_nowait(RequestReceived(request("r-1", budget_ms=60_000)))
@@ -170,7 +170,7 @@ async def test_slow_api_is_api_time_and_compare_slow() -> None:
 
 
 async def test_unreachable_api_is_not_compare_slow() -> None:
-    world = guarded(GuardLimits())
+    world = guarded(AttemptLimits())
     world.compare.is_reached = False
     world.compare.answers = [CompareUnreachable("ConnectError", retry=Retry.NEVER)]
     async with serving(world):

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from agent.core.attempt_limits import GuardLimits
+from agent.core.attempt_limits import AttemptLimits
 from agent.core.model import Assurance, Comparison, Crop, Request, Shot
 from agent.core.ports import CancelReceived, ImageSource, RequestReceived
-from agent.core.steps import Limits
+from agent.core.verification_types import Limits
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from tests.fakes import EPOCH, RealClock, ScriptedCompare, StagedAnalyzer, check_frame, request
@@ -69,7 +69,7 @@ def slow_world(step: Step) -> World:
     ports = Ports(
         RealClock(), world.camera, world.analyzer, world.compare, world.till, world.claim_store, check_frame
     )
-    guard = GuardLimits(calls_per_minute=1)
+    guard = AttemptLimits(calls_per_minute=1)
     world.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance(), guard=guard))
     return world
 

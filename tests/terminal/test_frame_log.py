@@ -19,7 +19,7 @@ from agent.core.ports import RequestReceived
 from agent.core.reasons import Decision, FrameReason, Reason
 from agent.core.trace import Trace
 from agent.errors import StorageError
-from agent.recorder.last import FILE, read, write
+from agent.recorder.last_verification import FILE, read, write
 from agent.recorder.plot import svg
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal

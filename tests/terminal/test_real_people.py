@@ -17,7 +17,7 @@ from agent.core.model import Assurance, Comparison, Crop, Frame
 from agent.core.policy import PolicyLimits
 from agent.core.ports import GuidanceEvent, ImageSource, RequestReceived
 from agent.core.reasons import FrameReason, Guidance
-from agent.core.steps import Limits
+from agent.core.verification_types import Limits
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from agent.vision.face_analyzer import LocalFaceAnalyzer

@@ -20,7 +20,7 @@ from agent.core.ports import (
     StoredResult,
 )
 from agent.core.reasons import FrameReason, Reason, Refusal
-from agent.core.steps import Limits
+from agent.core.verification_types import Limits
 from agent.errors import CameraError, CompareError, CompareUnreachable, ModelError, Retry, StorageError
 from agent.health.conditions_compare import COMPARE_UNREACHABLE
 from agent.terminal.parts import Ports, Settings

@@ -17,8 +17,8 @@ from agent.cli.command_table import application
 from agent.config import Config, TraceConfig
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
-from agent.core.steps import Limits, State, Ticked
 from agent.core.trace import Trace, replay
+from agent.core.verification_types import Limits, State, Ticked
 from agent.demo.demo_system import VISITS, running_demo
 from agent.errors import StorageError
 from agent.recorder.trace_json import Recording, from_line, to_line

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.core.attempt_limits import GuardLimits
+from agent.core.attempt_limits import AttemptLimits
 from agent.core.reasons import FrameReason
 from agent.errors import TillError
 from agent.kits.simulator.state_behaviour import lose_copies
@@ -22,7 +22,7 @@ from tests.brokers import Mosquitto
 from tests.messages.payloads import PHOTO, fresh_id
 from tests.till.test_both_sides import TOPICS, RunningTerminal, raw_till, request_bytes, terminal, till_client
 
-NO_LIMITS = GuardLimits(failures=0, calls_per_minute=0, calls_per_day=0)
+NO_LIMITS = AttemptLimits(failures=0, calls_per_minute=0, calls_per_day=0)
 RESULTS = 12
 
 

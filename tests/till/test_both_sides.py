@@ -18,10 +18,10 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from agent.config import Config, MqttConfig, StorageConfig
-from agent.core.attempt_limits import GuardLimits
+from agent.core.attempt_limits import AttemptLimits
 from agent.core.model import Assurance, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
-from agent.core.steps import Limits
+from agent.core.verification_types import Limits
 from agent.errors import TillError
 from agent.kits.till.client import TillClient
 from agent.messages.decode import DecodeRules, Trust, read_request
@@ -58,7 +58,7 @@ class RunningTerminal:
     outbox: Outbox
 
 
-GUARD = GuardLimits()
+GUARD = AttemptLimits()
 
 
 @asynccontextmanager
@@ -70,7 +70,7 @@ async def terminal(
     ack: Any = "till",
     shop: bool = False,
     trust: Trust | None = None,
-    guard: GuardLimits = GUARD,
+    guard: AttemptLimits = GUARD,
     on_problem: Callable[[BrokerProblem], None] = lambda _problem: None,
 ) -> AsyncIterator[RunningTerminal]:
     """Serve until the block ends. ``shop``: requests need a send time, as outside profile demo."""

@@ -21,7 +21,8 @@ from agent.core.challenge_plan import Plan
 from agent.core.model import Frame
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import Guidance, Reason
-from agent.core.steps import (
+from agent.core.verification import advance, begin, wake_at
+from agent.core.verification_types import (
     CallFailed,
     Challenging,
     Comparing,
@@ -33,7 +34,6 @@ from agent.core.steps import (
     State,
     Ticked,
 )
-from agent.core.verification import advance, begin, wake_at
 from agent.errors import AgentError
 from agent.terminal.verification_runner import reason_of
 from agent.vision.face_analyzer import LocalFaceAnalyzer

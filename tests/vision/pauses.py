@@ -17,9 +17,18 @@ from agent.camera.simulated.scene import Person, Scene, SceneStep
 from agent.config import VisionConfig
 from agent.core.model import Comparison, Frame
 from agent.core.policy import PolicyLimits
-from agent.core.steps import CallAnswered, Event, Finished, FrameAnalyzed, Limits, StartCall, State, Ticked
 from agent.core.strobe import is_unlit
 from agent.core.verification import advance, begin, wake_at
+from agent.core.verification_types import (
+    CallAnswered,
+    Event,
+    Finished,
+    FrameAnalyzed,
+    Limits,
+    StartCall,
+    State,
+    Ticked,
+)
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.face_identity import FaceIdentity
 from tests.vision.people import detector, new_identity

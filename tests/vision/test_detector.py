@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from agent.camera.simulated.scene import load_photos
 from agent.core.model import Detection
-from agent.core.policy import is_sane
+from agent.core.policy import is_well_formed
 from agent.vision.detector import Detector
 from agent.vision.embedding import align
 from agent.vision.models import SFACE, YUNET, locate
@@ -97,7 +97,7 @@ def test_rows_that_are_not_finite_are_dropped(monkeypatch: pytest.MonkeyPatch) -
     odd = Detector(locate(YUNET))
     monkeypatch.setattr(odd, "_net", OddNet())
     (only,) = odd.detect(np.zeros((240, 320, 3), np.uint8))
-    assert is_sane(only)
+    assert is_well_formed(only)
 
 
 # --- the interface to the face recogniser -----------------------------------------------------------

@@ -13,7 +13,7 @@ from agent.config import Config, LivenessConfig, VisionConfig
 from agent.core.model import Box, Detection, Frame, Shot
 from agent.core.policy import PolicyLimits
 from agent.errors import LivenessError, ModelError
-from agent.root.doctor import world_of
+from agent.root.doctor import inputs_from_config
 from agent.root.liveness import liveness_checks, make_liveness_models
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.passive.importer import store
@@ -142,9 +142,9 @@ def test_doctor_names_a_passive_model_that_is_not_imported(tmp_path: Path) -> No
         {"liveness": {"passive": "minifasnet"}, "storage": {"directory": tmp_path}}
     )
     with pytest.raises(ModelError, match=r"minifasnet-2\.7\.onnx") as caught:
-        world_of(lambda: config).model()
+        inputs_from_config(lambda: config).model()
     assert caught.value.code == "model_missing"
-    assert world_of(Config).model().faces == 1
+    assert inputs_from_config(Config).model().faces == 1
 
 
 @pytest.mark.parametrize(

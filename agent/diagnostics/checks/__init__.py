@@ -1,1 +1,1 @@
-"""The checks of the doctor, one module per group. A check reads its ``World`` and changes nothing."""
+"""The checks of the doctor, one module per group. A check reads its ``CheckInputs`` and changes nothing."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from agent.control.status import fingerprint
 from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
-from agent.diagnostics.world import World
-from agent.errors import AgentAway, AgentError
+from agent.diagnostics.check_inputs import CheckInputs
+from agent.errors import AgentError, AgentNotRunning
 from agent.health.conditions import condition_of
 from agent.texts import Text, from_fields
 from agent.toml_layers import trial_layer
@@ -28,21 +28,21 @@ _WAITS = "config refused"  # root.config_wait
 _DISABLED = "disabled"
 
 
-def status(world: World) -> Finding:
+def status(inputs: CheckInputs) -> Finding:
     """Raises ``StatusError`` for a hung agent or a refused user; then no check may open the camera."""
     try:
-        document = world.status()
-    except AgentAway as error:
+        document = inputs.status()
+    except AgentNotRunning as error:
         return warning(error.sentence, error.fix)
-    if document["config_sha256"] != fingerprint(world.config()):
+    if document["config_sha256"] != fingerprint(inputs.config()):
         return warning(Text("why.agent.status.config_differs"), Text("fix.restart_for_changed_config"))
     facts = {name: document[name] for name in ("version", "uptime_s", "status")}
     return passed(Text("why.agent.status.running", **facts))
 
 
-def conditions(world: World) -> Finding:
+def conditions(inputs: CheckInputs) -> Finding:
     """At most a warning: the check that finds the cause fails."""
-    document = world.running()
+    document = inputs.running()
     if document is None:
         return skipped(Text("why.agent.conditions.no_agent"))
     if not document["conditions"]:
@@ -71,48 +71,48 @@ def condition_fix(code: str) -> Text:
     return known.fix if known else Text("fix.other_version_running")
 
 
-def unit(world: World) -> Finding:
+def unit(inputs: CheckInputs) -> Finding:
     """State, restarts, watchdog, and the reason when the unit does not serve."""
-    if not (world.root / "run/systemd/system").is_dir():
+    if not (inputs.root / "run/systemd/system").is_dir():
         return skipped(Text("why.service.state.no_systemd"))
-    output = world.program("systemctl", "show", UNIT, f"--property={_FACTS}")
+    output = inputs.program("systemctl", "show", UNIT, f"--property={_FACTS}")
     if output is None:
         return skipped(Text("why.service.state.no_answer"))
     values = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
     if values.get("LoadState") == "not-found":
         return skipped(Text("why.service.state.not_installed", unit=UNIT))
-    journal = _journal(world)
+    journal = _journal(inputs)
     if values.get("ActiveState") != "active":
-        return _not_active(world, values, _last_error(journal))
-    return _active(world, values, journal)
+        return _not_active(inputs, values, _last_error(journal))
+    return _active(inputs, values, journal)
 
 
-def _active(world: World, values: Mapping[str, str], journal: list[str]) -> Finding:
-    look = Text("fix.read_service_log", then="facepay status")
+def _active(inputs: CheckInputs, values: Mapping[str, str], journal: list[str]) -> Finding:
+    read_log = Text("fix.read_service_log", then="facepay status")
     kills, restarts = sum(_KILLED in line for line in journal), int(values.get("NRestarts") or 0)
     if kills:
-        return warning(Text("why.service.state.killed", kills=kills), look)
+        return warning(Text("why.service.state.killed", kills=kills), read_log)
     if restarts >= _RESTARTS_MANY:
         why = Text("why.service.state.restarted", restarts=restarts)
-        return warning(_with_error(why, _last_error(journal)), look)
+        return warning(_with_error(why, _last_error(journal)), read_log)
     if values.get("WatchdogUSec", "0") in ("0", "infinity"):
         return warning(Text("why.service.state.no_watchdog"), Text("fix.install_shipped_unit"))
-    if world.config_file is not None and _exists(trial_layer(world.config_file)):
+    if inputs.config_file is not None and _exists(trial_layer(inputs.config_file)):
         return warning(Text("why.service.state.trial"), Text("fix.try_active"))
     if values.get("UnitFileState") == _DISABLED:
         return warning(Text("why.service.state.disabled"), Text("fix.enable_unit"))
     return passed(Text("why.service.state.active", restarts=restarts, watchdog=values["WatchdogUSec"]))
 
 
-def _not_active(world: World, values: Mapping[str, str], error: str) -> Finding:
-    missing = [path for path in world.credentials().values() if not _is_file(path)]
+def _not_active(inputs: CheckInputs, values: Mapping[str, str], error: str) -> Finding:
+    missing = [path for path in inputs.credentials().values() if not _is_file(path)]
     if missing or values.get("ExecMainStatus") == _CREDENTIALS_STATUS:  # systemd starts no process then
         path = missing[0] if missing else Path("/etc/facepay-agent/credentials")
         fault = "missing" if missing else "unreadable"
         why = Text(f"why.service.state.credential_{fault}", unit=UNIT, path=path)
         return failed(why, Text("fix.credential_file_missing", path=path))
     if values.get("StatusText", "").startswith(_WAITS):
-        return _waiting(world, values["StatusText"])
+        return _waiting(inputs, values["StatusText"])
     state = "/".join(values.get(key, "?") for key in ("ActiveState", "SubState", "Result"))
     if values.get("UnitFileState") == _DISABLED:
         why = Text("why.service.state.not_active_disabled", unit=UNIT, state=state)
@@ -139,22 +139,22 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _waiting(world: World, status: str) -> Finding:
+def _waiting(inputs: CheckInputs, status: str) -> Finding:
     """The agent waits for a correction of its config; ``config.lint`` names a fault that this user sees."""
     try:
-        world.config()
-        world.judge()
+        inputs.config()
+        inputs.judge()
     except AgentError:
         return consequence("config.lint")
-    file = world.config_file or "agent.toml"
+    file = inputs.config_file or "agent.toml"
     denied = "Permission denied" in status
     fix = Text("fix.config_for_service", path=file) if denied else Text("fix.config_waits")
     return failed(Text("detail.at", place=UNIT, reason=status), fix)
 
 
-def _journal(world: World) -> list[str]:
+def _journal(inputs: CheckInputs) -> list[str]:
     """The unit's newest lines of this boot, oldest first; empty where this user may not read them."""
-    output = world.program("journalctl", "-u", UNIT, "-b", "-n", _LINES, "-o", "cat", "--no-pager")
+    output = inputs.program("journalctl", "-u", UNIT, "-b", "-n", _LINES, "-o", "cat", "--no-pager")
     return [line.strip() for line in (output or "").splitlines()]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from agent.control.status import pace_text
 from agent.core.pace import Pace, choose
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
-from agent.diagnostics.world import World
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.errors import CameraError
 from agent.health import conditions_camera as conditions
 from agent.health.probe_results import MountingReading
@@ -24,54 +24,54 @@ _DARK, _BRIGHT = 40.0, 215.0  # mean brightness, 0–255
 _DETAILED = 5.0  # sharpness 0–100 of a whole scene in focus; an empty wall in focus has less than 1
 
 
-def detect(world: World) -> Finding:
-    camera = world.config().camera
-    status = world.running()
+def detect(inputs: CheckInputs) -> Finding:
+    camera = inputs.config().camera
+    status = inputs.running()
     if status is not None:
         codes = {each["code"] for each in status["conditions"]}
         condition = next((each for each in conditions.NO_PICTURE if each.code in codes), None)
         if condition is None:
-            return _shared_name(world) or passed(
+            return _shared_name(inputs) or passed(
                 Text("why.camera.detect.in_use", kind=status["camera"]["kind"])
             )
         why = Text("why.camera.detect.no_pictures", code=condition.code)
-        return _device_fault(world) or failed(why, condition.fix)
-    fault = _device_fault(world)
+        return _device_fault(inputs) or failed(why, condition.fix)
+    fault = _device_fault(inputs)
     if fault is not None:
         return fault
-    opens = Text("why.camera.detect.opens", kind=camera.kind, frames=world.camera().frames)
-    return _shared_name(world) or passed(opens)
+    opens = Text("why.camera.detect.opens", kind=camera.kind, frames=inputs.camera().frames)
+    return _shared_name(inputs) or passed(opens)
 
 
-def _device_fault(world: World) -> Finding | None:
+def _device_fault(inputs: CheckInputs) -> Finding | None:
     """V4L2 only: the device is absent, denied to this user, or in use by another program."""
-    camera = world.config().camera
+    camera = inputs.config().camera
     if camera.kind != "v4l2" or not camera.source.startswith("/dev/"):
         return None
     device = Path(camera.source)
-    node = (world.root / device.relative_to("/")).resolve()  # a stable name is a link
+    node = (inputs.root / device.relative_to("/")).resolve()  # a stable name is a link
     if not node.exists():
         return failed(Text("why.camera.detect.absent", device=device), conditions.CAMERA_ABSENT.fix)
-    status = world.running()
+    status = inputs.running()
     if status is None and not os.access(node, os.R_OK | os.W_OK):
         return failed(Text("why.camera.detect.denied", device=device), conditions.CAMERA_DENIED.fix)
-    for pid, name in _holders(world.root, Path("/") / node.relative_to(world.root.resolve())):
+    for pid, name in _holders(inputs.root, Path("/") / node.relative_to(inputs.root.resolve())):
         if status is None or pid != status["pid"]:
             remedy = Text("fix.end_other_program", pid=pid)
             return failed(Text("why.camera.detect.busy", device=device, name=name, pid=pid), remedy)
     return None
 
 
-def _shared_name(world: World) -> Finding | None:
+def _shared_name(inputs: CheckInputs) -> Finding | None:
     """A name by id that several cameras share: after the next start it may lead to another camera."""
-    source = Path(world.config().camera.source)
-    if world.config().camera.kind != "v4l2" or source.parent != Path("/dev/v4l/by-id"):
+    source = Path(inputs.config().camera.source)
+    if inputs.config().camera.kind != "v4l2" or source.parent != Path("/dev/v4l/by-id"):
         return None
-    link = world.root / source.relative_to("/")
-    stable = stable_name(world.root, link)
+    link = inputs.root / source.relative_to("/")
+    stable = stable_name(inputs.root, link)
     if stable.parent == link.parent:
         return None
-    remedy = Text("fix.use_camera_path", name=Path("/") / stable.relative_to(world.root))
+    remedy = Text("fix.use_camera_path", name=Path("/") / stable.relative_to(inputs.root))
     return warning(Text("why.camera.detect.shared", device=source), remedy)
 
 
@@ -88,11 +88,11 @@ def _holders(root: Path, device: Path) -> list[tuple[int, str]]:
     return found
 
 
-def frame(world: World) -> Finding:
+def frame(inputs: CheckInputs) -> Finding:
     """The frame rate against ``camera.fps``, the age of the last frame against ``camera.stall_ms``."""
-    config, status = world.config().camera, world.running()
+    config, status = inputs.config().camera, inputs.running()
     if status is None:
-        probe = world.camera()
+        probe = inputs.camera()
         if probe.frozen:
             return failed(Text("why.camera.frame.frozen"), conditions.CAMERA_FROZEN.fix)
         fps = probe.fps
@@ -111,15 +111,15 @@ def frame(world: World) -> Finding:
     return warning(rate, Text("fix.reduce_load")) if fps < _SLOW_SHARE * config.fps else passed(rate)
 
 
-def speed(world: World) -> Finding:
+def speed(inputs: CheckInputs) -> Finding:
     """The measured time of a detection, and the width and the rate that are served with it."""
-    status, config = world.running(), world.config()
+    status, config = inputs.running(), inputs.config()
     if status is not None and status.get("pace") is None:
         return skipped(Text("why.camera.speed.not_yet"))
     if status is not None:
-        pace = Pace(*(status["pace"][name] for name in ("width_px", "fps", "look_ms", "reduced")))
+        pace = Pace(*(status["pace"][name] for name in ("width_px", "fps", "detection_ms", "reduced")))
     else:
-        detection_ms = world.model().detection_ms
+        detection_ms = inputs.model().detection_ms
         width_px, fps = config.vision.detector_width_px, config.camera.fps
         pace = (
             choose(detection_ms, width_px, fps) if config.vision.adapt else Pace(width_px, fps, detection_ms)
@@ -132,43 +132,43 @@ def speed(world: World) -> Finding:
     )
 
 
-def light(world: World) -> Finding:
-    status = world.running()
-    luma = world.camera().mean_luma if status is None else status["camera"]["mean_luma"]
+def light(inputs: CheckInputs) -> Finding:
+    status = inputs.running()
+    luma = inputs.camera().mean_luma if status is None else status["camera"]["mean_luma"]
     if luma is None:
         return skipped(Text("why.camera.light.no_frame"))
     brightness = Text("why.camera.light.mean", luma=f"{luma:.0f}")
     return passed(brightness) if _DARK <= luma <= _BRIGHT else warning(brightness, Text("fix.improve_light"))
 
 
-def focus(world: World) -> Finding:
+def focus(inputs: CheckInputs) -> Finding:
     """The sharpness of a face against the limit for payers.
 
     Without a face, a picture with detail is in focus. A picture without detail gives no result: an empty wall
     in focus is no sharper than a scene out of focus. YuNet finds a face up to a blur of 20 px in 1280.
     """
     try:
-        reading = _mounting(world)
+        reading = _mounting(inputs)
     except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
         return skipped(Text("why.camera.no_frame", error=error.detail))
     if reading.face_sharpness is None:
         scene = Text("why.camera.focus.scene", sharpness=f"{reading.sharpness:.0f}")
         no_detail = skipped(Text("why.camera.focus.no_detail", scene=scene))
         return passed(scene) if reading.sharpness >= _DETAILED else no_detail
-    sharpness, least = reading.face_sharpness, world.config().policy.min_sharpness
+    sharpness, least = reading.face_sharpness, inputs.config().policy.min_sharpness
     result = Text("why.camera.focus.face", sharpness=f"{sharpness:.0f}", least=f"{least:g}")
     return passed(result) if sharpness >= least else warning(result, Text("fix.focus_lens"))
 
 
-def mounting(world: World) -> Finding:
+def mounting(inputs: CheckInputs) -> Finding:
     """Whether faces are upright and of a permitted size. Without a face in the picture there is no result."""
     try:
-        reading = _mounting(world)
+        reading = _mounting(inputs)
     except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
         return skipped(Text("why.camera.no_frame", error=error.detail))
     if reading.rotation is None:
         return skipped(Text("why.camera.mounting.no_face"))
-    camera, policy = world.config().camera, world.config().policy
+    camera, policy = inputs.config().camera, inputs.config().policy
     if reading.rotation:
         turned = -reading.rotation if camera.mirror else reading.rotation
         remedy = Text("fix.set_camera_rotation", rotation=(camera.rotation + turned) % 360)
@@ -184,6 +184,6 @@ def mounting(world: World) -> Finding:
     return passed(result)
 
 
-def _mounting(world: World) -> MountingReading:
+def _mounting(inputs: CheckInputs) -> MountingReading:
     """Raises ``CameraReserved``: the agent shows no frame of a payer."""
-    return world.camera().mounting if world.running() is None else world.mounting()
+    return inputs.camera().mounting if inputs.running() is None else inputs.mounting()

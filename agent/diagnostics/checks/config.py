@@ -9,29 +9,29 @@ from agent.config import secret_files as secrets
 from agent.config.profile import signatures_required
 from agent.config.secret_files import SecretState, secret_files, secret_state
 from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
-from agent.diagnostics.world import World
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.errors import ConfigError
 from agent.texts import Text
 
 
-def lint(world: World) -> Finding:
+def lint(inputs: CheckInputs) -> Finding:
     """Raises ``ConfigError`` with file, line and key for a config that cannot be loaded or may not run."""
     try:
-        config = world.config()
+        config = inputs.config()
     except ConfigError as error:
         if not isinstance(error.__cause__, PermissionError):
             raise
         return failed(error.sentence, Text("fix.run_with_sudo", command="sudo facepay doctor"))
-    world.judge()
+    inputs.judge()
     risks = ", ".join(config.accepted_risks)
     if risks:
         return passed(Text("why.config.lint.risks", profile=config.profile, risks=risks))
     return passed(Text("why.config.lint.profile", profile=config.profile))
 
 
-def files(world: World) -> Finding:
+def files(inputs: CheckInputs) -> Finding:
     """Whether each secret file exists and is not empty."""
-    config, unreadable = world.config(), []
+    config, unreadable = inputs.config(), []
     if config.compare.secret_key_file is None:
         return failed(
             Text("why.keys.files.not_set"), Text("fix.secret_not_set", key_="compare.secret_key_file")
@@ -47,7 +47,7 @@ def files(world: World) -> Finding:
     if unreadable:
         return skipped(Text("why.keys.files.service_only", keys=", ".join(unreadable)))
     for key, path in secret_files(config).items():
-        source = world.credentials().get(path.name) if secrets.is_credential(path) else None
+        source = inputs.credentials().get(path.name) if secrets.is_credential(path) else None
         if source is not None and _differs(path, source):
             return failed(
                 Text("why.keys.files.changed", key_=key, source=source), Text("fix.restart_for_secret")
@@ -56,12 +56,12 @@ def files(world: World) -> Finding:
     return passed(Text("why.keys.files.exist", folders=folders))
 
 
-def tills(world: World) -> Finding:
+def tills(inputs: CheckInputs) -> Finding:
     """Whether a till has a usable key. Without one, each request is refused where all must be signed."""
-    if not signatures_required(world.config()):
+    if not signatures_required(inputs.config()):
         return skipped(Text("why.keys.tills.unsigned"))
     try:
-        keys = world.till_keys()
+        keys = inputs.till_keys()
     except PermissionError:
         return skipped(Text("why.keys.tills.denied"))
     if not any(keys.values()):
@@ -95,13 +95,13 @@ def without_secrets(config: Config, section: str) -> Finding | None:
     return None
 
 
-def permissions(world: World) -> Finding:
+def permissions(inputs: CheckInputs) -> Finding:
     """Modes and owners of the secret files and of the state directory.
 
     Raises ``ConfigError`` for files that `facepay run` refuses. Fails also in profile demo, and for a secret
     that its group can change.
     """
-    config = world.config()
+    config = inputs.config()
     secrets.check_secret_files(config)
     for key, path in secret_files(config).items():
         try:
@@ -113,7 +113,7 @@ def permissions(world: World) -> Finding:
             why = Text("why.keys.permissions.secret_mode", key_=key, path=path, mode=shown)
             return failed(why, _chmod("600", path))
     secrets.check_state_directory(config)
-    file = world.config_file
+    file = inputs.config_file
     if file is not None and (exposed := secrets.exposed_config(config, file)):
         return warning(exposed[1], _chmod("640", exposed[0]))
     return _storage(config.storage.directory)

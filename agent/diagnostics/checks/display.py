@@ -1,15 +1,15 @@
 """Check of the screen for the payer: a browser shows it."""
 
 from agent.diagnostics.check import Finding, passed, skipped, warning
-from agent.diagnostics.world import World
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.texts import Text
 
 
-def connected(world: World) -> Finding:
+def connected(inputs: CheckInputs) -> Finding:
     """A warning without a browser: the terminal serves all the same, and the payer sees no hint."""
-    if world.config().display.listen == "off":
+    if inputs.config().display.listen == "off":
         return skipped(Text("why.display.browser.off"))
-    document = world.running()
+    document = inputs.running()
     viewers = None if document is None else document.get("display_viewers")
     if viewers is None:  # no agent, or the agent was started before the screen was switched on
         return skipped(Text("why.display.browser.no_agent"))

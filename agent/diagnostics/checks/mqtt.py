@@ -10,13 +10,13 @@ from typing import Any
 from agent.config.tls_files import unverified_context
 from agent.core.hosts import is_address
 from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks.agent import condition_fix, reported
 from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.network import endpoint as api_endpoint
 from agent.diagnostics.checks.network import unconnected, unresolved
 from agent.diagnostics.checks.tls import Keys, handshake
 from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect
-from agent.diagnostics.world import World
 from agent.texts import Text
 
 _RIGHTS = Text("fix.broker_rights_missing")
@@ -25,26 +25,26 @@ _KEYS = Keys("[mqtt] host", "mqtt.ca_file")
 _WITHOUT_ANSWER = ("mqtt_unreachable", "mqtt_certificate_refused", "mqtt_tls_failed")
 
 
-def tls(world: World) -> Finding:
+def tls(inputs: CheckInputs) -> Finding:
     """The certificate of the broker; also while an agent is connected."""
-    where = _endpoint(world)
+    where = _endpoint(inputs)
     if not where.tls:
         return skipped(Text("why.mqtt.plain"))
-    obstacle = without_secrets(world.config(), "mqtt")
+    obstacle = without_secrets(inputs.config(), "mqtt")
     if obstacle is not None:
         return obstacle
-    if _connection_fault(world, where) is not None:
+    if _connection_fault(inputs, where) is not None:
         return skipped(Text("why.mqtt.tls.no_connection"))
-    return handshake(world, where, world.broker_trust(), _KEYS, _NO_TLS)
+    return handshake(inputs, where, inputs.broker_trust(), _KEYS, _NO_TLS)
 
 
-def reach(world: World) -> Finding:
+def connection(inputs: CheckInputs) -> Finding:
     """Connect as far as CONNACK; for a running agent, read its status instead."""
-    status, where = world.running(), _endpoint(world)
+    status, where = inputs.running(), _endpoint(inputs)
     if status is not None and status["mqtt"]["connected"]:
         return passed(Text("why.mqtt.connect.agent_connected", where=where))
-    obstacle = without_secrets(world.config(), "mqtt")
-    fault = _connection_fault(world, where)
+    obstacle = without_secrets(inputs.config(), "mqtt")
+    fault = _connection_fault(inputs, where)
     if fault is not None:
         return fault
     if status is not None:
@@ -53,31 +53,31 @@ def reach(world: World) -> Finding:
             why = Text("why.mqtt.connect.reported", where=where, condition=reported[1])
             return failed(why, condition_fix(reported[0]))
         unknown = failed(Text("why.mqtt.connect.not_connected", where=where), Text("fix.read_broker_log"))
-        return _tls_fault(world, where) or unknown
+        return _tls_fault(inputs, where) or unknown
     if obstacle is not None:
         return obstacle
-    probe = world.broker()
+    probe = inputs.broker()
     if probe.refused:
         why = Text("why.mqtt.connect.refused", where=where, reason=probe.reason)
         return failed(why, condition_fix(probe.refused))
     if not probe.connected:
         silent = failed(Text("why.mqtt.connect.no_answer", where=where), Text("fix.broker_not_answering"))
-        return _tls_fault(world, where) or silent
+        return _tls_fault(inputs, where) or silent
     return passed(Text("why.mqtt.connect.accepted", where=where))
 
 
-def roundtrip(world: World) -> Finding:
+def roundtrip(inputs: CheckInputs) -> Finding:
     """Publish on the terminal's ``doctor`` topic and receive the message and the last will."""
-    status = world.running()
+    status = inputs.running()
     if status is not None:
         fault = _broker_fault(status)
         if fault is not None and status["mqtt"]["connected"]:
             return failed(Text("why.mqtt.roundtrip.reported", condition=fault[1]), condition_fix(fault[0]))
         return skipped(Text("why.mqtt.roundtrip.connected"))
-    obstacle = without_secrets(world.config(), "mqtt")
+    obstacle = without_secrets(inputs.config(), "mqtt")
     if obstacle is not None:
         return obstacle
-    probe = world.broker()
+    probe = inputs.broker()
     if probe.subscription_refused:
         return failed(Text("why.mqtt.roundtrip.subscription"), _RIGHTS)
     if probe.publish_error:
@@ -89,17 +89,17 @@ def roundtrip(world: World) -> Finding:
     return passed(Text("why.mqtt.roundtrip.received", roundtrip_ms=probe.roundtrip_ms))
 
 
-def _endpoint(world: World) -> Endpoint:
-    mqtt = world.config().mqtt
+def _endpoint(inputs: CheckInputs) -> Endpoint:
+    mqtt = inputs.config().mqtt
     return Endpoint(mqtt.host, mqtt.port, "", mqtt.tls)
 
 
-def _connection_fault(world: World, where: Endpoint) -> Finding | None:
+def _connection_fault(inputs: CheckInputs, where: Endpoint) -> Finding | None:
     """Why no TCP connection is possible; None when one was opened."""
     try:
-        found = addresses(world, where.host, where.port)
+        found = addresses(inputs, where.host, where.port)
     except OSError as error:
-        if _has_no_name_server(world):
+        if _has_no_name_server(inputs):
             return consequence("net.dns")
         return unresolved(where.host, error)
     try:
@@ -109,23 +109,23 @@ def _connection_fault(world: World, where: Endpoint) -> Finding | None:
     return None
 
 
-def _tls_fault(world: World, where: Endpoint) -> Finding | None:
+def _tls_fault(inputs: CheckInputs, where: Endpoint) -> Finding | None:
     """The finding for a broker that requires TLS, which the config does not use."""
     if where.tls:
         return None
     try:
-        with connect(addresses(world, where.host, where.port)) as plain:
+        with connect(addresses(inputs, where.host, where.port)) as plain:
             unverified_context().wrap_socket(plain, server_hostname=where.host).close()
     except OSError:
         return None
     return failed(Text("why.mqtt.connect.requires_tls", where=where), Text("fix.broker_requires_tls"))
 
 
-def _has_no_name_server(world: World) -> bool:
+def _has_no_name_server(inputs: CheckInputs) -> bool:
     """Whether the API's name has no address either; then ``net.dns`` failed."""
-    api = api_endpoint(world)
+    api = api_endpoint(inputs)
     try:
-        addresses(world, api.host, api.port)
+        addresses(inputs, api.host, api.port)
     except OSError:
         return not is_address(api.host)
     return False

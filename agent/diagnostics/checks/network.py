@@ -12,10 +12,10 @@ from agent.config.tls_files import client_context
 from agent.core.hosts import in_url, is_address
 from agent.core.reasons import Reason
 from agent.diagnostics.check import Finding, Verdict, failed, passed, skipped, warning
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks.config import without_secrets
 from agent.diagnostics.checks.tls import URL, Keys, handshake
 from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, exchange
-from agent.diagnostics.world import World
 from agent.errors import CompareError, ConfigError, failure_at, reason_of
 from agent.health.conditions import fix_for
 from agent.texts import Text
@@ -30,20 +30,20 @@ _BUSY = Text("fix.api_rate_used_up")
 _NOT_THE_API = Text("fix.not_the_api")
 
 
-def endpoint(world: World) -> Endpoint:
+def endpoint(inputs: CheckInputs) -> Endpoint:
     """Raises ``ConfigError``."""
     try:
-        return Endpoint.of(world.config().compare.url)
+        return Endpoint.of(inputs.config().compare.url)
     except ValueError as error:
         raise ConfigError(failure_at("compare.url", error)) from error
 
 
-def dns(world: World) -> Finding:
-    where = endpoint(world)
+def dns(inputs: CheckInputs) -> Finding:
+    where = endpoint(inputs)
     if is_address(where.host):
         return passed(Text("why.net.dns.address", host=where.host))
     try:
-        found = addresses(world, where.host, where.port)
+        found = addresses(inputs, where.host, where.port)
     except OSError as error:
         return unresolved(where.host, error)
     return passed(Text("why.net.dns.found", host=where.host, address=found[0][4][0]))
@@ -60,10 +60,10 @@ def unresolved(host: str, error: OSError) -> Finding:
     return failed(Text("why.net.dns.failed", host=host, reason=reason), Text("fix.name_not_resolved"))
 
 
-def tcp(world: World) -> Finding:
-    where = endpoint(world)
+def tcp(inputs: CheckInputs) -> Finding:
+    where = endpoint(inputs)
     try:
-        connect(addresses(world, where.host, where.port)).close()
+        connect(addresses(inputs, where.host, where.port)).close()
     except OSError as error:
         return unconnected(where, error, "[compare] url")
     return passed(Text("why.net.tcp.accepted", where=where))
@@ -80,34 +80,34 @@ def unconnected(where: Endpoint, error: OSError, key: str) -> Finding:
     return failed(why, Text("fix.host_unreachable", key_=key))
 
 
-def tls(world: World) -> Finding:
-    where, config = endpoint(world), world.config().compare
+def tls(inputs: CheckInputs) -> Finding:
+    where, config = endpoint(inputs), inputs.config().compare
     if not where.tls:
         return skipped(Text("why.net.tls.plain"))
     context = client_context("compare.ca_file", config.ca_file or Path(certifi.where()))  # as the agent
-    return handshake(world, where, context, Keys("[compare] url", "compare.ca_file"), URL)
+    return handshake(inputs, where, context, Keys("[compare] url", "compare.ca_file"), URL)
 
 
-def photos(world: World) -> Finding:
+def photos(inputs: CheckInputs) -> Finding:
     """Whether each host of the enrolled photos has a name, a port and a certificate: the worst finding.
 
     Profile demo accepts photos over http, so its hosts may have no TLS port.
     """
-    config = world.config()
+    config = inputs.config()
     if not accepts_photos(config):
         return failed(Text("detail.no_photos"), Text("fix.no_photos"))
     hosts = config.compare.reference_hosts if config.compare.reference == "fetch" else ()
     if not hosts or config.profile == "demo":
         return skipped(Text("why.net.photos.none") if not hosts else Text("why.net.photos.demo"))
     context = client_context("compare.ca_file", config.compare.ca_file or Path(certifi.where()))
-    found = [_photo_host(world, host, context) for host in hosts]
+    found = [_photo_host(inputs, host, context) for host in hosts]
     worst = min(found, key=lambda each: (Verdict.FAIL, Verdict.WARN, Verdict.PASS).index(each.verdict))
     if worst.verdict is Verdict.PASS:
         return passed(Text("why.net.photos.trusted", hosts=", ".join(hosts)))
     return worst
 
 
-def _photo_host(world: World, host: str, context: ssl.SSLContext) -> Finding:
+def _photo_host(inputs: CheckInputs, host: str, context: ssl.SSLContext) -> Finding:
     """As ``dns``, ``tcp`` and ``tls``, for one entry of ``compare.reference_hosts``: a host, or host:port."""
     key = "[compare] reference_hosts"
     try:
@@ -116,25 +116,25 @@ def _photo_host(world: World, host: str, context: ssl.SSLContext) -> Finding:
     except ValueError as error:
         return failed(failure_at("compare.reference_hosts", error), Text("fix.no_photos"))
     try:
-        found = addresses(world, where.host, where.port)
+        found = addresses(inputs, where.host, where.port)
     except OSError as error:
         return unresolved(where.host, error)
     try:
         connect(found).close()
     except OSError as error:
         return unconnected(where, error, key)
-    return handshake(world, where, context, Keys(key, "compare.ca_file"), URL)
+    return handshake(inputs, where, context, Keys(key, "compare.ca_file"), URL)
 
 
-def clock(world: World) -> Finding:
+def clock(inputs: CheckInputs) -> Finding:
     """The wall clock against the Date header. The certificate is not verified; the clock is not set."""
     try:
-        api_ms = exchange(world, endpoint(world)).date_unix_ms
+        api_ms = exchange(inputs, endpoint(inputs)).date_unix_ms
     except OSError:
         return skipped(Text("why.api.clock.no_answer"))
     if api_ms is None:
         return skipped(Text("why.api.clock.no_time"))
-    ahead_ms = world.unix_ms() - api_ms
+    ahead_ms = inputs.unix_ms() - api_ms
     side, offset_s = "ahead" if ahead_ms > 0 else "behind", f"{abs(ahead_ms) / 1e3:.0f}"
     offset = Text(f"why.api.clock.{side}", offset_s=offset_s)
     if abs(ahead_ms) >= _OFF_MS:
@@ -144,38 +144,38 @@ def clock(world: World) -> Finding:
     return passed(offset)
 
 
-def latency(world: World) -> Finding:
-    where = endpoint(world)
+def latency(inputs: CheckInputs) -> Finding:
+    where = endpoint(inputs)
     try:
-        took = exchange(world, where)
+        took = exchange(inputs, where)
     except OSError as error:
         return failed(Text("why.api.latency.no_answer", where=where, error=reason_of(error)), _NET)
     # without a comparison: api.auth measures a signed request
     names = ("dns_ms", "tcp_ms", "tls_ms", "first_byte_ms")
     phases = Text("why.api.latency.phases", **{name: getattr(took, name) for name in names})
-    if took.total_ms >= (timeout_ms := world.config().verification.ask_timeout_ms):
+    if took.total_ms >= (timeout_ms := inputs.config().verification.ask_timeout_ms):
         why = Text("why.api.latency.too_slow", phases=phases)
         return failed(why, Text("fix.api_timeout", timeout_ms=timeout_ms, fix=_NET))
     return warning(phases, _NET) if took.total_ms >= _SLOW_MS else passed(phases)
 
 
-def auth(world: World) -> Finding:
+def auth(inputs: CheckInputs) -> Finding:
     """A signed API call without a picture: the API refuses it, but only after it accepted the signature.
 
     The call is free. The API checks in the documented order: signature, account and target, pictures.
     """
-    obstacle = without_secrets(world.config(), "compare")
+    obstacle = without_secrets(inputs.config(), "compare")
     if obstacle is not None:
         return obstacle
     busy, began_s = 0, time.monotonic()
-    while (error := _answer(world)) is not None and error.code == Reason.COMPARE_BUSY:
+    while (error := _answer(inputs)) is not None and error.code == Reason.COMPARE_BUSY:
         busy += 1
         if busy == _CALLS_MAX:
             return failed(Text("why.api.auth.busy", busy=busy, error=error.detail), _BUSY)
         time.sleep(_PAUSE_S)
         began_s = time.monotonic()
     finding, took_ms = _interpret(error), round((time.monotonic() - began_s) * 1e3)
-    timeout_ms = world.config().verification.ask_timeout_ms
+    timeout_ms = inputs.config().verification.ask_timeout_ms
     if finding.remedy is None and took_ms >= min(_SLOW_MS, timeout_ms):
         why, slow = Text("why.api.auth.late", why=finding.reason, took_ms=took_ms), Text("fix.api_slow")
         too_short = took_ms >= timeout_ms
@@ -187,9 +187,9 @@ def auth(world: World) -> Finding:
     return finding
 
 
-def _answer(world: World) -> CompareError | None:
+def _answer(inputs: CheckInputs) -> CompareError | None:
     try:
-        world.call_api()
+        inputs.call_api()
     except CompareError as error:
         return error
     return None

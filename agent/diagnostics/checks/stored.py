@@ -1,28 +1,28 @@
 """Checks of stored files: checksum of the face detector's model, outbox, privacy audit."""
 
-from agent.diagnostics.at_rest import Level
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.privacy import audit, worst
-from agent.diagnostics.world import World
+from agent.diagnostics.stored_files import Level
 from agent.errors import StorageError
 from agent.texts import Text
 
 _OLD_MS = 10 * 60_000  # a running till acknowledges within seconds
 
 
-def model(world: World) -> Finding:
+def model(inputs: CheckInputs) -> Finding:
     """One detection. Raises ``ModelError``: the model's file is missing or changed."""
-    probe = world.model()
+    probe = inputs.model()
     if probe.faces != 1:
         why = Text("why.model.integrity.wrong", faces=probe.faces)
         return failed(why, Text("fix.reinstall_tested_model"))
     return passed(Text("why.model.integrity.correct", spent_ms=probe.spent_ms))
 
 
-def outbox(world: World) -> Finding:
+def outbox(inputs: CheckInputs) -> Finding:
     """Integrity of the file, age of the unacknowledged results."""
     try:
-        probe = world.outbox()
+        probe = inputs.outbox()
     except StorageError as error:
         if error.code != "storage_denied":
             raise
@@ -34,16 +34,16 @@ def outbox(world: World) -> Finding:
     if probe.set_aside:
         why = Text("why.outbox.state.set_aside", count=probe.set_aside)
         return warning(why, Text("fix.damaged_outbox_files"))
-    age_ms = 0 if probe.oldest_open_unix_ms is None else world.unix_ms() - probe.oldest_open_unix_ms
+    age_ms = 0 if probe.oldest_open_unix_ms is None else inputs.unix_ms() - probe.oldest_open_unix_ms
     if age_ms > _OLD_MS:
         why = Text("why.outbox.state.old", depth=probe.depth, age_min=age_ms // 60_000)
         return warning(why, Text("fix.till_not_acknowledging"))
     return passed(Text("why.outbox.state.intact", depth=probe.depth))
 
 
-def privacy(world: World) -> Finding:
+def privacy(inputs: CheckInputs) -> Finding:
     """Known files only, private modes, no picture."""
-    items = audit(world)
+    items = audit(inputs)
     level = worst(items)
     first = next(item for item in items if item.level is level)
     more = sum(item.level >= Level.WARN for item in items) - 1

@@ -8,7 +8,7 @@ from functools import reduce
 from pathlib import Path
 
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
-from agent.diagnostics.world import World
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.errors import StatusError
 from agent.health.board import EARLIEST_MS, HOT_C, hottest_c, shortage
 from agent.health.upgrades import DAY_S, ENDS_SOON_S, judge_upgrades, read_upgrades
@@ -35,13 +35,13 @@ def _number(path: Path) -> int | None:
         return None
 
 
-def power(world: World) -> Finding:
+def power(inputs: CheckInputs) -> Finding:
     """The firmware's throttle bits: 0–3 now, 16–19 since the start; under-voltage causes the rest."""
-    output = world.program("vcgencmd", "get_throttled")  # throttled=0x50005
+    output = inputs.program("vcgencmd", "get_throttled")  # throttled=0x50005
     try:
         bits = int((output or "").strip().split("=")[1], 16)
     except (IndexError, ValueError):
-        found = _number(world.root / "sys/devices/platform/soc/soc:firmware/get_throttled")
+        found = _number(inputs.root / "sys/devices/platform/soc/soc:firmware/get_throttled")
         if found is None:
             return skipped(Text("why.sys.power.no_firmware"))
         bits = found
@@ -64,8 +64,8 @@ def _throttled(bits: int) -> Text:
     return reduce(lambda first, second: Text("why.sys.power.joined", first=first, second=second), found)
 
 
-def thermal(world: World) -> Finding:
-    hottest = hottest_c(world.root)
+def thermal(inputs: CheckInputs) -> Finding:
+    hottest = hottest_c(inputs.root)
     if hottest is None:
         return skipped(Text("why.sys.thermal.no_sensor"))
     if hottest >= HOT_C:
@@ -75,11 +75,11 @@ def thermal(world: World) -> Finding:
     return passed(Text("detail.degrees", degrees=f"{hottest:.0f}"))
 
 
-def disk(world: World) -> Finding:
+def disk(inputs: CheckInputs) -> Finding:
     """Free space and mount options of the outbox's file system, and wear of an eMMC."""
-    directory = world.config().storage.directory
+    directory = inputs.config().storage.directory
     place = next((path for path in (directory, *directory.parents) if path.exists()), Path("/"))
-    about = world.statvfs(place)
+    about = inputs.statvfs(place)
     free_bytes = about.f_bavail * about.f_frsize
     free = Text("why.sys.disk.free", free_mb=free_bytes // 1_000_000, place=place)
     if about.f_flag & os.ST_RDONLY:
@@ -88,7 +88,7 @@ def disk(world: World) -> Finding:
         return failed(Text("why.sys.disk.short", lack=lack, place=place), _free_space_fix(place))
     if free_bytes < _DISK_LOW_BYTES:
         return warning(free, _free_space_fix(place))
-    return _wear(world.root, free)
+    return _wear(inputs.root, free)
 
 
 def _free_space_fix(place: Path) -> Text:
@@ -113,9 +113,9 @@ def _wear(root: Path, free: Text) -> Finding:
     return passed(free)
 
 
-def memory(world: World) -> Finding:
+def memory(inputs: CheckInputs) -> Finding:
     try:
-        lines = (world.root / "proc/meminfo").read_text().splitlines()
+        lines = (inputs.root / "proc/meminfo").read_text().splitlines()
         kib = {line.split(":")[0]: int(line.split()[1]) for line in lines if len(line.split()) > 1}
         available = kib["MemAvailable"]
     except (OSError, ValueError, KeyError):
@@ -125,25 +125,25 @@ def memory(world: World) -> Finding:
         return failed(free, _MEMORY)
     if available < _MEMORY_LOW_KIB:
         return warning(free, _MEMORY)
-    if kib.get("CmaTotal", 0) and kib.get("CmaFree", 0) < _CMA_LOW_KIB and _is_idle(world):
+    if kib.get("CmaTotal", 0) and kib.get("CmaFree", 0) < _CMA_LOW_KIB and _is_idle(inputs):
         free = Text("why.sys.memory.cma", free_mib=kib["CmaFree"] // 1024)
         return warning(free, Text("fix.enlarge_camera_memory"))
     return passed(free)
 
 
-def _is_idle(world: World) -> bool:
+def _is_idle(inputs: CheckInputs) -> bool:
     """Whether no agent is running: a running agent uses camera memory."""
     try:
-        return world.running() is None
+        return inputs.running() is None
     except StatusError:
         return False
 
 
-def clock(world: World) -> Finding:
+def clock(inputs: CheckInputs) -> Finding:
     """Whether the clock was set and is synchronised; ``api.clock`` measures its offset from the API."""
-    if world.unix_ms() < EARLIEST_MS:
+    if inputs.unix_ms() < EARLIEST_MS:
         return failed(Text("why.sys.clock.never_set"), _NTP)
-    synchronised = world.is_synchronised()
+    synchronised = inputs.is_synchronised()
     if synchronised is None:
         return skipped(Text("why.sys.clock.unknown"))
     if synchronised:
@@ -151,15 +151,15 @@ def clock(world: World) -> Finding:
     return warning(Text("why.sys.clock.not_synchronised"), _NTP)
 
 
-def upgrades(world: World) -> Finding:
+def upgrades(inputs: CheckInputs) -> Finding:
     """Whether the package follows its ring: newest upgrade, waiting version, timer, end of the index."""
-    facts, unix_s = read_upgrades(world.root), world.unix_ms() // 1_000
+    facts, unix_s = read_upgrades(inputs.root), inputs.unix_ms() // 1_000
     if facts is None:
         return skipped(Text("why.sys.upgrades.no_repository"))
     if problem := judge_upgrades(facts, unix_s):
         condition, why = problem
         return warning(why, condition.fix)
-    if (state := _timer_state(world)) in ("disabled", "masked", "masked-runtime"):
+    if (state := _timer_state(inputs)) in ("disabled", "masked", "masked-runtime"):
         why = Text("why.sys.upgrades.timer_off", timer=_TIMER, state=state)
         return warning(why, Text("fix.enable_upgrade_timer", timer=_TIMER))
     if facts.index_ends_s is None:
@@ -169,7 +169,7 @@ def upgrades(world: World) -> Finding:
     return warning(why, Text("fix.renew_index")) if days * DAY_S < ENDS_SOON_S else passed(why)
 
 
-def _timer_state(world: World) -> str:
+def _timer_state(inputs: CheckInputs) -> str:
     """Of the timer of unattended-upgrades and facepay-after-upgrade; empty where it is not installed."""
-    output = world.program("systemctl", "show", _TIMER, "--property=UnitFileState")
+    output = inputs.program("systemctl", "show", _TIMER, "--property=UnitFileState")
     return (output or "").strip().partition("=")[2]

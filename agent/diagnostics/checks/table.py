@@ -39,7 +39,7 @@ CHECKS: tuple[Check, ...] = (
     Check("api.auth", network.auth, ("api.latency",), 15.0),
     Check("mqtt.certificate", tls.own_certificate, LINT),
     Check("mqtt.tls", mqtt.tls, ("mqtt.certificate", "sys.clock"), 20.0),
-    Check("mqtt.connect", mqtt.reach, (*STATUS, "mqtt.tls"), 20.0),
+    Check("mqtt.connect", mqtt.connection, (*STATUS, "mqtt.tls"), 20.0),
     Check("mqtt.roundtrip", mqtt.roundtrip, ("mqtt.connect",), 20.0),
     Check("outbox.state", stored.outbox, LINT),
     Check("privacy.audit", stored.privacy, ("keys.permissions",), 20.0),

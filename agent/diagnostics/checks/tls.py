@@ -12,8 +12,8 @@ from typing import Any
 from agent.config.secret_files import is_credential
 from agent.config.tls_files import unverified_context
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
+from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect
-from agent.diagnostics.world import World
 from agent.errors import TillError, reason_of
 from agent.health.conditions_mqtt import CERTIFICATE_ENDED
 from agent.health.expiry import ExpiryLevel, days_left, expiry_level
@@ -50,11 +50,11 @@ class Certificate:
     is_issuer: bool
 
 
-def own_certificate(world: World) -> Finding:
+def own_certificate(inputs: CheckInputs) -> Finding:
     """An ended certificate is a failure: the broker refuses it, so the broker checks are skipped."""
-    mqtt = world.config().mqtt
+    mqtt = inputs.config().mqtt
     try:
-        probe = world.certificate()
+        probe = inputs.certificate()
     except TillError as error:
         file = mqtt.cert_file
         is_of_service = file is not None and is_credential(file) and not file.exists()
@@ -63,7 +63,7 @@ def own_certificate(world: World) -> Finding:
         return skipped(Text("why.mqtt.certificate.service_only"))
     if probe is None:
         return skipped(Text("why.mqtt.certificate.none") if mqtt.tls else Text("why.mqtt.plain"))
-    now_ms = world.unix_ms()
+    now_ms = inputs.unix_ms()
     if now_ms < probe.begins_unix_s * 1_000:
         return warning(Text("why.mqtt.certificate.not_yet"), Text("fix.certificate_not_valid_yet"))
     ends = datetime.fromtimestamp(probe.ends_unix_s, UTC).date()
@@ -74,21 +74,23 @@ def own_certificate(world: World) -> Finding:
         return failed(Text("why.mqtt.certificate.ended", subject=subject, ends=ends), CERTIFICATE_ENDED.fix)
     days = days_left(probe.ends_unix_s, now_ms)
     summary = Text("why.mqtt.certificate.ends", subject=subject, ends=ends, days=days)
-    return _near(level, summary, level.condition.fix) if level.condition else passed(summary)
+    return _near_expiry(level, summary, level.condition.fix) if level.condition else passed(summary)
 
 
-def handshake(world: World, where: Endpoint, context: ssl.SSLContext, keys: Keys, no_tls: Text) -> Finding:
+def handshake(
+    inputs: CheckInputs, where: Endpoint, context: ssl.SSLContext, keys: Keys, no_tls: Text
+) -> Finding:
     """``no_tls``: the fix for a server without TLS."""
     try:
-        chain = _chain(world, where, context, "get_verified_chain")
+        chain = _chain(inputs, where, context, "get_verified_chain")
     except ssl.SSLCertVerificationError as error:
-        return _untrusted(world, where, error, context, keys)
+        return _untrusted(inputs, where, error, context, keys)
     except ssl.SSLError as error:
         return failed(Text("why.tls.none", where=where, error=reason_of(error)), no_tls)
     except OSError as error:
         why = Text("why.tls.handshake", where=where, error=reason_of(error))
         return failed(why, no_tls)
-    return _trusted(min(chain, key=lambda each: each.ends_unix_s), world.unix_ms(), keys.ca_file)
+    return _trusted(min(chain, key=lambda each: each.ends_unix_s), inputs.unix_ms(), keys.ca_file)
 
 
 def _trusted(first: Certificate, now_ms: int, ca_key: str) -> Finding:
@@ -101,10 +103,10 @@ def _trusted(first: Certificate, now_ms: int, ca_key: str) -> Finding:
     summary = Text("why.tls.ends", certificate=first.label, ends=ends, days=days)
     if level is ExpiryLevel.FAR:
         return passed(Text("why.tls.trusted", summary=summary))
-    return _near(level, summary, _renewal(first, ca_key))
+    return _near_expiry(level, summary, _renewal(first, ca_key))
 
 
-def _near(level: ExpiryLevel, summary: Text, remedy: Text) -> Finding:
+def _near_expiry(level: ExpiryLevel, summary: Text, remedy: Text) -> Finding:
     urgent = Text("why.tls.urgent", summary=summary)
     return warning(urgent if level is ExpiryLevel.THIS_WEEK else summary, remedy)
 
@@ -114,11 +116,15 @@ def _renewal(of: Certificate, ca_key: str) -> Text:
 
 
 def _untrusted(
-    world: World, where: Endpoint, error: ssl.SSLCertVerificationError, context: ssl.SSLContext, keys: Keys
+    inputs: CheckInputs,
+    where: Endpoint,
+    error: ssl.SSLCertVerificationError,
+    context: ssl.SSLContext,
+    keys: Keys,
 ) -> Finding:
-    code, now_s, ca_key = error.verify_code, world.unix_ms() // 1_000, keys.ca_file
+    code, now_s, ca_key = error.verify_code, inputs.unix_ms() // 1_000, keys.ca_file
     if code in (_EXPIRED, _NOT_YET):
-        known = [*_sent(world, where), *(_of(each, 1) for each in context.get_ca_certs())]
+        known = [*_sent(inputs, where), *(_of(each, 1) for each in context.get_ca_certs())]
         wrong = [each for each in known if not each.begins_unix_s <= now_s < each.ends_unix_s]
         label = wrong[0].label if wrong else Text("why.tls.of_the_chain")
         if code == _NOT_YET:
@@ -127,31 +133,31 @@ def _untrusted(
         why = Text("why.tls.expired", where=where, certificate=label)
         return failed(why, _renewal(wrong[0], ca_key) if wrong else _RENEW)
     if code in _WRONG_NAMES:
-        chain = _sent(world, where)
+        chain = _sent(inputs, where)
         names = ", ".join(printable(each) for each in (chain[0].names if chain else ())[:_NAMES_MAX])
         shown = names or Text("why.tls.no_name")
         why = Text("why.tls.other_name", where=where, certificate=_first(chain), names=shown)
         return failed(why, Text("fix.certificate_other_name", key_=keys.address, host=where.host))
     if code in _UNKNOWN_ISSUER:
         remedy = Text("fix.issuer_unknown", ca_key=ca_key)
-        first, fault = _first(_sent(world, where)), reason_of(error)
+        first, fault = _first(_sent(inputs, where)), reason_of(error)
         return failed(Text("why.tls.unknown_issuer", where=where, certificate=first, error=fault), remedy)
     remedy = Text("fix.certificate_breaks_standard") if code in _STRICT else URL
     return failed(Text("detail.at", place=where, reason=reason_of(error)), remedy)
 
 
-def _sent(world: World, where: Endpoint) -> Sequence[Certificate]:
+def _sent(inputs: CheckInputs, where: Endpoint) -> Sequence[Certificate]:
     """The unverified chain of the server, from a second handshake; empty when that fails."""
     try:
-        return _chain(world, where, unverified_context(), "get_unverified_chain")
+        return _chain(inputs, where, unverified_context(), "get_unverified_chain")
     except OSError:
         return ()
 
 
-def _chain(world: World, where: Endpoint, context: ssl.SSLContext, which: str) -> list[Certificate]:
+def _chain(inputs: CheckInputs, where: Endpoint, context: ssl.SSLContext, which: str) -> list[Certificate]:
     """The server's certificate first. Only an inner object of Python (3.10+) has the parsed chain."""
     with (
-        connect(addresses(world, where.host, where.port)) as plain,
+        connect(addresses(inputs, where.host, where.port)) as plain,
         context.wrap_socket(plain, server_hostname=where.host) as link,
     ):
         chain = getattr(link._sslobj, which)() or ()  # type: ignore[attr-defined]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -35,9 +37,9 @@ class Running:
 
 
 @contextmanager
-def running(*arguments: str | Path) -> Iterator[Running]:
+def running(*arguments: str | Path, env: dict[str, str] | None = None) -> Iterator[Running]:
     (out, its_out), (err, its_err) = os.pipe(), os.pipe()
-    words, strict = list(map(str, arguments)), {"PYTHONWARNINGS": "error"}
+    words, strict = list(map(str, arguments)), {"PYTHONWARNINGS": "error"} | (env or {})
     with (
         os.fdopen(out, encoding="utf-8") as stdout,
         os.fdopen(err, encoding="utf-8") as stderr,
@@ -128,6 +130,21 @@ def test_ask_without_an_answer_names_the_missing_right(dropped: str, words: str,
     broker.stop()
     assert completed.returncode == 2 and completed.stdout.startswith("undecided/timed_out")
     assert words in completed.stderr and "MQTT 服务器" in completed.stderr, completed.stderr
+
+
+@pytest.mark.parametrize("command", ["simulate", "conformance"])
+def test_command_with_a_key_deletes_its_folder_at_sigterm(
+    broker: Mosquitto, tmp_path: Path, command: str
+) -> None:
+    pem, listen = tmp_path / "terminal.pem", ("--listen", "0") if command == "conformance" else ()
+    words = ("--key", pem, "--port", str(broker.port), "--terminal", f"ends-{command}", *listen)
+    with tempfile.TemporaryDirectory() as folder:  # not in tmp_path: the path of a state directory is limited
+        with running("till", command, *words, env={"TMPDIR": folder}) as started:
+            wait_for(pem)
+            assert [path.name.startswith(f"facepay-{command}-") for path in Path(folder).iterdir()] == [True]
+            os.kill(started.command.pid, signal.SIGTERM)
+            assert started.command.wait(60) == 130
+        assert list(Path(folder).iterdir()) == []
 
 
 def test_a_photo_of_80_kb_is_refused_at_once_with_its_size(broker: Mosquitto, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Places outside the product's folders that can contain a face: logs, temporary files, core dumps, swap."""
+"""Data that may contain a face outside the product's folders: logs, temporary files, core dumps, swap."""
 
 import os
 import re
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from agent.diagnostics.at_rest import AuditItem, Level, owner_name, shown, unreadable
-from agent.diagnostics.pictures import file_holds_picture
-from agent.diagnostics.world import World
+from agent.diagnostics.check_inputs import CheckInputs
+from agent.diagnostics.picture_search import file_holds_picture
+from agent.diagnostics.stored_files import AuditItem, Level, owner_name, shown, unreadable
 from agent.safe_open import open_plain
 from agent.texts import Text
 
@@ -22,10 +22,10 @@ _MEMORY = "memory of the process: faces, keys"
 _FILES_MAX = 2_000
 
 
-def logs(world: World) -> Iterator[AuditItem]:
+def logs(inputs: CheckInputs) -> Iterator[AuditItem]:
     """The existing logs. ``agent.log`` writes the lines of the agent: no bytes, no secret."""
     for name in _LOGS:
-        path = world.root / name
+        path = inputs.root / name
         try:
             about = path.stat()
         except FileNotFoundError:
@@ -40,10 +40,10 @@ def logs(world: World) -> Iterator[AuditItem]:
         yield AuditItem(str(path), "events, for support", personal, kept, owner=owner_name(about.st_uid))
 
 
-def temporary(world: World) -> Iterator[AuditItem]:
+def temporary(inputs: CheckInputs) -> Iterator[AuditItem]:
     """Temporary files of the product. The agent makes none; `facepay demo` and the till kit delete theirs."""
     for pattern in _TEMPORARY:
-        for path in sorted(world.root.glob(pattern)):
+        for path in sorted(inputs.root.glob(pattern)):
             try:
                 about, picture = path.lstat(), _holds_picture(path)
             except FileNotFoundError:
@@ -51,21 +51,21 @@ def temporary(world: World) -> Iterator[AuditItem]:
             except OSError:
                 yield unreadable(path)
                 continue
-            age_s = max(0, round(world.unix_ms() / 1e3 - about.st_mtime))
+            age_s = max(0, round(inputs.unix_ms() / 1e3 - about.st_mtime))
             what = "left in a temporary folder", "unknown", "until it is deleted"
             item = AuditItem(shown(path), *what, about.st_size, age_s, owner_name(about.st_uid))
             if picture:
                 yield item.marked(Text("why.privacy.picture"), level=Level.FAIL)
-            elif _is_in_use(world, path):
+            elif _is_in_use(inputs, path):
                 yield replace(item, purpose="in use by a running process", kept="until the process ends")
             else:
                 yield item.marked(Text("why.privacy.not_deleted"))
 
 
-def _is_in_use(world: World, path: Path) -> bool:
+def _is_in_use(inputs: CheckInputs, path: Path) -> bool:
     """Whether a process that is visible to this user has the file, or a file below the folder, open."""
-    place = Path("/") / path.relative_to(world.root)
-    for descriptor in (world.root / "proc").glob("[0-9]*/fd/*"):
+    place = Path("/") / path.relative_to(inputs.root)
+    for descriptor in (inputs.root / "proc").glob("[0-9]*/fd/*"):
         try:
             if descriptor.readlink().is_relative_to(place):
                 return True
@@ -89,25 +89,25 @@ def _holds_picture(path: Path) -> bool:
     return False
 
 
-def dumps(world: World, pid: int | None) -> Iterator[AuditItem]:
+def core_dumps(inputs: CheckInputs, pid: int | None) -> Iterator[AuditItem]:
     """Existing core dumps, and whether a crash of the running agent would write one."""
     for pattern in _DUMPS:
-        for path in sorted(world.root.glob(pattern)):
+        for path in sorted(inputs.root.glob(pattern)):
             if path.is_file():
                 item = AuditItem(
                     shown(path), "core dump", _MEMORY, "until it is deleted", path.stat().st_size
                 )
                 fix = Text("fix.delete_core_dump")
                 yield item.marked(Text("why.privacy.core_dump"), fix, Level.FAIL)
-    yield _core_limit(world, pid)
+    yield _core_limit(inputs, pid)
 
 
-def _core_limit(world: World, pid: int | None) -> AuditItem:
-    setting = world.root / "proc/sys/kernel/core_pattern"
+def _core_limit(inputs: CheckInputs, pid: int | None) -> AuditItem:
+    setting = inputs.root / "proc/sys/kernel/core_pattern"
     pattern = _text(setting).strip()
     if pid is None or not pattern:
         return AuditItem(str(setting), f"core dumps: {pattern or 'not known'}; no agent is running")
-    limits = _text(world.root / f"proc/{pid}/limits")
+    limits = _text(inputs.root / f"proc/{pid}/limits")
     soft = re.search(r"^Max core file size +(\S+)", limits, re.M)
     limit = soft[1] if soft else "?"
     item = AuditItem(str(setting), f"core dumps go to {pattern!r}, the agent's limit is {limit}")
@@ -119,15 +119,15 @@ def _core_limit(world: World, pid: int | None) -> AuditItem:
     return item.marked(Text("why.privacy.core_dumps_enabled"), Text("fix.core_dumps_enabled"))
 
 
-def swap(world: World, pid: int | None) -> AuditItem:
+def swap(inputs: CheckInputs, pid: int | None) -> AuditItem:
     """Whether the kernel may write the agent's memory to a disk."""
-    path = world.root / "proc/swaps"
+    path = inputs.root / "proc/swaps"
     rows = [line.split()[0] for line in _text(path).splitlines()[1:] if line.strip()]
     disks = [name for name in rows if "zram" not in name]
     if not disks:
         return AuditItem(str(path), "swap: none on a disk")
-    group = _text(world.root / f"proc/{pid}/cgroup").strip().rpartition("::")[2].lstrip("/")
-    group_max = _text(world.root / "sys/fs/cgroup" / group / "memory.swap.max").strip()
+    group = _text(inputs.root / f"proc/{pid}/cgroup").strip().rpartition("::")[2].lstrip("/")
+    group_max = _text(inputs.root / "sys/fs/cgroup" / group / "memory.swap.max").strip()
     if pid is not None and group_max == "0":
         return AuditItem(str(path), f"swap on {', '.join(disks)}, not for the agent (MemorySwapMax=0)")
     item = AuditItem(str(path), f"swap on {', '.join(disks)}", _MEMORY, "until the kernel overwrites it")

@@ -24,8 +24,8 @@ from agent.service import compareface_body, forms
 from agent.service.auth import FORGED, Authenticator, key_of
 from agent.service.causes import Cause
 from agent.service.compareface_errors import error_body
-from agent.service.front import Call, Upload
 from agent.service.image_header import inspect
+from agent.service.served_api import Call, Upload
 
 _NO_SIGNATURE, _MALFORMED, _TOO_LARGE, _INVALID, _FORMAT = 4, 5, 20, 21, -1400
 _WINDOW_S = 300  # accepted difference between the timestamp and the clock of the service
@@ -43,8 +43,8 @@ _REGION = re.compile(r"[a-z]{2,4}(-[a-z0-9]{1,16}){1,3}")
 _SCALES = ((0.0, 0.0), (70.0, 40.0), (80.0, 50.0), (90.0, 60.0), (100.0, 100.0))
 
 
-class CompareFaceFront:
-    """The front of this API. See ``Front``."""
+class CompareFaceApi:
+    """The ``ServedApi`` of this provider API."""
 
     name = "compareface_2020"
 

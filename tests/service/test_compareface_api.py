@@ -16,8 +16,8 @@ import pytest
 
 from agent.kits.compare.images import blank_png
 from agent.service.compare_service import CompareService
+from agent.service.compareface_api import score
 from agent.service.compareface_body import parse
-from agent.service.compareface_front import score
 from agent.service.recogniser import KNOTS
 from tests.service.compareface_kit import base_url, call, error, fields, signed_headers
 from tests.service.kit import APPID, SECRET_ID, account, files, post, running, shipped

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import Config
-from agent.errors import AgentAway
+from agent.errors import AgentNotRunning
 from agent.health import probe_results as probes
 
 _PROGRAM_TIMEOUT_S = 5.0
@@ -35,11 +35,11 @@ def resolve(host: str, port: int) -> Addresses:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class CheckInputs:
     """Adapters first, then the interfaces of the system. Each function may block or raise ``AgentError``."""
 
     config: Callable[[], Config]  # loaded, and allowed by its profile
-    status: Callable[[], Mapping[str, Any]]  # of the running agent; AgentAway when none is running
+    status: Callable[[], Mapping[str, Any]]  # of the running agent; AgentNotRunning when none is running
     model: Callable[[], probes.ModelProbe]
     camera: Callable[[], probes.CameraProbe]  # opens the camera: only when no agent is running
     # of the running agent's camera: only when an agent is running
@@ -66,5 +66,5 @@ class World:
         """The status of the running agent; None when none is running. Raises ``StatusError``: no answer."""
         try:
             return self.status()
-        except AgentAway:
+        except AgentNotRunning:
             return None

@@ -1,4 +1,4 @@
-"""What differs between the APIs of the service: one ``Front`` for each, and one ``Call`` for each request."""
+"""The differences between the APIs of the service: a ``ServedApi`` for each, a ``Call`` for each request."""
 
 import time
 import uuid
@@ -54,7 +54,7 @@ class Upload:
     read: Callable[[AsyncIterator[bytes]], Awaitable[Form]]
 
 
-class Front(Protocol):
+class ServedApi(Protocol):
     """One API.
 
     Attributes:

@@ -7,11 +7,11 @@ from agent.compare.contract import ApiFailure, failure_body, success_body
 from agent.compare.signature import Signed
 from agent.service import forms
 from agent.service.auth import Authenticator
-from agent.service.front import Call, Upload
+from agent.service.served_api import Call, Upload
 
 
-class Face2018Front:
-    """The front of this API. See ``Front``."""
+class Face2018Api:
+    """The ``ServedApi`` of this provider API."""
 
     name = "face_compare_2018"
 
@@ -25,7 +25,7 @@ class Face2018Front:
         await self._authenticator.permit(signed)
         call.is_permitted = True
         kind = call.header("content-type")
-        memory_bytes = forms.flight_bytes(kind, call.declared_bytes(), self.body_max_bytes)
+        memory_bytes = forms.memory_bytes(kind, call.declared_bytes(), self.body_max_bytes)
         return Upload(memory_bytes, partial(self._read, signed, kind))
 
     async def _read(self, signed: Signed, kind: str, chunks: AsyncIterator[bytes]) -> forms.Form:
