@@ -16,7 +16,7 @@ from typing import Any
 
 from agent.camera.backend import SupportsExposure
 from agent.config import Config
-from agent.control.agent_lock import only_agent
+from agent.control.agent_lock import AgentLock, AgentPhase, only_agent
 from agent.control.page_link import PAGE, PageLinkIssuer
 from agent.control.server import StatusServer, path_for
 from agent.control.status import document
@@ -80,7 +80,7 @@ async def serve(
     clock, background, changed = BootClock(), Background(), asyncio.Event()
     display = None
     async with AsyncExitStack() as stack:
-        stack.enter_context(only_agent(config.storage.directory))  # first: released last
+        lock = stack.enter_context(only_agent(config.storage.directory))  # first: released last
         if config.display.listen != "off":
             from agent.root.display import DisplayWiring  # loads a web server
 
@@ -90,6 +90,7 @@ async def serve(
         handle = await _start_parts(config, clock, changed.set, overrides, stack)
         facts_of_display = dict if display is None else display.facts
         await _open_status(stack, handle, clock, source.path, facts_of_display)
+        _record_phases(stack, lock)
         if display is not None:
             await display.open(stack, handle)
         name = f"{config.site}/{config.terminal}"
@@ -194,6 +195,12 @@ async def _open_status(
     server = StatusServer(path_for(first.storage.directory), status, handlers)
     stack.push_async_callback(server.close)
     await server.open()
+
+
+def _record_phases(stack: AsyncExitStack, lock: AgentLock) -> None:
+    """For `facepay status`, which finds no socket while the agent starts or stops."""
+    lock.record(AgentPhase.SERVING)
+    stack.callback(lock.record, AgentPhase.STOPPING)
 
 
 def _start_camera(stack: AsyncExitStack, camera: Camera, conditions: ConditionTracker) -> None:

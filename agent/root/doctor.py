@@ -106,11 +106,7 @@ def _socket(config: Config) -> Path:
 
 
 def _status(config: Config) -> dict[str, Any]:
-    try:
-        return status_socket.request_status(_socket(config))
-    except AgentAway as error:
-        lost = status_socket.socket_lost(_socket(config), config.storage.directory)
-        raise (lost or error) from error
+    return status_socket.agent_status(config.storage.directory)
 
 
 async def _probe_camera(config: Config) -> CameraProbe:
