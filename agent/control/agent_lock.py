@@ -6,6 +6,7 @@ broker and replace its status socket. The kernel releases the lock with the proc
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from agent.texts import Text
 
 FILE = "agent.lock"
 _CONTENT_BYTES = 40
+_TRIES, _PAUSE_S = 20, 0.05  # `facepay status` holds a shared lock for less than a millisecond
 _FLAGS = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -61,7 +63,8 @@ class AgentLock:
 def only_agent(directory: Path) -> Iterator[AgentLock]:
     """Hold the lock of this state directory; create the directory if it is missing.
 
-    Raises ``AgentRunsAlready``; ``StorageError`` when the lock file cannot be used.
+    Raises ``AgentRunsAlready``; ``StorageError`` when the lock file cannot be used. Blocks for at most one
+    second, and only while another process has the lock.
     """
     path = directory / FILE
     try:
@@ -103,10 +106,13 @@ def lock_holder(directory: Path) -> LockHolder | None:
 
 
 def _lock(descriptor: int) -> bool:
-    """Whether this process has the lock now."""
-    with suppress(BlockingIOError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
+    """Whether this process has the lock now. Several tries: ``lock_holder`` takes it for a moment."""
+    for attempt in range(_TRIES):
+        if attempt:
+            time.sleep(_PAUSE_S)
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
     return False
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,21 @@ def test_only_agent_after_kill_9_starts_at_once(tmp_path: Path) -> None:
             agent_status(tmp_path)
         with only_agent(tmp_path):
             assert lock_holder(tmp_path) == LockHolder(str(os.getpid()), AgentPhase.STARTING)
+
+
+def test_only_agent_starts_beside_a_request_of_the_status(tmp_path: Path) -> None:
+    """``lock_holder`` takes a shared lock for a moment; systemd would count a failed start."""
+    with only_agent(tmp_path):
+        pass
+    probe = os.open(tmp_path / FILE, os.O_RDONLY)
+    fcntl.flock(probe, fcntl.LOCK_SH)
+    ends = threading.Timer(0.1, os.close, [probe])
+    ends.start()
+    try:
+        with only_agent(tmp_path):
+            assert lock_holder(tmp_path) == LockHolder(str(os.getpid()), AgentPhase.STARTING)
+    finally:
+        ends.join()
 
 
 @pytest.mark.parametrize(
