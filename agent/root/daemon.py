@@ -16,6 +16,7 @@ from typing import Any
 
 from agent.camera.backend import SupportsExposure
 from agent.config import Config
+from agent.config.secret_files import stamps
 from agent.control.agent_lock import AgentLock, AgentPhase, only_agent
 from agent.control.page_link import PAGE, PageLinkIssuer
 from agent.control.server import StatusServer, path_for
@@ -115,6 +116,7 @@ async def _start_parts(
 
     ``on_change``: called after each change of the shown conditions.
     """
+    at_start = stamps(config)  # before the files are read
     identity, signer = wiring.make_identity(config), Signer.load_or_create(config.storage.directory)
     compare = wiring.make_compare(config, clock)
     stack.push_async_callback(compare.close)
@@ -139,7 +141,7 @@ async def _start_parts(
     reload = Reload(config, terminal, analyzer, clock)
     own = compare if ports.compare is compare else None
     return AgentHandle(
-        terminal, till, signer.public, meter, reload, tap, analyzer, outbox, own, clock.now_ms()
+        terminal, till, signer.public, meter, reload, tap, analyzer, outbox, own, clock.now_ms(), at_start
     )
 
 
