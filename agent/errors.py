@@ -17,8 +17,8 @@
     ├── AgentRunsAlready   agent_runs_already; exit 75 (control/agent_lock.py)
     ├── FleetError         bundle_*, enrolment_* (the codes: fleet/fleet_errors.py)
     ├── CheckUnknown       check_unknown; exit 2, as for an unknown option
-    └── StatusError        agent_hung, status_socket_lost, status_denied, status_malformed …; exit 4
-        └── AgentNotRunning      status_socket_missing, agent_not_running; exit 3
+    └── StatusError        agent_hung, agent_starting, status_denied, status_malformed …; exit 4
+        └── AgentNotRunning   status_socket_missing, agent_not_running; exit 3
 
 A class exists only where a caller handles it differently; a new *code* needs no new class.
 """

@@ -60,6 +60,12 @@ def read_plain(path: Path, limit_bytes: int, *, links: bool = False) -> bytes:
     return content
 
 
+def file_stamp(path: Path, *, links: bool = False) -> tuple[int, int, int]:
+    """Inode, time of change in ns and size: differs after each change of the file. Raises ``OSError``."""
+    about = path.stat() if links else path.lstat()
+    return about.st_ino, about.st_mtime_ns, about.st_size
+
+
 def too_long(path: Path, limit_bytes: int) -> OSError:
     """The error for a file longer than ``limit_bytes``."""
     return _fault(errno.EFBIG, path, Text("detail.file_too_long", limit_bytes=limit_bytes))

@@ -39,6 +39,8 @@ FILES = {
     "systemd/facepay-display.service": "usr/lib/systemd/system/facepay-display.service",
     "systemd/facepay-fleet-exporter.service": "usr/lib/systemd/system/facepay-fleet-exporter.service",
     "systemd/facepay-fleet-exporter.default": "etc/default/facepay-fleet-exporter",
+    # not enabled; the reason is in the file
+    "config/apt/facepay-repair.service": "usr/lib/systemd/system/facepay-repair.service",
     "systemd/facepay.sysusers": "usr/lib/sysusers.d/facepay-agent.conf",
     "systemd/facepay.tmpfiles": "usr/lib/tmpfiles.d/facepay-agent.conf",
 }

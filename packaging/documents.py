@@ -9,6 +9,7 @@ from pathlib import Path
 
 from environment import ROOT
 from package_metadata import DOC
+from tracked import source_files
 
 PAGES = ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE")
 FOLDERS = ("docs", "config", "systemd")
@@ -26,8 +27,9 @@ def copy(tree: Path, site: Path) -> None:
     (target / "agent").symlink_to(f"/{(site / 'agent').relative_to(tree)}")
     for name in PAGES:
         shutil.copyfile(ROOT / name, target / name)
-    for name in FOLDERS:
-        shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in source_files(ROOT, *FOLDERS):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, target / name)
     for page in (*target.glob("*.md"), *(target / "docs").rglob("*.md")):
         page.write_text(with_live_links(page, target, site), encoding="utf-8")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from agent.config import Config
-from agent.config.secret_files import check_secret_files
+from agent.config import secret_files as secrets
+from agent.config.secret_files import check_secret_files, stamps
 from agent.errors import ConfigError
 from tests.texts import en
 
@@ -56,3 +57,34 @@ def test_check_secret_files_accepts_profile_demo_and_missing_files(secret: Path)
     secret.chmod(0o644)
     check_secret_files(config(secret, profile="demo"))
     check_secret_files(config(secret.with_name("nowhere")))
+
+
+def test_stamps_differ_after_each_change_and_hold_no_file_of_another_user(
+    secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of [mqtt] are read for each connection; a credential of systemd stays until the next start."""
+    authority = tmp_path / "ca.pem"
+    authority.write_text("a certificate")
+    credential = Path("/run/credentials/facepay-agent.service/page-token")
+    read = Config.model_validate(
+        {
+            "compare": {"secret_key_file": secret, "ca_file": authority},
+            "mqtt": {"password_file": secret},
+            "page": {"token_file": credential},
+        }
+    )
+    first = stamps(read)
+    assert set(first) == {"compare.secret_key_file", "compare.ca_file"} and first == stamps(read)
+    copy = tmp_path / "copy"
+    copy.write_bytes(secret.read_bytes())
+    copy.replace(secret)
+    authority.unlink()
+    second = stamps(read)
+    assert second["compare.secret_key_file"] != first["compare.secret_key_file"]
+    assert second["compare.ca_file"] == "" != first["compare.ca_file"]
+
+    def deny(path: Path, **_: bool) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(secrets, "file_stamp", deny)
+    assert stamps(read) == {}

@@ -31,15 +31,15 @@ def status(config: ConfigFile = None, watch: Watch = False, as_json: AsJson = Fa
 
     Exit 0: healthy, 1: a warning, 2: an error condition, 3: no agent runs, 4: the status cannot be read.
     """
-    from agent.control.server import path_for, request_status, socket_lost
+    from agent.control.server import agent_status
 
-    path = path_for(storage_of(config))
+    storage = storage_of(config)
     if watch:
-        _watch(path, as_json=as_json)
+        _watch(storage, as_json=as_json)
     try:
-        found = request_status(path)
+        found = agent_status(storage)
     except AgentNotRunning as error:
-        raise socket_lost(path, storage_of(config)) or _with_cause(error, config) from error
+        raise _with_cause(error, config) from error
     _show(found, as_json=as_json)
     severities = {condition["severity"] for condition in found["conditions"]}
     if severities:
@@ -142,14 +142,14 @@ def _colour(line: str, found: dict[str, Any]) -> str:
     return next((colour for start, colour in starts if line.startswith(start)), "")
 
 
-def _watch(path: Path, *, as_json: bool) -> None:
+def _watch(storage: Path, *, as_json: bool) -> None:
     """Repeat until interrupted, also without an answer of the agent: a restart is then visible."""
-    from agent.control.server import request_status
+    from agent.control.server import agent_status
 
     clear = _HOME if sys.stdout.isatty() and not as_json else ""
     while True:
         try:
-            found = request_status(path)
+            found = agent_status(storage)
             control(clear, sys.stdout)
             _show(found, as_json=as_json)
         except StatusError as error:

@@ -4,6 +4,7 @@ The agent checks them at its start, before it reads a secret.
 """
 
 import contextlib
+import hashlib
 import os
 import pwd
 import stat
@@ -16,13 +17,21 @@ from agent.config import Config
 from agent.config.file import BYTE_ORDER_MARKS, Secret, Section, origin, read_layers
 from agent.errors import ConfigError, reason_of
 from agent.log import whole_url_without_secrets
-from agent.safe_open import read_plain
+from agent.safe_open import file_stamp, read_plain
 from agent.texts import Text
 
 SERVICE_USER = "facepay"  # systemd/facepay.sysusers
 _CREDENTIALS = Path("/run/credentials")
 _MAX_BYTES = 1_000_000
 _S = TypeVar("_S", bound=Section)
+_READ_AT_START = (
+    ("compare", "secret_key_file"),
+    ("compare", "ca_file"),
+    ("camera", "source_file"),
+    ("page", "token_file"),
+    ("page", "cert_file"),
+    ("page", "key_file"),
+)
 
 
 def secret_files(config: Config) -> dict[str, Path]:
@@ -92,6 +101,30 @@ def secret_state(path: Path) -> tuple[SecretState, str | Text]:
 def is_credential(path: Path) -> bool:
     """Whether systemd passes the file to the service: it exists only while the service is running."""
     return path.is_relative_to(_CREDENTIALS)
+
+
+def files_at_start(config: Config) -> dict[str, Path]:
+    """The files that the agent reads at its start only, by config key, without credentials of systemd.
+
+    A credential stays the same until the next start. The files of [mqtt] are read for each connection.
+    """
+    paths = {f"{section}.{name}": getattr(getattr(config, section), name) for section, name in _READ_AT_START}
+    return {key: path for key, path in paths.items() if path is not None and not is_credential(path)}
+
+
+def stamps(config: Config) -> dict[str, str]:
+    """A stamp of each of these files: 16 hex digits; empty: no file. Without files of another user."""
+    found = dict[str, str]()
+    for key, path in files_at_start(config).items():
+        try:
+            stamp = repr(file_stamp(path, links=True))  # the digest hides the length of a password
+        except PermissionError:
+            continue
+        except OSError:
+            found[key] = ""
+        else:
+            found[key] = hashlib.sha256(stamp.encode()).hexdigest()[:16]
+    return found
 
 
 def with_credential_sources(config: Config, sources: Mapping[str, Path]) -> Config:

@@ -6,8 +6,11 @@ broker and replace its status socket. The kernel releases the lock with the proc
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from agent.errors import AgentError, StorageError, failure_at
@@ -15,7 +18,8 @@ from agent.privileges import as_owner
 from agent.texts import Text
 
 FILE = "agent.lock"
-_PID_BYTES = 20
+_CONTENT_BYTES = 40
+_TRIES, _PAUSE_S = 20, 0.05  # `facepay status` holds a shared lock for less than a millisecond
 _FLAGS = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -26,11 +30,41 @@ class AgentRunsAlready(AgentError):
     exit_code = 75  # EX_TEMPFAIL of sysexits.h
 
 
+class AgentPhase(StrEnum):
+    """The part of its life in which an agent is. The status socket exists in the second phase only."""
+
+    STARTING = "starting"
+    SERVING = "serving"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class LockHolder:
+    """The agent that holds a lock, by the content of the lock file."""
+
+    pid: str  # decimal; ``?``: not known
+    phase: AgentPhase
+
+
+class AgentLock:
+    """The held lock."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def record(self, phase: AgentPhase) -> None:
+        """Write process id and phase, for messages only. A full disk is no error: the outbox decides."""
+        with suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, f"{os.getpid()} {phase}".encode(), 0)
+
+
 @contextmanager
-def hold_lock(directory: Path) -> Iterator[None]:
+def hold_lock(directory: Path) -> Iterator[AgentLock]:
     """Hold the lock of this state directory; create the directory if it is missing.
 
-    Raises ``AgentRunsAlready``; ``StorageError`` when the lock file cannot be used.
+    Raises ``AgentRunsAlready``; ``StorageError`` when the lock file cannot be used. Blocks for at most one
+    second, and only while another process has the lock.
     """
     path = directory / FILE
     try:
@@ -41,46 +75,51 @@ def hold_lock(directory: Path) -> Iterator[None]:
         raise StorageError(failure_at(path, error)) from error
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            pid = _pid(descriptor) or "?"
-            raise AgentRunsAlready(Text("detail.agent_runs_already", directory=directory, pid=pid)) from error
+            is_locked = _lock(descriptor)
         except OSError as error:
             raise StorageError(failure_at(path, error)) from error
-        _write_pid(descriptor)
-        yield
+        if not is_locked:
+            pid = _holder(descriptor).pid
+            raise AgentRunsAlready(Text("detail.agent_runs_already", directory=directory, pid=pid))
+        lock = AgentLock(descriptor)
+        lock.record(AgentPhase.STARTING)
+        yield lock
     finally:
         os.close(descriptor)
 
 
-def running_pid(directory: Path) -> str:
-    """The process id of the agent that holds the lock; ``?`` if it is not known; empty when no agent runs.
-
-    Empty, too, when this user may not open the file.
-    """
+def lock_holder(directory: Path) -> LockHolder | None:
+    """The agent that holds the lock; None when no agent runs, and when this user may not open the file."""
     try:
         descriptor = os.open(directory / FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
-        return ""
+        return None
     try:
-        # an agent that starts in this moment fails, and systemd starts it again
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _pid(descriptor) or "?"
+        return _holder(descriptor)
     except OSError:
-        return ""
+        return None
     finally:
         os.close(descriptor)
-    return ""
+    return None
 
 
-def _write_pid(descriptor: int) -> None:
-    """For messages only. A full disk does not prevent the start here: the outbox decides."""
-    with suppress(OSError):
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+def _lock(descriptor: int) -> bool:
+    """Whether this process has the lock now. Several tries: ``lock_holder`` takes it for a moment."""
+    for attempt in range(_TRIES):
+        if attempt:
+            time.sleep(_PAUSE_S)
+        with suppress(BlockingIOError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    return False
 
 
-def _pid(descriptor: int) -> str:
-    text = os.pread(descriptor, _PID_BYTES, 0).decode("ascii", "replace")
-    return text if text.isdecimal() else ""
+def _holder(descriptor: int) -> LockHolder:
+    """From ``PID PHASE``. The file can be empty: its holder has not written it yet, or the disk is full."""
+    pid, _, phase = os.pread(descriptor, _CONTENT_BYTES, 0).decode("ascii", "replace").partition(" ")
+    try:
+        return LockHolder(pid if pid.isdecimal() else "?", AgentPhase(phase))
+    except ValueError:
+        return LockHolder(pid if pid.isdecimal() else "?", AgentPhase.SERVING)

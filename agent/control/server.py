@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.control.agent_lock import running_pid
+from agent.control.agent_lock import AgentPhase, lock_holder
 from agent.core.strict_json import json_object
 from agent.errors import AgentNotRunning, StatusError, failure_at
 from agent.log import facts
@@ -36,6 +36,8 @@ CLIENT_TIMEOUT_S = 2.0  # for the request, and again for reading the response
 FRESH_S = 0.2  # a response is reused this long: many clients cost no more than a few
 HANDLER_TIMEOUT_S = 5.0  # for a request that waits for a frame
 _STATE, _RUNTIME = Path("/var/lib"), Path("/run")
+
+_WITHOUT_SOCKET = {AgentPhase.STARTING: "agent_starting", AgentPhase.STOPPING: "agent_stopping"}
 
 # Handler of a request that takes time: from the client's user id to the response; never raises.
 RequestHandler = Callable[[int], Awaitable[bytes]]
@@ -148,11 +150,21 @@ def request_status(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
     return document
 
 
-def socket_lost(path: Path, storage: Path) -> StatusError | None:
-    """After ``AgentNotRunning``: the error when an agent runs without its socket; None when no agent runs."""
-    pid = running_pid(storage)
-    why = Text("detail.socket_lost", path=path, pid=pid)
-    return StatusError(why, code="status_socket_lost") if pid else None
+def agent_status(storage: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
+    """The status document of the agent with this storage directory.
+
+    Raises as ``request_status``. When an agent has the lock of the directory, ``StatusError`` replaces
+    ``AgentNotRunning``: ``agent_starting``, ``agent_stopping`` or ``status_socket_lost``.
+    """
+    path = path_for(storage)
+    try:
+        return request_status(path, timeout_s=timeout_s)
+    except AgentNotRunning as error:
+        holder = lock_holder(storage)
+        if holder is None:
+            raise
+        code = _WITHOUT_SOCKET.get(holder.phase, "status_socket_lost")
+        raise StatusError(Text(f"detail.{code}", path=path, pid=holder.pid), code=code) from error
 
 
 def exchange(path: Path, request: bytes, *, timeout_s: float, max_bytes: int = ANSWER_MAX_BYTES) -> bytes:

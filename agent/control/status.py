@@ -37,6 +37,8 @@ class StatusFacts:
     unix_ahead_ms: int = 0  # wall clock minus boot clock
     api_answered_s: int | None = None  # since the newest good answer of the compare API; None: none yet
     pace: Pace | None = None  # None: the speed is not measured yet
+    key_sha256: str = ""  # fingerprint of the public key in use
+    stamps: Mapping[str, str] = field(default_factory=dict)  # at the start: ``config.secret_files.stamps``
 
 
 def fingerprint(config: Config) -> str:
@@ -58,6 +60,8 @@ def document(config: Config, now: StatusFacts) -> dict[str, Any]:
         "profile": config.profile,
         "config_sha256": fingerprint(config),
         **_without_secrets(named("config_refused", now.config_refused)),
+        "key_sha256": now.key_sha256,
+        "stamps": dict(now.stamps),
         "pid": os.getpid(),
         "supervised": is_supervised(),
         "uptime_s": now.uptime_s,

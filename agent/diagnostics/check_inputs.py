@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.config import Config
-from agent.errors import AgentNotRunning
+from agent.errors import AgentNotRunning, StatusError
 from agent.health import probe_results as probes
 
 _PROGRAM_TIMEOUT_S = 5.0
@@ -53,6 +53,8 @@ class CheckInputs:
     certificate: Callable[[], probes.CertificateProbe | None]
     # the number of usable keys of each till with a key; raises PermissionError
     till_keys: Callable[[], Mapping[str, int]]
+    # the terminal's key in the state directory; raises PermissionError, TillError
+    signing_key: Callable[[], probes.SigningKeyProbe]
     credentials: Callable[[], Mapping[str, Path]] = dict  # name → file from which systemd makes it
     config_file: Path | None = None  # the file of the config
     root: Path = Path("/")  # parent of /sys, /proc, /dev and /run
@@ -67,4 +69,11 @@ class CheckInputs:
         try:
             return self.status()
         except AgentNotRunning:
+            return None
+
+    def running_or_hung(self) -> Mapping[str, Any] | None:
+        """As ``running``; None also when the agent does not answer: `agent.status` reports it."""
+        try:
+            return self.status()
+        except StatusError:
             return None

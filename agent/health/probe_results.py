@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from agent.texts import Text
 
@@ -58,6 +59,15 @@ class CertificateProbe:
     name: str
     begins_unix_s: int
     ends_unix_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeyProbe:
+    """The terminal's key in the state directory."""
+
+    path: Path
+    # fingerprints: of the key in the file and, after a rotation, of the key before; empty: no file
+    sha256: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

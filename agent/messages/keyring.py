@@ -14,7 +14,7 @@ from agent.errors import TillError, failure_at
 from agent.log import facts
 from agent.messages.signing import PEM_MAX_BYTES, PublicKey, key_id
 from agent.privileges import as_owner
-from agent.safe_open import read_plain
+from agent.safe_open import file_stamp, read_plain
 from agent.safe_write import write_whole
 from agent.texts import Text
 
@@ -113,10 +113,9 @@ class Keyring:
         found = []
         for path in self._files(till):
             try:
-                about = path.lstat()
+                found.append((path.name, *file_stamp(path)))
             except FileNotFoundError:  # removed meanwhile
                 continue
-            found.append((path.name, about.st_ino, about.st_mtime_ns, about.st_size))
         return tuple(found)
 
     def _load(self, till: str) -> list[PublicKey]:

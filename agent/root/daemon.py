@@ -16,7 +16,8 @@ from typing import Any
 
 from agent.camera.backend import SupportsExposure
 from agent.config import Config
-from agent.control.agent_lock import hold_lock
+from agent.config.secret_files import stamps
+from agent.control.agent_lock import AgentLock, AgentPhase, hold_lock
 from agent.control.page_link import PAGE, PageLinkIssuer
 from agent.control.server import StatusServer, path_for
 from agent.control.status import document
@@ -80,7 +81,7 @@ async def serve(
     clock, background, changed = BootClock(), Background(), asyncio.Event()
     display = None
     async with AsyncExitStack() as stack:
-        stack.enter_context(hold_lock(config.storage.directory))  # first: released last
+        lock = stack.enter_context(hold_lock(config.storage.directory))  # first: released last
         if config.display.listen != "off":
             from agent.root.display import DisplayWiring  # loads a web server
 
@@ -90,6 +91,7 @@ async def serve(
         handle = await _start_parts(config, clock, changed.set, overrides, stack)
         facts_of_display = dict if display is None else display.facts
         await _open_status(stack, handle, clock, source.path, facts_of_display)
+        _record_phases(stack, lock)
         if display is not None:
             await display.open(stack, handle)
         name = f"{config.site}/{config.terminal}"
@@ -114,6 +116,7 @@ async def _start_parts(
 
     ``on_change``: called after each change of the shown conditions.
     """
+    at_start = stamps(config)  # before the files are read
     identity, signer = wiring.make_identity(config), Signer.load_or_create(config.storage.directory)
     compare = wiring.make_compare(config, clock)
     stack.push_async_callback(compare.close)
@@ -138,7 +141,7 @@ async def _start_parts(
     reload = Reload(config, terminal, analyzer, clock)
     own = compare if ports.compare is compare else None
     return AgentHandle(
-        terminal, till, signer.public, meter, reload, tap, analyzer, outbox, own, clock.now_ms()
+        terminal, till, signer.public, meter, reload, tap, analyzer, outbox, own, clock.now_ms(), at_start
     )
 
 
@@ -194,6 +197,12 @@ async def _open_status(
     server = StatusServer(path_for(first.storage.directory), status, handlers)
     stack.push_async_callback(server.close)
     await server.open()
+
+
+def _record_phases(stack: AsyncExitStack, lock: AgentLock) -> None:
+    """For `facepay status`, which finds no socket while the agent starts or stops."""
+    lock.record(AgentPhase.SERVING)
+    stack.callback(lock.record, AgentPhase.STOPPING)
 
 
 def _start_camera(stack: AsyncExitStack, camera: Camera, conditions: ConditionTracker) -> None:

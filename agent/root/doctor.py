@@ -18,11 +18,20 @@ from agent.control.camera import request_mounting
 from agent.core.model import Frame
 from agent.diagnostics.check_inputs import CheckInputs, run_program
 from agent.diagnostics.checks.agent import UNIT
-from agent.errors import AgentNotRunning, CameraError, ConfigError, ModelError
+from agent.errors import AgentNotRunning, CameraError, ConfigError, ModelError, TillError
 from agent.health.board import is_synchronised
 from agent.health.frame_meter import FrameMeter
-from agent.health.probe_results import BrokerProbe, CameraProbe, CertificateProbe, ModelProbe, MountingReading
+from agent.health.probe_results import (
+    BrokerProbe,
+    CameraProbe,
+    CertificateProbe,
+    ModelProbe,
+    MountingReading,
+    SigningKeyProbe,
+)
 from agent.messages.keyring import Keyring
+from agent.messages.rotation import fingerprints
+from agent.messages.signing import KEY_FILE, Signer
 from agent.messages.topics import Topics
 from agent.mqtt.certificate import read_certificate
 from agent.mqtt.paho_client import tls_context
@@ -60,6 +69,7 @@ def inputs_from_config(config: Callable[[], Config], path: Path | None = None) -
         outbox=lambda: inspect_outbox(config().storage.directory),
         certificate=lambda: _certificate(config().mqtt),
         till_keys=lambda: Keyring(config().storage.directory).usable(),
+        signing_key=lambda: _signing_key(config().storage.directory),
         credentials=_credentials,
         is_synchronised=is_synchronised,
         config_file=path,
@@ -78,6 +88,19 @@ def _credentials() -> dict[str, Path]:
     """``LoadCredential=NAME:FILE`` of the unit and its drop-ins. ``systemctl show`` prints none of them."""
     unit = run_program("systemctl", "cat", UNIT) or ""
     return {name: Path(file) for name, file in re.findall(r"(?m)^LoadCredential=([^:\s]+):(\S+)", unit)}
+
+
+def _signing_key(directory: Path) -> SigningKeyProbe:
+    """Raises ``PermissionError``, ``TillError``."""
+    path = directory / KEY_FILE
+    if not path.exists():
+        return SigningKeyProbe(path, ())
+    try:
+        return SigningKeyProbe(path, fingerprints(directory, Signer.load(path)))
+    except TillError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise error.__cause__ from error
+        raise
 
 
 def _judge(config: Config, path: Path | None) -> None:
@@ -106,11 +129,7 @@ def _socket(config: Config) -> Path:
 
 
 def _status(config: Config) -> dict[str, Any]:
-    try:
-        return status_socket.request_status(_socket(config))
-    except AgentNotRunning as error:
-        lost = status_socket.socket_lost(_socket(config), config.storage.directory)
-        raise (lost or error) from error
+    return status_socket.agent_status(config.storage.directory)
 
 
 async def _probe_camera(config: Config) -> CameraProbe:

@@ -1,5 +1,6 @@
 """The parts of a serving agent, for other modules of the same process."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.compare.base import CompareClient
@@ -7,7 +8,7 @@ from agent.control.status import StatusFacts
 from agent.health.frame_meter import FrameMeter
 from agent.health.process import process_facts
 from agent.live_view.frame_tap import FrameTap
-from agent.messages.signing import PublicKey
+from agent.messages.signing import PublicKey, fingerprint
 from agent.outbox.outbox import Outbox
 from agent.root.reload import Reload
 from agent.root.wiring import BootClock
@@ -30,6 +31,7 @@ class AgentHandle:
     outbox: Outbox
     compare: CompareClient | None  # None: replaced by the caller
     started_ms: int
+    stamps: Mapping[str, str]  # of the files that were read at the start
 
     def now(self, clock: BootClock) -> StatusFacts:
         """The present status of the parts."""
@@ -48,4 +50,6 @@ class AgentHandle:
             clock.unix_ms() - now_ms,
             None if answered_ms is None else (now_ms - answered_ms) // 1_000,
             terminal.pace,
+            fingerprint(self.public_key.key),
+            self.stamps,
         )

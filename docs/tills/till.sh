@@ -41,7 +41,7 @@ send() { # KIND MESSAGE [EXPIRY_S]: signed where the till has a key; the sent by
   printf %s "$text" >"$tmp/$kind"
   [[ ${3:-} ]] && expiry=(-D publish message-expiry-interval "$3")
   [[ $kind == request ]] && must=$(jq -c --arg sha "$(sha256 <"$tmp/request")" '. + {request_sha256: $sha}' <<<"$must")
-  mosquitto_pub -V 5 "${broker[@]}" -q 1 -t "$base/verify/$till/$kind" -f "$tmp/$kind" ${expiry[@]+"${expiry[@]}"}
+  timeout 5 mosquitto_pub -V 5 "${broker[@]}" -q 1 -t "$base/verify/$till/$kind" -f "$tmp/$kind" ${expiry[@]+"${expiry[@]}"}
 }
 
 ask() { # REFERENCE: the enrolled photo as the JSON of the contract
@@ -62,9 +62,11 @@ get_state() { mosquitto_pub -V 5 "${broker[@]}" -q 1 -t "$base/verify/$till/get_
 
 acknowledge() { send ack "$(jq -nc --arg id "$1" '{schema: "facepay.ack/1", result_id: $id}')"; }
 
-end() { # one outcome for each request: a repeat finds no open request
+end() { # DECISION REASON [RESULT_ID]: one outcome for each request: a repeat finds no open request
   must='{}'
-  [[ $test_mode ]] || { echo "$1/${2//[^a-z_]/}"; [[ $1 == match ]]; exit; } # an event is not signed: one word of its text
+  [[ $test_mode ]] || { kill "$timer"; echo "$1/${2//[^a-z_]/}"; } # an event is not signed: one word of its text
+  [[ ! ${3:-} ]] || acknowledge "$3" # after the payment: an ack can be slow or fail
+  [[ $test_mode ]] || { [[ $1 == match ]]; exit; }
 }
 
 here() { jq -e --arg s "$site" --arg t "$terminal" '.site == $s and .terminal == $t' >/dev/null <<<"$1"; }
@@ -96,7 +98,7 @@ on_event() {
 }
 
 on_result() {
-  local result decision
+  local result decision id
   if ! result=$(verified result "$tmp/key.pem" <<<"$1"); then # perhaps stored before a rotation
     (($(now_ms) < ${old_until_ms:-0})) && result=$(verified result "$tmp/old.pem" <<<"$1") || return
     [[ $new_epochs != *" $(jq -r .epoch <<<"$result") "* ]] || return
@@ -104,13 +106,13 @@ on_result() {
   jq -e --arg s "$site" --arg t "$terminal" --arg till "$till" '.site == $s and .terminal == $t and .till == $till' >/dev/null <<<"$result" || return
   local ours=1
   jq -e --argjson must "$must" '. as $r | $must != {} and all($must | to_entries[]; $r[.key] == .value)' >/dev/null <<<"$result" || ours=
-  acknowledge "$(jq -r .result_id <<<"$result")" # repeats and late results, too; before the time is checked: it takes time
   decision=$(jq -r 'if .decision == "match" or .decision == "no_match" then .decision else "undecided" end' <<<"$result")
   (($(now_ms) <= ${deadline_ms:-0})) && [[ ! ${cancelled:-} ]] || decision=undecided
   if [[ $ours && $decision == match && $test_mode ]]; then
     mosquitto_pub "${broker[@]}" -q 1 -t "$base/conformance/$till/paid" -m "$(jq -c '{request_id}' <<<"$result")"
   fi
-  [[ ! $ours ]] || end "$decision" "$(jq -r .reason <<<"$result")"
+  id=$(jq -r .result_id <<<"$result")
+  if [[ $ours ]]; then end "$decision" "$(jq -r .reason <<<"$result")" "$id"; else acknowledge "$id"; fi # repeats and late results, too
 }
 
 must='{}' epoch= new_epochs= photo=
@@ -118,7 +120,7 @@ mkfifo "$tmp/never" # for pauses without a process
 while read -rt 5 <>"$tmp/never" || kill -0 $$; do [[ -e $tmp/has_state ]] || get_state; done 2>/dev/null & # a message can be lost
 if [[ ! $test_mode ]]; then
   photo=$(base64 -w0 "$1" | jq -Rc --arg sha "$(sha256 <"$1")" '{image_b64: ., sha256: $sha}')
-  { read -rt "$((ttl_ms / 1000 + 5))" <>"$tmp/never"; echo "undecided/no answer"; kill $$; } &
+  { read -rt "$((ttl_ms / 1000 + 5))" <>"$tmp/never"; echo "undecided/no answer"; kill $$; } & timer=$!
 fi
 test_photo=$(printf 'a photo' | base64 -w0 | jq -Rc --arg sha "$(printf 'a photo' | sha256)" '{image_b64: ., sha256: $sha}')
 receive() { # a line for each message, the payload in hexadecimal digits: a payload can contain line ends

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
 
-from agent.control.agent_lock import FILE, AgentRunsAlready, hold_lock, running_pid
-from agent.control.server import socket_lost
-from agent.errors import StorageError
+from agent.control.agent_lock import FILE, AgentPhase, AgentRunsAlready, LockHolder, hold_lock, lock_holder
+from agent.control.server import agent_status
+from agent.errors import AgentNotRunning, StatusError, StorageError
 
 HOLD = """
 import sys, time, pathlib
@@ -32,8 +34,8 @@ def test_only_agent_second_agent_is_refused_with_the_process_of_the_first(tmp_pa
         ):
             pass
         assert refused.value.exit_code == 75 and "storage.directory" in str(refused.value.fix)
-        assert running_pid(tmp_path / "state") == str(os.getpid())
-    assert running_pid(tmp_path / "state") == ""
+        assert lock_holder(tmp_path / "state") == LockHolder(str(os.getpid()), AgentPhase.STARTING)
+    assert lock_holder(tmp_path / "state") is None
     with hold_lock(tmp_path / "state"):
         pass
 
@@ -43,14 +45,54 @@ def test_only_agent_after_kill_9_starts_at_once(tmp_path: Path) -> None:
         [sys.executable, "-c", HOLD, tmp_path], stdout=subprocess.PIPE, text=True
     ) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        assert running_pid(tmp_path) == str(holder.pid)
-        lost = socket_lost(tmp_path / "status.sock", tmp_path)
-        assert lost is not None and (lost.code, lost.exit_code) == ("status_socket_lost", 4)
+        assert lock_holder(tmp_path) == LockHolder(str(holder.pid), AgentPhase.STARTING)
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        assert socket_lost(tmp_path / "status.sock", tmp_path) is None
+        with pytest.raises(AgentNotRunning):
+            agent_status(tmp_path)
         with hold_lock(tmp_path):
-            assert running_pid(tmp_path) == str(os.getpid())
+            assert lock_holder(tmp_path) == LockHolder(str(os.getpid()), AgentPhase.STARTING)
+
+
+def test_only_agent_starts_beside_a_request_of_the_status(tmp_path: Path) -> None:
+    """``lock_holder`` takes a shared lock for a moment; systemd would count a failed start."""
+    with hold_lock(tmp_path):
+        pass
+    probe = os.open(tmp_path / FILE, os.O_RDONLY)
+    fcntl.flock(probe, fcntl.LOCK_SH)
+    ends = threading.Timer(0.1, os.close, [probe])
+    ends.start()
+    try:
+        with hold_lock(tmp_path):
+            assert lock_holder(tmp_path) == LockHolder(str(os.getpid()), AgentPhase.STARTING)
+    finally:
+        ends.join()
+
+
+@pytest.mark.parametrize(
+    ("phase", "code"),
+    [
+        (AgentPhase.STARTING, "agent_starting"),
+        (AgentPhase.SERVING, "status_socket_lost"),
+        (AgentPhase.STOPPING, "agent_stopping"),
+    ],
+)
+def test_agent_status_without_socket_names_the_phase_of_the_agent(
+    tmp_path: Path, phase: AgentPhase, code: str
+) -> None:
+    with hold_lock(tmp_path) as lock:
+        lock.record(phase)
+        with pytest.raises(StatusError, match=str(os.getpid())) as found:
+            agent_status(tmp_path)
+    assert (found.value.code, found.value.exit_code) == (code, 4)
+    assert not isinstance(found.value, AgentNotRunning)
+
+
+def test_lock_holder_of_an_unwritten_file_is_not_known(tmp_path: Path) -> None:
+    """A full disk: the agent has the lock and could not write the file."""
+    with hold_lock(tmp_path):
+        os.truncate(tmp_path / FILE, 0)
+        assert lock_holder(tmp_path) == LockHolder("?", AgentPhase.SERVING)
 
 
 def test_only_agent_unusable_lock_file_is_a_storage_error(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from agent.control.server import path_for, request_status
+from agent.messages.signing import KEY_FILE, Signer
 from agent.service.compare_service import CompareService
 from tests import commands
 from tests.brokers import Mosquitto
@@ -88,6 +89,42 @@ async def test_doctor_reports_a_config_changed_since_the_start(place: Place) -> 
     assert (
         code == 1 and "differs from the config of the running agent" in verdicts(printed)["agent.status"][1]
     )
+
+
+async def test_doctor_reports_files_changed_since_the_start(place: Place) -> None:
+    """Without this check the tills would refuse each result after the next restart, without a warning."""
+    config, key = place.config("empty"), place.folder / "state" / KEY_FILE
+
+    async def found() -> tuple[str, str, str]:
+        command = ("doctor", "--config", config, "--only", "keys.files", "--json")
+        _, printed, _ = await asyncio.to_thread(facepay, *command)
+        (row,) = (each for each in json.loads(printed)["checks"] if each["id"] == "keys.files")
+        return row["verdict"], row["why"], row["fix"] or ""
+
+    async with running(config):
+        used = Signer.load(key)
+        status = request_status(path_for(key.parent))
+        assert status["key_sha256"] == used.fingerprint and list(status["stamps"]) == [
+            "compare.secret_key_file"
+        ]
+        assert (await found())[0] == "pass"
+        secret = (place.folder / "secret").read_bytes()
+        (place.folder / "secret.new").write_bytes(secret)
+        (place.folder / "secret.new").rename(place.folder / "secret")
+        verdict, why, _ = await found()
+        assert verdict == "warn" and why.startswith("compare.secret_key_file: ") and "changed" in why
+        assert facepay("keys", "rotate", "--config", config)[0] == 0
+        verdict, why, _ = await found()
+        assert verdict == "warn" and "the new key of a rotation" in why
+        Signer.generate().save(key)
+        verdict, why, fix = await found()
+        assert verdict == "fail" and "has another key" in why and used.key_id in fix
+        key.write_text("not a key")
+        assert (await found())[0] == "fail"
+        key.unlink()
+        verdict, why, fix = await found()
+        assert verdict == "fail" and "does not exist" in why and "Do not restart" in fix
+    assert (await found())[0] == "pass", "without a running agent there is no other key to compare with"
 
 
 async def test_a_stopped_process_is_hung_and_a_killed_one_is_not_running(place: Place) -> None:

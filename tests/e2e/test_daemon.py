@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.config import MqttConfig
+from agent.control.agent_lock import FILE as LOCK_FILE
 from agent.kits.till.client import TillClient
 from agent.messages.signing import KEY_FILE
 from agent.resources import package_file
@@ -34,7 +35,7 @@ async def test_run_answers_a_request_and_announces_its_end(place: Place) -> None
 
 async def test_second_run_with_the_same_config_ends_and_the_first_agent_serves(place: Place) -> None:
     config = place.config("one_obama_podium")
-    async with running(config), till_of(place) as (till, _):
+    async with running(config) as agent, till_of(place) as (till, _):
         second = await asyncio.to_thread(facepay, "run", "--config", config)
         assert second.returncode == 75 and second.stderr.startswith("agent_runs_already: ")
         assert (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision == "match"
@@ -42,6 +43,10 @@ async def test_second_run_with_the_same_config_ends_and_the_first_agent_serves(p
         (config.parent / "state" / "status.sock").unlink()
         lost = facepay("status", "--config", config)
         assert lost.returncode == 4 and lost.stderr.startswith("status_socket_lost: ")
+        agent.process.send_signal(signal.SIGTERM)
+        assert await agent.ended(60) == 0
+    lock = (config.parent / "state" / LOCK_FILE).read_text()
+    assert lock.endswith(" stopping"), "`facepay status` names the phase of an agent by this text"
 
 
 async def test_sigterm_answers_the_open_request_first(place: Place) -> None:

@@ -164,6 +164,7 @@ def test_a_terminal_follows_its_ring_through_bad_upgrades_and_power_cuts(
             power_is_cut(terminal, transcript, while_configured)
         with terminal.boot() as transcript:
             interrupted_upgrade_is_completed(transcript, new)
+            agent_starts_without_the_files_of_the_ring(terminal, transcript)
     finally:
         with capsys.disabled():
             print("\n" + "\n".join(terminal.lines))
@@ -263,6 +264,16 @@ def interrupted_upgrade_is_completed(transcript: Transcript, version: str) -> No
     assert len(starts(transcript)) == 1
     assert installed(transcript) == kept(transcript) == version
     assert transcript.do("dpkg --audit") == ""
+    transcript.ask()
+
+
+def agent_starts_without_the_files_of_the_ring(terminal: Terminal, transcript: Transcript) -> None:
+    """Deleted while the units are enabled: systemd starts no unit that requires a missing unit."""
+    for name in (f"/etc/systemd/system/{REPAIR}", "/usr/local/sbin/facepay-after-upgrade"):
+        terminal.debian.file(name).unlink()
+        transcript.do("systemctl daemon-reload")
+        transcript.do(f"systemctl stop {AGENT} {COMPARE} {REPAIR}; systemctl start {COMPARE} {AGENT}")
+        assert transcript.show(AGENT, "ActiveState") == "active"
     transcript.ask()
 
 

@@ -133,8 +133,7 @@ def speed(inputs: CheckInputs) -> Finding:
 
 
 def light(inputs: CheckInputs) -> Finding:
-    status = inputs.running()
-    luma = inputs.camera().mean_luma if status is None else status["camera"]["mean_luma"]
+    luma = _mean_luma(inputs)
     if luma is None:
         return skipped(Text("why.camera.light.no_frame"))
     brightness = Text("why.camera.light.mean", luma=f"{luma:.0f}")
@@ -145,13 +144,17 @@ def focus(inputs: CheckInputs) -> Finding:
     """The sharpness of a face against the limit for payers.
 
     Without a face, a picture with detail is in focus. A picture without detail gives no result: an empty wall
-    in focus is no sharper than a scene out of focus. YuNet finds a face up to a blur of 20 px in 1280.
+    in focus is no sharper than a scene out of focus. In a dark picture the noise of the sensor counts as
+    detail. YuNet finds a face up to a blur of 20 px in 1280.
     """
     try:
         reading = _mounting(inputs)
     except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
         return skipped(Text("why.camera.no_frame", error=error.detail))
     if reading.face_sharpness is None:
+        luma = _mean_luma(inputs)
+        if luma is not None and luma < _DARK:
+            return skipped(Text("why.camera.focus.dark", luma=f"{luma:.0f}"))
         scene = Text("why.camera.focus.scene", sharpness=f"{reading.sharpness:.0f}")
         no_detail = skipped(Text("why.camera.focus.no_detail", scene=scene))
         return passed(scene) if reading.sharpness >= _DETAILED else no_detail
@@ -182,6 +185,13 @@ def mounting(inputs: CheckInputs) -> Finding:
         why = Text("why.camera.mounting.too_large", result=result, percent=percent)
         return warning(why, Text("fix.face_too_large", most=most))
     return passed(result)
+
+
+def _mean_luma(inputs: CheckInputs) -> float | None:
+    """0–255; None: the running agent has no frame yet."""
+    status = inputs.running()
+    luma: float | None = inputs.camera().mean_luma if status is None else status["camera"]["mean_luma"]
+    return luma
 
 
 def _mounting(inputs: CheckInputs) -> MountingReading:

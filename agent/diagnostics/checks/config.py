@@ -44,6 +44,9 @@ def files(inputs: CheckInputs) -> Finding:
             )
         if state is SecretState.SERVICE_ONLY:
             unreadable.append(key)
+    changed = _changed_since_start(inputs, config)
+    if changed is not None:
+        return changed
     if unreadable:
         return skipped(Text("why.keys.files.service_only", keys=", ".join(unreadable)))
     for key, path in secret_files(config).items():
@@ -54,6 +57,35 @@ def files(inputs: CheckInputs) -> Finding:
             )
     folders = ", ".join(sorted({str(path.parent) for path in secret_files(config).values()}))
     return passed(Text("why.keys.files.exist", folders=folders))
+
+
+def _changed_since_start(inputs: CheckInputs, config: Config) -> Finding | None:
+    """The difference between the files and what the running agent has read; None without one."""
+    status = inputs.running_or_hung() or {}
+    found = _signing_key(inputs, status.get("key_sha256"))
+    if found is not None:
+        return found
+    read, paths = status.get("stamps", {}), secrets.files_at_start(config)
+    for key, stamp in secrets.stamps(config).items():
+        if stamp != read.get(key, stamp):
+            why = Text("why.keys.files.changed", key_=key, source=paths[key])
+            return warning(why, Text("fix.restart_for_changed_file"))
+    return None
+
+
+def _signing_key(inputs: CheckInputs, used: str | None) -> Finding | None:
+    """``used``: the fingerprint of the running agent's key; None or empty: it is not known."""
+    try:
+        probe = inputs.signing_key()
+    except PermissionError:
+        return None
+    path, keys = probe.path, probe.sha256
+    if not used or used in keys[:1]:
+        return None
+    if used in keys:
+        return warning(Text("why.keys.files.rotated", path=path), Text("fix.restart_for_new_key"))
+    why = Text("why.keys.files.key_replaced" if keys else "why.keys.files.key_missing", path=path)
+    return failed(why, Text("fix.restore_signing_key", path=path, kid=used[:16]))
 
 
 def tills(inputs: CheckInputs) -> Finding:
