@@ -22,8 +22,9 @@ from agent.texts import Text
 _BUSY = 15
 _MB = 1_000_000
 # Measured on x86-64 with Python 3.11 and OpenCV 4.14: 110 MB without a model, 90 MB for each worker. OpenVINO
-# adds its library, SFace for all workers, and six sizes of YuNet.
-_PROCESS_MB, _OPENVINO_MB, _WORKER_MB = 110, 150, 90
+# adds its library and the weights of SFace; a worker has its compiled SFace and six sizes of YuNet.
+_PROCESS_MB, _WORKER_MB = 110, 90
+_OPENVINO_MB, _OPENVINO_WORKER_MB = 110, 115
 _CONNECTION_BYTES = 200_000  # receive buffers of one connection
 DECODE_MAX_BYTES = 160 * _MB  # the most expensive picture that ``image_header`` accepts
 _FLIGHT_MAX_BYTES = 96 * _MB  # more bodies at once than any queue can answer in time
@@ -41,8 +42,10 @@ class MemoryPlan:
 
 def plan(memory_max_mb: int, workers: int, connections_max: int) -> MemoryPlan:
     """Divide the budget. Raises ``ValueError`` with the smallest sufficient number of megabytes."""
-    process_mb = _PROCESS_MB + (_OPENVINO_MB if find_spec("openvino") else 0)
-    fixed = (process_mb + workers * _WORKER_MB) * _MB + connections_max * _CONNECTION_BYTES
+    has_openvino = find_spec("openvino") is not None
+    library_mb, worker_mb = (_OPENVINO_MB, _OPENVINO_WORKER_MB) if has_openvino else (0, _WORKER_MB)
+    process_mb = _PROCESS_MB + library_mb + workers * worker_mb
+    fixed = process_mb * _MB + connections_max * _CONNECTION_BYTES
     left = memory_max_mb * _MB - fixed
     if left < DECODE_MAX_BYTES + _FLIGHT_MIN_BYTES:
         needed = -(-(fixed + DECODE_MAX_BYTES + _FLIGHT_MIN_BYTES) // _MB)
