@@ -10,7 +10,7 @@ Four properties of OpenVINO determine this module:
    answers of one worker). A network with one stream runs in the thread of the caller.
 4. A network for inputs of any size keeps code for each size without a limit (1 GB after 600 sizes) and takes
    3 ms for each change of the size. So each size of the detector's input has a separate network, for the
-   first ``_SIZES_MAX`` sizes. The others run on OpenCV.
+   first ``_SIZES_MAX`` sizes. Further small sizes run on OpenCV. A large input has a network for one picture.
 """
 
 import sys
@@ -28,7 +28,7 @@ from agent.vision.models import YUNET, locate
 
 _REPORTING_MODULES = ("openvino_telemetry", "openvino.tools.ovc")
 _SIZES_MAX = 6  # of each worker; each takes 10 to 17 MB, and 0.2 s at its first use
-_SIZE_MAX_PX = 320 * 640  # larger inputs are rare and take more memory
+_SIZE_MAX_PX = 320 * 640  # larger inputs are rare
 
 _STRIDES = (8, 16, 32)
 _OUTPUTS = ("cls", "obj", "bbox", "kps")
@@ -65,12 +65,18 @@ class OpenVino:
         self._sface = self._sface or sface(self.ov)
         return self._core.compile_model(self._sface, "CPU", self._config)
 
-    def compile_yunet(self, wide: int, high: int) -> Any:
-        """A new YuNet for one input size. For threads. Raises ``ModelError``, ``RuntimeError``."""
+    def compile_yunet(self, wide: int, high: int, *, of_bytes: bool = False) -> Any:
+        """A new YuNet for one input size. For threads. Raises ``ModelError``, ``RuntimeError``.
+
+        Args:
+            of_bytes: the input is uint8, not float32.
+        """
         model = self._core.read_model(locate(YUNET))
         model.reshape([1, 3, high, wide])
         steps = self.ov.preprocess.PrePostProcessor(model)
-        steps.input().tensor().set_layout(self.ov.Layout("NHWC"))  # bytes would be reordered twice
+        steps.input().tensor().set_layout(self.ov.Layout("NHWC"))
+        if of_bytes:
+            steps.input().tensor().set_element_type(self.ov.Type.u8)
         steps.input().model().set_layout(self.ov.Layout("NCHW"))
         return self._core.compile_model(steps.build(), "CPU", self._config)
 
@@ -117,37 +123,45 @@ class OpenVinoEmbedder:
 
 
 class OpenVinoDetector(Detector):
-    """YuNet; on OpenCV for an input size above the limits. Not thread-safe: one call at a time."""
+    """YuNet; on OpenCV for further small input sizes. Not thread-safe: one call at a time."""
 
     def __init__(self, compiled: CompiledNetworks, *, threads: int) -> None:
         super().__init__(locate(YUNET), threads=threads)
         self._compiled = compiled
-        self._requests: dict[tuple[int, int], tuple[Any, NDArray[np.float32]]] = {}
+        self._requests: dict[tuple[int, int], tuple[Any, NDArray[Any]]] = {}
 
     def infer(self, picture: Pixels) -> NDArray[np.float32]:
         """As ``Detector.infer``."""
         high, wide = (-(-side // _STRIDES[-1]) * _STRIDES[-1] for side in picture.shape[:2])
         found = self._requests.get((wide, high)) or self._request(wide, high)
-        if found is None:
-            if wide * high > _SIZE_MAX_PX:
-                self._compiled.release_buffers()  # OpenCV needs up to 140 MB for the largest input
+        if found is not None:
+            return self._run_request(*found, picture)
+        if wide * high <= _SIZE_MAX_PX:
             return super().infer(picture)
-        request, padded = found
+        self._compiled.release_buffers()
+        # For this picture alone. OpenCV needs up to 142 MB for such an input, this network 80 MB.
+        compiled = self._compiled.openvino.compile_yunet(wide, high, of_bytes=True)
+        return self._run_request(*self._new_request(compiled, wide, high, np.uint8), picture)
+
+    def _run_request(self, request: Any, padded: NDArray[Any], picture: Pixels) -> NDArray[np.float32]:
         padded[0, : picture.shape[0], : picture.shape[1]] = picture
         request.infer()
         padded.fill(0)
         levels = [
             [request.get_tensor(f"{name}_{stride}").data[0] for name in _OUTPUTS] for stride in _STRIDES
         ]
-        return _faces(levels, wide, self.confidence)
+        return _faces(levels, padded.shape[2], self.confidence)
 
-    def _request(self, wide: int, high: int) -> tuple[Any, NDArray[np.float32]] | None:
+    def _request(self, wide: int, high: int) -> tuple[Any, NDArray[Any]] | None:
         compiled = self._compiled.detector(wide, high)
         if compiled is None:
             return None
-        request, padded = compiled.create_infer_request(), np.zeros((1, high, wide, 3), np.float32)
+        found = self._requests[wide, high] = self._new_request(compiled, wide, high, np.float32)
+        return found
+
+    def _new_request(self, compiled: Any, wide: int, high: int, kind: Any) -> tuple[Any, NDArray[Any]]:
+        request, padded = compiled.create_infer_request(), np.zeros((1, high, wide, 3), kind)
         request.set_input_tensor(self._compiled.openvino.ov.Tensor(padded, shared_memory=True))
-        self._requests[wide, high] = request, padded
         return request, padded
 
 

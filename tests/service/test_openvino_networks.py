@@ -58,7 +58,7 @@ def test_embeddings_of_photographs_are_those_of_opencv(
     assert float(ours.vector @ theirs.vector) >= COSINE_MIN
 
 
-@pytest.mark.parametrize("width_px", [100, 160, 320])
+@pytest.mark.parametrize("width_px", [100, 160, 320, 960])
 def test_faces_are_those_of_opencv(fast: Networks, plain: Networks, width_px: int) -> None:
     alone = decode(photo("obama_podium"))[:640]
     crowd = np.hstack([alone[:320], alone[:320, ::-1], alone[:320]])
