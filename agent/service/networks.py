@@ -1,6 +1,7 @@
 """Choice of the library that runs the networks: OpenVINO where it is installed and correct, else OpenCV."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -29,11 +30,15 @@ _AGREEMENT_MIN = 1 - 1e-4  # cosine of both embeddings of the known photo
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """YuNet and SFace of one worker. Not thread-safe: one call at a time."""
+    """YuNet and SFace of one worker. Not thread-safe: one call at a time.
+
+    ``release_buffers``: gives back memory that the next runs allocate again.
+    """
 
     detector: Detector
     embedder: EmbeddingModel
     library: str
+    release_buffers: Callable[[], object] = lambda: None
 
 
 def load_networks(*, threads: int = 1, workers: int = 1) -> tuple[Networks, ...]:
@@ -72,6 +77,7 @@ def _fast(openvino: OpenVino, threads: int) -> Networks:
         OpenVinoDetector(compiled, threads=threads),
         OpenVinoEmbedder(compiled),
         f"OpenVINO {openvino.ov.get_version()}",
+        compiled.release_buffers,
     )
 
 
