@@ -51,10 +51,11 @@ def sface_loaded_once() -> Iterator[None]:
         if "agent.service.networks" in sys.modules:
             from agent.service import networks
             from agent.service.openvino_networks import OpenVino
-            from tests.service.loaded_once import LoadedOnce
+            from tests.service.loaded_once import CompiledOnce, LoadedOnce
 
             patch.setattr(networks, "Embedder", LoadedOnce)
             patch.setattr(networks, "OpenVino", cache(OpenVino))
+            patch.setattr(networks, "CompiledNetworks", cache(CompiledOnce))
         if "agent.vision.detector_check" in sys.modules:
             from agent.vision import detector_check
             from tests.service.loaded_once import LoadedOnce

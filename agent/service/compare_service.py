@@ -25,7 +25,7 @@ from agent.service.endpoint import CompareApi
 from agent.service.face2018_api import Face2018Api
 from agent.service.faults import Faulty, InjectedFault
 from agent.service.freed_memory import return_and_overwrite
-from agent.service.memory_budget import DecodeBudget
+from agent.service.memory_budget import DecodeBudget, SharedPool
 from agent.service.networks import load_networks
 from agent.service.recogniser import Recogniser
 from agent.service.served_api import ServedApi
@@ -206,7 +206,8 @@ async def _serve(
 
 def load_recognisers(config: ServiceConfig) -> tuple[Recogniser, ...]:
     """One recogniser per worker, with its own networks (not thread-safe). Raises ``ModelError``."""
-    memory = DecodeBudget(config.memory_plan().decode_bytes)
+    parts = config.memory_plan()
+    memory = DecodeBudget(parts.decode_bytes, SharedPool(parts.together_bytes))
     recognisers = tuple(
         Recogniser(networks, min_face_px=config.min_face_px, memory=memory)
         for networks in load_networks(threads=config.threads, workers=config.workers)

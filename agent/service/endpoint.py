@@ -59,7 +59,7 @@ class CompareApi:
         self.authenticator = Authenticator(config.accounts, self.limits)
         self.is_stopping = False
         self._config = config
-        self._flight = FlightBudget(config.memory_plan().flight_bytes)
+        self._flight = FlightBudget(config.memory_plan().flight_bytes, recognisers[0].memory.pool)
         self._downloader = Downloader(
             private_hosts=config.download_hosts,
             timeout_ms=config.download_timeout_ms,

@@ -1,8 +1,9 @@
 """Memory budget of the service. Every large buffer is reserved here before the buffer exists.
 
 One number of the config, ``memory_max_mb``, covers the process: the interpreter, the models of each worker,
-the connections, the bodies and downloads in flight, and the pictures that are being decoded. What does not
-fit is refused (bodies, downloads) or waits (a decoder, which is certain to get its turn).
+the connections, the bodies and downloads in flight, and the pictures that are being decoded. Bodies and
+pictures share one part: what does not fit beside the others is refused. A decoder waits for other decoders,
+and not for bodies, whose senders can be slow on purpose.
 """
 
 from __future__ import annotations
@@ -22,34 +23,74 @@ from agent.texts import Text
 _BUSY = 15
 _MB = 1_000_000
 # Measured on x86-64 with Python 3.11 and OpenCV 4.14: 110 MB without a model, 90 MB for each worker. OpenVINO
-# adds its library, SFace for all workers, and six sizes of YuNet.
-_PROCESS_MB, _OPENVINO_MB, _WORKER_MB = 110, 150, 90
+# adds its library and the weights of SFace; a worker has its compiled SFace and six sizes of YuNet.
+_PROCESS_MB, _WORKER_MB = 110, 90
+_OPENVINO_MB, _OPENVINO_WORKER_MB = 110, 115
 _CONNECTION_BYTES = 200_000  # receive buffers of one connection
 DECODE_MAX_BYTES = 160 * _MB  # the most expensive picture that ``image_header`` accepts
 _FLIGHT_MAX_BYTES = 96 * _MB  # more bodies at once than any queue can answer in time
+_TOGETHER_BYTES = 150 * _MB  # bodies and the picture of one worker: the process stays below 460 MB
 _SHARE_MIN_BYTES = 13 * _MB  # one request with two downloads of the largest size
 _FLIGHT_MIN_BYTES = 2 * _SHARE_MIN_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """The parts of ``memory_max_mb``: bytes of bodies and downloads in flight, bytes of decoders."""
+    """The parts of ``memory_max_mb``: bytes of bodies and downloads in flight, of decoders, of both together.
+
+    ``together_bytes`` is no limit for one request, see ``SharedPool``.
+    """
 
     flight_bytes: int
     decode_bytes: int
+    together_bytes: int
 
 
 def plan(memory_max_mb: int, workers: int, connections_max: int) -> MemoryPlan:
     """Divide the budget. Raises ``ValueError`` with the smallest sufficient number of megabytes."""
-    process_mb = _PROCESS_MB + (_OPENVINO_MB if find_spec("openvino") else 0)
-    fixed = (process_mb + workers * _WORKER_MB) * _MB + connections_max * _CONNECTION_BYTES
+    has_openvino = find_spec("openvino") is not None
+    library_mb, worker_mb = (_OPENVINO_MB, _OPENVINO_WORKER_MB) if has_openvino else (0, _WORKER_MB)
+    process_mb = _PROCESS_MB + library_mb + workers * worker_mb
+    fixed = process_mb * _MB + connections_max * _CONNECTION_BYTES
     left = memory_max_mb * _MB - fixed
     if left < DECODE_MAX_BYTES + _FLIGHT_MIN_BYTES:
         needed = -(-(fixed + DECODE_MAX_BYTES + _FLIGHT_MIN_BYTES) // _MB)
         facts = {"workers": workers, "connections": connections_max, "needed_mb": needed}
         raise WrongValueError(Text("detail.memory_short", **facts))
-    flight = min(_FLIGHT_MAX_BYTES, left - DECODE_MAX_BYTES)
-    return MemoryPlan(flight, min(left - flight, workers * DECODE_MAX_BYTES))
+    decode = min(left - _SHARE_MIN_BYTES, workers * DECODE_MAX_BYTES)
+    together = min(left, _TOGETHER_BYTES + (workers - 1) * DECODE_MAX_BYTES)
+    return MemoryPlan(min(_FLIGHT_MAX_BYTES, together), decode, together)
+
+
+class SharedPool:
+    """Bytes of bodies and of decoders together. Nothing waits here. For threads.
+
+    Bodies up to 13 MB and any picture always fit: one request cannot be refused for its own size, and large
+    pictures of one client do not refuse the bodies of tills.
+    """
+
+    def __init__(self, total_bytes: int) -> None:
+        self._total_bytes = total_bytes
+        self._bodies = self._pictures = 0
+        self._lock = threading.Lock()
+
+    def add(self, *, body: int = 0, picture: int = 0) -> None:
+        """Negative: give back. Raises ``ApiFailure`` 15: bodies and pictures would be too large together."""
+        with self._lock:
+            bodies, pictures = self._bodies + body, self._pictures + picture
+            is_more = body > 0 or picture > 0
+            if is_more and bodies > _SHARE_MIN_BYTES and bodies + pictures > self._total_bytes:
+                raise ApiFailure(_BUSY, "memory for bodies and pictures is used up", cause=Cause.MEMORY)
+            self._bodies, self._pictures = bodies, pictures
+
+    @contextmanager
+    def picture(self, size: int) -> Iterator[None]:
+        """Hold the memory of a picture. Raises as ``add``."""
+        self.add(picture=size)
+        try:
+            yield
+        finally:
+            self.add(picture=-size)
 
 
 class Lease:
@@ -87,7 +128,9 @@ class FlightBudget:
     can exceed its half by its share before the verification.
     """
 
-    def __init__(self, total_bytes: int) -> None:
+    def __init__(self, total_bytes: int, pool: SharedPool | None = None) -> None:
+        """``pool``: the part that bodies and decoders share; without it, bodies have their own."""
+        self._pool = pool or SharedPool(total_bytes)
         self._total_bytes = total_bytes
         self._half_bytes = max(total_bytes // 2, _SHARE_MIN_BYTES)
         self._quarter_bytes = max(total_bytes // 4, _SHARE_MIN_BYTES)
@@ -120,13 +163,16 @@ class FlightBudget:
         for holder, (most_bytes, cause) in shares.items():
             if self._held[holder] + size > most_bytes:
                 raise ApiFailure(_BUSY, f"the share of {holder} is used up", cause=cause)
+        self._pool.add(body=size)
         self.used_bytes += size
         self._held.update(dict.fromkeys(holders, size))
         return Lease(self, size, address, holders)
 
     def move(self, size: int, before: tuple[str, ...], after: tuple[str, ...]) -> None:
         """Called by ``Lease`` only. Without ``after``: give back."""
-        self.used_bytes -= 0 if after else size
+        if not after:
+            self.used_bytes -= size
+            self._pool.add(body=-size)
         self._held.subtract(dict.fromkeys(before, size))
         self._held.update(dict.fromkeys(after, size))
         for holder in before:
@@ -142,19 +188,29 @@ def _holders(address: str, account: str) -> tuple[str, ...]:
 class DecodeBudget:
     """Bytes that decoders may allocate together. For threads."""
 
-    def __init__(self, total_bytes: int) -> None:
+    def __init__(self, total_bytes: int, pool: SharedPool | None = None) -> None:
+        """``pool``: the part that bodies and decoders share; without it, decoders have their own."""
+        self.pool = pool or SharedPool(total_bytes)
         self._free = self._total_bytes = total_bytes
         self._changed = threading.Condition()
 
     @contextmanager
-    def hold(self, size: int) -> Iterator[None]:
-        """Wait until ``size`` bytes are free. A larger size than the total waits until all bytes are free."""
-        size = min(size, self._total_bytes)
+    def hold(self, decoder: int, most: int = 0) -> Iterator[None]:
+        """Wait until other decoders leave enough bytes; a larger size than the total waits for all bytes.
+
+        Args:
+            decoder: bytes of the decoder.
+            most: bytes that the picture can need later. The caller adds them to the pool when it needs them.
+        Raises:
+            ApiFailure: 15, the bytes of the decoder do not fit beside the bodies in flight.
+        """
+        size = min(max(decoder, most), self._total_bytes)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= size)
             self._free -= size
         try:
-            yield
+            with self.pool.picture(min(decoder, self._total_bytes)):
+                yield
         finally:
             with self._changed:
                 self._free += size

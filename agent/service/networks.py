@@ -1,6 +1,7 @@
 """Choice of the library that runs the networks: OpenVINO where it is installed and correct, else OpenCV."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -9,7 +10,12 @@ import numpy as np
 from agent.errors import ModelError
 from agent.log import facts
 from agent.resources import data
-from agent.service.openvino_networks import OpenVino, OpenVinoDetector, OpenVinoEmbedder
+from agent.service.openvino_networks import (
+    CompiledNetworks,
+    OpenVino,
+    OpenVinoDetector,
+    OpenVinoEmbedder,
+)
 from agent.texts import Text
 from agent.vision.detector import Detector
 from agent.vision.embedding import Embedder, EmbeddingModel, Vector, align
@@ -24,11 +30,15 @@ _AGREEMENT_MIN = 1 - 1e-4  # cosine of both embeddings of the known photo
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """YuNet and SFace of one worker. Not thread-safe: one call at a time."""
+    """YuNet and SFace of one worker. Not thread-safe: one call at a time.
+
+    ``release_buffers``: gives back memory that the next runs allocate again.
+    """
 
     detector: Detector
     embedder: EmbeddingModel
     library: str
+    release_buffers: Callable[[], object] = lambda: None
 
 
 def load_networks(*, threads: int = 1, workers: int = 1) -> tuple[Networks, ...]:
@@ -43,7 +53,8 @@ def load_networks(*, threads: int = 1, workers: int = 1) -> tuple[Networks, ...]
     """
     plain = _plain(threads)
     try:
-        fast = _fast(threads, workers)
+        openvino = OpenVino(threads=threads)
+        fast = tuple(_fast(openvino, threads) for _ in range(workers))
         agreement = float(np.dot(_known_vector(fast[0]), _known_vector(plain)))
         if agreement < _AGREEMENT_MIN:
             raise ModelError(Text("detail.embedding_differs", cosine=f"{agreement:.6f}"))
@@ -60,16 +71,13 @@ def _plain(threads: int) -> Networks:
     return Networks(Detector.load(threads=threads), Embedder(), f"OpenCV {cv2.__version__}")
 
 
-def _fast(threads: int, workers: int) -> tuple[Networks, ...]:
-    openvino = OpenVino(threads=threads, workers=workers)
-    compiled = openvino.embedder()
-    return tuple(
-        Networks(
-            OpenVinoDetector(openvino, threads=threads),
-            OpenVinoEmbedder(openvino, compiled),
-            f"OpenVINO {openvino.ov.get_version()}",
-        )
-        for _ in range(workers)
+def _fast(openvino: OpenVino, threads: int) -> Networks:
+    compiled = CompiledNetworks(openvino)
+    return Networks(
+        OpenVinoDetector(compiled, threads=threads),
+        OpenVinoEmbedder(compiled),
+        f"OpenVINO {openvino.ov.get_version()}",
+        compiled.release_buffers,
     )
 
 

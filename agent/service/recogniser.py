@@ -14,12 +14,16 @@ from agent.service.causes import Cause
 from agent.service.image_decoder import Pixels, decode_inspected, inspected
 from agent.service.memory_budget import DECODE_MAX_BYTES, DecodeBudget
 from agent.service.networks import Networks, load_networks
+from agent.vision.detector import photo_size
 from agent.vision.embedding import SIDE_PX, align
 from agent.vision.face_turn import SEARCH_PX, turn_of, turned_crop
 
 _NO_FACE, _NO_FEATURE, _NOT_UPRIGHT = -1101, -1103, -1409
 # YuNet finds faces of 10 to 300 px in its input: a small input first, a larger one only without a face.
-_INPUT_WIDTHS_PX = (320, 960)
+_INPUT_WIDTH_PX, _LARGE_WIDTH_PX = 320, 960
+# Of the network on OpenVINO, for each pixel of the larger input. On OpenCV 80; its process is 110 MB smaller.
+_LARGE_PIXEL_BYTES = 50
+_LARGE_COST_BYTES = 40_000_000  # of a decoder that takes longer than the buffers of the networks
 # (cosine, similarity), both strictly rising; linear interpolation between the knots.
 KNOTS = ((0.0, 0.0), (0.363, 70.0), (0.44, 80.0), (0.50, 90.0), (1.0, 100.0))
 _COSINES = [cosine for cosine, _ in KNOTS]
@@ -49,9 +53,11 @@ class Recogniser:
             memory: shared by all recognisers; without it, one picture at a time is always affordable.
         """
         self._min_face_px = min_face_px
-        self._memory = memory or DecodeBudget(DECODE_MAX_BYTES)
+        self.memory = memory or DecodeBudget(DECODE_MAX_BYTES)
+        self._held_bytes = 0  # of the memory, by the present picture
         networks = networks or load_networks()[0]
         self._detector, self._embedder = networks.detector, networks.embedder
+        self._release_buffers = networks.release_buffers
         self.library = networks.library
 
     def warm(self) -> None:
@@ -64,7 +70,8 @@ class Recogniser:
 
         Raises:
             ApiFailure: -1300, -1400, -1102 (unusable image), -1101 (no face, or the face is too small),
-                -1103 (the vector is not finite). Without ``fail_flag``; the caller sets the flag.
+                -1103 (the vector is not finite), 15 (no memory beside the bodies in flight). Without
+                ``fail_flag``; the caller sets the flag.
         """
         return self._decoded(image, self._embed)
 
@@ -78,7 +85,11 @@ class Recogniser:
 
     def _decoded(self, image: bytes | bytearray, work: Callable[[Pixels], Embedding]) -> Embedding:
         header = inspected(image)
-        with self._memory.hold(header.cost_bytes):
+        self._held_bytes = header.cost_bytes
+        sides = -(-header.wide // header.scale), -(-header.high // header.scale)
+        with self.memory.hold(header.cost_bytes, max(_search_bytes(*sides), _search_bytes(*sides[::-1]))):
+            if header.cost_bytes > _LARGE_COST_BYTES:
+                self._release_buffers()
             try:
                 return work(decode_inspected(header))
             finally:
@@ -115,16 +126,23 @@ class Recogniser:
         return largest
 
     def _faces(self, pixels: Pixels) -> tuple[Detection, ...]:
-        for width_px in _INPUT_WIDTHS_PX:
-            if found := self._detector.detect(pixels, width_px):
-                return found
-        return ()
+        if found := self._detector.detect(pixels, _INPUT_WIDTH_PX):
+            return found
+        more_bytes = _search_bytes(pixels.shape[1], pixels.shape[0]) - self._held_bytes
+        with self.memory.pool.picture(max(0, more_bytes)):
+            return self._detector.detect(pixels, _LARGE_WIDTH_PX)
 
     def _describe(self, pixels: Pixels, face: Detection) -> NDArray[np.float32]:
         vector = self._embedder.describe(align(pixels, face))
         if vector is None:
             raise ApiFailure(_NO_FEATURE, cause=Cause.VECTOR)
         return vector
+
+
+def _search_bytes(wide: int, high: int) -> int:
+    """The memory of a picture during the search in the larger input, at most that of the largest decoder."""
+    network_bytes = math.prod(photo_size(wide, high, _LARGE_WIDTH_PX)) * _LARGE_PIXEL_BYTES
+    return min(3 * wide * high + network_bytes, DECODE_MAX_BYTES)
 
 
 def cosine(a: Embedding, b: Embedding) -> float:

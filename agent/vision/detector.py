@@ -89,7 +89,7 @@ class Detector:
         if bgr.ndim != 3 or bgr.shape[2] != 3 or bgr.dtype != np.uint8:
             raise ValueError(f"expected (H, W, 3) uint8, got {bgr.shape} {bgr.dtype}")
         high, wide = bgr.shape[:2]
-        size = _photo_size(wide, high, width_px) if width_px else _frame_size(wide, high, self._width_px)
+        size = photo_size(wide, high, width_px) if width_px else _frame_size(wide, high, self._width_px)
         if min(size) < _MIN_INPUT_PX:
             return ()
         try:
@@ -159,8 +159,8 @@ def _frame_size(wide: int, high: int, longer_px: int) -> tuple[int, int]:
     return round(wide * scale), round(high * scale)
 
 
-def _photo_size(wide: int, high: int, width_px: int) -> tuple[int, int]:
-    """The same for the width alone: a photograph of a person is higher than wide."""
+def photo_size(wide: int, high: int, width_px: int) -> tuple[int, int]:
+    """(width, height) of the network's input for a photograph: for the width alone, at most twice as high."""
     return _frame_size(wide, high, round(min(_TALLEST, max(1.0, high / max(1, wide))) * width_px))
 
 

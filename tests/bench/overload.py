@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from pathlib import Path
 import httpx
 
 from agent.resources import data
+from tests.bench.cost import cpu_of
 from tests.bench.report import Row, Section, percentile
 from tests.bench.service import varied
 from tests.service.kit import APPID, sign
@@ -36,12 +36,6 @@ LOADS = {16: ("overload_16", "overload_16_p99"), 40: ("overload_40", "overload_4
 SHOT, ENROLLED = (
     data(f"photos/enrolled/{name}.jpg").read_bytes() for name in ("obama_podium", "obama_portrait")
 )
-
-
-def cpu_s(process: Program) -> float:
-    """CPU seconds of the service so far."""
-    fields = Path(f"/proc/{process.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def send(url: str, clients: int, seconds: float) -> tuple[list[float], int, int]:
@@ -78,10 +72,10 @@ async def send(url: str, clients: int, seconds: float) -> tuple[list[float], int
 
 def load(service: Program, clients: int, seconds: float) -> Row:
     command = [sys.executable, "-m", "tests.bench.overload", service.url, str(clients), str(seconds)]
-    start_s = cpu_s(service)
+    start_s = cpu_of(service.process.pid)
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 60)
     took_s, refused, left = json.loads(done.stdout)
-    spent_s = cpu_s(service) - start_s
+    spent_s = cpu_of(service.process.pid) - start_s
     return {
         "clients": clients,
         "answers": len(took_s),

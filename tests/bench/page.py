@@ -50,6 +50,11 @@ REASONS: Mapping[str, str] = {
     "ready": "the modules of the agent; about a quarter of their time is the creation of 150 frozen"
     " dataclasses, for each of which Python 3.11 compiles seven functions",
     "pss": "the agent also has two networks, some frames and the noise of the simulated camera in memory",
+    "both_new": "the embeddings and the detector run in OpenVINO and take 45 of the 52 ms; the goal leaves"
+    " 46 ms for everything",
+    "service_overhead": "beside the recognition, an API call takes 2 ms of CPU time in the event loop of the"
+    " service and 2 ms in the client, which also counts; the goal leaves 2.3 ms for both",
+    "two_workers": "the event loop and the clients share the two cores with the two workers",
     "delivery": "the fsync is one of four steps: the result is signed, handed to the thread of the outbox,"
     " written as several pages, and published through a broker",
 }

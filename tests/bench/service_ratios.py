@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -27,6 +28,7 @@ from agent.root.wiring import BootClock
 from agent.service.compare_service import CompareService
 from agent.service.recogniser import Recogniser
 from agent.service.settings import EXAMPLE_SECRET, ServiceConfig
+from tests.bench.cost import cpu_of
 from tests.bench.report import Row, Section, percentile
 from tests.bench.service import varied
 from tests.bench.service_stages import stages
@@ -37,6 +39,7 @@ ENROLLED = data("photos/enrolled/obama_portrait.jpg").read_bytes()
 
 CASES = ("both pictures new", "reference cached")
 ALONE = "recognition alone, both pictures"
+_CLIENTS = 4
 
 
 class DlibPipeline:
@@ -120,7 +123,37 @@ async def _per_second(url: str, count: int, at_once: int) -> float:
     return count * at_once / (time.perf_counter() - start_s)
 
 
-def _workers(workers: int, count: int) -> float:
+@dataclass(frozen=True, slots=True)
+class Load:
+    """API calls per second, and the CPU time that each took in the service and in its clients (ms)."""
+
+    per_s: float
+    service_ms: float
+    clients_ms: float
+
+    @property
+    def busy_cores(self) -> float:
+        return self.per_s * (self.service_ms + self.clients_ms) / 1e3
+
+    def row(self, workers: str) -> Row:
+        return {
+            "what": f"{workers}, API calls per second",
+            "p50": round(self.per_s, 1),
+            "CPU of a call: service": round(self.service_ms, 1),
+            "clients": round(self.clients_ms, 1),
+            "busy cores": round(self.busy_cores, 2),
+        }
+
+
+def _loaded(url: str, pid: int, count: int) -> Load:
+    before_s, clients_s = cpu_of(pid), time.process_time()
+    per_s = asyncio.run(_per_second(url, count, _CLIENTS))
+    calls = count * _CLIENTS
+    clients_ms = 1e3 * (time.process_time() - clients_s) / calls
+    return Load(per_s, 1e3 * (cpu_of(pid) - before_s) / calls, clients_ms)
+
+
+def _workers(workers: int, count: int) -> Load:
     with tempfile.TemporaryDirectory() as name:
         text = config_file("service.toml").read_text()
         text = re.sub(
@@ -135,8 +168,8 @@ def _workers(workers: int, count: int) -> float:
         assert process.stderr is not None
         try:
             url = next(line.split(" on ")[1].strip() for line in process.stderr if "ready on" in line)
-            asyncio.run(_per_second(url, 2, 4))
-            return asyncio.run(_per_second(url, count, 4))
+            asyncio.run(_per_second(url, 2, _CLIENTS))
+            return _loaded(url, process.pid, count)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(20)
@@ -204,17 +237,22 @@ def run(*, quick: bool) -> Section:
     section.rows += stages(SHOT, ENROLLED, count)
     section.measure("service_overhead", whole, alone)
     one, two = _workers(1, 2 if quick else 12), _workers(2, 2 if quick else 12)
-    section.rows.append({"what": "one worker, API calls per second", "p50": round(one, 1)})
-    two_row: Row = {"what": "two workers, API calls per second", "p50": round(two, 1)}
-    section.rows.append(two_row)
-    if len(os.sched_getaffinity(0)) < 2:
+    section.rows += [one.row("one worker"), two.row("two workers")]
+    if (cores := len(os.sched_getaffinity(0))) < 2:
         section.notes.append("two workers: not judged, because this program may use one core only")
     else:
         speedup = _bare_speedup(2 if quick else 12)
         section.rows.append({"what": "two processes over one, recognition alone", "p50": round(speedup, 2)})
-        section.measure("two_workers", round(two / one, 2), round(speedup, 2))
+        # One worker uses more than one core: the event loop and the clients run beside the recognition.
+        possible = min(speedup, cores / one.busy_cores)
+        section.rows.append({"what": "two workers over one, possible", "p50": round(possible, 2)})
+        section.measure("two_workers", round(two.per_s / one.per_s, 2), round(possible, 2))
     section.notes.append("stages of a picture: CPU time of one thread")
-    section.notes.append("the client shares the machine's cores with the workers")
+    section.notes.append("the clients share the machine's cores with the workers; their CPU time is counted")
+    section.notes.append(
+        "possible: cores of the machine over those that one worker and its clients use; at most the speedup"
+        " of two processes"
+    )
     return section
 
 

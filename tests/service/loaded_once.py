@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from functools import cache
 
+from agent.service.openvino_networks import CompiledNetworks
 from agent.vision.embedding import Embedder, Pixels, Vector
 from agent.vision.models import SFACE, locate
 
@@ -27,3 +29,11 @@ class LoadedOnce(Embedder):
     def describe(self, aligned: Pixels) -> Vector | None:
         with self._one_call:
             return super().describe(aligned)
+
+
+class CompiledOnce(CompiledNetworks):
+    """The compiled networks of all services. The library lets the calls of several threads wait."""
+
+    def release_buffers(self) -> None:
+        with contextlib.suppress(RuntimeError):  # another service uses a network at this moment
+            super().release_buffers()

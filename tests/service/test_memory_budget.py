@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from contextlib import ExitStack, suppress
 
 import pytest
 from hypothesis import given
@@ -12,10 +13,20 @@ from hypothesis import strategies as st
 from agent.compare.contract import ApiFailure
 from agent.errors import ConfigError
 from agent.resources import config_file
-from agent.service.memory_budget import DECODE_MAX_BYTES, DecodeBudget, FlightBudget, Lease, plan
+from agent.service.memory_budget import (
+    DECODE_MAX_BYTES,
+    DecodeBudget,
+    FlightBudget,
+    Lease,
+    SharedPool,
+    plan,
+)
+from agent.service.recogniser import Recogniser
 from agent.service.settings import load_service
+from tests.service.pictures import plain
 
 MB = 1_000_000
+REQUEST_MAX = 13 * MB  # the memory of the largest body
 UNIT_HIGH_MB = 805  # MemoryHigh=768M of the unit, which counts in 1024s
 
 
@@ -35,7 +46,9 @@ def test_parts_fit_into_the_budget_or_the_needed_budget_is_named(
         plan(needed, workers, connections)
     else:
         assert parts.decode_bytes >= DECODE_MAX_BYTES
-        assert parts.flight_bytes + parts.decode_bytes + workers * 90 * MB < memory_mb * MB
+        assert parts.flight_bytes <= parts.together_bytes
+        most = max(parts.together_bytes, parts.decode_bytes + REQUEST_MAX)
+        assert most + workers * 90 * MB < memory_mb * MB
 
 
 def test_config_without_memory_for_its_workers_is_refused_with_the_number() -> None:
@@ -83,6 +96,60 @@ def test_no_sequence_of_requests_exceeds_total_or_share(
     assert budget.used_bytes == 0
 
 
+kinds = st.sampled_from(["body", "picture", "end of a body", "end of a picture"])
+
+
+@given(st.lists(st.tuples(kinds, st.integers(0, 40 * MB)), max_size=60))
+def test_bodies_above_one_request_and_pictures_never_exceed_their_common_part(
+    sequence: list[tuple[str, int]],
+) -> None:
+    together, decode = 100 * MB, 70 * MB
+    pool = SharedPool(together)
+    bodies, pictures = FlightBudget(60 * MB, pool), DecodeBudget(decode, pool)
+    leases, decoding = list[Lease](), list[tuple[int, ExitStack]]()
+    for number, (kind, size) in enumerate(sequence):
+        decoded = sum(held for held, _ in decoding)
+        if kind == "body":
+            with suppress(ApiFailure):
+                leases.append(bodies.take(size, account=f"{number}", address=f"{number}"))
+        elif kind == "picture" and decoded + size <= decode:  # otherwise it waits
+            stack = ExitStack()
+            try:
+                stack.enter_context(pictures.hold(size))
+                decoding.append((size, stack))
+            except ApiFailure as failure:
+                assert (failure.api_code, failure.cause) == (15, "memory")
+                assert bodies.used_bytes + decoded + size > together
+                assert bodies.used_bytes > REQUEST_MAX
+        elif kind == "end of a body" and leases:
+            leases.pop().release()
+        elif kind == "end of a picture" and decoding:
+            decoding.pop()[1].close()
+        decoded = sum(held for held, _ in decoding)
+        assert bodies.used_bytes + decoded <= together or bodies.used_bytes <= REQUEST_MAX
+    for lease in leases:
+        lease.release()
+    for _, stack in decoding:
+        stack.close()
+    pool.add(body=together)  # everything was given back
+
+
+@pytest.mark.parametrize(
+    ("size_px", "bodies", "code"),
+    [((640, 640), 20 * MB, -1101), ((2_000, 4_000), 20 * MB, 15), ((2_000, 4_000), 6 * MB, -1101)],
+)
+def test_picture_without_a_face_needs_memory_for_the_large_search(
+    size_px: tuple[int, int], bodies: int, code: int
+) -> None:
+    pool = SharedPool(80 * MB)  # the decoder of the larger picture fits: 48 MB
+    pool.add(body=bodies)
+    recogniser = Recogniser(memory=DecodeBudget(DECODE_MAX_BYTES, pool))
+    with pytest.raises(ApiFailure) as failure:
+        recogniser.embed(plain(*size_px, ".jpg"))
+    assert failure.value.api_code == code
+    pool.add(body=80 * MB - bodies)  # everything was given back
+
+
 @pytest.mark.parametrize(
     ("account", "address", "cause"),
     [("A", "3", "memory_account"), ("B", "1", "memory_address"), ("B", "3", "")],
@@ -96,6 +163,22 @@ def test_share_that_is_used_up_is_named(account: str, address: str, cause: str) 
     except ApiFailure as failure:
         found = str(failure.cause)
     assert found == cause
+
+
+def test_decoder_waits_for_the_bytes_that_another_picture_can_need_later() -> None:
+    pool = SharedPool(1_000 * MB)
+    budget, begun = DecodeBudget(100, pool), threading.Event()
+
+    def decode() -> None:
+        with budget.hold(40):
+            begun.set()
+
+    thread = threading.Thread(target=decode)
+    with budget.hold(40, 70):
+        thread.start()
+        assert not begun.wait(0.1)
+    thread.join(30)
+    assert begun.is_set()
 
 
 def test_decoders_share_their_budget() -> None:

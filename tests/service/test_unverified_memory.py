@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agent.compare.contract import ApiFailure
 from agent.service import endpoint
-from agent.service.memory_budget import FlightBudget, Lease
+from agent.service.memory_budget import FlightBudget, Lease, SharedPool
 from agent.service.worker_pool import WorkerPool
 from tests.service.compareface_kit import call, fields
 from tests.service.kit import APPID, running, shipped
@@ -119,8 +119,8 @@ def test_memory_of_a_verified_compareface_body_counts_for_its_account(
     budgets, seen = list[FlightBudget](), list[set[str]]()
     compare = WorkerPool.compare
 
-    def budget(total_bytes: int) -> FlightBudget:
-        budgets.append(FlightBudget(total_bytes))
+    def budget(total_bytes: int, pool: SharedPool) -> FlightBudget:
+        budgets.append(FlightBudget(total_bytes, pool))
         return budgets[-1]
 
     async def noting(self: WorkerPool, *values: Any) -> float:

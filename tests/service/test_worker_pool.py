@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from agent.compare.contract import ApiFailure
+from agent.service.memory_budget import DECODE_MAX_BYTES, DecodeBudget
 from agent.service.recogniser import Embedding, Recogniser
 from agent.service.worker_pool import WorkerPool
 
@@ -18,6 +19,7 @@ class FakeRecogniser(Recogniser):
     """Identifies a person by the first byte, records the images, and can be blocked."""
 
     def __init__(self) -> None:
+        self.memory = DecodeBudget(DECODE_MAX_BYTES)
         self.images: list[bytes] = []
         self.may_go = threading.Event()
         self.may_go.set()
