@@ -180,6 +180,16 @@ def test_the_page_names_missed_counts_with_the_reason() -> None:
     assert "preview" not in text.partition("## Counts of instructions")[2], "not counted, so not in the table"
 
 
+def test_the_exact_size_of_the_package_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = import_module("tests.bench.package")
+    monkeypatch.setattr(package, "DIST", tmp_path)
+    for size, verdict in ((70_026_964, "NO"), (70_000_000, "yes")):
+        with (tmp_path / "a.deb").open("wb") as file:
+            file.truncate(size)
+        (row,) = judged([replace(package.run(quick=True), module="package")])
+        assert row["reached"] == verdict, row
+
+
 def test_with_one_core_two_workers_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("dlib", reason="the pipeline to compare with is in the bench extra (make bench)")
     ratios = import_module("tests.bench.service_ratios")
