@@ -26,8 +26,8 @@ class SpriteCache:
     """
 
     def __init__(self, photos: dict[str, Photo] | None = None) -> None:
-        known = photos or load_photos()
-        self.prepare = cache(lambda name: Cutout(known[name]))
+        known = cache(lambda: photos or load_photos())  # a scene without people needs no photographs
+        self.prepare = cache(lambda name: Cutout(known()[name]))
         self.sprite = lru_cache(maxsize=_KEPT_SPRITES)(self._sprite)
 
     def _sprite(self, name: str, *sizes: int) -> Sprite:
@@ -124,5 +124,8 @@ def _backdrop(kind: str, width_px: int, height_px: int, seed: int) -> Pixels:
     grey, tint = random.uniform(-spread, spread, (9, 16, 1)), random.uniform(-spread, spread, (9, 16, 3)) / 4
     coarse = rows + grey + tint
     levels = np.clip(coarse, 0, 255).astype(np.uint8)
-    smooth = cv2.resize(levels, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
+    # bicubic for a quarter of the width only: bilinear from there differs by at most one level
+    coarse_px = -(-width_px // 4), -(-height_px // 4)
+    smooth = cv2.resize(levels, coarse_px, interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.resize(smooth, (width_px, height_px), interpolation=cv2.INTER_LINEAR)
     return smooth.astype(np.uint8, copy=False)

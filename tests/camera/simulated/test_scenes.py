@@ -92,6 +92,15 @@ def test_a_scene_that_is_not_there() -> None:
         load_scene("no_such_scene")
 
 
+def test_a_scene_without_people_reads_no_photographs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> dict[str, Photo]:
+        raise AssertionError("read")
+
+    monkeypatch.setattr("agent.camera.simulated.scene.load_photos", fail)
+    monkeypatch.setattr("agent.camera.simulated.renderer.load_photos", fail)
+    SceneRenderer(load_scene("empty"), 640, 360, 1, SpriteCache()).picture(0)
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
     scene = load_scene("two_people")
     one, two, other = (SceneRenderer(scene, 640, 360, seed, SpriteCache()) for seed in (1, 1, 2))
