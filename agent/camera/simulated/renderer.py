@@ -50,19 +50,20 @@ class SensorNoise:
         if self._strips is None:
             return
         dy, dx = np.random.default_rng((self._seed, key)).integers(0, _TILE_PX, 2)
-        for top in range(0, len(canvas), _TILE_PX):
-            rows = canvas[top : top + _TILE_PX]
-            brighter, darker = (strip[dy : dy + len(rows), dx : dx + rows.shape[1]] for strip in self._strips)
+        for top in range(-dy, len(canvas), _TILE_PX):
+            rows = canvas[max(0, top) : top + _TILE_PX]
+            first, right = max(0, -top), dx + canvas.shape[1]
+            brighter, darker = (strip[first : first + len(rows), dx:right] for strip in self._strips)
             cv2.add(rows, brighter, dst=rows)
             cv2.subtract(rows, darker, dst=rows)
 
 
 @lru_cache(maxsize=2)  # successive scenes share one sensor
 def _strips(deviation: float, width_px: int, seed: int) -> tuple[Pixels, Pixels]:
-    """The levels to add and to subtract: two tiles high, one tile wider than the frame; read-only."""
+    """The levels to add and to subtract: one tile high, one tile wider than the frame; read-only."""
     tile = np.random.default_rng((seed, 2)).standard_normal((_TILE_PX, _TILE_PX, 3), np.float32)
     noise = tile * np.float32(deviation)
-    repeats = (2, -(-width_px // _TILE_PX) + 1, 1)
+    repeats = (1, -(-width_px // _TILE_PX) + 1, 1)
     brighter, darker = (np.clip(part, 0, 255).astype(np.uint8) for part in (noise, -noise))
     return np.tile(brighter, repeats), np.tile(darker, repeats)
 

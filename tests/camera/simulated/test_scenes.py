@@ -121,6 +121,16 @@ def test_the_noise_repeats_one_tile_in_all_rows_and_columns() -> None:
     assert np.array_equal(picture[:, 128:], picture[:, :-128])
 
 
+def test_the_noise_keeps_one_row_of_tiles() -> None:
+    tracemalloc.start()
+    try:
+        noise = SensorNoise(2.6, 1_280, 5)
+        most = 2 * 128 * (1_280 + 128) * 3
+        assert tracemalloc.get_traced_memory()[0] < 1.2 * most, noise
+    finally:
+        tracemalloc.stop()
+
+
 def test_the_noise_of_a_high_picture_needs_no_more_memory() -> None:
     picture = np.zeros((2_000, 400, 3), np.uint8)
     tracemalloc.start()
