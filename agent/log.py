@@ -37,23 +37,26 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
+# Compiled by ``re`` at the first url: most processes write none.
 # Greedy up to the last "@" before white space or a quotation mark: a password can hold any other character.
-_USER = re.compile(r"\b([a-z][a-z0-9+.-]{1,15}://)[^\s\"'<>]*@", re.I)
-_QUERY = re.compile(r"\b([a-z][a-z0-9+.-]{1,15}://[^\s\"'<>?#]*)[?#][^\s\"'<>]+", re.I)
+_USER = r"(?i)\b([a-z][a-z0-9+.-]{1,15}://)[^\s\"'<>]*@"
+_QUERY = r"(?i)\b([a-z][a-z0-9+.-]{1,15}://[^\s\"'<>?#]*)[?#][^\s\"'<>]+"
 
 
 def without_url_secrets(text: str) -> str:
     """The text with user, password, query and fragment of every url in it replaced by three dots."""
-    return _QUERY.sub(r"\1?…", _USER.sub(r"\1…@", text))
+    if "://" not in text:
+        return text
+    return re.sub(_QUERY, r"\1?…", re.sub(_USER, r"\1…@", text))
 
 
-_WHOLE_USER = re.compile(r"\A([a-z][a-z0-9+.-]*://).*@", re.I | re.S)
-_WHOLE_QUERY = re.compile(r"\A([a-z][a-z0-9+.-]*://[^?#]*)[?#].+", re.I | re.S)
+_WHOLE_USER = r"(?is)\A([a-z][a-z0-9+.-]*://).*@"
+_WHOLE_QUERY = r"(?is)\A([a-z][a-z0-9+.-]*://[^?#]*)[?#].+"
 
 
 def whole_url_without_secrets(url: str) -> str:
     """The same for a text that is one url as a whole, so that quotation marks and spaces do not end it."""
-    return _WHOLE_QUERY.sub(r"\1?…", _WHOLE_USER.sub(r"\1…@", url))
+    return re.sub(_WHOLE_QUERY, r"\1?…", re.sub(_WHOLE_USER, r"\1…@", url))
 
 
 def redact(name: str, value: object) -> object:

@@ -27,7 +27,9 @@ WEIGHTS = {
 # files of libraries that no program of the package opens: patterns below site-packages
 UNUSED = (
     "cv2/data/*.xml",  # Haar cascades: YuNet finds the faces
-    "numpy/_core/_*_tests.*.so",
+    *("numpy/_core/_*_tests.*.so", "numpy/_core/_simd.*.so"),  # for numpy's own tests
+    *("numpy/random/lib", "numpy/random/_examples"),  # to compile against numpy
+    "pydantic/v1",  # the old version; imported only for a type with __get_validators__
     *(f"numpy/{folder}" for folder in ("distutils", "f2py", "testing", "_pyinstaller")),
     *("numpy/_core/include", "numpy/_core/lib"),  # to compile against numpy
     *("**/*.pyi", "**/*.pxd", "**/*.pyx"),  # for type checkers and Cython

@@ -14,7 +14,7 @@ from agent.core.ports import ClaimRecord, Clock, StoredResult
 from agent.core.reasons import Decision
 from agent.log import facts
 from agent.messages.encode import Issued
-from agent.outbox.database import OutboxIdentity
+from agent.outbox.database import OutboxIdentity, early_copy
 
 T = TypeVar("T")
 Encode = Callable[[Result, Issued], bytes]
@@ -100,7 +100,7 @@ class OutboxQueries:
     def close_result(self, till: str, result_id: str) -> bool:
         """False when the result was not open or belongs to another till."""
         statement = "UPDATE result SET open = 0 WHERE till = ? AND result_id = ? AND open = 1"
-        with self._db:
+        with early_copy(self._db):
             return self._db.execute(statement, (till, result_id)).rowcount == 1
 
     def find(self, till: str, request_id: str) -> ClaimRecord | None:

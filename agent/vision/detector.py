@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from pathlib import Path
 from time import perf_counter as _clock_s
 from typing import Any
@@ -72,6 +73,15 @@ class Detector:
     ) -> Detector:
         """The detector with checked weights. Raises ``ModelError``: missing, changed or unusable weights."""
         return cls(locate(YUNET, configured), width_px=width_px, confidence=confidence, threads=threads)
+
+    def twin(self) -> Detector:
+        """A second network with the same weights, which are neither read nor checked again.
+
+        Raises ``ModelError``: ``model_unusable``.
+        """
+        twin = copy(self)
+        twin._scaler, twin._net = Scaler(), self._new_network()
+        return twin
 
     def detect(self, bgr: Pixels, width_px: int | None = None) -> tuple[Detection, ...]:
         """All faces in one picture, in pixels of the picture, highest confidence first.

@@ -70,10 +70,10 @@ class LocalFaceAnalyzer:
         self._liveness_models = liveness_models
         self._config = config
         self._limits = limits
-        self.detector = detector or _loaded(config)
-        self._identity = identity or FaceIdentity()
         # a second network: one network for both would need 0.5 ms at every change of the input size
-        self._follower = Follower(detector or _loaded(config))
+        self.detector, near = (detector, detector) if detector else _two_networks(config)
+        self._identity = identity or FaceIdentity()
+        self._follower = Follower(near)
         self._schedule = DetectionSchedule()
         self._begun_ms = 0
         self._whole_reason: FrameReason | None = None  # of the payer in the last whole frame
@@ -234,10 +234,11 @@ def _light_hint(luma: Sample) -> Guidance | None:
     return Guidance.TOO_BRIGHT if is_washed_out(luma) else None
 
 
-def _loaded(config: VisionConfig) -> Detector:
-    return Detector.load(
+def _two_networks(config: VisionConfig) -> tuple[Detector, Detector]:
+    detector = Detector.load(
         config.detector_model,
         width_px=config.detector_width_px,
         confidence=config.confidence,
         threads=config.threads,
     )
+    return detector, detector.twin()

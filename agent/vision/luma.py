@@ -1,6 +1,6 @@
 """Brightness checks: the health of the camera, and presence in front of it. No face detection.
 
-The checks use one sample of the green channel: every 8th pixel of every 8th row, about 10 µs at 1280×720.
+The checks use one sample of the green channel: every 4th pixel of every 16th row, about 10 µs at 1280×720.
 """
 
 import cv2
@@ -11,7 +11,8 @@ from agent.core.model import CameraHealth, Frame
 
 Sample = NDArray[np.uint8]
 
-_STRIDE = 8
+# as many pixels as a grid of 8 × 8, from half the cache lines: a line of 64 bytes contains five of them
+_ROWS, _COLUMNS = 16, 4
 _CHANGED_LEVELS = 14  # above sensor noise and the flicker of a lamp
 _CHANGED_SHARE = 0.005  # of the sample: a far face is about twice that
 _COVERED_LUMA = 12.0  # 0–255
@@ -28,12 +29,12 @@ CODED_FROZEN_MS = 60_000
 
 
 def sample(pixels: object) -> Sample | None:
-    """Subsampled green channel, (ceil(H/8), ceil(W/8)) uint8; None unless (H, W, 3) uint8 pixels."""
+    """Subsampled green channel, (ceil(H/16), ceil(W/4)) uint8; None unless (H, W, 3) uint8 pixels."""
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
         return None
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
         return None
-    return np.ascontiguousarray(pixels[::_STRIDE, ::_STRIDE, 1])
+    return np.ascontiguousarray(pixels[::_ROWS, ::_COLUMNS, 1])
 
 
 def is_washed_out(luma: Sample) -> bool:

@@ -197,7 +197,7 @@ def _row(goal: Goal, figure: Figure | None, ratio: float, verdict: Verdict) -> d
         "measured": "" if figure is None else shown(figure.value),
         "against": goal.against,
         "calibration": "" if figure is None else shown(figure.calibration),
-        "ratio": "" if not goal.against or math.isnan(ratio) else f"{ratio:.2f}",
+        "ratio": "" if not goal.against or math.isnan(ratio) else f"{ratio:.{2 if ratio >= 0.1 else 4}f}",
         "limit": goal.bound,
         "reached": str(verdict),
     }

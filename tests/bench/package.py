@@ -13,9 +13,9 @@ def run(*, quick: bool) -> Section:
     """``quick``: not used, because the section only reads the size of files."""
     section = Section("Debian package")
     sizes_mb = {path.name: path.stat().st_size / 1e6 for path in sorted(DIST.glob("*.deb"))}
-    section.rows = [{"package": name, "MB": round(size_mb, 1)} for name, size_mb in sizes_mb.items()]
+    section.rows = [{"package": name, "MB": round(size_mb, 3)} for name, size_mb in sizes_mb.items()]
     if sizes_mb:
-        section.measure("package", round(max(sizes_mb.values()), 1))
+        section.measure("package", max(sizes_mb.values()))  # not rounded: 70.03 is more than 70
     else:
         section.notes.append("no package in dist/: run make deb first")
     return section

@@ -58,6 +58,15 @@ def test_every_goal_of_a_measured_section_has_a_row_and_other_sections_have_none
     assert len(rows) == sum(goal.section == "detector" for goal in GOALS.values())
 
 
+def test_a_small_ratio_is_shown_with_the_digits_that_decide() -> None:
+    rows = verdicts(
+        [("detector", {"presence_gate": Figure(0.034, 3.276), "whole_look": Figure(5.0, 4.0)}, "")]
+    )
+    shown = {row["goal"]: (row["ratio"], row["reached"]) for row in rows}
+    assert shown[GOALS["presence_gate"].what] == ("0.0104", "NO")
+    assert shown[GOALS["whole_look"].what] == ("1.25", "yes")
+
+
 def test_figures_of_time_of_a_disturbed_section_are_not_judged() -> None:
     figures = {"cpu_of_naive": Figure(9.0, 1.0), "useless_calls": Figure(3.0), "delivery": Figure(99.0, 1.0)}
     rows = verdicts([("visits", figures, ""), ("delivery", figures, "other programs used 60%")])
@@ -178,6 +187,22 @@ def test_the_page_names_missed_counts_with_the_reason() -> None:
     assert f"- process start to READY: {REASONS['ready']}" in text
     assert "| 1.20 | <= 1.25 | yes |" in text
     assert "preview" not in text.partition("## Counts of instructions")[2], "not counted, so not in the table"
+
+
+def test_each_missed_goal_of_the_page_has_its_reason() -> None:
+    blocks = re.findall(r"Not reached:\n\n((?:- .*\n)+)", page(runs()))
+    missed = [line for block in blocks for line in block.splitlines()]
+    assert [line for line in missed if ": " not in line] == []
+
+
+def test_the_exact_size_of_the_package_is_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = import_module("tests.bench.package")
+    monkeypatch.setattr(package, "DIST", tmp_path)
+    for size, verdict in ((70_026_964, "NO"), (70_000_000, "yes")):
+        with (tmp_path / "a.deb").open("wb") as file:
+            file.truncate(size)
+        (row,) = judged([replace(package.run(quick=True), module="package")])
+        assert row["reached"] == verdict, row
 
 
 def test_with_one_core_two_workers_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:

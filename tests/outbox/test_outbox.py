@@ -265,6 +265,21 @@ async def test_open_results_damaged_row_hides_no_other(tmp_path: Path) -> None:
     await outbox.close()
 
 
+async def test_settle_never_copies_the_journal_into_the_file(tmp_path: Path) -> None:
+    """The copy needs two more fsyncs: a result would wait for it."""
+    outbox, path = open_outbox(tmp_path), tmp_path / FILE
+    first = path.read_bytes()
+    for _ in range(80):
+        each = new_request()
+        await outbox.claim(each)
+        before = path.read_bytes()
+        stored = await outbox.settle(result(each))
+        assert path.read_bytes() == before
+        assert await outbox.close_result(stored.till, stored.result_id)
+    assert path.read_bytes() != first, "the end of a request copied it"
+    await outbox.close()
+
+
 async def test_outbox_journal_is_bounded(tmp_path: Path) -> None:
     outbox = open_outbox(tmp_path)
     for _ in range(150):

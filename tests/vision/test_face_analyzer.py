@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason, Guidance
 from agent.errors import ImageError
 from agent.vision.face_analyzer import LocalFaceAnalyzer
+from agent.vision.models import YUNET, ModelFile, locate
 from tests.vision.people import SPRITES, Pixels, detector, empty_shop, new_identity, person, staged, standing
 
 LIMITS = PolicyLimits()
@@ -49,6 +51,18 @@ def make_analyzer(face_detector: CountingDetector | StagedDetector | None = None
     )
     ready.begin(0)
     return ready
+
+
+def test_the_weights_are_read_and_checked_once_for_both_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    located = list[ModelFile]()
+
+    def record(model: ModelFile, configured: Path | None = None) -> Path:
+        located.append(model)
+        return locate(model, configured)
+
+    monkeypatch.setattr("agent.vision.detector.locate", record)
+    LocalFaceAnalyzer(VisionConfig(), LIMITS)
+    assert located == [YUNET]
 
 
 def frame(pixels: object, at_ms: int = 0) -> Frame:

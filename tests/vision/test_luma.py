@@ -97,6 +97,12 @@ def luma(pixels: Pixels) -> Pixels:
     return taken
 
 
+def test_the_sample_has_few_rows_and_many_columns() -> None:
+    """A row of the frame costs more than a pixel of a row that is read anyway."""
+    assert luma(empty_shop()).shape == (45, 320)
+    assert luma(np.zeros((721, 1281, 3), np.uint8)).shape == (46, 321)
+
+
 def test_presence_before_the_empty_scene_is_learnt() -> None:
     gate = PresenceGate()
     assert gate.is_present(luma(empty_shop()))

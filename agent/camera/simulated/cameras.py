@@ -23,11 +23,13 @@ class SceneCamera(TimedBackend):
     """A scene in front of the camera. ``show`` changes it from any thread."""
 
     def __init__(self, config: CameraConfig, clock: Clock, scene: Scene) -> None:
-        """Raises ``CameraError`` when a photograph of the scene cannot be read."""
+        """The scene is drawn in ``open``: a check of the config makes this camera and shows no picture."""
         super().__init__(config, clock)
         self._sprites = SpriteCache()
         self._lock = threading.Lock()
-        self.show(scene)
+        self._scene = scene
+        self._renderer: SceneRenderer | None = None
+        self._first: int | None = None  # the frame number at which the present scene began
 
     def show(self, scene: Scene | str) -> None:
         """Change to another scene, or to a shipped scene or a file by name, with the next frame.
@@ -37,19 +39,27 @@ class SceneCamera(TimedBackend):
             CameraError: a photograph cannot be read; the old scene stays.
         """
         scene = load_scene(scene) if isinstance(scene, str) else scene
-        config = self._config
-        renderer = SceneRenderer(scene, config.width_px, config.height_px, config.seed, self._sprites)
+        renderer = self._drawn(scene)
         with self._lock:
-            self._renderer = renderer
-            self._first: int | None = None  # the frame number at which the present scene began
+            self._renderer, self._first = renderer, None
 
     def open(self) -> None:
+        """Raises ``CameraError`` when a photograph of the scene cannot be read."""
+        if self._renderer is None:
+            renderer = self._drawn(self._scene)
+            with self._lock:
+                self._renderer = self._renderer or renderer  # that of ``show`` is newer
         super().open()
         self._first = None
+
+    def _drawn(self, scene: Scene) -> SceneRenderer:
+        config = self._config
+        return SceneRenderer(scene, config.width_px, config.height_px, config.seed, self._sprites)
 
     def _picture(self, number: int) -> Pixels:
         with self._lock:
             renderer = self._renderer
+            assert renderer is not None, "opened"
             first = number if self._first is None else self._first
             self._first = first
         at_ms = round((number - first) * 1000 / self._config.fps)

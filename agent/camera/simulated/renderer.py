@@ -26,8 +26,8 @@ class SpriteCache:
     """
 
     def __init__(self, photos: dict[str, Photo] | None = None) -> None:
-        known = photos or load_photos()
-        self.prepare = cache(lambda name: Cutout(known[name]))
+        known = cache(lambda: photos or load_photos())  # a scene without people needs no photographs
+        self.prepare = cache(lambda name: Cutout(known()[name]))
         self.sprite = lru_cache(maxsize=_KEPT_SPRITES)(self._sprite)
 
     def _sprite(self, name: str, *sizes: int) -> Sprite:
@@ -50,19 +50,20 @@ class SensorNoise:
         if self._strips is None:
             return
         dy, dx = np.random.default_rng((self._seed, key)).integers(0, _TILE_PX, 2)
-        for top in range(0, len(canvas), _TILE_PX):
-            rows = canvas[top : top + _TILE_PX]
-            brighter, darker = (strip[dy : dy + len(rows), dx : dx + rows.shape[1]] for strip in self._strips)
+        for top in range(-dy, len(canvas), _TILE_PX):
+            rows = canvas[max(0, top) : top + _TILE_PX]
+            first, right = max(0, -top), dx + canvas.shape[1]
+            brighter, darker = (strip[first : first + len(rows), dx:right] for strip in self._strips)
             cv2.add(rows, brighter, dst=rows)
             cv2.subtract(rows, darker, dst=rows)
 
 
 @lru_cache(maxsize=2)  # successive scenes share one sensor
 def _strips(deviation: float, width_px: int, seed: int) -> tuple[Pixels, Pixels]:
-    """The levels to add and to subtract: two tiles high, one tile wider than the frame; read-only."""
+    """The levels to add and to subtract: one tile high, one tile wider than the frame; read-only."""
     tile = np.random.default_rng((seed, 2)).standard_normal((_TILE_PX, _TILE_PX, 3), np.float32)
     noise = tile * np.float32(deviation)
-    repeats = (2, -(-width_px // _TILE_PX) + 1, 1)
+    repeats = (1, -(-width_px // _TILE_PX) + 1, 1)
     brighter, darker = (np.clip(part, 0, 255).astype(np.uint8) for part in (noise, -noise))
     return np.tile(brighter, repeats), np.tile(darker, repeats)
 
@@ -124,5 +125,8 @@ def _backdrop(kind: str, width_px: int, height_px: int, seed: int) -> Pixels:
     grey, tint = random.uniform(-spread, spread, (9, 16, 1)), random.uniform(-spread, spread, (9, 16, 3)) / 4
     coarse = rows + grey + tint
     levels = np.clip(coarse, 0, 255).astype(np.uint8)
-    smooth = cv2.resize(levels, (width_px, height_px), interpolation=cv2.INTER_CUBIC)
+    # bicubic for a quarter of the width only: bilinear from there differs by at most one level
+    coarse_px = -(-width_px // 4), -(-height_px // 4)
+    smooth = cv2.resize(levels, coarse_px, interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.resize(smooth, (width_px, height_px), interpolation=cv2.INTER_LINEAR)
     return smooth.astype(np.uint8, copy=False)

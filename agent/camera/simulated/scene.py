@@ -97,7 +97,7 @@ def load_scene(source: str) -> Scene:
     """
     path = scene_path(source)
     scene = load(path, Scene)
-    known = load_photos()
+    known = load_photos() if scene.people else {}
     for person in scene.people:
         if person.photo not in known:
             names = ", ".join(known)

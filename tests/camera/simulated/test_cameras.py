@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,9 @@ import pytest
 
 from agent.camera.backend import CameraBackend
 from agent.camera.fitting import fitted
+from agent.camera.simulated import cameras
 from agent.camera.simulated.cameras import SceneCamera, StillsCamera
+from agent.camera.simulated.renderer import SceneRenderer
 from agent.camera.simulated.scene import Scene, load_scene
 from agent.camera.video import StreamBackend, VideoFileBackend
 from agent.config import CameraConfig
@@ -126,6 +129,25 @@ def test_show_changes_the_scene() -> None:
     assert pixels(backend.grab()).mean() > 60
     backend.show("empty")
     backend.grab()
+
+
+def test_a_scene_is_drawn_when_the_camera_opens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check of the config only makes the camera: each cut-out of a person takes tens of milliseconds."""
+    drawn = list[Scene]()
+
+    def draw(scene: Scene, *more: Any) -> SceneRenderer:
+        drawn.append(scene)
+        return SceneRenderer(scene, *more)
+
+    monkeypatch.setattr(cameras, "SceneRenderer", draw)
+    scene = load_scene("one_obama_portrait")
+    backend = SceneCamera(config(), SteppingClock(), scene)
+    assert not drawn
+    backend.open()
+    assert drawn == [scene]
+    backend.close()
+    backend.open()
+    assert drawn == [scene], "not again after a recovery"
 
 
 def test_a_scene_that_cannot_be_shown_leaves_the_old_one() -> None:

@@ -92,6 +92,15 @@ def test_a_scene_that_is_not_there() -> None:
         load_scene("no_such_scene")
 
 
+def test_a_scene_without_people_reads_no_photographs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> dict[str, Photo]:
+        raise AssertionError("read")
+
+    monkeypatch.setattr("agent.camera.simulated.scene.load_photos", fail)
+    monkeypatch.setattr("agent.camera.simulated.renderer.load_photos", fail)
+    SceneRenderer(load_scene("empty"), 640, 360, 1, SpriteCache()).picture(0)
+
+
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
     scene = load_scene("two_people")
     one, two, other = (SceneRenderer(scene, 640, 360, seed, SpriteCache()) for seed in (1, 1, 2))
@@ -110,6 +119,16 @@ def test_the_noise_repeats_one_tile_in_all_rows_and_columns() -> None:
     assert picture[:128, :128].std() > 2
     assert np.array_equal(picture[128:], picture[:-128])
     assert np.array_equal(picture[:, 128:], picture[:, :-128])
+
+
+def test_the_noise_keeps_one_row_of_tiles() -> None:
+    tracemalloc.start()
+    try:
+        noise = SensorNoise(2.6, 1_280, 5)
+        most = 2 * 128 * (1_280 + 128) * 3
+        assert tracemalloc.get_traced_memory()[0] < 1.2 * most, noise
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_noise_of_a_high_picture_needs_no_more_memory() -> None:
