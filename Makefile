@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # More workers than cores: most tests wait for brokers, clocks and processes. Each worker collects all tests.
-TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
+TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 3 )))
 LONG_WORKERS ?= $(shell echo $$(( $$(nproc) * 3 )))
 # Without cached bytecode, each worker and each process of a test compiles every module again.
 unexport PYTHONDONTWRITEBYTECODE

@@ -228,6 +228,7 @@ def _serve(control: socket.socket) -> tuple[socket.socket, list[int]]:
         for module in pkgutil.walk_packages(agent.__path__, "agent."):
             if not module.name.startswith(ELSEWHERE) and not module.name.endswith("__main__"):
                 importlib.import_module(module.name)
+        _share_networks()
 
     gc.freeze()  # the collector of a command leaves the shared memory as it is
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombie is left
@@ -241,6 +242,16 @@ def _serve(control: socket.socket) -> tuple[socket.socket, list[int]]:
             return socket.socket(fileno=fds[0]), fds[1:]
         for fd in fds:
             os.close(fd)
+
+
+def _share_networks() -> None:
+    from agent.service import networks
+    from agent.vision import detector_check
+    from tests.service.loaded_once import LoadedOnce, load_before_fork
+
+    load_before_fork()
+    vars(networks).update(Embedder=LoadedOnce)
+    vars(detector_check).update(Embedder=LoadedOnce)
 
 
 def _become_command(link: socket.socket, files: list[int]) -> str:
