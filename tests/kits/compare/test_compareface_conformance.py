@@ -49,7 +49,8 @@ def test_the_page_shows_a_run_of_every_check() -> None:
 async def test_the_compare_service_passes_every_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe, "TIMEOUT_S", 60.0)  # as the limits below
     once = account("ONCE", single_use=True)
-    patient = {"download_timeout_ms": 15_000, "answer_within_ms": 60_000}  # for a machine with other work
+    # for a machine with other work
+    patient = {"download_timeout_ms": 15_000, "answer_within_ms": 60_000, "body_timeout_ms": 60_000}
     config = shipped(download_hosts=("localhost",), **patient)
     service = CompareService(config.model_copy(update={"accounts": (*config.accounts, once)}))
     await service.start()
