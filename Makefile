@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# More workers than cores: most tests wait for brokers, clocks and processes. Each worker collects all tests.
-TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 2 )))
+# More workers than cores: most tests wait for brokers, clocks and processes. Each worker collects all tests: 4 s of CPU.
+TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 3 )))
 LONG_WORKERS ?= $(shell echo $$(( $$(nproc) * 3 )))
 # Without cached bytecode, each worker and each process of a test compiles every module again.
 unexport PYTHONDONTWRITEBYTECODE

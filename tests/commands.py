@@ -9,11 +9,14 @@ terminals, imports or an empty environment starts its own interpreter instead.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import gc
+import importlib
 import io
 import json
 import os
+import pkgutil
 import random
 import runpy
 import signal
@@ -29,6 +32,21 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SERVER_S = 120.0  # until the server has imported the package on a busy machine
+# facepay with shorter waits, for an endpoint that may become a broker later: each wait ends by its time-out
+IMPATIENT = """
+import agent.cli.fleet_watch, agent.cli.till, agent.fleet.diagnosis_client
+import agent.kits.load.connections, agent.kits.till.client, agent.kits.till.watcher
+from agent.cli import main
+agent.kits.till.watcher.STATE_TIMEOUT_S = agent.cli.till._STATE_S = 3.0
+agent.kits.till.client.TillClient.online.__defaults__ = (3.0,)
+agent.fleet.diagnosis_client.STATE_TIMEOUT_S = agent.cli.fleet_watch._CONNECT_S = 3.0
+agent.kits.load.connections.UP_TIMEOUT_S = 3.0
+main()
+"""
+# not imported by the server: they need a library of the Pi or of the demo
+ELSEWHERE = ("agent.camera.picamera", "agent.demo")
+# A command runs the networks with OpenCV, as on a machine without this library, which compiles them for 1 s.
+NOT_IN_COMMANDS = ("openvino",)
 _STARTING = threading.Lock()
 
 
@@ -176,7 +194,16 @@ def _start_server() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     ours, its = socket.socketpair()
     with its:
         command = [sys.executable, "-m", "tests.commands", str(its.fileno())]
-        return ours, subprocess.Popen(command, cwd=ROOT, pass_fds=[its.fileno()])
+        server = subprocess.Popen(command, cwd=ROOT, pass_fds=[its.fileno()])
+    atexit.register(_end_server, os.getpid(), ours, server)
+    return ours, server
+
+
+def _end_server(worker: int, control: socket.socket, server: subprocess.Popen[bytes]) -> None:
+    """Close the socket and wait: otherwise the worker ends with a ResourceWarning, "still running"."""
+    if os.getpid() == worker:  # not in a process that the worker has forked
+        control.close()
+        server.wait(SERVER_S)
 
 
 def _exactly(link: socket.socket, count: int) -> bytes:
@@ -192,10 +219,16 @@ def _serve(control: socket.socket) -> tuple[socket.socket, list[int]]:
     """Fork a process for each request. Returns only in such a process: its socket, and its three files."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        import agent.cli
-        import agent.root.daemon
-        import agent.root.doctor
-        import agent.service.compare_service  # noqa: F401
+        import typer.rich_utils  # noqa: F401
+
+        import agent
+
+        for library in NOT_IN_COMMANDS:
+            sys.modules[library] = None  # type: ignore[assignment] # importing it fails, as without it
+        for module in pkgutil.walk_packages(agent.__path__, "agent."):
+            if not module.name.startswith(ELSEWHERE) and not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+        _share_networks()
 
     gc.freeze()  # the collector of a command leaves the shared memory as it is
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombie is left
@@ -209,6 +242,16 @@ def _serve(control: socket.socket) -> tuple[socket.socket, list[int]]:
             return socket.socket(fileno=fds[0]), fds[1:]
         for fd in fds:
             os.close(fd)
+
+
+def _share_networks() -> None:
+    from agent.service import networks
+    from agent.vision import detector_check
+    from tests.service.loaded_once import LoadedOnce, load_before_fork
+
+    load_before_fork()
+    vars(networks).update(Embedder=LoadedOnce)
+    vars(detector_check).update(Embedder=LoadedOnce)
 
 
 def _become_command(link: socket.socket, files: list[int]) -> str:

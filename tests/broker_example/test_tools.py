@@ -80,8 +80,8 @@ async def running_terminal(shop: Shop, pair: Pair) -> AsyncIterator[Terminal]:
         await terminal.link.stop()
 
 
-async def facepay(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return await asyncio.to_thread(commands.facepay, *arguments)
+async def facepay(*arguments: str | Path, code: str = "") -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(commands.facepay, *arguments, code=code)
 
 
 def terminal_config(shop: Shop, pair: Pair) -> Path:
@@ -122,7 +122,7 @@ async def test_a_tool_never_disconnects_the_terminal_of_its_config(
             )
             assert not any(results), "no message without a certificate"
         else:
-            done = await facepay(*command.split(), *rest[command], *config)
+            done = await facepay(*command.split(), *rest[command], *config, code=commands.IMPATIENT)
             assert done.returncode not in (0, 2), done.stdout
         assert (terminal.ups, terminal.problems, terminal.topics) == (1, set(), [])
         assert terminal.link.connected

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 if TYPE_CHECKING:
     from tests.chaos.run import Chaos
 
-FLOOD_PER_S, FLOOD_S = 5_000, 4
+FLOOD_PER_S = 5_000
 PAUSE_S = (0.1, 2.0)
 SMALL_PACKET_BYTES = 1_450  # requests and `state` fit in, results do not
 SMALL_PACKETS_S = 4.0
@@ -68,7 +68,7 @@ class Disturbances:
     async def _flood(self) -> None:
         """Start a flood, which runs beside other disturbances. A killed broker ends the flood early."""
         command = [sys.executable, "-m", "tests.chaos.flood", str(self._chaos.broker.port)]
-        numbers = [str(FLOOD_PER_S), str(FLOOD_PER_S * FLOOD_S)]
+        numbers = [str(FLOOD_PER_S), str(FLOOD_PER_S * self._chaos.plan.flood_s)]
         tills = self._random.choice(("0", "1", "20"))
         flood = await asyncio.create_subprocess_exec(
             *command,
@@ -84,7 +84,7 @@ class Disturbances:
     async def _end_floods(self) -> None:
         for flood in self._floods:
             out, _ = await flood.communicate()
-            self._chaos.run_log.hostile += FLOOD_PER_S * FLOOD_S if out else 0
+            self._chaos.run_log.hostile += FLOOD_PER_S * self._chaos.plan.flood_s if out else 0
 
     async def _pause(self) -> None:
         agent = self._chaos.agent

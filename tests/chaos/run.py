@@ -43,13 +43,14 @@ KILL_WITHIN = 4  # at most this number of requests before a kill
 
 @dataclass(frozen=True)
 class Plan:
-    """The number of requests, kills and disturbances."""
+    """The number of requests, kills and disturbances, and the length of a flood."""
 
     requests: int
     kills_each: int
     disturbances: Mapping[Disturbance, int]
     disk_full: bool
     seed: int = 1
+    flood_s: int = 4
 
 
 @dataclass

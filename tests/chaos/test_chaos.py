@@ -26,7 +26,7 @@ async def check_run(folder: Path, plan: Plan) -> None:
 
 
 async def test_one_kill_at_each_point_loses_nothing(tmp_path: Path) -> None:
-    await check_run(tmp_path, Plan(20, 1, dict.fromkeys(Disturbance, 1), disk_full=False))
+    await check_run(tmp_path, Plan(20, 1, dict.fromkeys(Disturbance, 1), disk_full=False, flood_s=1))
 
 
 @pytest.mark.long

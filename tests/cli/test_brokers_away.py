@@ -28,22 +28,11 @@ from agent.messages.signing import Signer
 from agent.messages.topics import Topics
 from tests.broker_example.pki import Authority
 from tests.brokers import Mosquitto, free_port
-from tests.commands import Command, facepay
+from tests.commands import IMPATIENT, Command, facepay
 from tests.contract import golden
 from tests.mqtt.scripted import NOT_AUTHORISED, Script, puback, scripted
 
 ENDS_S = 90  # far beyond the longest wait of any command here
-# facepay with shorter waits, for an endpoint that may become a broker later: each wait ends by its time-out
-IMPATIENT = """
-import agent.cli.fleet_watch, agent.cli.till, agent.fleet.diagnosis_client
-import agent.kits.load.connections, agent.kits.till.client, agent.kits.till.watcher
-from agent.cli import main
-agent.kits.till.watcher.STATE_TIMEOUT_S = agent.cli.till._STATE_S = 3.0
-agent.kits.till.client.TillClient.online.__defaults__ = (3.0,)
-agent.fleet.diagnosis_client.STATE_TIMEOUT_S = agent.cli.fleet_watch._CONNECT_S = 3.0
-agent.kits.load.connections.UP_TIMEOUT_S = 3.0
-main()
-"""
 NO_NAME_SERVER = f"""
 import socket
 def unknown(*_where, **_how):

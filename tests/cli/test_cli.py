@@ -121,13 +121,6 @@ def test_missing_file_is_named_in_the_error() -> None:
     assert "\nfix: " in done.stderr and "\n处理: " in done.stderr
 
 
-def test_missing_terminal_is_named_in_the_error() -> None:
-    done = facepay(
-        "till", "ask", PHOTOS / "enrolled" / "biden_portrait.jpg", "--port", "1", "--ttl-ms", "1000"
-    )
-    assert done.returncode == 1 and "\nmqtt_unreachable: no MQTT broker" in done.stderr
-
-
 def test_status_reads_only_the_state_directory_from_the_config(tmp_path: Path) -> None:
     path = tmp_path / "agent.toml"
     path.write_text(f"[mqtt]\nhots = 'x'\n[storage]\ndirectory = '{tmp_path / 'state'}'\n")

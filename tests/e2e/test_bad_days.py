@@ -47,9 +47,9 @@ async def test_commands_with_a_hung_agent_report_it_with_a_fix(place: Place) -> 
     config = place.config("empty")
     async with running(config) as agent:
         os.kill(agent.process.pid, signal.SIGSTOP)
-        for command in AGENT_COMMANDS:
-            arguments = command.format(folder=place.folder).split()
-            done = await asyncio.to_thread(facepay, *arguments, "--config", config)
+        words = [command.format(folder=place.folder).split() for command in AGENT_COMMANDS]
+        calls = (asyncio.to_thread(facepay, *each, "--config", config) for each in words)
+        for done in await asyncio.gather(*calls):  # each waits for its time-out
             assert done.returncode == 4 and "Traceback" not in done.stderr, done
             reported = done.stderr.splitlines()
             assert reported[0].startswith("agent_hung: "), reported

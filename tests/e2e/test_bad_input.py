@@ -96,14 +96,15 @@ async def test_unanswered_lookup_of_the_api_delays_neither_results_nor_the_end(
 ) -> None:
     """More requests than threads in the loop's pool: a hanging lookup must not block a thread of the pool."""
     config = place.config(
-        "one_obama_podium", "[guard]\nfailures = 0\n[verification]\nmax_asks = 1\nask_timeout_ms = 1000\n"
+        "one_obama_podium",
+        "[guard]\nfailures = 0\n[verification]\nmax_asks = 1\nask_timeout_ms = 1000\nbudget_ms = 20000\n",
     )
     text = config.read_text().replace(place.service.url, "http://api.example:8100/face/compare")
     config.write_text(text)
     async with running(config, fresh=True) as agent, till_of(place) as (till, states):
         await until(states, "online")
         for _ in range(4):
-            verdict = await till.ask(ENROLLED, ttl_ms=3_000)
+            verdict = await till.ask(ENROLLED, ttl_ms=20_000)
             assert (verdict.decision, verdict.reason) == ("undecided", "compare_unreachable")
         assert (place.folder / "lookups").exists(), "otherwise this test shows nothing"
         agent.process.send_signal(signal.SIGTERM)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
+from tests.commands import Command
+
 TIMEOUT_S = 240
+# All visits take 20 s; tests/terminal/test_traces.py plays them.
+ONE_VISIT = """
+import agent.cli
+from agent.demo import demo_output
+demo_output.VISITS = demo_output.VISITS[:1]
+agent.cli.main()
+"""
 # command -> its exit codes and a word of its output. doctor: other programs may leave files in /tmp
 WANTED = {
     "status": ({0, 1}, "ONLINE"),
@@ -25,19 +34,22 @@ WANTED = {
 
 @pytest.fixture(scope="module")
 def lines() -> Iterator[list[str]]:
-    command = [sys.executable, "-m", "agent.cli", "demo", "--keep"]
-    demo = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert demo.stdout is not None
-        printed = list[str]()
-        for line in demo.stdout:
-            printed.append(line)
-            if "Ctrl-C ends" in line:
-                break
-        yield [line.strip() for line in printed if re.match(r"  \S", line)]
-    finally:
-        demo.send_signal(signal.SIGINT)
-        demo.communicate(timeout=TIMEOUT_S)
+    read_end, write_end = os.pipe()
+    with (
+        os.fdopen(read_end, encoding="utf-8") as output,
+        Command(["demo", "--keep"], stdout=write_end, code=ONE_VISIT) as demo,
+    ):
+        os.close(write_end)
+        try:
+            printed = list[str]()
+            for line in output:
+                printed.append(line)
+                if "Ctrl-C ends" in line:
+                    break
+            yield [line.strip() for line in printed if re.match(r"  \S", line)]
+        finally:
+            demo.send_signal(signal.SIGINT)
+            demo.wait(TIMEOUT_S)
 
 
 @pytest.mark.parametrize("command", [name for name in WANTED if name != "mosquitto_sub"])

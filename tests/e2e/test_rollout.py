@@ -106,7 +106,7 @@ async def test_a_bundle_that_loses_the_broker_is_rolled_back(place: Place, opera
     made = await packed(config, operator, 2, (f"port = {place.broker.port}", "port = 1"))
     async with kept_alive(config), till_of(place) as (till, _):
         await till.online()
-        done = await command("config", "apply", made, "--config", config, "--within", "40")
+        done = await command("config", "apply", made, "--config", config, "--within", "15")
         assert done.returncode == 1 and done.stderr.startswith("bundle_rolled_back"), done
         assert config.read_text() == before
         status = await command("status", "--config", config, "--json")

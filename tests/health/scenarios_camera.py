@@ -17,7 +17,7 @@ from agent.errors import CameraError, Retry
 from agent.health.frame_meter import VERIFICATIONS_MIN
 from tests.health.stage import WAIT_S, Scenario, Stage
 
-UNDECIDED_TTL_MS = 4_000  # such a verification ends at its deadline
+UNDECIDED_TTL_MS = 2_000  # such a verification ends at its deadline
 
 
 async def _frames(stage: Stage) -> None:

@@ -70,7 +70,7 @@ def post(
     headers.update(request.pop("headers", {}))
     is_tls = service.url.startswith("https:")  # without TLS, no certificates are loaded: 20 ms of CPU
     verify: Any = is_tls and (str(trust) if isinstance(trust, Path) else trust)
-    with httpx.Client(trust_env=False, timeout=20, verify=verify) as http:
+    with httpx.Client(trust_env=False, timeout=120, verify=verify) as http:
         response = http.post(service.url, headers=headers, **request)
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"

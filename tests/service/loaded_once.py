@@ -6,6 +6,8 @@ import contextlib
 import threading
 from functools import cache
 
+import cv2
+
 from agent.service.openvino_networks import CompiledNetworks
 from agent.vision.embedding import Embedder, Pixels, Vector
 from agent.vision.models import SFACE, locate
@@ -14,6 +16,14 @@ from agent.vision.models import SFACE, locate
 @cache
 def _loaded() -> Embedder:
     return Embedder()
+
+
+def load_before_fork() -> None:
+    """Load SFace for the processes that this one forks later. OpenCV starts no thread: a fork has none."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    _loaded()
+    cv2.setNumThreads(threads)
 
 
 class LoadedOnce(Embedder):

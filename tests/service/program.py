@@ -29,6 +29,8 @@ read = lambda: load_service(Path(sys.argv[1]))
 serve(read(), reread=read, json_lines=True)
 """
 WAIT_S = 180.0
+# For ``setup``: OpenCV runs the networks. OpenVINO compiles them at each start, for 1 s of CPU.
+WITHOUT_OPENVINO = "import sys; sys.modules['openvino'] = None\n"
 
 
 @dataclass

@@ -22,7 +22,7 @@ from agent.service.image_decoder import decode
 from tests.service.certificates import self_signed
 from tests.service.kit import APPID, SECRET_ID, files, post, sign
 from tests.service.pictures import photo
-from tests.service.program import Program, program
+from tests.service.program import WITHOUT_OPENVINO, Program, program
 
 OBAMA, PODIUM = photo("obama_portrait"), photo("obama_podium")
 BUDGET_KB = 450_000  # memory_max_mb of the shipped config is 700: decoders of large pictures need the rest
@@ -89,15 +89,18 @@ def blank(kind: str, wide: int, high: int, *, cut: int = 0, flags: tuple[int, ..
     return data[: len(data) - cut]
 
 
-PICTURES = {
-    "jpeg": blank(".jpg", 4_000, 4_000),
-    "tall jpeg": blank(".jpg", 2_000, 4_000),
-    "progressive jpeg": blank(".jpg", 4_000, 4_000, flags=(cv2.IMWRITE_JPEG_PROGRESSIVE, 1)),
-    "jpeg without its end": blank(".jpg", 4_000, 4_000, cut=2),
-    "png": blank(".png", 4_000, 4_000),
-    "tall png": blank(".png", 2_000, 4_000),
-    "bmp": blank(".bmp", 4_000, 400),
-}
+def large_pictures() -> dict[str, bytes]:
+    return {
+        "jpeg": blank(".jpg", 4_000, 4_000),
+        "tall jpeg": blank(".jpg", 2_000, 4_000),
+        "progressive jpeg": blank(".jpg", 4_000, 4_000, flags=(cv2.IMWRITE_JPEG_PROGRESSIVE, 1)),
+        "jpeg without its end": blank(".jpg", 4_000, 4_000, cut=2),
+        "png": blank(".png", 4_000, 4_000),
+        "tall png": blank(".png", 2_000, 4_000),
+        "bmp": blank(".bmp", 4_000, 400),
+    }
+
+
 TWO_ACCOUNTS = "".join(
     f'[[accounts]]\nappid = "{appid}"\nsecret_id = "{secret_id}"\nexample = true\n'
     "rate_per_s = 10000\nburst = 10000\n"
@@ -109,10 +112,12 @@ def of_height(jpeg: bytes, high: int) -> bytes:
     return cv2.imencode(".jpg", cv2.resize(decode(jpeg), (640, high)))[1].tobytes()
 
 
+@pytest.mark.long(reason="20 s of CPU; tests of single large pictures and of uploads are short")
 def test_largest_pictures_beside_uploads_of_all_accounts_stay_within_the_budget(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """No uploads, then the share of one account, then that of two. Code 15: no memory beside the uploads."""
+    pictures = large_pictures().values()
     other = {"appid": "1250000002", "secret_id": "AKIDOTHER"}
     limits: dict[str, Any] = {"body_timeout_ms": 600_000, "answer_within_ms": 60_000}
     with (
@@ -125,8 +130,8 @@ def test_largest_pictures_beside_uploads_of_all_accounts_stay_within_the_budget(
             for number in sources:
                 send = unfinished_upload(5_900_000, **account)
                 uploads.enter_context(connected(service, 4, send=send, source=f"127.0.0.{number}"))
-            pairs = [((each, OBAMA), 1) for each in PICTURES.values()]
-            pairs += [((PODIUM, each), 2) for each in PICTURES.values()]
+            pairs = [((each, OBAMA), 1) for each in pictures]
+            pairs += [((PODIUM, each), 2) for each in pictures]
             service.forget_peak()
             with ThreadPoolExecutor(2) as clients:
                 answers = list(clients.map(lambda each: answer(service, **files(*each[0])), pairs))
@@ -253,7 +258,7 @@ def test_connection_above_the_limit_has_code_15_and_its_cause(tmp_path: Path) ->
 
 def test_body_is_not_stored_without_a_signature(tmp_path: Path) -> None:
     upload = unfinished_upload(5_900_000).replace(sign().encode(), b"")
-    with program(tmp_path, fresh=True) as service:
+    with program(tmp_path, fresh=True, setup=WITHOUT_OPENVINO) as service:
         before_kb = service.memory_kb("VmHWM")
         with connected(service, 60, send=upload):
             assert service.memory_kb("VmHWM") < before_kb + 60_000

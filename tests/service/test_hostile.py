@@ -47,6 +47,13 @@ TEXTS = (
 )
 
 
+# without mutation, because too few random requests have this fault
+EMPTY_PICTURE = (
+    b"--XX\r\nContent-Disposition: form-data; name=appid\r\n\r\n" + APPID.encode() + b"\r\n"
+    b'--XX\r\nContent-Disposition: form-data; name="imageA"; filename="a.jpg"\r\n\r\n\r\n--XX--\r\n'
+)
+
+
 def mutated(raw: bytes, dice: random.Random) -> bytes:
     """Replace, remove, repeat or insert a few bytes."""
     data = bytearray(raw)
@@ -93,6 +100,8 @@ async def attack(url: str, requests: int, seed: int) -> set[int]:
             response = await http.post(url, content=body(dice), headers=headers)
             assert response.status_code == 200
             codes.add(response.json()["code"])
+        whole = {"Authorization": good, "Content-Type": TYPES[0]}
+        codes.add((await http.post(url, content=EMPTY_PICTURE, headers=whole)).json()["code"])
     return codes
 
 
@@ -127,7 +136,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> CompareService:
 
 @pytest.mark.parametrize(
     "requests",
-    [3_000, pytest.param(10_000, marks=pytest.mark.long(reason="20 s of CPU; the short run shows the same"))],
+    [1_000, pytest.param(10_000, marks=pytest.mark.long(reason="20 s of CPU; the short run shows the same"))],
 )
 async def test_hostile_requests_leave_the_service_as_it_was(
     service: CompareService, caplog: pytest.LogCaptureFixture, requests: int

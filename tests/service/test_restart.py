@@ -20,7 +20,7 @@ import httpx
 from tests.service.certificates import self_signed
 from tests.service.kit import APPID, files, sign
 from tests.service.pictures import photo
-from tests.service.program import WAIT_S, Program, program, start, until_ready, write_config
+from tests.service.program import WAIT_S, WITHOUT_OPENVINO, Program, program, start, until_ready, write_config
 
 OBAMA, PODIUM = photo("obama_portrait"), photo("obama_podium")
 
@@ -90,7 +90,7 @@ def start_with(kept: int, config: Path, log: Path, notify: str) -> Program:
     saved = os.dup(3) if kept != 3 else None
     try:
         os.dup2(kept, 3, inheritable=True)
-        return start(config, log, LISTEN_FDS="1", NOTIFY_SOCKET=notify)
+        return start(config, log, setup=WITHOUT_OPENVINO, LISTEN_FDS="1", NOTIFY_SOCKET=notify)
     finally:
         if saved is not None:
             os.dup2(saved, 3)
@@ -103,7 +103,8 @@ def test_restart_under_load_refuses_and_loses_no_request(tmp_path: Path) -> None
         port = free.getsockname()[1]
     config = write_config(tmp_path / "service.toml", port=port, answer_within_ms=30_000)
     config.write_text(config.read_text().replace("port = 0\n", ""))
-    first = until_ready(start(config, tmp_path / "log-1", NOTIFY_SOCKET=supervisor.address))
+    started = start(config, tmp_path / "log-1", setup=WITHOUT_OPENVINO, NOTIFY_SOCKET=supervisor.address)
+    first = until_ready(started)
     supervisor.receive_until(b"READY=1")
     assert supervisor.kept is not None
     load = Load(first.url)

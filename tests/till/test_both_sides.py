@@ -144,16 +144,27 @@ class RawTill:
             if tree["event"] == name:
                 return tree
 
+    async def online(self, epoch: str = "") -> None:
+        """Wait for the state ``online``, of this epoch. The broker keeps the state of an earlier terminal."""
+        while True:
+            tree: dict[str, Any] = json.loads((await self.next("state")).payload)
+            if tree["status"] == "online" and epoch in ("", tree["epoch"]):
+                return
+
     async def refusal(self) -> str:
         return str((await self.event("refused"))["refusal"])
 
 
 @asynccontextmanager
-async def raw_till(port: int, name: str = "till-1", *topics: str) -> AsyncIterator[RawTill]:
+async def raw_till(
+    port: int, name: str = "till-1", *topics: str, online: bool = True
+) -> AsyncIterator[RawTill]:
+    """``online``: a terminal is running; wait for its state."""
     till = RawTill(port, name, *topics)
     await till.connection.start()
     await asyncio.wait_for(till.ready.wait(), 60)
-    await till.next("state")
+    if online:
+        await till.online()
     try:
         yield till
     finally:
@@ -180,24 +191,25 @@ async def test_repeated_request_gets_the_same_bytes_also_after_a_restart(
     broker: Mosquitto, tmp_path: Path
 ) -> None:
     request = request_bytes()
-    async with raw_till(broker.port) as raw:
+    async with raw_till(broker.port, online=False) as raw:
         async with terminal(broker.port, tmp_path) as running:
-            await raw.next("state")
+            await raw.online("e-1")
             await raw.send("request", request)
             first = (await raw.next("result")).payload
             await raw.send("request", request)
             assert (await raw.next("result")).payload == first
             assert running.compare.calls == [1]
         async with terminal(broker.port, tmp_path, epoch="e-2") as running:
+            await raw.online("e-2")
             await raw.send("request", request)
             assert (await raw.next("result")).payload == first
             assert running.compare.calls == []
 
 
 async def test_unacknowledged_result_is_sent_again_after_a_restart(broker: Mosquitto, tmp_path: Path) -> None:
-    async with raw_till(broker.port) as raw:
+    async with raw_till(broker.port, online=False) as raw:
         async with terminal(broker.port, tmp_path) as running:
-            await raw.next("state")
+            await raw.online("e-1")
             running.analyzer.stage = FrameReason.NO_FACE
             await raw.send("request", request_bytes(ttl_ms=1_000))
             first = (await raw.next("result")).payload
@@ -238,7 +250,7 @@ async def test_invalid_request_is_refused_and_the_next_one_is_served(
 
 
 async def test_retained_request_is_refused(broker: Mosquitto, tmp_path: Path) -> None:
-    async with raw_till(broker.port) as raw:
+    async with raw_till(broker.port, online=False) as raw:
         await raw.send("request", request_bytes(), retained=True)
         async with terminal(broker.port, tmp_path) as running:
             assert await raw.refusal() == "request_retained"
@@ -254,7 +266,7 @@ async def test_only_state_is_retained(broker: Mosquitto, tmp_path: Path) -> None
             while not late.received.empty():
                 message = late.received.get_nowait()
                 assert message.topic == TOPICS.state or not message.retained, message.topic
-    async with raw_till(broker.port) as afterwards:
+    async with raw_till(broker.port, online=False) as afterwards:
         await afterwards.send("request", request_bytes())  # no terminal is connected
     async with terminal(broker.port, tmp_path, epoch="e-3") as running:
         await asyncio.sleep(0.3)
