@@ -17,6 +17,7 @@ from enum import StrEnum
 
 from agent.core.challenge_plan import Plan, TurnSide
 from agent.core.geometry import Pose
+from agent.core.head_move import MIN_YAW, Move, move_of
 from agent.core.model import Analysis
 from agent.core.motion import SLOWEST_MS, Motion
 from agent.core.reasons import Guidance
@@ -25,13 +26,7 @@ from agent.core.turn_path import TurnPath
 TURN_MS = 2_500  # time limit of the turn, and of holding the head turned
 REACTION_MS = 300  # a turn that is visible earlier started before a person can react to the prompt
 SHOT_MS = 1_000  # between the last turned frame and the straight frame, or three frame periods if longer
-MIN_YAW = 0.25  # about 25 degrees of a head; see tests/bench/attacks.py
-MIN_DEPTH = 0.2
-# Least yaw for the slant of the face: the nose of a head is 0.4 eye distances in front, of filmed heads 0.42.
-MIN_RELIEF = 0.2
 CLEAR_YAW = 0.3  # after a frame with this yaw, the next frame of the same head counts, too
-SURE_YAW = 0.35  # a face with this yaw and no depth is flat
-FLAT_DEPTH = 0.08
 MAX_REST = 0.25  # largest yaw of the first frame, which must not show a head that turns
 STILL_TURNED = 0.2  # after a counted turn; below ``MIN_YAW``, because a head at the limit varies
 BACK = 0.12  # largest yaw difference to the first frame of a head that looks straight again
@@ -42,14 +37,6 @@ class Phase(StrEnum):
     STEADY = "steady"  # the payer looks straight ahead until the prompt
     TURNING = "turning"  # the prompt is a turn
     RETURNING = "returning"  # the turn is done; the payer looks back to the camera
-
-
-class Move(StrEnum):
-    """The movement of the head in one frame, relative to the prompt."""
-
-    PROMPTED = "prompted"
-    WRONG_WAY = "wrong_way"  # to the other side
-    FLAT = "flat"  # a large yaw, and the nose stays in the plane of the face
 
 
 class ChallengeOutcome(StrEnum):
@@ -169,9 +156,7 @@ def tick(progress: ChallengeProgress, at_ms: int) -> Judged:
 
 
 def _judge_turn(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -> Judged:
-    move = move_of(*progress.offset(pose))
-    if move is Move.PROMPTED and progress.offset(pose)[0] < MIN_RELIEF * pose.slant_from(progress.rest):
-        move = None
+    move = move_of(*progress.offset(pose), pose.slant_from(progress.rest))
     prompted_ms = progress.until_ms - TURN_MS
     if move is Move.PROMPTED and analysis.captured_ms - prompted_ms < REACTION_MS:
         return ChallengeOutcome.RETRY, progress
@@ -190,15 +175,6 @@ def _judge_turn(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -> 
         turned_ms=analysis.captured_ms,
     )
     return ChallengeOutcome.CONTINUE, after
-
-
-def move_of(yaw: float, depth: float) -> Move | None:
-    """The movement for two offsets, positive to the prompted side; None for offsets that are too small."""
-    if yaw >= MIN_YAW and depth >= MIN_DEPTH:
-        return Move.PROMPTED
-    if yaw <= -MIN_YAW and depth <= -MIN_DEPTH:
-        return Move.WRONG_WAY
-    return Move.FLAT if abs(yaw) >= SURE_YAW and abs(depth) <= FLAT_DEPTH else None
 
 
 def _judge_return(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -> Judged:
