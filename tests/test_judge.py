@@ -357,7 +357,7 @@ IMPOSSIBLE = {
     "[policy]\nmax_face_fraction = 0.01\n": "policy.max_face_fraction: a face of min_face_px = 100 is not",
     "[verification]\nask_timeout_ms = 1\n": "verification.ask_timeout_ms: must be greater than or equal to",
     "[verification]\nbudget_ms = 2000\n[liveness]\nmode = 'challenge'\nturns = 3\n": (
-        "liveness.turns: 3 head turns need at least 5000 ms, more than verification.budget_ms = 2000"
+        "liveness.turns: 3 head turns need at least 4350 ms, more than verification.budget_ms = 2000"
     ),
 }
 

@@ -9,7 +9,7 @@ from agent.core.challenge_plan import NEXT_WAIT_MS, WAIT_MS
 from agent.errors import ConfigError
 from agent.texts import Text
 
-FASTEST_TURN_MS = 1_300  # of a simulated payer: reaction, turn and the way back at 10 frames a second
+FASTEST_TURN_MS = 1_250  # of a simulated payer: reaction, turn and the way back at 10 frames a second
 INLINE_MIN_BYTES = 16_384  # a request with the smallest usable photo, in base64
 
 

@@ -17,23 +17,20 @@ from enum import StrEnum
 
 from agent.core.challenge_plan import Plan, TurnSide
 from agent.core.geometry import Pose
+from agent.core.head_move import MIN_YAW, Move, move_of
 from agent.core.model import Analysis
 from agent.core.motion import SLOWEST_MS, Motion
 from agent.core.reasons import Guidance
 from agent.core.turn_path import TurnPath
 
 TURN_MS = 2_500  # time limit of the turn, and of holding the head turned
-REACTION_MS = 300  # a turn that is visible earlier started before a person can react to the prompt
+REACTION_MS = 300  # a motion that is visible earlier started before a person can react to the prompt
+# A later turn may take this much longer than the first turn of the same payer; a film does not react.
+LONGER_MS = 500
 SHOT_MS = 1_000  # between the last turned frame and the straight frame, or three frame periods if longer
-MIN_YAW = 0.25  # about 25 degrees of a head; see tests/bench/attacks.py
-MIN_DEPTH = 0.2
-# Least yaw for the slant of the face: the nose of a head is 0.4 eye distances in front, of filmed heads 0.42.
-MIN_RELIEF = 0.2
-CLEAR_YAW = 0.3  # after a frame with this yaw, the next frame of the same head counts, too
-SURE_YAW = 0.35  # a face with this yaw and no depth is flat
-FLAT_DEPTH = 0.08
+CLEAR_YAW = 0.3  # a head with this yaw in the next frame has turned far enough
 MAX_REST = 0.25  # largest yaw of the first frame, which must not show a head that turns
-STILL_TURNED = 0.2  # after a counted turn; below ``MIN_YAW``, because a head at the limit varies
+STILL_TURNED = 0.2  # below ``MIN_YAW``, because a head at the limit varies
 RETURN_YAW = 0.12  # largest yaw difference to the first frame of a head that looks straight again
 _PATH_STEP_MS = 60  # least time between two faces of a path: more faces would only cost time
 
@@ -42,14 +39,6 @@ class Phase(StrEnum):
     STEADY = "steady"  # the payer looks straight ahead until the prompt
     TURNING = "turning"  # the prompt is a turn
     RETURNING = "returning"  # the turn is done; the payer looks back to the camera
-
-
-class Move(StrEnum):
-    """The movement of the head in one frame, relative to the prompt."""
-
-    PROMPTED = "prompted"
-    WRONG_WAY = "wrong_way"  # to the other side
-    FLAT = "flat"  # a large yaw, and the nose stays in the plane of the face
 
 
 class ChallengeOutcome(StrEnum):
@@ -78,6 +67,8 @@ class ChallengeProgress:
     # appearance of the newest frame, if its move is PROMPTED
     candidate: object = field(default=None, repr=False, compare=False)
     turned_ms: int = 0  # capture time of the newest frame of the last turn
+    first_ms: int = 0  # from the first prompt to the frame that completed the first turn
+    is_straight: bool = True  # a frame between the last turn and this one shows a head that looks straight
     # appearances of the current turn, from the last frame before the prompt
     path: tuple[object, ...] = field(default=(), repr=False, compare=False)
     path_ms: int = 0  # capture time of the newest appearance in ``path``
@@ -85,20 +76,34 @@ class ChallengeProgress:
 
     @property
     def prompt(self) -> Guidance:
-        """The hint for the payer now.
-
-        A clearly turned frame ends the prompt to turn if the next frame comes before a person can react.
-        """
-        yaw = self.motion.frames[-1][1]
-        is_clear = abs(yaw - self.rest.yaw) >= CLEAR_YAW and self.motion.last_ms <= REACTION_MS
-        if self.phase is not Phase.TURNING or (self.move is Move.PROMPTED and is_clear):
+        """The hint for the payer now. A head that turns clearly by the next frame ends the prompt to turn."""
+        if self.phase is not Phase.TURNING or self._is_clear:
             return Guidance.LOOK_STRAIGHT
         return Guidance.TURN_LEFT if self.plan[self.turn].side is TurnSide.LEFT else Guidance.TURN_RIGHT
 
+    @property
+    def _is_clear(self) -> bool:
+        last = self.motion.frames[-2:]
+        earlier, yaw = (self._to_side(each[1] - self.rest.yaw) for each in (last[0], last[-1]))
+        next_yaw = yaw + max(0.0, yaw - earlier)
+        return yaw >= STILL_TURNED and next_yaw >= CLEAR_YAW and self.may_prompt_early
+
+    @property
+    def may_prompt_early(self) -> bool:
+        """Whether a prompt may be published one frame early: the next frame is captured before a reaction."""
+        return self.motion.last_ms <= REACTION_MS
+
+    def _to_side(self, offset: float) -> float:
+        """The offset, positive to the prompted side."""
+        return offset if self.plan[self.turn].side is TurnSide.LEFT else -offset
+
     def offset(self, pose: Pose) -> tuple[float, float]:
         """Yaw and depth relative to the first frame, positive to the prompted side."""
-        sign = 1.0 if self.plan[self.turn].side is TurnSide.LEFT else -1.0
-        return sign * (pose.yaw - self.rest.yaw), sign * (pose.depth - self.rest.depth)
+        return self._to_side(pose.yaw - self.rest.yaw), self._to_side(pose.depth - self.rest.depth)
+
+    def turned(self, pose: Pose) -> float:
+        """The yaw relative to the first frame, to any side."""
+        return abs(pose.yaw - self.rest.yaw)
 
 
 Judged = tuple[ChallengeOutcome, ChallengeProgress]
@@ -138,10 +143,11 @@ def judge_frame(progress: ChallengeProgress, analysis: Analysis) -> Judged:
     if not progress.motion.shortest_ms:  # the frame period is known now: the wait begins
         progress = replace(progress, until_ms=analysis.captured_ms + progress.plan[0].wait_ms)
     progress = _with_path(replace(progress, motion=motion), analysis)
+    progress = replace(progress, is_straight=progress.is_straight or progress.turned(pose) <= RETURN_YAW)
     match progress.phase:
         case Phase.STEADY:
-            early = abs(pose.yaw - progress.rest.yaw) >= MIN_YAW
-            return (ChallengeOutcome.RETRY if early else ChallengeOutcome.CONTINUE), progress
+            is_early = progress.turned(pose) >= MIN_YAW
+            return (ChallengeOutcome.RETRY if is_early else ChallengeOutcome.CONTINUE), progress
         case Phase.TURNING:
             return _judge_turn(progress, pose, analysis)
         case Phase.RETURNING:
@@ -149,8 +155,12 @@ def judge_frame(progress: ChallengeProgress, analysis: Analysis) -> Judged:
 
 
 def _with_path(progress: ChallengeProgress, analysis: Analysis) -> ChallengeProgress:
-    """Before the prompt, the path is the newest face only. Later faces are added, at most one per 60 ms."""
-    if progress.phase is Phase.STEADY:
+    """The path is the newest face only before the prompt, and until the head looks straight after a turn.
+
+    Later faces are added, at most one per 60 ms.
+    """
+    is_between = progress.phase is Phase.TURNING and not progress.is_straight
+    if progress.phase is Phase.STEADY or is_between:
         return replace(progress, path=(analysis.appearance,), path_ms=analysis.captured_ms)
     if analysis.captured_ms - progress.path_ms < _PATH_STEP_MS:
         return progress
@@ -169,11 +179,9 @@ def tick(progress: ChallengeProgress, at_ms: int) -> Judged:
 
 
 def _judge_turn(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -> Judged:
-    move = move_of(*progress.offset(pose))
-    if move is Move.PROMPTED and progress.offset(pose)[0] < MIN_RELIEF * pose.slant_from(progress.rest):
-        move = None
-    prompted_ms = progress.until_ms - TURN_MS
-    if move is Move.PROMPTED and analysis.captured_ms - prompted_ms < REACTION_MS:
+    move = move_of(*progress.offset(pose), pose.slant_from(progress.rest))
+    since_ms = analysis.captured_ms - (progress.until_ms - TURN_MS)
+    if _is_untimely(progress, pose, move, since_ms):
         return ChallengeOutcome.RETRY, progress
     if move is None or move is not progress.move:
         candidate = analysis.appearance if move is Move.PROMPTED else None
@@ -188,17 +196,22 @@ def _judge_turn(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -> 
         candidate=None,
         evidence=(*progress.evidence, progress.candidate, analysis.appearance),
         turned_ms=analysis.captured_ms,
+        first_ms=progress.first_ms or since_ms,
+        is_straight=False,
     )
     return ChallengeOutcome.CONTINUE, after
 
 
-def move_of(yaw: float, depth: float) -> Move | None:
-    """The movement for two offsets, positive to the prompted side; None for offsets that are too small."""
-    if yaw >= MIN_YAW and depth >= MIN_DEPTH:
-        return Move.PROMPTED
-    if yaw <= -MIN_YAW and depth <= -MIN_DEPTH:
-        return Move.WRONG_WAY
-    return Move.FLAT if abs(yaw) >= SURE_YAW and abs(depth) <= FLAT_DEPTH else None
+def _is_untimely(progress: ChallengeProgress, pose: Pose, move: Move | None, since_ms: int) -> bool:
+    """Whether a motion does not follow the prompt: too early, too late, or no look straight before it.
+
+    At a later prompt the head may still turn back, so a motion is early only when it counts as the turn.
+    """
+    is_turn = move is Move.PROMPTED
+    if since_ms < REACTION_MS and (is_turn or (progress.turn == 0 and progress.turned(pose) > RETURN_YAW)):
+        return True
+    is_late = progress.turn > 0 and since_ms > progress.first_ms + LONGER_MS
+    return is_turn and (is_late or not progress.is_straight)
 
 
 def _judge_return(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -> Judged:
@@ -210,11 +223,14 @@ def _judge_return(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -
     progress = replace(progress, until_ms=until_ms)
     if captured_ms > until_ms:
         return ChallengeOutcome.RETRY, progress
-    if abs(pose.yaw - progress.rest.yaw) > RETURN_YAW:
+    is_last = progress.turn + 1 == len(progress.plan)
+    # On the way back, the head looks straight before a person can react to the next prompt.
+    limit = RETURN_YAW if is_last or not progress.may_prompt_early else STILL_TURNED
+    if progress.turned(pose) > limit:
         return ChallengeOutcome.CONTINUE, progress
     path = TurnPath(progress.plan[progress.turn].side is TurnSide.LEFT, progress.path)
     progress = replace(progress, paths=(*progress.paths[: progress.turn], path))
-    if progress.turn + 1 == len(progress.plan):
+    if is_last:
         return (ChallengeOutcome.PASSED if analysis.shot is not None else ChallengeOutcome.CONTINUE), progress
     turn = progress.turn + 1
     until_ms = max(captured_ms, progress.turned_ms + progress.plan[turn].wait_ms)

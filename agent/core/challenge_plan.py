@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-# From the second frame to the first prompt, and from the last turned frame to each later prompt. The first
-# wait stops films that turn in a loop: with up to 200 ms, 151 of 1200 passed, and 7 with this one. Longer
-# waits before a later prompt stopped no more of them (docs/explanation/seeing.md).
-WAIT_MS, NEXT_WAIT_MS = (650, 1_300), (100, 300)
+# From the second frame to the first prompt, and from the last turned frame to a later prompt. The first wait
+# and the times of the turns stop films that turn in a loop. A longer wait before a later prompt lets more of
+# them pass, because their next turn then comes sooner after the prompt (docs/explanation/seeing.md).
+WAIT_MS, NEXT_WAIT_MS = (250, 500), (50, 150)
 ATTEMPTS = 3  # challenges drawn per verification
 
 

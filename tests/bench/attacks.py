@@ -21,7 +21,7 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from agent.core import challenge, motion
+from agent.core import challenge, head_move, motion
 from agent.core.challenge_plan import draw
 from agent.vision import face_identity, shot_checks, stillness
 from agent.vision.face_analyzer import LocalFaceAnalyzer
@@ -94,11 +94,11 @@ DEFENCES: dict[str, tuple[tuple[object, str, object], ...]] = {
     "motion": ((motion, "MAX_STEP", inf),),
     "identity": ((face_identity, "_appear_same", _ANYTHING),),  # and the comparison before the call
     "depth": (
-        (challenge, "MIN_DEPTH", -inf),
-        (challenge, "FLAT_DEPTH", -1.0),
-        (challenge, "MIN_RELIEF", 0.0),
+        (head_move, "MIN_DEPTH", -inf),
+        (head_move, "FLAT_DEPTH", -1.0),
+        (head_move, "MIN_RELIEF", 0.0),
     ),
-    "relief": ((challenge, "MIN_RELIEF", 0.0),),
+    "relief": ((head_move, "MIN_RELIEF", 0.0),),
     "columns": ((shot_checks, "has_relief", _ANYTHING),),
     "reaction": ((challenge, "REACTION_MS", 0),),
     "stillness": ((stillness, "STILL_MS", 10**9),),
@@ -111,7 +111,7 @@ EARLIER = (
     (challenge, "REACTION_MS", 150),
     (challenge, "SHOT_MS", 2_500),
     (challenge, "MAX_REST", inf),
-    (challenge, "MIN_RELIEF", 0.0),
+    (head_move, "MIN_RELIEF", 0.0),
 )
 
 

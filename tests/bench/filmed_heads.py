@@ -19,12 +19,14 @@ from random import Random
 import cv2
 import numpy as np
 
-from agent.core.challenge import MAX_REST, MIN_DEPTH, MIN_YAW, Move, move_of
+from agent.core.challenge import MAX_REST
 from agent.core.challenge_plan import draw
 from agent.core.geometry import Pose
+from agent.core.head_move import MIN_DEPTH, MIN_YAW, Move, move_of
 from agent.core.turn_path import TurnPath
 from agent.vision.embedding import align
 from agent.vision.turn_relief import has_relief
+from agent.vision.turn_shading import changes_light
 from tests.bench.photos import Package, Pixels, download
 from tests.vision.attacks import FRAME_MS, analyzer, verified
 from tests.vision.people import detector
@@ -111,10 +113,10 @@ def _pose(picture: Pixels) -> Pose | None:
     return pose if pose.is_known else None
 
 
-def reliefs(pictures: list[Pixels]) -> tuple[int, int]:
-    """(number of turns, number of those with relief). A turn begins at any frame with a small yaw."""
+def reliefs(pictures: list[Pixels]) -> tuple[int, int, int]:
+    """(turns, those with relief, those with changing light). A turn begins at any frame with a small yaw."""
     seen = [_seen(picture) for picture in pictures]
-    turned = found = 0
+    turned = relief = light = 0
     for start, first in enumerate(seen):
         if first is None or abs(first[0].yaw) > MAX_REST:
             continue
@@ -122,10 +124,10 @@ def reliefs(pictures: list[Pixels]) -> tuple[int, int]:
             sides = {_side_of(first[0], each) for each in seen[end - 1 : end + 1]}
             if len(sides) == 1 and (side := sides.pop()):
                 faces = [each[1] for each in seen[start : end + 1] if each is not None]
-                turned += 1
-                found += has_relief(TurnPath(side > 0, tuple(faces)))
+                path = TurnPath(side > 0, tuple(faces))
+                turned, relief, light = turned + 1, relief + has_relief(path), light + changes_light(path)
                 break
-    return turned, found
+    return turned, relief, light
 
 
 def _seen(picture: Pixels) -> tuple[Pose, Pixels] | None:
@@ -167,7 +169,8 @@ def row(path: Path) -> str:
     passed_count, ends = replay(pictures)
     others = ", ".join(f"`{reason}` {count}" for reason, count in ends.most_common())
     middle = len(pictures) // 2
-    halves = [f"{found} of {count}" for count, found in map(reliefs, (pictures[:middle], pictures[middle:]))]
+    counts = map(reliefs, (pictures[:middle], pictures[middle:]))
+    halves = [f"{relief} and {light} of {turned}" for turned, relief, light in counts]
     facts = (path.stem, *astuple(turns(pictures)), *halves, STARTS, passed_count, others)
     return " | ".join(map(str, facts))
 
@@ -178,7 +181,9 @@ def main() -> int:
         print(f"not measured: the films are not available here: {error}")
         return 1
     print("| film | frames | found | farthest | slope | turned | with depth | as if flat", end=" ")
-    print("| turns with relief, first half | second half | replays | passed | others |")
+    print(
+        "| turns with relief and with changing light, first half | second half | replays | passed | others |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     with ProcessPoolExecutor(2) as pool:
         for line in pool.map(row, [folder / name for name in FILMS.files]):

@@ -5,7 +5,7 @@ and steps. Here the landmarks come from the geometry of a head: eyes, mouth corn
 them, with noise. The rules are those of the agent; the comparison of the faces and the check of the columns
 are left out. Prints the share that gets an API call, and the time until then; for payers who pass at the
 first attempt, how long each phase took; and how often films pass that were made without knowledge of the
-prompts: the best one of many with two turns at fixed moments, and turns in a loop.
+prompts (``blind_films``).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from random import Random
 from statistics import mean
@@ -34,6 +35,7 @@ from agent.core.verification_types import (
     State,
     Ticked,
 )
+from tests.bench.blind_films import DEGREES, Film, Loop, Series, eased
 from tests.core.builders import even
 from tests.vision.attacks import prompted
 
@@ -41,13 +43,14 @@ BUDGET_MS = 7_750
 EYE_MM, MOUTH_MM, DOWN_MM, NOSE_MM = 31.0, 24.0, 66.0, 25.0  # half distances; down to the mouth; in front
 NOSE_DOWN = 0.56  # of the way from the eyes to the mouth
 EYE_PX, NOISE_PX = 35.0, 0.9  # half the distance of the eyes; of each coordinate
-DEGREES = (36.0, 50.0)  # of a turn
 WHOLE_MS = 300  # between two frames that can be a shot
 SCORE, SHOT_YAW = 85.0, 0.3  # an excellent shot; the limit of ``head_pose_yaw``
 FILM_PLANS = 40  # to find the best film
 LOOPS_MS = ((2_500.0, 5_000.0), (5_000.0, 9_000.0))
+PAUSES_MS = ((300.0, 1_500.0), (800.0, 1_500.0))
 STRAIGHTER = 0.06  # of the yaw: a face that much straighter than the last shot makes the frame a whole one
 
+IRREGULAR_MS = (200.0, 800.0)  # reaction time of a payer who is not used to the prompts
 # turns, ms between frames, fastest and slowest turn in ms (one way)
 ROWS = (
     (2, 100, 400, 600),
@@ -67,12 +70,13 @@ class Head:
     dice: Random
     degrees: float
     turn_ms: float
+    reaction_ms: tuple[float, float] = (220.0, 400.0)
     moves: list[tuple[float, float, float]] = field(default_factory=lambda: [(-1e6, 0.0, 0.0)])
 
     def yaw(self, state: State, at_ms: int) -> float:
         wanted = prompted(state) * self.degrees
         if wanted != self.moves[-1][2]:
-            start_ms = at_ms + self.dice.uniform(220, 400)
+            start_ms = at_ms + self.dice.uniform(*self.reaction_ms)
             self.moves.append((start_ms, self._at(start_ms), wanted))
         return self._at(at_ms) + 1.5 * math.sin(at_ms / 700)
 
@@ -80,12 +84,6 @@ class Head:
         start_ms, origin, aim = [move for move in self.moves if move[0] <= at_ms][-1]
         share = (at_ms - start_ms) / self.turn_ms
         return origin + (aim - origin) * eased(share)
-
-
-def eased(share: float) -> float:
-    """Minimum jerk: the share of the way for a share of the time."""
-    share = min(1.0, max(0.0, share))
-    return 10 * share**3 - 15 * share**4 + 6 * share**5
 
 
 def landmarks(degrees: float, dice: Random) -> Landmarks:
@@ -123,37 +121,6 @@ class Camera:
         return Analysis(at_ms, at_ms, reason, face, 1, quality, shot, continuity=Continuity.SAME)
 
 
-@dataclass(frozen=True)
-class Film:
-    """Two turns, left and right, at fixed moments: each takes 0.6 s, is held, and takes 0.6 s back."""
-
-    begins_ms: tuple[int, int]
-    hold_ms: int
-    turn_ms: int = 600
-    degrees: float = 43.0
-
-    def yaw(self, _state: State, at_ms: int) -> float:
-        left, right = (self._part(at_ms - begin_ms) for begin_ms in self.begins_ms)
-        return self.degrees * (left - right)
-
-    def _part(self, since_ms: int) -> float:
-        back_ms = since_ms - self.turn_ms - self.hold_ms
-        return eased(since_ms / self.turn_ms) - eased(back_ms / self.turn_ms)
-
-
-@dataclass(frozen=True)
-class Loop:
-    """A film of a head that turns left and right in a loop, as in the suite of attacks."""
-
-    degrees: float
-    period_ms: float
-    phase: float
-
-    def yaw(self, _state: State, at_ms: int) -> float:
-        wave = math.sin(2 * math.pi * at_ms / self.period_ms + self.phase)
-        return self.degrees * math.copysign(min(1.0, max(0.0, abs(wave) - 0.6) * 2.5 / 0.9), wave)
-
-
 @dataclass(frozen=True, slots=True)
 class End:
     """``call_ms``: of the API call, or None. ``phases``: of the challenge, each with its first frame."""
@@ -164,7 +131,7 @@ class End:
     attempts: int
 
 
-def play(seed: int, make: Callable[[Random], Head | Film | Loop], turns: int, frame_ms: int) -> End:
+def play(seed: int, make: Callable[[Random], Head | Film | Loop | Series], turns: int, frame_ms: int) -> End:
     dice = Random(seed)
     limits = replace(Limits(), turns=turns, plans=draw(turns, dice.randrange))
     actor, camera = make(dice), Camera(dice)
@@ -187,9 +154,19 @@ def play(seed: int, make: Callable[[Random], Head | Film | Loop], turns: int, fr
     return End(None, state.reason.value, tuple(phases), state.liveness.attempts)
 
 
-def row(count: int, turns: int, frame_ms: int, fastest_ms: int, slowest_ms: int) -> str:
+Reaction = tuple[float, float]
+
+
+def row(
+    count: int,
+    turns: int,
+    frame_ms: int,
+    fastest_ms: int,
+    slowest_ms: int,
+    reaction_ms: Reaction = Head.reaction_ms,
+) -> str:
     def head(dice: Random) -> Head:
-        return Head(dice, dice.uniform(*DEGREES), dice.uniform(fastest_ms, slowest_ms))
+        return Head(dice, dice.uniform(*DEGREES), dice.uniform(fastest_ms, slowest_ms), reaction_ms)
 
     ends = [play(seed, head, turns, frame_ms) for seed in range(count)]
     times = sorted(end.call_ms for end in ends if end.call_ms is not None)
@@ -235,15 +212,25 @@ def loops(count: int, periods_ms: tuple[float, float], turns: int = 2, frame_ms:
     return f"loops of {periods_ms} ms: {passed} of {count}"
 
 
+def series(count: int, pauses_ms: tuple[float, float], turns: int = 2, frame_ms: int = 100) -> str:
+    passed = sum(
+        play(seed, partial(Series, pauses_ms), turns, frame_ms).call_ms is not None for seed in range(count)
+    )
+    return f"turns at random, pauses of {pauses_ms} ms: {passed} of {count}"
+
+
 def main() -> int:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 600
     print("| turns | frames/s | s for a turn | passed | ms p50 | ms p95 | others | phases, ms |")
     print("|---|---|---|---|---|---|---|---|")
     for each in ROWS:
         print(row(count, *each), flush=True)
+    print("irregular:", row(count, 2, 100, 400, 1_100, IRREGULAR_MS), flush=True)
     print(best_film(count), flush=True)
     for periods_ms in LOOPS_MS:
         print(loops(2 * count, periods_ms), flush=True)
+    for pauses_ms in PAUSES_MS:
+        print(series(2 * count, pauses_ms), flush=True)
     return 0
 
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from agent.core import challenge
+from agent.core import challenge, head_move
 from agent.core.attempt_limits import AttemptLimits, PaidCalls
-from agent.core.challenge import ChallengeOutcome, ChallengeProgress, Move, Phase
+from agent.core.challenge import ChallengeOutcome, ChallengeProgress, Phase
 from agent.core.challenge_plan import Plan, Turn, TurnSide
 from agent.core.frame_log import FRAMES_MAX, FrameLog
 from agent.core.geometry import Pose, pitch_ratio, roll
 from agent.core.guidance import prompt_of
+from agent.core.head_move import Move
 from agent.core.hints import hint_for
 from agent.core.model import Box, Landmarks, Point
 from agent.core.motion import Motion
@@ -166,7 +167,7 @@ def test_deadline_between_two_attempts_names_the_challenge() -> None:
 def test_narrow_face_with_a_small_turn_is_a_turned_picture(width: float, counts: bool) -> None:
     """A picture turned so far that its width is a third would show a larger yaw if it were a head."""
     progress = challenging(phase=Phase.TURNING, until_ms=challenge.TURN_MS).progress
-    turned = Pose(challenge.MIN_YAW, challenge.MIN_DEPTH, width)
+    turned = Pose(head_move.MIN_YAW, head_move.MIN_DEPTH, width)
     outcome, after = challenge._judge_turn(progress, turned, shot_event(1_000).analysis)
     assert outcome is ChallengeOutcome.CONTINUE and (after.move is Move.PROMPTED) is counts
 

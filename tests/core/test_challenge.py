@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.challenge import TURN_MS
+from agent.core.challenge import LONGER_MS, TURN_MS
 from agent.core.challenge_plan import ATTEMPTS, NEXT_WAIT_MS, WAIT_MS, Plan, Turn, TurnSide, draw
 from agent.core.model import Analysis, Landmarks
 from agent.core.reasons import Continuity, Decision, FrameReason, Reason
@@ -201,6 +201,51 @@ def test_turn_before_the_prompt_or_the_reaction_time_does_not_count() -> None:
     assert isinstance(swift.turn(times=1, after_ms=140).state, Seeking), "280 ms after the prompt"
 
 
+@pytest.mark.parametrize(("after_ms", "counts"), [(240, False), (340, True)])
+def test_motion_within_the_reaction_time_of_the_first_prompt_starts_another_attempt(
+    after_ms: int, counts: bool
+) -> None:
+    """The head has left the straight pose and is not turned yet: the motion began without the prompt."""
+    scenario = Scenario(limits((LEFT,), (LEFT,))).look().steady()  # the prompt is due at this frame
+    scenario.look(after_ms=after_ms - 100).look(TURNED / 2)
+    assert isinstance(scenario.state, Challenging) is counts
+
+
+@pytest.mark.parametrize(("longer_ms", "passes"), [(LONGER_MS, True), (LONGER_MS + 1, False)])
+def test_a_later_turn_may_take_a_little_longer_than_the_first_turn(longer_ms: int, passes: bool) -> None:
+    scenario = Scenario(limits((LEFT, RIGHT), (LEFT, RIGHT))).look().steady().look(times=3).turn().back()
+    assert isinstance(scenario.state, Challenging)
+    first_ms = scenario.state.progress.first_ms
+    scenario.steady()
+    assert isinstance(scenario.state, Challenging)
+    turned_ms = scenario.state.progress.until_ms - TURN_MS + first_ms + longer_ms
+    while scenario.at_ms < turned_ms - 500:
+        scenario.look()
+    scenario.look(after_ms=turned_ms - scenario.at_ms - 300).turn(-TURNED)
+    assert scenario.at_ms == turned_ms
+    assert isinstance(scenario.state, Challenging) is passes
+
+
+def returning(period_ms: int = 100) -> Scenario:
+    """After the first of two turns to the left: a head on the way back, at the next prompt."""
+    scenario = Scenario(limits((LEFT, Turn(TurnSide.LEFT, 50)), (LEFT,))).look()
+    while prompted(scenario) == "look_straight":
+        scenario.look(after_ms=period_ms)
+    scenario.look(times=300 // period_ms, after_ms=period_ms).turn(after_ms=period_ms)
+    return scenario.look(TURNED / 2, after_ms=period_ms).wait(0)
+
+
+def test_the_next_prompt_comes_while_the_head_turns_back() -> None:
+    assert prompted(returning()) == "turn_left"
+    assert prompted(returning(period_ms=310)) == "look_straight", "a person can react before the next frame"
+
+
+@pytest.mark.parametrize(("between", "counts"), [(TURNED / 2, False), (0.0, True)])
+def test_a_later_turn_counts_only_after_a_straight_frame(between: float, counts: bool) -> None:
+    scenario = returning().look(between).look(TURNED / 2, times=2).look(TURNED, times=2)
+    assert isinstance(scenario.state, Challenging) is counts
+
+
 def test_the_wait_before_the_first_prompt_begins_with_the_second_frame() -> None:
     """No prompt is due before the frame period is known."""
     scenario = Scenario(limits((Turn(TurnSide.LEFT, 0),))).look()
@@ -217,12 +262,13 @@ def test_the_wait_before_a_later_prompt_begins_with_the_last_turned_frame() -> N
     assert prompted(scenario.wait(50)) == "turn_left"
 
 
-def test_a_clearly_turned_frame_ends_the_prompt_and_does_not_count_alone() -> None:
-    scenario = Scenario(limits((LEFT,), (LEFT,))).look().steady().wait(200).look(TURNED / 2)
-    assert prompted(scenario.look(TURNED)) == "turn_left", "near the limit the next frame may not count"
+def test_a_frame_of_a_clear_turn_ends_the_prompt_and_does_not_count_alone() -> None:
+    scenario = Scenario(limits((LEFT,), (LEFT,))).look().steady().wait(200).look(16).look(TURNED)
+    assert prompted(scenario) == "look_straight", "at this speed the next frame is clear"
+    assert prompted(scenario.look(24)) == "turn_left", "at the limit the next frame may not count"
     scenario = Scenario(limits((LEFT,), (LEFT,))).look().steady().wait(200).look(TURNED / 2).look(24)
     assert prompted(scenario.look(CLEAR)) == "look_straight"
-    assert prompted(scenario.look(24)) == "turn_left"
+    assert prompted(scenario.look(20)) == "turn_left"
     assert scenario.look(TURNED / 2).look().wait(500).asks == 0
 
 

@@ -73,10 +73,10 @@ def test_the_next_prompt_of_the_challenge_replaces_a_prompt_to_turn_at_once(prom
 
 @pytest.mark.parametrize("wait_ms", [*range(*NEXT_WAIT_MS, 50), NEXT_WAIT_MS[1]])
 def test_a_fast_payer_receives_each_of_two_prompts_to_the_same_side(wait_ms: int) -> None:
-    """The head is straight again 500 ms after the first prompt: within the hold time of that prompt."""
+    """The head is straight again 600 ms after the first prompt: within the hold time of that prompt."""
     scenario = Watched(limits((LEFT, Turn(TurnSide.LEFT, wait_ms))))
     scenario.look().steady()
-    for yaw in (0.0, 14.0, 27.0, 27.0, 9.0):
+    for yaw in (0.0, 0.0, 14.0, 27.0, 27.0, 9.0):
         scenario.look(yaw)
     assert isinstance(scenario.state, Challenging) and scenario.state.progress.turn == 1
     scenario.look(9.0, times=3)

@@ -106,7 +106,7 @@ def test_challenge_with_a_slow_turn_passes_at_each_frame_rate(period_ms: int) ->
     scenario = Scenario(limits((LEFT,))).look()
     while scenario.state.progress.prompt == "look_straight":  # type: ignore[union-attr] # challenging
         scenario.look(after_ms=period_ms)
-    for yaw in (0.0, TURNED / 2, TURNED, TURNED, TURNED / 2, 0.0):
+    for yaw in (*[0.0] * (1 + 100 // period_ms), TURNED / 2, TURNED, TURNED, TURNED / 2, 0.0):
         scenario.wait(period_ms)
         analyzed = frame(scenario.at_ms, view(yaw=yaw))
         has_no_track = period_ms > 300 and analyzed.analysis.shot is None
@@ -162,7 +162,7 @@ def test_shot_of_a_passed_challenge_carries_the_path_of_each_turn() -> None:
 
 @pytest.mark.parametrize("wait_ms", [*range(*NEXT_WAIT_MS, 50), NEXT_WAIT_MS[1]])
 def test_path_of_a_turn_prompted_at_once_contains_no_frame_of_the_turn_before(wait_ms: int) -> None:
-    """The wait is over before the head is straight again: no frame comes between the two turns."""
+    """The prompt comes while the head turns back: the next path begins when the head looks straight."""
     scenario = Scenario(limits((LEFT, Turn(TurnSide.LEFT, wait_ms)))).look().steady().wait(200).turn().back()
     straight_ms = scenario.at_ms
     scenario.steady().look(times=2).turn().back().look()
@@ -170,7 +170,7 @@ def test_path_of_a_turn_prompted_at_once_contains_no_frame_of_the_turn_before(wa
     times = [
         [int(str(face).removeprefix("face at ")) for face in path.faces] for path in scenario.state.best.paths
     ]
-    assert times[0][-1] == straight_ms <= times[1][0]
+    assert times[0][-1] < straight_ms <= times[1][0]
 
 
 def test_path_omits_frames_that_follow_at_once() -> None:

@@ -22,13 +22,14 @@ PATH_STEP_MS = 60  # a face that comes sooner than this after the last one of th
 class ObedientHead:
     """A head that follows the prompts, and the frames that bound each turn.
 
-    ``before_ms``: the newest frame at each prompt to turn. ``straight_ms``: the frame that ends each turn.
+    ``before_ms``: the newest frame at each prompt to turn, or the first straight one after a prompt that
+    comes while the head turns back. ``end_ms``: the frame that ends each turn.
     """
 
     def __init__(self, plan: Plan, period_ms: int) -> None:
         self.scenario = Scenario(limits(plan), deadline_ms=60_000)
         self.period_ms = period_ms
-        self.before_ms, self.straight_ms = list[int](), list[int]()
+        self.before_ms, self.end_ms = list[int](), list[int]()
         self.yaw = 0.0
 
     def play(self) -> tuple[TurnPath, ...]:
@@ -43,9 +44,11 @@ class ObedientHead:
                 self.before_ms.append(frame_ms)
             self._move(progress)
             scenario.look(self.yaw, after_ms=0)
+            if progress.phase is Phase.TURNING and not progress.is_straight:
+                self.before_ms[-1] = scenario.at_ms
             after = scenario.state
             if not isinstance(after, Challenging) or after.progress.turn != progress.turn:
-                self.straight_ms.append(scenario.at_ms)
+                self.end_ms.append(scenario.at_ms)
         assert isinstance(scenario.state, Holding | Comparing), scenario.state
         return scenario.state.best.paths
 
@@ -71,11 +74,11 @@ def test_path_of_each_turn_contains_the_faces_of_this_turn_only(
     plan = draw(turns, Random(seed).randrange)[0]
     head = ObedientHead(plan, period_ms)
     paths = head.play()
-    assert len(paths) == len(head.before_ms) == len(head.straight_ms) == turns
-    for turn, path, before_ms, straight_ms in zip(plan, paths, head.before_ms, head.straight_ms, strict=True):
+    assert len(paths) == len(head.before_ms) == len(head.end_ms) == turns
+    for turn, path, before_ms, end_ms in zip(plan, paths, head.before_ms, head.end_ms, strict=True):
         times = [int(str(face).removeprefix("face at ")) for face in path.faces]
         assert path.is_left is (turn.side is TurnSide.LEFT)
         assert times == sorted(set(times))
-        assert times[0] == before_ms, "begins with the newest frame at the prompt"
-        assert straight_ms - PATH_STEP_MS < times[-1] <= straight_ms
+        assert times[0] == before_ms, "begins with a straight face"
+        assert end_ms - PATH_STEP_MS < times[-1] <= end_ms
         assert len(times) >= 4, "at the prompt, two turned ones, a straight one"

@@ -47,6 +47,18 @@ def values(finding: Finding) -> tuple[str, str]:
     return finding.verdict.value, finding.why
 
 
+@pytest.mark.parametrize(
+    ("liveness", "is_named"),
+    [("mode = 'challenge'", True), ("mode = 'challenge'\nshading = true", False), ("mode = 'off'", False)],
+)
+def test_config_lint_of_a_challenge_without_shading_passes_and_names_it(
+    place: Place, liveness: str, is_named: bool
+) -> None:
+    place.extra = f"[liveness]\n{liveness}"
+    finding = findings(place.inputs(), "config.lint")["config.lint"]
+    assert finding.verdict is Verdict.PASS and ("without liveness.shading" in finding.why) is is_named
+
+
 def put(inputs: CheckInputs, path: str, text: str) -> None:
     file = inputs.root / path
     file.parent.mkdir(parents=True, exist_ok=True)

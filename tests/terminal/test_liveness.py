@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -28,8 +29,9 @@ from tests.fakes import (
 )
 from tests.terminal.test_terminal import LIMITS, World, serving
 
-STEP = 0.2  # degrees per frame: 0.6 s for a turn; a faster turn is before the reaction time
+STEP = 0.2  # degrees per frame: 0.8 s for a turn
 FRAME_MS = 5
+REACTION_FRAMES = 250 // FRAME_MS  # a person does not follow a hint at once
 TURNS = {Guidance.TURN_LEFT: 32.0, Guidance.TURN_RIGHT: -32.0}
 
 
@@ -58,20 +60,21 @@ class FilmCamera(PacedCamera):
 
 @dataclass
 class Payer(StagedAnalyzer):
-    """A payer who follows the newest hint, STEP by STEP; ``solid``: the head or picture in view."""
+    """A payer who follows the hints after a reaction time, STEP by STEP; ``solid``: the head or picture."""
 
     till: QueueTill = field(default_factory=QueueTill)
     solid: Solid = HEAD
     follows: bool = True
     yaw: float = 0.0
+    aims: deque[float] = field(default_factory=lambda: deque([0.0], REACTION_FRAMES))
 
     def __post_init__(self) -> None:
         super().__init__()
 
     def analyze(self, frame: Frame) -> Analysis:
         hints = [event.guidance for event in self.till.events if isinstance(event, GuidanceEvent)]
-        wanted = TURNS.get(hints[-1], 0.0) if hints and self.follows else 0.0
-        self.yaw += max(-STEP, min(STEP, wanted - self.yaw))
+        self.aims.append(TURNS.get(hints[-1], 0.0) if hints and self.follows else 0.0)
+        self.yaw += max(-STEP, min(STEP, self.aims[0] - self.yaw))
         face = Detection(FACE.box, view(self.solid, yaw=round(self.yaw, 1)), 0.95)
         if abs(self.yaw) > 8:
             return Analysis(frame.seq, frame.captured_ms, FrameReason.TURNED, face, 1)

@@ -24,9 +24,12 @@ def lint(inputs: CheckInputs) -> Finding:
         return failed(error.sentence, Text("fix.run_with_sudo", command="sudo facepay doctor"))
     inputs.judge()
     risks = ", ".join(config.accepted_risks)
+    found = Text("why.config.lint.profile", profile=config.profile)
     if risks:
-        return passed(Text("why.config.lint.risks", profile=config.profile, risks=risks))
-    return passed(Text("why.config.lint.profile", profile=config.profile))
+        found = Text("why.config.lint.risks", profile=config.profile, risks=risks)
+    if config.liveness.mode == "challenge" and not config.liveness.shading:
+        found = Text("why.config.lint.no_shading", found=found)
+    return passed(found)
 
 
 def files(inputs: CheckInputs) -> Finding:
