@@ -216,7 +216,8 @@ def test_with_one_core_two_workers_are_not_judged(monkeypatch: pytest.MonkeyPatc
     async def measured(_count: int) -> dict[str, list[float]]:
         return {case: [1.0] for case in (*ratios.CASES, ratios.ALONE)}
 
-    replaced = {"DlibPipeline": Pipeline, "_measure_service": measured, "_workers": lambda *_counts: 1.0}
+    load = ratios.Load(20.0, 48.0, 2.0)
+    replaced = {"DlibPipeline": Pipeline, "_measure_service": measured, "_workers": lambda *_counts: load}
     for name, part in replaced.items():
         monkeypatch.setattr(ratios, name, part)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0})
