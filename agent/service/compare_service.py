@@ -207,7 +207,7 @@ async def _serve(
 def load_recognisers(config: ServiceConfig) -> tuple[Recogniser, ...]:
     """One recogniser per worker, with its own networks (not thread-safe). Raises ``ModelError``."""
     parts = config.memory_plan()
-    memory = DecodeBudget(parts.decode_bytes, SharedPool(parts.together_bytes))
+    memory = DecodeBudget(parts.decode_bytes, SharedPool(parts.shared_bytes))
     recognisers = tuple(
         Recogniser(networks, min_face_px=config.min_face_px, memory=memory)
         for networks in load_networks(threads=config.threads, workers=config.workers)

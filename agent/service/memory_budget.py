@@ -2,8 +2,8 @@
 
 One number of the config, ``memory_max_mb``, covers the process: the interpreter, the models of each worker,
 the connections, the bodies and downloads in flight, and the pictures that are being decoded. Bodies and
-pictures share one part: what does not fit beside the others is refused. A decoder waits for other decoders,
-and not for bodies, whose senders can be slow on purpose.
+pictures share one part: what does not fit beside the others is refused. A decoder waits until other decoders
+have released enough memory. It does not wait for bodies, whose senders can be slow on purpose.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ _OPENVINO_MB, _OPENVINO_WORKER_MB = 110, 115
 _CONNECTION_BYTES = 200_000  # receive buffers of one connection
 DECODE_MAX_BYTES = 160 * _MB  # the most expensive picture that ``image_header`` accepts
 _FLIGHT_MAX_BYTES = 96 * _MB  # more bodies at once than any queue can answer in time
-_TOGETHER_BYTES = 150 * _MB  # bodies and the picture of one worker: the process stays below 460 MB
-_SHARE_MIN_BYTES = 13 * _MB  # one request with two downloads of the largest size
-_FLIGHT_MIN_BYTES = 2 * _SHARE_MIN_BYTES
+_SHARED_BYTES = 150 * _MB  # bodies and the picture of one worker: VmHWM stays below 450 000 kB
+_SHARE_MIN_BYTES = 13 * _MB  # two downloads of the largest size
+_FLIGHT_MIN_BYTES = 2 * _SHARE_MIN_BYTES  # more than one request holds: a body and two downloads
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
     """The parts of ``memory_max_mb``: bytes of bodies and downloads in flight, of decoders, of both together.
 
-    ``together_bytes`` is no limit for one request, see ``SharedPool``.
+    ``shared_bytes`` is no limit for one request, see ``SharedPool``.
     """
 
     flight_bytes: int
     decode_bytes: int
-    together_bytes: int
+    shared_bytes: int
 
 
 def plan(memory_max_mb: int, workers: int, connections_max: int) -> MemoryPlan:
@@ -57,16 +57,16 @@ def plan(memory_max_mb: int, workers: int, connections_max: int) -> MemoryPlan:
         needed = -(-(fixed + DECODE_MAX_BYTES + _FLIGHT_MIN_BYTES) // _MB)
         facts = {"workers": workers, "connections": connections_max, "needed_mb": needed}
         raise WrongValueError(Text("detail.memory_short", **facts))
-    decode = min(left - _SHARE_MIN_BYTES, workers * DECODE_MAX_BYTES)
-    together = min(left, _TOGETHER_BYTES + (workers - 1) * DECODE_MAX_BYTES)
-    return MemoryPlan(min(_FLIGHT_MAX_BYTES, together), decode, together)
+    decode = min(left - _FLIGHT_MIN_BYTES, workers * DECODE_MAX_BYTES)
+    shared = min(left, _SHARED_BYTES + (workers - 1) * DECODE_MAX_BYTES)
+    return MemoryPlan(min(_FLIGHT_MAX_BYTES, shared), decode, shared)
 
 
 class SharedPool:
     """Bytes of bodies and of decoders together. Nothing waits here. For threads.
 
-    Bodies up to 13 MB and any picture always fit: one request cannot be refused for its own size, and large
-    pictures of one client do not refuse the bodies of tills.
+    Bodies up to 26 MB and any picture always fit together, so the size of one request is never the reason.
+    Above that, large pictures can refuse bodies, and bodies can refuse large pictures.
     """
 
     def __init__(self, total_bytes: int) -> None:
@@ -74,23 +74,27 @@ class SharedPool:
         self._bodies = self._pictures = 0
         self._lock = threading.Lock()
 
-    def add(self, *, body: int = 0, picture: int = 0) -> None:
-        """Negative: give back. Raises ``ApiFailure`` 15: bodies and pictures would be too large together."""
+    def change(self, *, body: int = 0, picture: int = 0) -> None:
+        """Reserve bytes; a negative size releases bytes.
+
+        Raises:
+            ApiFailure: 15, bodies and pictures would be too large together.
+        """
         with self._lock:
             bodies, pictures = self._bodies + body, self._pictures + picture
             is_more = body > 0 or picture > 0
-            if is_more and bodies > _SHARE_MIN_BYTES and bodies + pictures > self._total_bytes:
+            if is_more and bodies > _FLIGHT_MIN_BYTES and bodies + pictures > self._total_bytes:
                 raise ApiFailure(_BUSY, "memory for bodies and pictures is used up", cause=Cause.MEMORY)
             self._bodies, self._pictures = bodies, pictures
 
     @contextmanager
     def picture(self, size: int) -> Iterator[None]:
-        """Hold the memory of a picture. Raises as ``add``."""
-        self.add(picture=size)
+        """Hold the memory of a picture. Raises as ``change``."""
+        self.change(picture=size)
         try:
             yield
         finally:
-            self.add(picture=-size)
+            self.change(picture=-size)
 
 
 class Lease:
@@ -163,7 +167,7 @@ class FlightBudget:
         for holder, (most_bytes, cause) in shares.items():
             if self._held[holder] + size > most_bytes:
                 raise ApiFailure(_BUSY, f"the share of {holder} is used up", cause=cause)
-        self._pool.add(body=size)
+        self._pool.change(body=size)
         self.used_bytes += size
         self._held.update(dict.fromkeys(holders, size))
         return Lease(self, size, address, holders)
@@ -172,7 +176,7 @@ class FlightBudget:
         """Called by ``Lease`` only. Without ``after``: give back."""
         if not after:
             self.used_bytes -= size
-            self._pool.add(body=-size)
+            self._pool.change(body=-size)
         self._held.subtract(dict.fromkeys(before, size))
         self._held.update(dict.fromkeys(after, size))
         for holder in before:
@@ -193,23 +197,51 @@ class DecodeBudget:
         self.pool = pool or SharedPool(total_bytes)
         self._free = self._total_bytes = total_bytes
         self._changed = threading.Condition()
+        self._queue = threading.Lock()  # held by the picture that waits: a smaller one does not overtake it
+        self._extending = False
 
     @contextmanager
-    def hold(self, decoder: int, most: int = 0) -> Iterator[None]:
+    def hold(self, size: int) -> Iterator[None]:
         """Wait until other decoders leave enough bytes; a larger size than the total waits for all bytes.
 
-        Args:
-            decoder: bytes of the decoder.
-            most: bytes that the picture can need later. The caller adds them to the pool when it needs them.
         Raises:
-            ApiFailure: 15, the bytes of the decoder do not fit beside the bodies in flight.
+            ApiFailure: 15, the bytes do not fit beside the bodies in flight.
         """
-        size = min(max(decoder, most), self._total_bytes)
-        with self._changed:
-            self._changed.wait_for(lambda: self._free >= size)
+        size = min(size, self._total_bytes)
+        with self._queue, self._changed:
+            self._changed.wait_for(lambda: self._free >= size and not self._extending)
             self._free -= size
+        with self._held(size):
+            yield
+
+    @contextmanager
+    def extend(self, size: int) -> Iterator[None]:
+        """Hold more bytes for a picture that holds some. Waits before all pictures that hold none.
+
+        Together not more than the total: the caller's duty. Two pictures would wait for each other, so the
+        second one is refused.
+
+        Raises:
+            ApiFailure: 15, another picture waits here, or the bytes do not fit beside the bodies in flight.
+        """
+        with self._changed:
+            if self._extending:
+                raise ApiFailure(_BUSY, "memory for pictures is used up", cause=Cause.MEMORY)
+            self._extending = True
+            try:
+                self._changed.wait_for(lambda: self._free >= size)
+                self._free -= size
+            finally:
+                self._extending = False
+                self._changed.notify_all()
+        with self._held(size):
+            yield
+
+    @contextmanager
+    def _held(self, size: int) -> Iterator[None]:
+        """The bytes are reserved here; reserve them beside the bodies, and release both at the end."""
         try:
-            with self.pool.picture(min(decoder, self._total_bytes)):
+            with self.pool.picture(size):
                 yield
         finally:
             with self._changed:

@@ -32,13 +32,15 @@ _AGREEMENT_MIN = 1 - 1e-4  # cosine of both embeddings of the known photo
 class Networks:
     """YuNet and SFace of one worker. Not thread-safe: one call at a time.
 
-    ``release_buffers``: gives back memory that the next runs allocate again.
+    ``release_buffers``: gives back memory that the next runs allocate again. ``large_pixel_bytes``: measured
+    memory of the detector for each pixel of a large input.
     """
 
     detector: Detector
     embedder: EmbeddingModel
     library: str
     release_buffers: Callable[[], object] = lambda: None
+    large_pixel_bytes: int = 80
 
 
 def load_networks(*, threads: int = 1, workers: int = 1) -> tuple[Networks, ...]:
@@ -78,6 +80,7 @@ def _fast(openvino: OpenVino, threads: int) -> Networks:
         OpenVinoEmbedder(compiled),
         f"OpenVINO {openvino.ov.get_version()}",
         compiled.release_buffers,
+        large_pixel_bytes=50,
     )
 
 

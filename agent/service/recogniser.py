@@ -3,6 +3,7 @@
 import math
 from bisect import bisect_right
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,8 +22,6 @@ from agent.vision.face_turn import SEARCH_PX, turn_of, turned_crop
 _NO_FACE, _NO_FEATURE, _NOT_UPRIGHT = -1101, -1103, -1409
 # YuNet finds faces of 10 to 300 px in its input: a small input first, a larger one only without a face.
 _INPUT_WIDTH_PX, _LARGE_WIDTH_PX = 320, 960
-# Of the network on OpenVINO, for each pixel of the larger input. On OpenCV 80; its process is 110 MB smaller.
-_LARGE_PIXEL_BYTES = 50
 _LARGE_COST_BYTES = 40_000_000  # of a decoder that takes longer than the buffers of the networks
 # (cosine, similarity), both strictly rising; linear interpolation between the knots.
 KNOTS = ((0.0, 0.0), (0.363, 70.0), (0.44, 80.0), (0.50, 90.0), (1.0, 100.0))
@@ -58,6 +57,7 @@ class Recogniser:
         networks = networks or load_networks()[0]
         self._detector, self._embedder = networks.detector, networks.embedder
         self._release_buffers = networks.release_buffers
+        self._large_pixel_bytes = networks.large_pixel_bytes
         self.library = networks.library
 
     def warm(self) -> None:
@@ -86,8 +86,7 @@ class Recogniser:
     def _decoded(self, image: bytes | bytearray, work: Callable[[Pixels], Embedding]) -> Embedding:
         header = inspected(image)
         self._held_bytes = header.cost_bytes
-        sides = -(-header.wide // header.scale), -(-header.high // header.scale)
-        with self.memory.hold(header.cost_bytes, max(_search_bytes(*sides), _search_bytes(*sides[::-1]))):
+        with self.memory.hold(header.cost_bytes):
             if header.cost_bytes > _LARGE_COST_BYTES:
                 self._release_buffers()
             try:
@@ -128,21 +127,20 @@ class Recogniser:
     def _faces(self, pixels: Pixels) -> tuple[Detection, ...]:
         if found := self._detector.detect(pixels, _INPUT_WIDTH_PX):
             return found
-        more_bytes = _search_bytes(pixels.shape[1], pixels.shape[0]) - self._held_bytes
-        with self.memory.pool.picture(max(0, more_bytes)):
+        more_bytes = max(0, self._search_bytes(pixels) - self._held_bytes)
+        with self.memory.extend(more_bytes) if more_bytes else nullcontext():
             return self._detector.detect(pixels, _LARGE_WIDTH_PX)
+
+    def _search_bytes(self, pixels: Pixels) -> int:
+        """The memory of a picture during the search in the larger input, at most that of any decoder."""
+        network_px = math.prod(photo_size(pixels.shape[1], pixels.shape[0], _LARGE_WIDTH_PX))
+        return min(pixels.nbytes + network_px * self._large_pixel_bytes, DECODE_MAX_BYTES)
 
     def _describe(self, pixels: Pixels, face: Detection) -> NDArray[np.float32]:
         vector = self._embedder.describe(align(pixels, face))
         if vector is None:
             raise ApiFailure(_NO_FEATURE, cause=Cause.VECTOR)
         return vector
-
-
-def _search_bytes(wide: int, high: int) -> int:
-    """The memory of a picture during the search in the larger input, at most that of the largest decoder."""
-    network_bytes = math.prod(photo_size(wide, high, _LARGE_WIDTH_PX)) * _LARGE_PIXEL_BYTES
-    return min(3 * wide * high + network_bytes, DECODE_MAX_BYTES)
 
 
 def cosine(a: Embedding, b: Embedding) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from agent.compare.contract import ApiFailure
 from agent.errors import ConfigError
 from agent.resources import config_file
+from agent.service.image_decoder import inspected
 from agent.service.memory_budget import (
     DECODE_MAX_BYTES,
     DecodeBudget,
@@ -26,7 +28,7 @@ from agent.service.settings import load_service
 from tests.service.pictures import plain
 
 MB = 1_000_000
-REQUEST_MAX = 13 * MB  # the memory of the largest body
+REQUEST_MAX = 26 * MB  # more than one body and two downloads
 UNIT_HIGH_MB = 805  # MemoryHigh=768M of the unit, which counts in 1024s
 
 
@@ -46,8 +48,8 @@ def test_parts_fit_into_the_budget_or_the_needed_budget_is_named(
         plan(needed, workers, connections)
     else:
         assert parts.decode_bytes >= DECODE_MAX_BYTES
-        assert parts.flight_bytes <= parts.together_bytes
-        most = max(parts.together_bytes, parts.decode_bytes + REQUEST_MAX)
+        assert parts.flight_bytes <= parts.shared_bytes
+        most = max(parts.shared_bytes, parts.decode_bytes + REQUEST_MAX)
         assert most + workers * 90 * MB < memory_mb * MB
 
 
@@ -131,23 +133,23 @@ def test_bodies_above_one_request_and_pictures_never_exceed_their_common_part(
         lease.release()
     for _, stack in decoding:
         stack.close()
-    pool.add(body=together)  # everything was given back
+    pool.change(body=together)  # everything was given back
 
 
 @pytest.mark.parametrize(
     ("size_px", "bodies", "code"),
-    [((640, 640), 20 * MB, -1101), ((2_000, 4_000), 20 * MB, 15), ((2_000, 4_000), 6 * MB, -1101)],
+    [((640, 640), 30 * MB, -1101), ((2_000, 4_000), 30 * MB, 15), ((2_000, 4_000), 26 * MB, -1101)],
 )
 def test_picture_without_a_face_needs_memory_for_the_large_search(
     size_px: tuple[int, int], bodies: int, code: int
 ) -> None:
-    pool = SharedPool(80 * MB)  # the decoder of the larger picture fits: 48 MB
-    pool.add(body=bodies)
+    pool = SharedPool(90 * MB)  # the decoder of the larger picture fits: 48 MB
+    pool.change(body=bodies)
     recogniser = Recogniser(memory=DecodeBudget(DECODE_MAX_BYTES, pool))
     with pytest.raises(ApiFailure) as failure:
         recogniser.embed(plain(*size_px, ".jpg"))
     assert failure.value.api_code == code
-    pool.add(body=80 * MB - bodies)  # everything was given back
+    pool.change(body=90 * MB - bodies)  # everything was given back
 
 
 @pytest.mark.parametrize(
@@ -165,20 +167,59 @@ def test_share_that_is_used_up_is_named(account: str, address: str, cause: str) 
     assert found == cause
 
 
-def test_decoder_waits_for_the_bytes_that_another_picture_can_need_later() -> None:
-    pool = SharedPool(1_000 * MB)
-    budget, begun = DecodeBudget(100, pool), threading.Event()
+def in_thread(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
 
-    def decode() -> None:
+
+def test_a_search_waits_for_the_end_of_another_picture_and_a_second_search_is_refused() -> None:
+    budget, held, extended = DecodeBudget(100, SharedPool(1_000 * MB)), threading.Event(), threading.Event()
+
+    def search() -> None:
         with budget.hold(40):
-            begun.set()
+            held.set()
+            with budget.extend(30):
+                extended.set()
 
-    thread = threading.Thread(target=decode)
-    with budget.hold(40, 70):
-        thread.start()
-        assert not begun.wait(0.1)
+    with budget.hold(40):
+        thread = in_thread(search)
+        assert held.wait(30) and not extended.wait(0.1)
+        with pytest.raises(ApiFailure) as failure, budget.extend(30):  # each would wait for the other
+            pass
+        assert (failure.value.api_code, failure.value.cause) == (15, "memory") and not extended.is_set()
     thread.join(30)
-    assert begun.is_set()
+    assert extended.is_set()
+    with budget.hold(100):  # everything was given back
+        pass
+
+
+def test_smaller_pictures_do_not_overtake_a_larger_one_that_waits() -> None:
+    budget, order, second = DecodeBudget(100, SharedPool(1_000 * MB)), list[str](), threading.Event()
+
+    def decode(name: str, size: int) -> Callable[[], None]:
+        def work() -> None:
+            with budget.hold(size):
+                order.append(name)
+
+        return work
+
+    with budget.hold(40):
+        large = in_thread(decode("large", 90))
+        while not budget._queue.locked():
+            second.wait(0.01)
+        small = in_thread(decode("small", 40))  # would fit now
+        second.wait(0.1)
+        assert not order
+    large.join(30)
+    small.join(30)
+    assert order == ["large", "small"]
+
+
+def test_two_workers_of_the_default_budget_decode_photos_of_12_megapixels_at_once() -> None:
+    cost = inspected(plain(4_000, 3_000, ".jpg")).cost_bytes
+    config = load_service(config_file("service.toml"), workers=2)
+    assert 2 * cost <= config.memory_plan().decode_bytes
 
 
 def test_decoders_share_their_budget() -> None:
