@@ -75,9 +75,15 @@ def test_stamps_differ_after_each_change_and_hold_no_file_of_another_user(
     )
     first = stamps(read)
     assert set(first) == {"compare.secret_key_file", "compare.ca_file"} and first == stamps(read)
-    copy = tmp_path / "copy"
-    copy.write_bytes(secret.read_bytes())
-    copy.replace(secret)
+    for path in (secret, authority):  # the same content again: a new secret file, an equal certificate
+        copy = tmp_path / "copy"
+        copy.write_bytes(path.read_bytes())
+        copy.replace(path)
+    second = stamps(read)
+    assert second["compare.secret_key_file"] != first["compare.secret_key_file"]
+    assert second["compare.ca_file"] == first["compare.ca_file"]
+    authority.write_text("another certificate")
+    assert stamps(read)["compare.ca_file"] != first["compare.ca_file"]
     authority.unlink()
     second = stamps(read)
     assert second["compare.secret_key_file"] != first["compare.secret_key_file"]
@@ -87,4 +93,5 @@ def test_stamps_differ_after_each_change_and_hold_no_file_of_another_user(
         raise PermissionError(path)
 
     monkeypatch.setattr(secrets, "file_stamp", deny)
+    monkeypatch.setattr(secrets, "read_plain", lambda path, *_, **__: deny(path))
     assert stamps(read) == {}

@@ -24,6 +24,7 @@ SERVICE_USER = "facepay"  # systemd/facepay.sysusers
 _CREDENTIALS = Path("/run/credentials")
 _MAX_BYTES = 1_000_000
 _S = TypeVar("_S", bound=Section)
+_PUBLIC = ("ca_file", "cert_file")
 _READ_AT_START = (
     ("compare", "secret_key_file"),
     ("compare", "ca_file"),
@@ -104,7 +105,7 @@ def is_credential(path: Path) -> bool:
 
 
 def files_at_start(config: Config) -> dict[str, Path]:
-    """The files that the agent reads at its start only, by config key, without credentials of systemd.
+    """The files that the agent reads once, by config key, without credentials of systemd.
 
     A credential stays the same until the next start. The files of [mqtt] are read for each connection.
     """
@@ -113,17 +114,24 @@ def files_at_start(config: Config) -> dict[str, Path]:
 
 
 def stamps(config: Config) -> dict[str, str]:
-    """A stamp of each of these files: 16 hex digits; empty: no file. Without files of another user."""
+    """A stamp of each of these files: 16 hex digits; empty: no file. Without files of another user.
+
+    Of a public file, the stamp is a digest of the content: a tool may write the same content again. Of a
+    secret file it depends on inode and time only, because the status document contains the stamps.
+    """
     found = dict[str, str]()
     for key, path in files_at_start(config).items():
         try:
-            stamp = repr(file_stamp(path, links=True))  # the digest hides the length of a password
+            if key.endswith(_PUBLIC):
+                content = read_plain(path, _MAX_BYTES, links=True)
+            else:
+                content = repr(file_stamp(path, links=True)[:2]).encode()
         except PermissionError:
             continue
         except OSError:
             found[key] = ""
         else:
-            found[key] = hashlib.sha256(stamp.encode()).hexdigest()[:16]
+            found[key] = hashlib.sha256(content).hexdigest()[:16]
     return found
 
 

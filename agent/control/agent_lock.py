@@ -54,9 +54,9 @@ class AgentLock:
 
     def record(self, phase: AgentPhase) -> None:
         """Write process id and phase, for messages only. A full disk is no error: the outbox decides."""
+        content = f"{os.getpid()} {phase}".ljust(_CONTENT_BYTES)
         with suppress(OSError):
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, f"{os.getpid()} {phase}".encode(), 0)
+            os.pwrite(self._descriptor, content.encode(), 0)  # one write: a reader never finds a part of it
 
 
 @contextmanager
@@ -118,7 +118,8 @@ def _lock(descriptor: int) -> bool:
 
 def _holder(descriptor: int) -> LockHolder:
     """From ``PID PHASE``. The file can be empty: its holder has not written it yet, or the disk is full."""
-    pid, _, phase = os.pread(descriptor, _CONTENT_BYTES, 0).decode("ascii", "replace").partition(" ")
+    content = os.pread(descriptor, _CONTENT_BYTES, 0).decode("ascii", "replace").strip()
+    pid, _, phase = content.partition(" ")
     try:
         return LockHolder(pid if pid.isdecimal() else "?", AgentPhase(phase))
     except ValueError:

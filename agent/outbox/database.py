@@ -15,8 +15,9 @@ log = logging.getLogger(__name__)
 FILE = "outbox.sqlite3"
 PAGE_BYTES = 1_024  # a result changes eight pages: with SQLite's 4 KiB twice as much is written to the card
 JOURNAL_PAGES = 500  # at this length SQLite copies the journal into the file and starts it anew
-# The copy needs two more fsyncs. The end of a request starts it earlier, so that no result waits for it; the
-# pages between the two limits are those of the open requests, about 13 each.
+# The copy needs two more fsyncs. The end of a request starts it earlier, so that its result does not wait;
+# only the result of another till can wait behind it. The pages between the two limits are those of the open
+# requests, about 13 each.
 _EARLY_PAGES = 400
 
 

@@ -186,7 +186,9 @@ async def _open_status(
         from agent.root.page import open_page  # loads a web server
 
         async def open_listener() -> None:
+            read = {key: stamp for key, stamp in stamps(first).items() if key.startswith("page.")}
             issuer.new_link = await open_page(stack, handle, live_view, status, path)
+            handle.stamps.update(read)  # the listener can be opened long after the start
 
         background = Background()
         stack.push_async_callback(background.close)

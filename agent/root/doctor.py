@@ -93,7 +93,9 @@ def _credentials() -> dict[str, Path]:
 def _signing_key(directory: Path) -> SigningKeyProbe:
     """Raises ``PermissionError``, ``TillError``."""
     path = directory / KEY_FILE
-    if not path.exists():
+    try:
+        path.stat()
+    except FileNotFoundError:
         return SigningKeyProbe(path, ())
     try:
         return SigningKeyProbe(path, fingerprints(directory, Signer.load(path)))

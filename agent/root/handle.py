@@ -1,6 +1,5 @@
 """The parts of a serving agent, for other modules of the same process."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.compare.base import CompareClient
@@ -31,7 +30,7 @@ class AgentHandle:
     outbox: Outbox
     compare: CompareClient | None  # None: replaced by the caller
     started_ms: int
-    stamps: Mapping[str, str]  # of the files that were read at the start
+    stamps: dict[str, str]  # of the files that were read once: ``config.secret_files.stamps``
 
     def now(self, clock: BootClock) -> StatusFacts:
         """The present status of the parts."""

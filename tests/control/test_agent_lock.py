@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.control import server
 from agent.control.agent_lock import FILE, AgentPhase, AgentRunsAlready, LockHolder, hold_lock, lock_holder
 from agent.control.server import agent_status
 from agent.errors import AgentNotRunning, StatusError, StorageError
@@ -86,6 +87,43 @@ def test_agent_status_without_socket_names_the_phase_of_the_agent(
             agent_status(tmp_path)
     assert (found.value.code, found.value.exit_code) == (code, 4)
     assert not isinstance(found.value, AgentNotRunning)
+
+
+def test_a_reader_finds_a_complete_phase_while_the_agent_changes_it(tmp_path: Path) -> None:
+    found = set[LockHolder | None]()
+    with hold_lock(tmp_path) as lock:
+        pid, ended = str(os.getpid()), threading.Event()
+        lock.record(AgentPhase.STOPPING)
+
+        def read() -> None:
+            while not ended.is_set():
+                found.add(lock_holder(tmp_path))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        for _ in range(2_000):
+            lock.record(AgentPhase.STARTING)
+            lock.record(AgentPhase.STOPPING)
+        ended.set()
+        reader.join()
+    assert found <= {LockHolder(pid, AgentPhase.STARTING), LockHolder(pid, AgentPhase.STOPPING)}
+
+
+def test_socket_that_opens_after_the_first_request_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[object] = [AgentNotRunning("no socket", code="agent_not_running"), {"status": "online"}]
+
+    def request(_path: Path, *, timeout_s: float) -> object:
+        answer = answers.pop(0)
+        if isinstance(answer, AgentNotRunning):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(server, "request_status", request)
+    with hold_lock(tmp_path) as lock:
+        lock.record(AgentPhase.SERVING)
+        assert agent_status(tmp_path) == {"status": "online"}
 
 
 def test_lock_holder_of_an_unwritten_file_is_not_known(tmp_path: Path) -> None:

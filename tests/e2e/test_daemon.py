@@ -46,7 +46,7 @@ async def test_second_run_with_the_same_config_ends_and_the_first_agent_serves(p
         agent.process.send_signal(signal.SIGTERM)
         assert await agent.ended(60) == 0
     lock = (config.parent / "state" / LOCK_FILE).read_text()
-    assert lock.endswith(" stopping"), "`facepay status` names the phase of an agent by this text"
+    assert lock.rstrip().endswith(" stopping"), "`facepay status` names the phase of an agent by this text"
 
 
 async def test_sigterm_answers_the_open_request_first(place: Place) -> None:
