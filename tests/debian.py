@@ -240,11 +240,16 @@ def _build(codename: str, folder: Path) -> None:
     if _is_native(codename):
         run(sys.executable, ROOT / "packaging" / "build_deb.py", "--fast", "--output", folder, timeout_s=900)
     else:
-        binds = {"/src": ROOT, "/out": folder}
         epoch = run("git", "-C", ROOT, "log", "-1", "--format=%ct").strip()
         build = ("/opt/build/bin/python", "/src/packaging/build_deb.py", "--fast", "--output", "/out")
         command = ("env", f"SOURCE_DATE_EPOCH={epoch}", *build)
-        Debian(_build_system(codename)).run_with(binds, *command, timeout_s=900)
+        with tempfile.TemporaryDirectory() as source:  # without .git: the minimal system has no git
+            for name in run("git", "-C", ROOT, "ls-files", "-z").split("\0")[:-1]:
+                if (ROOT / name).is_file():  # a deleted file is still listed
+                    Path(source, name).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(ROOT / name, Path(source, name))
+            binds = {"/src": Path(source), "/out": folder}
+            Debian(_build_system(codename)).run_with(binds, *command, timeout_s=900)
 
 
 def _package_digest(codename: str) -> str:

@@ -31,7 +31,7 @@ class AgentRunsAlready(AgentError):
 
 
 class AgentPhase(StrEnum):
-    """The part of its life in which an agent is. The status socket exists in the second phase only."""
+    """The phase of the agent: starting, serving or stopping. The status socket exists while it serves."""
 
     STARTING = "starting"
     SERVING = "serving"
