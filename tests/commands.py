@@ -33,7 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 SERVER_S = 120.0  # until the server has imported the package on a busy machine
 # facepay with shorter waits, for an endpoint that may become a broker later: each wait ends by its time-out
-IMPATIENT = """
+SHORT_WAITS = """
 import agent.cli.fleet_watch, agent.cli.till, agent.fleet.diagnosis_client
 import agent.kits.load.connections, agent.kits.till.client, agent.kits.till.watcher
 from agent.cli import main

@@ -6,14 +6,17 @@ Four properties of OpenVINO determine this module:
    are blocked before the import.
 2. Without a request for float32 some processors get 16 bits.
 3. Each worker has compiled networks of its own, with one stream. A network with several streams runs in
-   threads of the library: with several networks, two workers then often wait for each other (1.2 times the
-   answers of one worker). A network with one stream runs in the thread of the caller.
+   threads of the library: with several networks, the runs of two workers often block each other (1.2 times
+   the answers of one worker). A network with one stream runs in the thread of the caller.
 4. A network for inputs of any size keeps code for each size without a limit (1 GB after 600 sizes) and takes
    3 ms for each change of the size. So each size of the detector's input has a separate network, for the
-   first ``_SIZES_MAX`` sizes. Further small sizes run on OpenCV. A large input has a network for one picture.
+   first ``_SIZES_MAX`` sizes. Further small sizes run on OpenCV. For a large input a network is compiled for
+   one picture, then released.
 """
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -21,7 +24,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.errors import ModelError
 from agent.service.openvino_sface import sface
+from agent.texts import Text
 from agent.vision.detector import MAX_FACES, NMS_OVERLAP, Detector
 from agent.vision.embedding import SIDE_PX, Pixels, Vector, unit_vector
 from agent.vision.models import YUNET, locate
@@ -58,7 +63,7 @@ class OpenVino:
         }
 
     def compile_sface(self) -> Any:
-        """A new SFace. All share one model, which keeps 38 MB of weights.
+        """Compile SFace. All compiled networks share one model, which keeps 38 MB of weights.
 
         Raises ``ModelError``, ``RuntimeError``: the processor or the system refuses.
         """
@@ -66,7 +71,7 @@ class OpenVino:
         return self._core.compile_model(self._sface, "CPU", self._config)
 
     def compile_yunet(self, wide: int, high: int, *, of_bytes: bool = False) -> Any:
-        """A new YuNet for one input size. For threads. Raises ``ModelError``, ``RuntimeError``.
+        """Compile YuNet for one input size. For threads. Raises ``ModelError``, ``RuntimeError``.
 
         Args:
             of_bytes: the input is uint8, not float32.
@@ -106,6 +111,23 @@ class CompiledNetworks:
             compiled.release_memory()
 
 
+@contextmanager
+def _failures_of(network: str) -> Iterator[None]:
+    """Raise ``ModelError`` in place of the ``RuntimeError`` of the library."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ModelError(Text("detail.openvino_failed", network=network, err=str(error))) from error
+
+
+def _run(request: Any, given: NDArray[Any]) -> None:
+    """Run the network on ``given``, its input, which is empty afterwards, also after a failure."""
+    try:
+        request.infer()
+    finally:
+        given.fill(0)
+
+
 class OpenVinoEmbedder:
     """SFace. Not thread-safe: one call at a time."""
 
@@ -114,11 +136,11 @@ class OpenVinoEmbedder:
         self._input = np.zeros((1, SIDE_PX, SIDE_PX, 3), np.uint8)
         self._request.set_input_tensor(compiled.openvino.ov.Tensor(self._input, shared_memory=True))
 
+    @_failures_of("SFace")
     def describe(self, aligned: Pixels) -> Vector | None:
-        """As ``Embedder.describe``."""
+        """As ``Embedder.describe``. Raises ``ModelError``: the network failed."""
         self._input[0] = aligned
-        self._request.infer()
-        self._input.fill(0)
+        _run(self._request, self._input)
         return unit_vector(self._request.get_output_tensor().data)
 
 
@@ -130,8 +152,9 @@ class OpenVinoDetector(Detector):
         self._compiled = compiled
         self._requests: dict[tuple[int, int], tuple[Any, NDArray[Any]]] = {}
 
+    @_failures_of("YuNet")
     def infer(self, picture: Pixels) -> NDArray[np.float32]:
-        """As ``Detector.infer``."""
+        """As ``Detector.infer``. Raises ``ModelError``: the network failed, or cannot be compiled."""
         high, wide = (-(-side // _STRIDES[-1]) * _STRIDES[-1] for side in picture.shape[:2])
         found = self._requests.get((wide, high)) or self._request(wide, high)
         if found is not None:
@@ -145,8 +168,7 @@ class OpenVinoDetector(Detector):
 
     def _run_request(self, request: Any, padded: NDArray[Any], picture: Pixels) -> NDArray[np.float32]:
         padded[0, : picture.shape[0], : picture.shape[1]] = picture
-        request.infer()
-        padded.fill(0)
+        _run(request, padded)
         levels = [
             [request.get_tensor(f"{name}_{stride}").data[0] for name in _OUTPUTS] for stride in _STRIDES
         ]

@@ -52,12 +52,12 @@ def sface(ov: Any) -> Any:
 
 
 class _Network:
-    """The layers so far. Weights wait until the normalization that follows them is known."""
+    """The layers so far. Weights are stored until the normalization that follows them is known."""
 
     def __init__(self, ov: Any, node: Any) -> None:
         self.node = node
         self._ov = ov
-        self._name = ""  # of the layer with the waiting weights
+        self._name = ""  # of the layer with the stored weights
         self._weights = np.empty((0, 0), np.float32)
         self._bias: _Numbers = np.empty(0)
         self._before_last: tuple[_Numbers, _Numbers] = np.empty(0), np.empty(0)

@@ -1,7 +1,7 @@
 """Worker pool of the comparisons: parallel recognisers, a queue bounded by time, a cache of enrolled photos.
 
-One thread and one recogniser with separate models per worker. Threads suffice, because OpenCV releases the
-GIL while a network runs. So cache, queue, metrics and rate limits exist once.
+One thread and one recogniser with separate models per worker. Threads suffice, because OpenCV and
+OpenVINO release the GIL while a network runs. So cache, queue, metrics and rate limits exist once.
 
 The queue is bounded by *time*: a client stops waiting after seconds, and an answer after that time is lost
 work. A comparison that cannot end in time is refused at once. Above half of that time the newest comparison
@@ -38,6 +38,7 @@ class _Job:
         self.begun_s, self.until_s = begun_s, until_s
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.is_dropped = False
+        self.is_refused = False  # with code 15, before the end of the comparison
 
     def is_late(self, now_s: float, mean_s: float) -> bool:
         """Whether the time for the answer is over, and the wait here was longer than one comparison."""
@@ -68,8 +69,7 @@ class WorkerPool:
         answer_within_s: float = 2.0,
         waited: Callable[[float], object] = lambda _: None,
     ) -> None:
-        self._idle = list(recognisers)
-        self._size = len(recognisers)
+        self._idle, self._size = list(recognisers), len(recognisers)
         self._queue_max = queue_max
         self._within_s = answer_within_s
         self._waited = waited
@@ -186,7 +186,7 @@ class WorkerPool:
         took_s = time.monotonic() - self._running.pop(job)
         if recogniser is not None:
             self._idle.append(recogniser)
-            if not job.is_dropped:
+            if not (job.is_dropped or job.is_refused):
                 self._mean_s += _MEAN_SHARE * (took_s - self._mean_s)
         self._dispatch()
 
@@ -195,6 +195,7 @@ class WorkerPool:
         try:
             return _compare(recogniser, self._cache, job)
         except ApiFailure as failure:
+            job.is_refused = failure.api_code == _BUSY
             return failure.of_image(failure.fail_flag)
         finally:
             job.wipe()

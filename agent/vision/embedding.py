@@ -35,7 +35,7 @@ _TEMPLATE_OFFSETS = [point - _TEMPLATE_MEAN for point in _TEMPLATE]
 
 class EmbeddingModel(Protocol):
     def describe(self, aligned: Pixels) -> Vector | None:
-        """The unit vector of an aligned face, or None."""
+        """The unit vector of an aligned face, or None. Raises ``ModelError``: the network failed."""
 
 
 class Embedder:

@@ -54,20 +54,20 @@ def other_than(name: str) -> str:
 ATTACKS: dict[str, Line] = {
     "flat print, turned to 20–55°": Line(attacks.flat_print, ("depth",)),
     "flat print, rolled 12° and tilted 10°": Line(
-        lambda name, dice: attacks.flat_print(name, dice, 12, 10), ("depth",)
+        lambda name, random: attacks.flat_print(name, random, 12, 10), ("depth",)
     ),
     "print around a tube, turned to 45–55°": Line(attacks.bent_print, ("columns", "relief", "motion")),
     "three stills by key, another person turned": Line(
-        lambda name, dice: attacks.stills_by_key(name, other_than(name), dice), ("motion", "identity")
+        lambda name, random: attacks.stills_by_key(name, other_than(name), random), ("motion", "identity")
     ),
     "three stills by key, faded in 0.4 s": Line(
-        lambda name, dice: attacks.stills_by_key(name, name, dice, fade_ms=400), ("motion", "identity")
+        lambda name, random: attacks.stills_by_key(name, name, random, fade_ms=400), ("motion", "identity")
     ),
     "swap: an accomplice turns, a photo looks straight": Line(
-        lambda name, dice: attacks.swap(name, other_than(name), dice), ("motion", "identity")
+        lambda name, random: attacks.swap(name, other_than(name), random), ("motion", "identity")
     ),
     "print around a tilted tube, turned to 45–55°": Line(
-        lambda name, dice: attacks.bent_print(name, dice, tilt=15), ("columns",)
+        lambda name, random: attacks.bent_print(name, random, tilt=15), ("columns",)
     ),
     "print around a level tube, turned to 45–62°": Line(attacks.level_print, ("columns", "depth")),
     "one photograph on a mesh, follows the prompts": Line(attacks.mesh_driven, ("motion",)),
@@ -76,7 +76,7 @@ ATTACKS: dict[str, Line] = {
 }
 LIVING: dict[str, Line] = {
     f"living payer, {rate}, a turn of {least / 1e3:.1f}–{most / 1e3:.1f} s": Line(
-        lambda name, dice, least=least, most=most: attacks.payer_of(name, dice, least, most),  # type: ignore[misc]
+        lambda name, random, least=least, most=most: attacks.payer_of(name, random, least, most),  # type: ignore[misc]
         frame_ms=frame_ms,
         is_living=True,
     )
@@ -136,9 +136,9 @@ def play(
     eye, ends = eye or analyzer(), list[End]()
     with switched_off(patches):
         for seed in range(count):
-            dice, name = Random(seed), NAMES[seed % len(NAMES)]
-            plans = draw(TURNS, dice.randrange)
-            show = line.make(name, dice)
+            random, name = Random(seed), NAMES[seed % len(NAMES)]
+            plans = draw(TURNS, random.randrange)
+            show = line.make(name, random)
             ends.append(verified(eye, plans, show, frame_ms=line.frame_ms, identity=identity))
     return ends
 

@@ -12,8 +12,8 @@ DEGREES = (36.0, 50.0)  # of a turn
 LONGEST_MS = 9_000  # of a verification
 
 
-def eased(share: float) -> float:
-    """Minimum jerk: the share of the way for a share of the time."""
+def minimum_jerk(share: float) -> float:
+    """The share of the way for a share of the time, of a motion with minimum jerk."""
     share = min(1.0, max(0.0, share))
     return 10 * share**3 - 15 * share**4 + 6 * share**5
 
@@ -33,7 +33,7 @@ class Film:
 
     def _part(self, since_ms: int) -> float:
         back_ms = since_ms - self.turn_ms - self.hold_ms
-        return eased(since_ms / self.turn_ms) - eased(back_ms / self.turn_ms)
+        return minimum_jerk(since_ms / self.turn_ms) - minimum_jerk(back_ms / self.turn_ms)
 
 
 @dataclass(frozen=True)
@@ -49,25 +49,28 @@ class Loop:
         return self.degrees * math.copysign(min(1.0, max(0.0, abs(wave) - 0.6) * 2.5 / 0.9), wave)
 
 
-class Series:
+class RandomTurns:
     """A film of turns to random sides, each with a random pause before it, speed and time of holding.
 
     ``pauses_ms``: least and longest pause. The film begins at a random moment.
     """
 
-    def __init__(self, pauses_ms: tuple[float, float], dice: Random) -> None:
+    def __init__(self, pauses_ms: tuple[float, float], random: Random) -> None:
         self.parts = list[tuple[float, float, float, float]]()  # begin, time for one way, holding; degrees
-        at_ms = -dice.uniform(0, 3_000)
+        at_ms = -random.uniform(0, 3_000)
         while at_ms < LONGEST_MS:
-            at_ms += dice.uniform(*pauses_ms)
-            degrees = dice.choice((-1, 1)) * dice.uniform(*DEGREES)
-            turn_ms, hold_ms = dice.uniform(400, 900), dice.uniform(100, 800)
+            at_ms += random.uniform(*pauses_ms)
+            degrees = random.choice((-1, 1)) * random.uniform(*DEGREES)
+            turn_ms, hold_ms = random.uniform(400, 900), random.uniform(100, 800)
             self.parts.append((at_ms, turn_ms, hold_ms, degrees))
             at_ms += 2 * turn_ms + hold_ms
 
     def yaw(self, _state: State, at_ms: int) -> float:
         return sum(
             degrees
-            * (eased((at_ms - begin_ms) / turn_ms) - eased((at_ms - begin_ms - hold_ms) / turn_ms - 1))
+            * (
+                minimum_jerk((at_ms - begin_ms) / turn_ms)
+                - minimum_jerk((at_ms - begin_ms - hold_ms) / turn_ms - 1)
+            )
             for begin_ms, turn_ms, hold_ms, degrees in self.parts
         )

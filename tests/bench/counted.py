@@ -190,8 +190,8 @@ async def agent(folder: Path, port: int, url: str) -> None:
         return replace(ports, till=till, compare=compare)
 
     values = config(folder, port, url)
-    patient = values.verification.model_copy(update={"ask_timeout_ms": 60_000, "budget_ms": 60_000})
-    values = values.model_copy(update={"verification": patient})  # the API call is in real time
+    long_limits = values.verification.model_copy(update={"ask_timeout_ms": 60_000, "budget_ms": 60_000})
+    values = values.model_copy(update={"verification": long_limits})  # the API call is in real time
     serving = asyncio.create_task(daemon.serve(values, asyncio.Event(), daemon.Overrides(camera, adapt)))
     await camera.idle_done.wait()
     print("READY", flush=True)  # the till can send its requests

@@ -95,7 +95,7 @@ GOALS: Mapping[str, Goal] = {
         "service_ratios",
         "two workers over one, API calls per second",
         0.9,
-        "the cores over those that one worker and its clients use",
+        "two services over one",
         "times",
         at_least=True,
     ),

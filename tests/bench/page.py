@@ -63,7 +63,7 @@ REASONS: Mapping[str, str] = {
     " 46 ms for everything",
     "service_overhead": "beside the recognition, an API call takes 2 ms of CPU time in the event loop of the"
     " service and 2 ms in the client, which also counts; the goal leaves 2.3 ms for both",
-    "two_workers": "the event loop and the clients share the two cores with the two workers",
+    "two_workers": "the two workers share one event loop and one interpreter lock; two services do not",
     "delivery": "the fsync is one of five steps, and none can follow the publish: at the median, the result"
     " is encoded and signed (0.2 ms), committed with one fsync (0.25 ms), sent (0.12 ms), acknowledged by"
     " mosquitto (0.13 ms) and passed between three threads (0.15 ms), so 0.85 ms on a disk whose fsync"

@@ -34,16 +34,16 @@ def accepted(model: PassiveLiveness, pictures: Iterable[Pixels]) -> Rate:
 
 def simulated(kind: str) -> Iterable[Pixels]:
     for seed in range(COUNT):
-        dice, picture = Random(seed), printed(NAMES[seed % len(NAMES)])
-        pose = Pose(dice.uniform(-8, 8), distance_mm=dice.uniform(400, 520))
+        random, picture = Random(seed), printed(NAMES[seed % len(NAMES)])
+        pose = Pose(random.uniform(-8, 8), distance_mm=random.uniform(400, 520))
         match kind:
             case "flat print":
                 frame = flat(picture, pose)
             case "print around a tube":
-                frame = bent(picture, pose, dice.uniform(60, 90))
+                frame = bent(picture, pose, random.uniform(60, 90))
             case _:
                 frame = solid(picture, pose)
-        yield noisy(frame, dice)
+        yield noisy(frame, random)
 
 
 def main() -> int:

@@ -35,7 +35,7 @@ from agent.core.verification_types import (
     State,
     Ticked,
 )
-from tests.bench.blind_films import DEGREES, Film, Loop, Series, eased
+from tests.bench.blind_films import DEGREES, Film, Loop, RandomTurns, minimum_jerk
 from tests.core.builders import even
 from tests.vision.attacks import prompted
 
@@ -67,7 +67,7 @@ ROWS = (
 class Head:
     """Turns as prompted: reacts, moves with minimum jerk, sways."""
 
-    dice: Random
+    random: Random
     degrees: float
     turn_ms: float
     reaction_ms: tuple[float, float] = (220.0, 400.0)
@@ -76,22 +76,24 @@ class Head:
     def yaw(self, state: State, at_ms: int) -> float:
         wanted = prompted(state) * self.degrees
         if wanted != self.moves[-1][2]:
-            start_ms = at_ms + self.dice.uniform(*self.reaction_ms)
+            start_ms = at_ms + self.random.uniform(*self.reaction_ms)
             self.moves.append((start_ms, self._at(start_ms), wanted))
         return self._at(at_ms) + 1.5 * math.sin(at_ms / 700)
 
     def _at(self, at_ms: float) -> float:
         start_ms, origin, aim = [move for move in self.moves if move[0] <= at_ms][-1]
         share = (at_ms - start_ms) / self.turn_ms
-        return origin + (aim - origin) * eased(share)
+        return origin + (aim - origin) * minimum_jerk(share)
 
 
-def landmarks(degrees: float, dice: Random) -> Landmarks:
+def landmarks(degrees: float, random: Random) -> Landmarks:
     angle, scale = math.radians(degrees), EYE_PX / EYE_MM
 
     def seen(x_mm: float, y_mm: float, z_mm: float) -> Point:
         x = x_mm * math.cos(angle) + z_mm * math.sin(angle)
-        return Point(320 + scale * x + dice.gauss(0, NOISE_PX), 150 + scale * y_mm + dice.gauss(0, NOISE_PX))
+        return Point(
+            320 + scale * x + random.gauss(0, NOISE_PX), 150 + scale * y_mm + random.gauss(0, NOISE_PX)
+        )
 
     eyes = seen(-EYE_MM, 0, 0), seen(EYE_MM, 0, 0)
     nose = seen(0, NOSE_DOWN * DOWN_MM, NOSE_MM)
@@ -102,13 +104,13 @@ def landmarks(degrees: float, dice: Random) -> Landmarks:
 class Camera:
     """Analyses as of ``LocalFaceAnalyzer``: a change of the reason makes the frame a whole one."""
 
-    dice: Random
+    random: Random
     whole_ms: int = 0
     shot_yaw: float = 0.0
     was_usable: bool = False
 
     def analysis(self, degrees: float, at_ms: int) -> Analysis:
-        face = Detection(Box(260, 110, 120, 160), landmarks(degrees, self.dice), 0.9)
+        face = Detection(Box(260, 110, 120, 160), landmarks(degrees, self.random), 0.9)
         reason, quality, shot = FrameReason.TURNED, even(SCORE), None
         yaw = abs(yaw_ratio(face.landmarks))
         if yaw <= SHOT_YAW:
@@ -131,10 +133,12 @@ class End:
     attempts: int
 
 
-def play(seed: int, make: Callable[[Random], Head | Film | Loop | Series], turns: int, frame_ms: int) -> End:
-    dice = Random(seed)
-    limits = replace(Limits(), turns=turns, plans=draw(turns, dice.randrange))
-    actor, camera = make(dice), Camera(dice)
+def play(
+    seed: int, make: Callable[[Random], Head | Film | Loop | RandomTurns], turns: int, frame_ms: int
+) -> End:
+    random = Random(seed)
+    limits = replace(Limits(), turns=turns, plans=draw(turns, random.randrange))
+    actor, camera = make(random), Camera(random)
     state: State = begin(BUDGET_MS)
     at_ms, phases = 0, list[tuple[str, int]]()
     effects: tuple[Effect, ...] = ()
@@ -165,8 +169,8 @@ def row(
     slowest_ms: int,
     reaction_ms: Reaction = Head.reaction_ms,
 ) -> str:
-    def head(dice: Random) -> Head:
-        return Head(dice, dice.uniform(*DEGREES), dice.uniform(fastest_ms, slowest_ms), reaction_ms)
+    def head(random: Random) -> Head:
+        return Head(random, random.uniform(*DEGREES), random.uniform(fastest_ms, slowest_ms), reaction_ms)
 
     ends = [play(seed, head, turns, frame_ms) for seed in range(count)]
     times = sorted(end.call_ms for end in ends if end.call_ms is not None)
@@ -205,16 +209,17 @@ def best_film(count: int, turns: int = 2, frame_ms: int = 100) -> str:
 
 
 def loops(count: int, periods_ms: tuple[float, float], turns: int = 2, frame_ms: int = 100) -> str:
-    def loop(dice: Random) -> Loop:
-        return Loop(dice.uniform(*DEGREES), dice.uniform(*periods_ms), dice.uniform(0, 6))
+    def loop(random: Random) -> Loop:
+        return Loop(random.uniform(*DEGREES), random.uniform(*periods_ms), random.uniform(0, 6))
 
     passed = sum(play(seed, loop, turns, frame_ms).call_ms is not None for seed in range(count))
     return f"loops of {periods_ms} ms: {passed} of {count}"
 
 
-def series(count: int, pauses_ms: tuple[float, float], turns: int = 2, frame_ms: int = 100) -> str:
+def random_turns(count: int, pauses_ms: tuple[float, float], turns: int = 2, frame_ms: int = 100) -> str:
     passed = sum(
-        play(seed, partial(Series, pauses_ms), turns, frame_ms).call_ms is not None for seed in range(count)
+        play(seed, partial(RandomTurns, pauses_ms), turns, frame_ms).call_ms is not None
+        for seed in range(count)
     )
     return f"turns at random, pauses of {pauses_ms} ms: {passed} of {count}"
 
@@ -230,7 +235,7 @@ def main() -> int:
     for periods_ms in LOOPS_MS:
         print(loops(2 * count, periods_ms), flush=True)
     for pauses_ms in PAUSES_MS:
-        print(series(2 * count, pauses_ms), flush=True)
+        print(random_turns(2 * count, pauses_ms), flush=True)
     return 0
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench import __main__ as bench
+from tests.bench import service_load
 from tests.bench.disturbance import Ticks, disturbance
 from tests.bench.goals import GOALS, Figure, Goal, Verdict, is_timed, verdicts
 from tests.bench.page import REASONS, page, runs
@@ -205,24 +206,25 @@ def test_the_exact_size_of_the_package_is_judged(tmp_path: Path, monkeypatch: py
         assert row["reached"] == verdict, row
 
 
-def test_with_one_core_two_workers_are_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("dlib", reason="the pipeline to compare with is in the bench extra (make bench)")
-    ratios = import_module("tests.bench.service_ratios")
+@pytest.mark.parametrize(
+    ("cores", "two_workers_per_s", "reached"),
+    [({0}, 36.0, "not measured"), ({0, 1}, 33.0, "yes"), ({0, 1}, 32.0, "NO")],
+)
+@pytest.mark.parametrize("slower", [1.0, 3.0])
+def test_two_workers_are_judged_against_two_services_with_two_cores(
+    monkeypatch: pytest.MonkeyPatch, cores: set[int], two_workers_per_s: float, reached: str, slower: float
+) -> None:
+    """A slower service does not lower its own goal: the verdict depends on ratios alone."""
+    per_s = {(1, 1): 20.0, (1, 2): two_workers_per_s, (2, 1): 36.0}
 
-    class Pipeline:
-        def compare(self, *_pictures: bytes) -> float:
-            return 0.0
+    def load_of(services: int, workers: int, _count: int) -> service_load.Load:
+        return service_load.Load(per_s[services, workers] / slower, 48.0 * slower, 2.0)
 
-    async def measured(_count: int) -> dict[str, list[float]]:
-        return {case: [1.0] for case in (*ratios.CASES, ratios.ALONE)}
-
-    load = ratios.Load(20.0, 48.0, 2.0)
-    replaced = {"DlibPipeline": Pipeline, "_measure_service": measured, "_workers": lambda *_counts: load}
-    for name, part in replaced.items():
-        monkeypatch.setattr(ratios, name, part)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0})
-    section = ratios.run(quick=True)
-    section.module = "service_ratios"
-    rows = {row["goal"]: row["reached"] for row in judged([section])}
-    assert rows[GOALS["two_workers"].what] == "not measured"
-    assert any("one core" in note for note in section.notes)
+    monkeypatch.setattr(service_load, "load_of", load_of)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: cores)
+    section = Section("t", module="service_ratios")
+    service_load.add_two_workers(section, 2)
+    (row,) = (row for row in judged([section]) if row["goal"] == GOALS["two_workers"].what)
+    assert row["reached"] == reached
+    assert any("one core" in note for note in section.notes) == (len(cores) == 1)
+    assert len(section.rows) == 1 + len(cores)

@@ -9,9 +9,11 @@ COUNT = 200
 
 
 def passed(make: type[Head] | type[Loop], seconds: tuple[float, float]) -> int:
-    def actor(dice: Random) -> Head | Loop:
-        degrees, time_ms = dice.uniform(*DEGREES), 1e3 * dice.uniform(*seconds)
-        return Head(dice, degrees, time_ms) if make is Head else Loop(degrees, time_ms, dice.uniform(0, 6))
+    def actor(random: Random) -> Head | Loop:
+        degrees, time_ms = random.uniform(*DEGREES), 1e3 * random.uniform(*seconds)
+        return (
+            Head(random, degrees, time_ms) if make is Head else Loop(degrees, time_ms, random.uniform(0, 6))
+        )
 
     return sum(play(seed, actor, 2, 100).call_ms is not None for seed in range(COUNT))
 

@@ -28,7 +28,7 @@ from agent.messages.signing import Signer
 from agent.messages.topics import Topics
 from tests.broker_example.pki import Authority
 from tests.brokers import Mosquitto, free_port
-from tests.commands import IMPATIENT, Command, facepay
+from tests.commands import SHORT_WAITS, Command, facepay
 from tests.contract import golden
 from tests.mqtt.scripted import NOT_AUTHORISED, Script, puback, scripted
 
@@ -38,7 +38,7 @@ import socket
 def unknown(*_where, **_how):
     raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 socket.getaddrinfo = unknown
-{IMPATIENT}
+{SHORT_WAITS}
 """
 COMMANDS = {
     "ask": "till ask photo.jpg",
@@ -210,9 +210,9 @@ def run_all(
 NO_BROKER = "no MQTT broker answers at "
 # broker, code of the error, words of its detail, commands; code that replaces facepay
 TABLE = [
-    (closed_port, "mqtt_unreachable", NO_BROKER + "127.0.0.1:{port}: connection refused", ALL, IMPATIENT),
-    (black_hole, "mqtt_unreachable", NO_BROKER + "127.0.0.1:{port}: no answer in time", ALL, IMPATIENT),
-    (web_server, "mqtt_unreachable", NO_BROKER, ALL, IMPATIENT),
+    (closed_port, "mqtt_unreachable", NO_BROKER + "127.0.0.1:{port}: connection refused", ALL, SHORT_WAITS),
+    (black_hole, "mqtt_unreachable", NO_BROKER + "127.0.0.1:{port}: no answer in time", ALL, SHORT_WAITS),
+    (web_server, "mqtt_unreachable", NO_BROKER, ALL, SHORT_WAITS),
     (
         unknown_host,
         "mqtt_unreachable",
@@ -245,8 +245,14 @@ TABLE = [
         ("ask", "ack", "diag"),
         "",
     ),
-    (empty, "terminal_offline", "not heard on this broker", ("ask", "ack", "diag"), IMPATIENT),
-    (another_key, "terminal_key_wrong", "not signed with the pinned key", ("ask_pinned", "diag"), IMPATIENT),
+    (empty, "terminal_offline", "not heard on this broker", ("ask", "ack", "diag"), SHORT_WAITS),
+    (
+        another_key,
+        "terminal_key_wrong",
+        "not signed with the pinned key",
+        ("ask_pinned", "diag"),
+        SHORT_WAITS,
+    ),
     (empty, "fleet_empty", "", ("fleet",), ""),
 ]
 
@@ -307,7 +313,7 @@ def test_till_watch_waits_for_a_terminal_that_is_away(tmp_path: Path) -> None:
     output = tmp_path / "output"
     with empty(tmp_path) as where, output.open("wb") as out:
         words = ["till", "watch", "--count", "1", *where]
-        with Command(words, stdout=out.fileno(), stderr=out.fileno(), code=IMPATIENT) as command:
+        with Command(words, stdout=out.fileno(), stderr=out.fileno(), code=SHORT_WAITS) as command:
             end_s = time.monotonic() + ENDS_S
             while "still waiting" not in output.read_text() and time.monotonic() < end_s:
                 time.sleep(0.05)

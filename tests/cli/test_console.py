@@ -15,7 +15,7 @@ from agent.cli.doctor import show_row
 from agent.messages.signing import Signer
 from agent.resources import data
 from tests.brokers import Mosquitto, free_port
-from tests.commands import IMPATIENT, facepay
+from tests.commands import SHORT_WAITS, facepay
 
 SLOW = """
 import time
@@ -172,7 +172,7 @@ def test_command_that_waits_for_a_terminal_prints_a_line_before_its_error(
     signer = Signer.generate()
     signer.save(tmp_path / "key")
     (tmp_path / "key.pem").write_bytes(signer.public.pem())
-    done = facepay(*words.split(), "--port", str(free_port()), cwd=tmp_path, code=IMPATIENT)
+    done = facepay(*words.split(), "--port", str(free_port()), cwd=tmp_path, code=SHORT_WAITS)
     line, error, *_ = done.stderr.splitlines()
     assert (done.returncode, line, done.stdout) == (1, first, "")
     assert error.startswith("mqtt_unreachable: ")

@@ -15,7 +15,7 @@ import pytest
 from agent.service.compare_service import CompareService
 from tests.brokers import Mosquitto
 from tests.cluster.machines import HAPROXY, PROXY_TIMEOUT_S, Clients, Machine, cluster
-from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, Place, running, till_of
+from tests.e2e.agents import ENROLLED, LONG_TTL_MS, Place, running, till_of
 
 pytestmark = [
     pytest.mark.long,  # three processes with models, a proxy and an agent under load
@@ -71,7 +71,7 @@ async def test_no_answer_is_lost_while_each_machine_is_disturbed(
 
             async def ask_until(ended: asyncio.Task[None]) -> None:
                 while not ended.done():
-                    result = await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)
+                    result = await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)
                     decisions[f"{result.decision}/{result.reason}"] += 1
                 await ended
 

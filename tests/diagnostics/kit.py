@@ -97,8 +97,8 @@ directory = "{self.storage}"
 
 def findings(inputs: CheckInputs, *ids: str) -> dict[str, Finding]:
     """The findings, with time for a machine with other work: no check is late."""
-    patient = [replace(check, timeout_s=BUSY_S) for check in select(CHECKS, ids)]
-    return {report.check.id: report.finding for report in run_checks(patient, inputs)}
+    long_limits = [replace(check, timeout_s=BUSY_S) for check in select(CHECKS, ids)]
+    return {report.check.id: report.finding for report in run_checks(long_limits, inputs)}
 
 
 def causes(found: dict[str, Finding]) -> list[str]:

@@ -140,8 +140,8 @@ def test_one_run_names_the_cause(
 ) -> None:
     monkeypatch.setattr(endpoint_probe, "RESOLVE_TIMEOUT_S", 0.3)
     monkeypatch.setattr(network, "_PAUSE_S", 0.01)
-    patient = tuple(replace(check, timeout_s=BUSY_S) for check in table.CHECKS)
-    monkeypatch.setattr(table, "CHECKS", patient)  # no check is late on a machine with other work
+    long_limits = tuple(replace(check, timeout_s=BUSY_S) for check in table.CHECKS)
+    monkeypatch.setattr(table, "CHECKS", long_limits)  # no check is late on a machine with other work
     with ExitStack() as stack:
         inputs = fault(place, stack)
         monkeypatch.setattr(doctor, "inputs_from_file", lambda _path: inputs)

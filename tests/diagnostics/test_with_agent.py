@@ -18,7 +18,7 @@ from agent.messages.signing import KEY_FILE, Signer
 from agent.service.compare_service import CompareService
 from tests import commands
 from tests.brokers import Mosquitto
-from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, Place, running, till_of, until
+from tests.e2e.agents import ENROLLED, LONG_TTL_MS, Place, running, till_of, until
 from tests.service.kit import running as service_running
 from tests.service.kit import shipped
 
@@ -48,7 +48,7 @@ async def test_status_of_a_serving_agent_lists_the_last_result(place: Place) -> 
     config = place.config("one_obama_podium")
     (place.folder / "secret").chmod(0o600)
     async with running(config) as agent, till_of(place) as (till, _):
-        assert (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision == "match"
+        assert (await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)).decision == "match"
         code, printed, _ = await asyncio.to_thread(facepay, "status", "--config", config, "--json")
         reported = json.loads(printed)
         assert (code, reported["status"], reported["pid"]) == (0, "online", agent.process.pid)
@@ -75,7 +75,7 @@ async def test_doctor_beside_a_running_agent_does_not_disturb_it(place: Place) -
         assert found["camera.mounting"][0] == "pass" and "an upright face" in found["camera.mounting"][1]
         assert found["camera.focus"][0] == "pass"
         assert found["camera.detect"] == ("pass", "in use by the agent: replay")
-        assert (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision == "match"
+        assert (await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)).decision == "match"
         assert states.empty(), "the status did not change"
 
 

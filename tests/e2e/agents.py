@@ -25,8 +25,8 @@ from tests.commands import Command
 TOPICS = Topics("shop-1", "terminal-1")
 BUSY_S = 120  # an upper bound for a machine with other work; each wait ends with its event
 # A verification and an API call on such a machine. A config with its own [verification] has none of it.
-PATIENT = "[verification]\nask_timeout_ms = 20000\nbudget_ms = 40000\n"
-PATIENT_TTL_MS = 40_000
+LONG_LIMITS = "[verification]\nask_timeout_ms = 20000\nbudget_ms = 40000\n"
+LONG_TTL_MS = 40_000
 ENROLLED = data("photos/enrolled/obama_portrait.jpg").read_bytes()
 
 
@@ -43,7 +43,7 @@ class Place:
         secret.write_bytes(EXAMPLE_SECRET)
         secret.chmod(0o600)
         path = self.folder / "agent.toml"
-        patient = "" if "[verification]" in extra else PATIENT
+        long_limits = "" if "[verification]" in extra else LONG_LIMITS
         path.write_text(
             f"""
 profile = "demo"
@@ -62,7 +62,7 @@ secret_key_file = "{secret}"
 port = {self.broker.port}
 [storage]
 directory = "{self.folder / "state"}"
-{patient}{extra}"""
+{long_limits}{extra}"""
         )
         return path
 

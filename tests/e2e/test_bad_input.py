@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import commands
-from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, Agent, Place, running, till_of, until
+from tests.e2e.agents import ENROLLED, LONG_TTL_MS, Agent, Place, running, till_of, until
 from tests.e2e.test_keys import SHOP, facepay
 
 # A name server that never answers, so that the resolver never returns.
@@ -150,7 +150,7 @@ async def test_result_without_api_key_has_reason_compare_credentials(place: Plac
     config = place.config("one_obama_podium")
     (place.folder / "secret").unlink()
     async with running(config), till_of(place) as (till, states):
-        verdict = await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)
+        verdict = await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)
         assert (verdict.decision, verdict.reason) == ("undecided", "compare_credentials")
         await until(states, "degraded")
 

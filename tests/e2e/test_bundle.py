@@ -19,7 +19,7 @@ from agent.diagnostics.redact import forms
 from agent.messages.keyring import Keyring
 from agent.messages.signing import KEY_FILE, Signer
 from agent.resources import data
-from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, Place, running, till_of
+from tests.e2e.agents import ENROLLED, LONG_TTL_MS, Place, running, till_of
 from tests.e2e.test_privacy import sent, traces_of  # noqa: F401 - a fixture
 
 PASSWORD = b"mqtt-passw0rd/of=the+shop"
@@ -98,7 +98,7 @@ async def test_bundle_contains_no_secret_face_or_sale(
     config, file = configured(place), tmp_path / "for-support.tar.gz"
     async with running(config), till_of(place) as (till, _):
         for _ in range(2):
-            assert (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision == "match"
+            assert (await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)).decision == "match"
         Keyring(place.folder / "state").trust("cashier-anna", Signer.generate().public)
         journal.write_bytes(worst_log(place, sent[0]))
         done = await _in_thread(config, file)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.kits.till.client import TillClient
-from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, Place, running, till_of
+from tests.e2e.agents import ENROLLED, LONG_TTL_MS, Place, running, till_of
 
 # Over plain http the agent does not trust the API's time, so a signature with a wrong time is refused.
 JUMPS = {
@@ -63,5 +63,5 @@ async def test_requests_are_answered_with_any_wall_clock(
 
 
 async def outcome(till: TillClient) -> str:
-    verdict = await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)
+    verdict = await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)
     return f"{verdict.decision}/{verdict.reason}"

@@ -24,7 +24,7 @@ from agent.messages.topics import REPORT, REQUEST
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
 from agent.till.remote_diagnosis import VERIFIED_PER_MINUTE
-from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, TOPICS, Agent, Place, running, till_of
+from tests.e2e.agents import ENROLLED, LONG_TTL_MS, TOPICS, Agent, Place, running, till_of
 from tests.e2e.test_keys import facepay
 
 WHO = "back-office"
@@ -258,7 +258,7 @@ async def test_flood_of_requests_is_limited_and_payments_continue(place: Place, 
         for _ in range(60):
             await line.send(envelope("diag", request_tree(TOPICS, WHO, epoch, QUICK), operator))
         await line.send(b"x" * 100_000)
-        verdict = await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)
+        verdict = await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)
         assert verdict.decision == "match"
         answers = line.received.qsize()
         assert 1 <= answers <= VERIFIED_PER_MINUTE, "each of them costs one signature at most"

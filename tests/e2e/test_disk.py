@@ -15,7 +15,7 @@ from agent.control.server import path_for, request_status
 from agent.errors import TillError
 from agent.kits.till.client import TillClient
 from tests.debian import run
-from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, Agent, Place, running, till_of, until
+from tests.e2e.agents import ENROLLED, LONG_TTL_MS, Agent, Place, running, till_of, until
 from tests.e2e.test_keys import facepay
 
 pytestmark = [
@@ -65,13 +65,13 @@ async def until_shown(state: Path, *codes: str) -> None:
 async def answered(till: TillClient) -> str:
     """The decision, or the code of the refusal."""
     try:
-        return (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision
+        return (await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)).decision
     except TillError as error:
         return error.code
 
 
 async def matches(till: TillClient) -> bool:
-    verdict = await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)
+    verdict = await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)
     return (verdict.decision, verdict.reason) == ("match", "same_person")
 
 

@@ -24,7 +24,7 @@ from agent.errors import CameraReserved
 from agent.kits.till.client import TillClient
 from agent.live_view.annotate import notice
 from agent.messages.signing import Signer
-from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, TOPICS, Place, running
+from tests.e2e.agents import ENROLLED, LONG_TTL_MS, TOPICS, Place, running
 from tests.page.test_preview import parts
 
 PAUSED = notice("paused: a customer is served")
@@ -136,7 +136,7 @@ async def test_a_page_that_cannot_listen_stops_no_payment(place: Place) -> None:
         taken.listen()
         config = place.config("one_obama_portrait", page_of(taken.getsockname()[1]))
         async with running(config), listening_till(place) as (till, _):
-            assert (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision == "match"
+            assert (await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)).decision == "match"
     assert "page_failed" in (place.folder / "agent.log").read_text()
 
 
@@ -147,7 +147,7 @@ async def test_flood_of_page_requests_delays_no_payment_and_no_technician(place:
         flood = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.e2e.rush", str(port))
         await asyncio.sleep(1.5)
         for number in range(3):
-            verdict = await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)
+            verdict = await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)
             assert (verdict.decision, verdict.reason) == ("match", "same_person"), number
         async with httpx.AsyncClient(verify=False, base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             await logged_in(place, client)  # from another address than the flood

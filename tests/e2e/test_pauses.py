@@ -16,7 +16,7 @@ from agent.resources import config_file
 from agent.service.compare_service import CompareService
 from agent.service.faults import InjectedFault
 from agent.service.settings import ServiceConfig
-from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, TOPICS, Place, running
+from tests.e2e.agents import ENROLLED, LONG_TTL_MS, TOPICS, Place, running
 
 LATENCY_MS = 700  # of the API: the pause below starts during the call
 
@@ -48,7 +48,7 @@ async def test_a_stopped_and_continued_agent_keeps_the_paid_answer(place: Place,
         try:
             for _ in range(3):
                 comparing.clear()
-                asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS))
+                asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=LONG_TTL_MS))
                 await asyncio.wait_for(comparing.wait(), 60)
                 agent.process.send_signal(signal.SIGSTOP)
                 await asyncio.sleep(pause_s)
@@ -69,7 +69,7 @@ async def test_a_slow_camera_ends_in_a_match(place: Place, fps: int) -> None:
         await till.start()
         try:
             for _ in range(2):
-                verdict = await asyncio.wait_for(till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS), 60)
+                verdict = await asyncio.wait_for(till.ask(ENROLLED, ttl_ms=LONG_TTL_MS), 60)
                 assert (verdict.decision, verdict.reason) == ("match", "same_person")
         finally:
             await till.stop()

@@ -20,7 +20,7 @@ from agent.messages.signing import KEY_FILE
 from agent.resources import data
 from agent.root.doctor import inputs_from_file
 from agent.service.worker_pool import WorkerPool
-from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, Agent, Place, running, till_of
+from tests.e2e.agents import ENROLLED, LONG_TTL_MS, Agent, Place, running, till_of
 
 PIECE = 24  # bytes: long enough to be unique
 
@@ -92,7 +92,7 @@ async def test_after_verifications_no_file_and_no_message_contains_a_picture(
     with capturing(place.broker.port, captured):
         async with running(config) as agent, till_of(place) as (till, _):
             for _ in range(3):
-                assert (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision == "match"
+                assert (await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)).decision == "match"
             _audit_beside_the_running_agent(config, agent, home)
             agent.process.terminate()
             assert await agent.ended(60) == 0

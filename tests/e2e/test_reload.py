@@ -17,7 +17,7 @@ from agent.config.reload import WHILE_SERVING, changed, needing_restart
 from agent.control.server import path_for, request_status
 from agent.control.status import fingerprint
 from agent.resources import config_file
-from tests.e2e.agents import ENROLLED, PATIENT_TTL_MS, Agent, Place, running, till_of, until
+from tests.e2e.agents import ENROLLED, LONG_TTL_MS, Agent, Place, running, till_of, until
 
 
 def rewrite(config: Path, old: str, new: str) -> None:
@@ -44,7 +44,7 @@ async def test_a_safe_change_counts_from_the_next_verification(place: Place) -> 
     """A face is good enough; after the reload no face is, without a restart."""
     config = place.config("one_obama_podium", "[policy]\nmin_sharpness = 30\n")
     async with running(config) as agent, till_of(place) as (till, _):
-        assert (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision == "match"
+        assert (await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)).decision == "match"
         rewrite(config, "min_sharpness = 30", "min_sharpness = 95")
         reload(agent)
         wanted = fingerprint(load(config, Config))
@@ -87,7 +87,7 @@ async def test_open_verification_ends_with_the_old_rules(place: Place) -> None:
         assert not asking.done(), "otherwise this test shows nothing"
         verdict = await asking
         assert (verdict.decision, verdict.reason) == ("undecided", "face_unusable")
-        assert (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision == "match", (
+        assert (await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)).decision == "match", (
             "and consent_ref is not required"
         )
 
@@ -129,7 +129,7 @@ async def test_reload_without_a_file_changes_nothing(place: Place) -> None:
         config.rename(config.with_suffix(".away"))
         reload(agent)
         assert "cannot be read" in (await status_with(place, lambda s: s["config_refused"]))["config_refused"]
-        assert (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision == "match"
+        assert (await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)).decision == "match"
     assert b"Traceback" not in (place.folder / "agent.log").read_bytes()
 
 

@@ -15,7 +15,7 @@ import pytest
 from agent.config import Config
 from agent.config.file import load
 from agent.messages.signing import Signer
-from tests.e2e.agents import BUSY_S, ENROLLED, PATIENT_TTL_MS, Place, running, till_of
+from tests.e2e.agents import BUSY_S, ENROLLED, LONG_TTL_MS, Place, running, till_of
 from tests.e2e.test_keys import facepay
 
 
@@ -82,7 +82,7 @@ async def test_safe_bundle_is_applied_without_a_restart(place: Place, operator: 
             "note": "",
             "note_zh": "",
         }
-        assert (await till.ask(ENROLLED, ttl_ms=PATIENT_TTL_MS)).decision == "match"
+        assert (await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)).decision == "match"
         back = await command("config", "rollback", "--config", config)
         assert back.returncode == 0 and "bundle 12: rolled back" in back.stdout, back
         assert load(config, Config).guard.failures == 5 and agent.process.poll() is None

@@ -31,12 +31,15 @@ def service() -> Iterator[CompareService]:
 async def test_slow_answers_do_not_wedge_the_terminal(place: Place) -> None:
     config = place.config("one_obama_podium", f"[verification]\nask_timeout_ms = {ASK_TIMEOUT_MS}\n")
     async with running(config), till_of(place) as (till, _):
-        api_ms = list[int]()
+        api_ms = list[
+            int
+        ]()  # of the requests with an API call: on a busy machine, one can end before it is sent
         for _ in range(REQUESTS):
             verdict = await till.ask(ENROLLED, ttl_ms=8_000)
             assert f"{verdict.decision}/{verdict.reason}" == "undecided/compare_unreachable"
-            api_ms.append(verdict.result["timings_ms"]["api"])
-        assert max(api_ms) > 0, "the wait is booked as API time"  # a call can end before it is sent
+            if verdict.result["asks"]:
+                api_ms.append(verdict.result["timings_ms"]["api"])
+        assert api_ms and min(api_ms) > 0, "the wait is booked as API time"
         await place.service.stop()
         place.service._faults = ()
         await place.service.start()

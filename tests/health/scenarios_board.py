@@ -18,7 +18,7 @@ from agent.health.upgrades import read_upgrades
 from agent.outbox.database import FILE
 from agent.root import opener, self_checks
 from agent.terminal.parts import Ports
-from tests.health.stage import PATIENT, Scenario, Stage
+from tests.health.stage import LONG_LIMITS, Scenario, Stage
 
 
 class Net:
@@ -87,7 +87,7 @@ async def outbox_is_damaged_by_a_power_cut(stage: Stage) -> AsyncIterator[None]:
 async def reloaded_config_has_a_mistyped_key(stage: Stage) -> AsyncIterator[None]:
     await stage.start()
     path = stage.place.write()
-    limits = "".join(f"{key} = {value}\n" for key, value in PATIENT.items())
+    limits = "".join(f"{key} = {value}\n" for key, value in LONG_LIMITS.items())
     right = f"{path.read_text()}\n[verification]\n{limits}"  # of the running agent: they cannot be reloaded
     path.write_text(right.replace("[mqtt]", "[mqtt]\nhots = 'x'"))
     await stage.running.reload.once(path)

@@ -16,7 +16,7 @@ from agent.root import self_checks
 from agent.root.wiring import BootClock
 from agent.service.faults import InjectedFault
 from agent.service.settings import EXAMPLE_SECRET
-from tests.health.stage import PATIENT, WAIT_S, Scenario, Stage
+from tests.health.stage import LONG_LIMITS, WAIT_S, Scenario, Stage
 
 MATCH = "match/same_person"
 
@@ -33,7 +33,7 @@ async def compare_service_is_stopped(stage: Stage) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def compare_service_answers_too_late(stage: Stage) -> AsyncIterator[None]:
-    stage.config["verification"] = PATIENT | {"ask_timeout_ms": 3_000}
+    stage.config["verification"] = LONG_LIMITS | {"ask_timeout_ms": 3_000}
     await stage.start()
     await stage.serve_with(InjectedFault("latency", 12_000))
     assert await stage.verify() == "undecided/compare_unreachable"

@@ -36,7 +36,7 @@ from tests.service.kit import account, shipped
 
 WAIT_S = 120.0  # on a machine with other work; each wait ends with its event
 # An API call and a verification of such a machine. A scenario with a slow API sets its own limit.
-PATIENT = {"ask_timeout_ms": 20_000, "budget_ms": 40_000}
+LONG_LIMITS = {"ask_timeout_ms": 20_000, "budget_ms": 40_000}
 
 Scenario = Callable[["Stage"], AbstractAsyncContextManager[None]]
 
@@ -102,12 +102,12 @@ class Stage:
     def agent_config(self) -> Config:
         self.place.url = self.service.url
         made = load(self.place.write(), Config)
-        changes = {"verification": PATIENT} | self.config
+        changes = {"verification": LONG_LIMITS} | self.config
         return made.model_copy(
             update={name: getattr(made, name).model_copy(update=keys) for name, keys in changes.items()}
         )
 
-    async def verify(self, ttl_ms: int = PATIENT["budget_ms"]) -> str:
+    async def verify(self, ttl_ms: int = LONG_LIMITS["budget_ms"]) -> str:
         """Run one verification of the payer in the scene. Returns "decision/reason"."""
         self.requests += 1
         till = TillClient(

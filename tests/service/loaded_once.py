@@ -42,7 +42,7 @@ class LoadedOnce(Embedder):
 
 
 class CompiledOnce(CompiledNetworks):
-    """The compiled networks of all services. The library lets the calls of several threads wait."""
+    """The compiled networks of all services. OpenVINO runs calls of several threads one after the other."""
 
     def release_buffers(self) -> None:
         with contextlib.suppress(RuntimeError):  # another service uses a network at this moment

@@ -293,32 +293,32 @@ class HangingLookups:
 
 async def test_names_without_an_answer_do_not_stop_other_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     lookups = HangingLookups(monkeypatch)
-    hasty = downloader("localhost", timeout_ms=300)
+    short_limit = downloader("localhost", timeout_ms=300)
     try:
         urls = [f"http://n{number}.hang.example/x" for number in range(40)]
-        codes = await asyncio.gather(*(code_of(url, hasty) for url in urls))
+        codes = await asyncio.gather(*(code_of(url, short_limit) for url in urls))
         assert set(codes) == {-1506}
         assert lookups.started == DOMAIN_LOOKUPS_MAX
-        assert set(await asyncio.gather(*(code_of(urls[0], hasty) for _ in range(20)))) == {-1506}
+        assert set(await asyncio.gather(*(code_of(urls[0], short_limit) for _ in range(20)))) == {-1506}
         assert lookups.started == DOMAIN_LOOKUPS_MAX, "one lookup serves all requests for a name"
         with pytest.raises(ApiFailure) as caught:
-            await hasty.fetch("http://one-more.hang.example/x")
+            await short_limit.fetch("http://one-more.hang.example/x")
         assert caught.value.cause == "resolver_slow"
         async with endpoint(replies(http(PICTURE))) as server:
-            assert await hasty.fetch(f"http://localhost:{server.port}/x") == PICTURE
+            assert await short_limit.fetch(f"http://localhost:{server.port}/x") == PICTURE
     finally:
         lookups.released.set()
 
 
 async def test_lookups_have_a_limit_and_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     lookups = HangingLookups(monkeypatch)
-    hasty = downloader(timeout_ms=100)
+    short_limit = downloader(timeout_ms=100)
     try:
         urls = [f"http://a.n{number}.example/x" for number in range(LOOKUPS_MAX + 5)]
-        codes = await asyncio.gather(*(code_of(url, hasty) for url in urls))
+        codes = await asyncio.gather(*(code_of(url, short_limit) for url in urls))
         assert codes == [-1506] * LOOKUPS_MAX + [15] * 5
         with pytest.raises(ApiFailure) as caught:
-            await hasty.fetch("http://one.more.example/x")
+            await short_limit.fetch("http://one.more.example/x")
         assert caught.value.cause == "resolver_full"
         assert lookups.started == LOOKUPS_MAX
     finally:
@@ -347,12 +347,13 @@ async def test_timed_out_or_cancelled_downloads_leak_no_connection() -> None:
     silence = Silence(http(PICTURE))
     async with endpoint(silence) as server:
         url = f"http://localhost:{server.port}/p.jpg"
-        patient, hasty = downloader("localhost", timeout_ms=60_000), downloader("localhost", timeout_ms=60)
+        long_limit = downloader("localhost", timeout_ms=60_000)
+        short_limit = downloader("localhost", timeout_ms=60)
         before = sockets()
         for _ in range(12):
-            assert await code_of(url, hasty) == -1506
+            assert await code_of(url, short_limit) == -1506
         for number in range(12):
-            task = asyncio.create_task(patient.fetch(url))
+            task = asyncio.create_task(long_limit.fetch(url))
             for _ in range(number):
                 await asyncio.sleep(0)
             await asyncio.sleep(0.01)
@@ -361,6 +362,6 @@ async def test_timed_out_or_cancelled_downloads_leak_no_connection() -> None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         silence.healthy = True
-        assert await patient.fetch(url) == PICTURE
+        assert await long_limit.fetch(url) == PICTURE
         silence.released.set()
         await until_sockets_are_at_most(before)

@@ -7,12 +7,16 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
+from agent.core.model import Detection
 from agent.core.policy import coordinates
+from agent.errors import ModelError
 from agent.service import networks, openvino_networks, openvino_sface
 from agent.service.image_decoder import decode
 from agent.service.networks import Networks, load_networks
@@ -83,24 +87,78 @@ def test_many_sizes_compile_a_limited_number_of_networks(
     assert compiled.detector(960, 960) is None
 
 
-def cpu_s(networks: Networks) -> float:
-    """CPU time of this thread for five embeddings."""
-    aligned, start_s = np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8), time.thread_time()
+def share_of_this_thread(networks: Networks) -> float:
+    """Share of the CPU time of the process that this thread takes for some embeddings."""
+    aligned = np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8)
+    start_s, process_start_s = time.thread_time(), time.process_time()
     for _ in range(5):
         networks.embedder.describe(aligned)
-    return time.thread_time() - start_s
+    return (time.thread_time() - start_s) / (time.process_time() - process_start_s)
 
 
-def test_networks_of_several_workers_run_in_the_threads_of_the_workers(
-    fast: Networks, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def workers() -> Iterator[tuple[Networks, ...]]:
+    """The networks of two workers, not those of the test session."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "OpenVino", OpenVino)
+        patch.setattr(networks, "CompiledNetworks", CompiledNetworks)
+        yield load_networks(workers=2)
+
+
+def test_networks_of_several_workers_run_in_the_threads_of_the_workers(workers: tuple[Networks, ...]) -> None:
     """In threads of the library, two workers had 1.2 times the answers of one."""
-    monkeypatch.setattr(networks, "OpenVino", OpenVino)  # not the one of the test session
-    monkeypatch.setattr(networks, "CompiledNetworks", CompiledNetworks)
-    cpu_s(fast)
-    for worker in load_networks(workers=2):
-        cpu_s(worker)
-        assert cpu_s(worker) > cpu_s(fast) / 2
+    for worker in workers:
+        assert worker.library.startswith("OpenVINO")
+        share_of_this_thread(worker)
+        assert share_of_this_thread(worker) > 0.5
+
+
+def test_networks_of_two_workers_give_the_same_faces_and_vectors(workers: tuple[Networks, ...]) -> None:
+    one, other = workers
+    assert one.embedder is not other.embedder and one.detector is not other.detector
+    picture = decode(photo("obama_podium"))
+
+    def found(networks: Networks) -> tuple[tuple[Detection, ...], list[Any]]:
+        faces = networks.detector.detect(picture)
+        return faces, [networks.embedder.describe(align(picture, face)) for face in faces]
+
+    def assert_same(results: Iterable[tuple[tuple[Detection, ...], list[Any]]]) -> None:
+        for faces, vectors in results:
+            assert faces == expected[0]
+            assert all(np.array_equal(*pair) for pair in zip(vectors, expected[1], strict=True))
+
+    expected = found(one)
+    assert expected[0] and all(vector is not None for vector in expected[1])
+    assert_same([found(other)])
+    with ThreadPoolExecutor(2) as threads:
+        for _ in range(5):
+            assert_same(threads.map(found, workers))
+        for worker in workers:
+            worker.release_buffers()
+        assert_same(threads.map(found, workers))
+
+
+class Failing:
+    """A request whose run fails, as of OpenVINO without memory."""
+
+    def infer(self) -> None:
+        raise RuntimeError("no memory")
+
+
+def test_a_run_that_fails_is_a_model_error_and_leaves_no_picture() -> None:
+    compiled = CompiledNetworks(OpenVino(threads=1))
+    detector, embedder = OpenVinoDetector(compiled, threads=1), OpenVinoEmbedder(compiled)
+    picture = np.full((320, 320, 3), 9, np.uint8)
+    assert detector.detect(picture) == ()
+    ((size, (_, padded)),) = detector._requests.items()
+    detector._requests[size] = Failing(), padded
+    with pytest.raises(ModelError, match="no memory"):
+        detector.detect(picture)
+    embedder._request = Failing()
+    with pytest.raises(ModelError, match="no memory"):
+        embedder.describe(picture[:SIDE_PX, :SIDE_PX])
+    assert not padded.any()
+    assert not embedder._input.any()
 
 
 def test_input_buffers_are_empty_after_a_run(fast: Networks) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.service.certificates import self_signed
 from tests.service.kit import APPID, files, sign
@@ -85,25 +86,29 @@ class Supervisor:
         self._socket.close()
 
 
-def start_with(kept: int, config: Path, log: Path, notify: str) -> Program:
+def start_with(kept: int, config: Path, log: Path, notify: str, setup: str) -> Program:
     """Start with the kept descriptor as number 3, as sd_listen_fds(3)."""
     saved = os.dup(3) if kept != 3 else None
     try:
         os.dup2(kept, 3, inheritable=True)
-        return start(config, log, setup=WITHOUT_OPENVINO, LISTEN_FDS="1", NOTIFY_SOCKET=notify)
+        return start(config, log, setup=setup, LISTEN_FDS="1", NOTIFY_SOCKET=notify)
     finally:
         if saved is not None:
             os.dup2(saved, 3)
             os.close(saved)
 
 
-def test_restart_under_load_refuses_and_loses_no_request(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("setup", "library"),
+    [(WITHOUT_OPENVINO, "OpenCV"), pytest.param("", "OpenVINO", marks=pytest.mark.long)],
+)
+def test_restart_under_load_refuses_and_loses_no_request(tmp_path: Path, setup: str, library: str) -> None:
     supervisor = Supervisor(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     config = write_config(tmp_path / "service.toml", port=port, answer_within_ms=30_000)
     config.write_text(config.read_text().replace("port = 0\n", ""))
-    started = start(config, tmp_path / "log-1", setup=WITHOUT_OPENVINO, NOTIFY_SOCKET=supervisor.address)
+    started = start(config, tmp_path / "log-1", setup=setup, NOTIFY_SOCKET=supervisor.address)
     first = until_ready(started)
     supervisor.receive_until(b"READY=1")
     assert supervisor.kept is not None
@@ -114,9 +119,8 @@ def test_restart_under_load_refuses_and_loses_no_request(tmp_path: Path) -> None
             load.until(6)
             for number in (2, 3):
                 assert programs[-1].stop() == 0
-                programs.append(
-                    start_with(supervisor.kept, config, tmp_path / f"log-{number}", supervisor.address)
-                )
+                log = tmp_path / f"log-{number}"
+                programs.append(start_with(supervisor.kept, config, log, supervisor.address, setup))
                 until_ready(programs[-1])
                 load.until(len(load.codes) + 6)
     finally:
@@ -126,7 +130,9 @@ def test_restart_under_load_refuses_and_loses_no_request(tmp_path: Path) -> None
         supervisor.close()
     assert not load.errors
     assert set(load.codes) == {0}
-    assert not any("Traceback" in each.lines() for each in programs)
+    for each in programs:
+        assert "Traceback" not in each.lines()
+        assert f'"library": "{library}' in each.lines()
 
 
 def test_sigterm_ends_readiness_at_once_and_answers_open_requests(tmp_path: Path) -> None:

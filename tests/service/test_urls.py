@@ -19,8 +19,8 @@ OBAMA, PODIUM = photo("obama_portrait"), photo("obama_podium")
 @pytest.fixture(scope="module")
 def service() -> Iterator[CompareService]:
     """With the limits of a machine with other work."""
-    patient = {"download_timeout_ms": 15_000, "answer_within_ms": 60_000}
-    with running(shipped(download_hosts=("localhost",), body_max_bytes=500_000, **patient)) as made:
+    long_limits = {"download_timeout_ms": 15_000, "answer_within_ms": 60_000}
+    with running(shipped(download_hosts=("localhost",), body_max_bytes=500_000, **long_limits)) as made:
         yield made
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from agent.compare.contract import ApiFailure
+from agent.service.causes import Cause
 from agent.service.memory_budget import DECODE_MAX_BYTES, DecodeBudget
 from agent.service.recogniser import Embedding, Recogniser
 from agent.service.worker_pool import WorkerPool
@@ -30,6 +31,8 @@ class FakeRecogniser(Recogniser):
         self.images.append(image)
         if image == b"no face":
             raise ApiFailure(-1101)
+        if image == b"large":
+            raise ApiFailure(15, cause=Cause.MEMORY)
         vector = np.zeros(128, np.float32)
         vector[image[0] % 128] = np.nan if image == b"odd" else 1
         return Embedding(vector, 1)
@@ -134,9 +137,9 @@ def busy(recogniser: FakeRecogniser, pool: WorkerPool, count: int) -> list[async
     return [asyncio.create_task(pool.compare(bytearray(b"%d" % n), bytearray(b"ref"))) for n in range(count)]
 
 
-async def cause_of(pool: WorkerPool, begun_s: float | None = None) -> str:
+async def cause_of(pool: WorkerPool, begun_s: float | None = None, shot: bytes = b"a") -> str:
     with pytest.raises(ApiFailure) as caught:
-        await pool.compare(bytearray(b"a"), bytearray(b"a"), begun_s)
+        await pool.compare(bytearray(shot), bytearray(b"a"), begun_s)
     assert (caught.value.api_code, caught.value.fail_flag) == (15, None)
     return str(caught.value.cause)
 
@@ -155,6 +158,20 @@ async def test_queue_without_time_for_an_answer_refuses_at_once() -> None:
     assert await asyncio.gather(*waiting) == [0.0, 0.0, 0.0]
     slow_client = await pool.compare(bytearray(b"a"), bytearray(b"a"), long_ago_s)
     assert slow_client == 100.0, "an idle recogniser serves a slow client, too"
+    pool.close()
+
+
+async def test_refusals_without_memory_do_not_shorten_the_estimated_duration() -> None:
+    recogniser = FakeRecogniser()
+    pool = WorkerPool([recogniser], queue_max=100, cache_max=0, answer_within_s=60)
+    for _ in range(30):
+        assert await cause_of(pool, shot=b"large") == "memory"
+    waiting = busy(recogniser, pool, 2)
+    await asyncio.sleep(0)
+    with pytest.raises(ApiFailure):  # 150 ms are left for two comparisons of 100 ms and this one
+        pool.admit(time.monotonic() - 59.85)
+    recogniser.may_go.set()
+    await asyncio.gather(*waiting)
     pool.close()
 
 

@@ -50,8 +50,8 @@ async def test_the_compare_service_passes_every_check(monkeypatch: pytest.Monkey
     monkeypatch.setattr(probe, "TIMEOUT_S", 60.0)  # as the limits below
     once = account("ONCE", single_use=True)
     # for a machine with other work
-    patient = {"download_timeout_ms": 15_000, "answer_within_ms": 60_000, "body_timeout_ms": 60_000}
-    config = shipped(download_hosts=("localhost",), **patient)
+    long_limits = {"download_timeout_ms": 15_000, "answer_within_ms": 60_000, "body_timeout_ms": 60_000}
+    config = shipped(download_hosts=("localhost",), **long_limits)
     service = CompareService(config.model_copy(update={"accounts": (*config.accounts, once)}))
     await service.start()
     try:
