@@ -69,6 +69,7 @@ class ChallengeProgress:
     turned_ms: int = 0  # capture time of the newest frame of the last turn
     first_ms: int = 0  # from the first prompt to the frame that completed the first turn
     is_straight: bool = True  # a frame between the last turn and this one shows a head that looks straight
+    is_clear: bool = False  # ``is_clear_soon`` was true in this turn, and no frame since then is straight
     # appearances of the current turn, from the last frame before the prompt
     path: tuple[object, ...] = field(default=(), repr=False, compare=False)
     path_ms: int = 0  # capture time of the newest appearance in ``path``
@@ -76,17 +77,17 @@ class ChallengeProgress:
 
     @property
     def prompt(self) -> Guidance:
-        """The hint for the payer now. A head that turns clearly by the next frame ends the prompt to turn."""
-        if self.phase is not Phase.TURNING or self._is_clear:
+        """The hint for the payer now."""
+        if self.phase is not Phase.TURNING or self.is_clear:
             return Guidance.LOOK_STRAIGHT
         return Guidance.TURN_LEFT if self.plan[self.turn].side is TurnSide.LEFT else Guidance.TURN_RIGHT
 
     @property
-    def _is_clear(self) -> bool:
+    def is_clear_soon(self) -> bool:
+        """Whether the head, at the speed of the last two frames, has turned clearly by the next frame."""
         last = self.motion.frames[-2:]
         earlier, yaw = (self._to_side(each[1] - self.rest.yaw) for each in (last[0], last[-1]))
-        next_yaw = yaw + max(0.0, yaw - earlier)
-        return yaw >= STILL_TURNED and next_yaw >= CLEAR_YAW and self.may_prompt_early
+        return self.may_prompt_early and yaw >= STILL_TURNED and max(yaw, 2 * yaw - earlier) >= CLEAR_YAW
 
     @property
     def may_prompt_early(self) -> bool:
@@ -107,11 +108,6 @@ class ChallengeProgress:
 
 
 Judged = tuple[ChallengeOutcome, ChallengeProgress]
-
-
-def evidence_count(turns: int) -> int:
-    """The number of appearances in ``Shot.evidence`` after a passed challenge."""
-    return 1 + 2 * turns
 
 
 def start(plan: Plan, analysis: Analysis, at_ms: int) -> ChallengeProgress | None:
@@ -180,6 +176,12 @@ def tick(progress: ChallengeProgress, at_ms: int) -> Judged:
 
 def _judge_turn(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -> Judged:
     move = move_of(*progress.offset(pose), pose.slant_from(progress.rest))
+    if move is not Move.PROMPTED and not progress.is_straight:
+        move = None  # the head has not come back from the last turn yet
+    is_new = progress.is_straight and progress.is_clear_soon
+    progress = replace(
+        progress, is_clear=progress.turned(pose) > RETURN_YAW and (progress.is_clear or is_new)
+    )
     since_ms = analysis.captured_ms - (progress.until_ms - TURN_MS)
     if _is_untimely(progress, pose, move, since_ms):
         return ChallengeOutcome.RETRY, progress
@@ -198,6 +200,7 @@ def _judge_turn(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -> 
         turned_ms=analysis.captured_ms,
         first_ms=progress.first_ms or since_ms,
         is_straight=False,
+        is_clear=False,
     )
     return ChallengeOutcome.CONTINUE, after
 
@@ -224,8 +227,11 @@ def _judge_return(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -
     if captured_ms > until_ms:
         return ChallengeOutcome.RETRY, progress
     is_last = progress.turn + 1 == len(progress.plan)
-    # On the way back, the head looks straight before a person can react to the next prompt.
-    limit = RETURN_YAW if is_last or not progress.may_prompt_early else STILL_TURNED
+    # On the way back, the head looks straight before a person can react to the next prompt. If the yaw rose
+    # between the two frames before, the smaller yaw of this frame can be noise.
+    earlier = [abs(yaw - progress.rest.yaw) for _, yaw in progress.motion.frames[-3:-1]]
+    is_early = not is_last and progress.may_prompt_early and earlier == sorted(earlier, reverse=True)
+    limit = STILL_TURNED if is_early else RETURN_YAW
     if progress.turned(pose) > limit:
         return ChallengeOutcome.CONTINUE, progress
     path = TurnPath(progress.plan[progress.turn].side is TurnSide.LEFT, progress.path)

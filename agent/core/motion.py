@@ -24,7 +24,7 @@ _PERIODS = 1.7  # of the shortest frame period of the attempt: a later frame is 
 class Motion:
     """The newest frames of one attempt.
 
-    ``frames``: (capture time, yaw), oldest first, at least one.
+    ``frames``: (capture time, yaw), oldest first; at least the last three, or all if there are fewer.
     """
 
     frames: tuple[tuple[int, float], ...]
@@ -56,7 +56,7 @@ class Motion:
         recent = tuple(each for each in self.frames if captured_ms - each[0] <= _STEP_MS)
         near = recent or self.frames[-1:]
         return Motion(
-            (*near, (captured_ms, yaw)),
+            (*(near if len(near) > 2 else self.frames[-2:]), (captured_ms, yaw)),
             min(period_ms, self.shortest_ms or period_ms),
             period_ms,
             self.late_frames + 1 if period_ms > SLOWEST_MS else 0,

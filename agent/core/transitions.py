@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from agent.core.challenge import evidence_count
 from agent.core.model import Analysis, Comparison, Shot
 from agent.core.reasons import Decision, Reason
+from agent.core.turn_path import evidence_count
 from agent.core.verification_types import (
     CallAnswered,
     CallFailed,

@@ -50,17 +50,8 @@ LOOPS_MS = ((2_500.0, 5_000.0), (5_000.0, 9_000.0))
 PAUSES_MS = ((300.0, 1_500.0), (800.0, 1_500.0))
 STRAIGHTER = 0.06  # of the yaw: a face that much straighter than the last shot makes the frame a whole one
 
+SETTLING_MS = 1_500
 IRREGULAR_MS = (200.0, 800.0)  # reaction time of a payer who is not used to the prompts
-# turns, ms between frames, fastest and slowest turn in ms (one way)
-ROWS = (
-    (2, 100, 400, 600),
-    (2, 100, 600, 900),
-    (1, 100, 600, 900),
-    (2, 200, 600, 900),
-    (2, 200, 1_000, 1_500),
-    (2, 333, 1_000, 1_500),
-    (2, 500, 1_500, 2_000),
-)
 
 
 @dataclass
@@ -71,6 +62,7 @@ class Head:
     degrees: float
     turn_ms: float
     reaction_ms: tuple[float, float] = (220.0, 400.0)
+    settling: float = 0.0  # degrees at the first frame that are gone after ``SETTLING_MS``
     moves: list[tuple[float, float, float]] = field(default_factory=lambda: [(-1e6, 0.0, 0.0)])
 
     def yaw(self, state: State, at_ms: int) -> float:
@@ -78,7 +70,8 @@ class Head:
         if wanted != self.moves[-1][2]:
             start_ms = at_ms + self.random.uniform(*self.reaction_ms)
             self.moves.append((start_ms, self._at(start_ms), wanted))
-        return self._at(at_ms) + 1.5 * math.sin(at_ms / 700)
+        settling = self.settling * (1 - minimum_jerk(at_ms / SETTLING_MS))
+        return self._at(at_ms) + 1.5 * math.sin(at_ms / 700) + settling
 
     def _at(self, at_ms: float) -> float:
         start_ms, origin, aim = [move for move in self.moves if move[0] <= at_ms][-1]
@@ -158,26 +151,45 @@ def play(
     return End(None, state.reason.value, tuple(phases), state.liveness.attempts)
 
 
-Reaction = tuple[float, float]
+@dataclass(frozen=True, slots=True)
+class Payers:
+    """``turn_ms``: fastest and slowest turn, one way."""
+
+    turns: int
+    frame_ms: int
+    turn_ms: tuple[int, int]
+    reaction_ms: tuple[float, float] = Head.reaction_ms
+    degrees: tuple[float, float] = DEGREES
+    settling: float = 0.0
+    note: str = ""
+
+    def head(self, random: Random) -> Head:
+        degrees, turn_ms = random.uniform(*self.degrees), random.uniform(*self.turn_ms)
+        return Head(random, degrees, turn_ms, self.reaction_ms, self.settling)
 
 
-def row(
-    count: int,
-    turns: int,
-    frame_ms: int,
-    fastest_ms: int,
-    slowest_ms: int,
-    reaction_ms: Reaction = Head.reaction_ms,
-) -> str:
-    def head(random: Random) -> Head:
-        return Head(random, random.uniform(*DEGREES), random.uniform(fastest_ms, slowest_ms), reaction_ms)
+ROWS = (
+    Payers(2, 100, (400, 600)),
+    Payers(2, 100, (600, 900)),
+    Payers(1, 100, (600, 900)),
+    Payers(2, 200, (600, 900)),
+    Payers(2, 200, (1_000, 1_500)),
+    Payers(2, 333, (1_000, 1_500)),
+    Payers(2, 500, (1_500, 2_000)),
+    Payers(2, 100, (400, 1_100), note=", irregular", reaction_ms=IRREGULAR_MS),
+    Payers(2, 100, (600, 900), note=", turns of 28–36°", degrees=(28.0, 36.0)),
+    Payers(2, 100, (600, 900), note=", settling by 12°", settling=12.0),
+)
 
-    ends = [play(seed, head, turns, frame_ms) for seed in range(count)]
+
+def row(count: int, payers: Payers) -> str:
+    ends = [play(seed, payers.head, payers.turns, payers.frame_ms) for seed in range(count)]
     times = sorted(end.call_ms for end in ends if end.call_ms is not None)
     others = Counter(end.reason for end in ends if end.call_ms is None)
     p50, p95 = (times[int(share * len(times))] if times else "–" for share in (0.5, 0.95))
     how = ", ".join(f"`{reason}` {number}" for reason, number in others.most_common()) or "–"
-    title = f"{turns} | {round(1e3 / frame_ms)} | {fastest_ms / 1e3:.1f}–{slowest_ms / 1e3:.1f}"
+    fastest_s, slowest_s = (each / 1e3 for each in payers.turn_ms)
+    title = f"{payers.turns}{payers.note} | {round(1e3 / payers.frame_ms)} | {fastest_s:.1f}–{slowest_s:.1f}"
     return f"| {title} | {len(times)} of {count} | {p50} | {p95} | {how} | {timeline(ends)} |"
 
 
@@ -229,8 +241,7 @@ def main() -> int:
     print("| turns | frames/s | s for a turn | passed | ms p50 | ms p95 | others | phases, ms |")
     print("|---|---|---|---|---|---|---|---|")
     for each in ROWS:
-        print(row(count, *each), flush=True)
-    print("irregular:", row(count, 2, 100, 400, 1_100, IRREGULAR_MS), flush=True)
+        print(row(count, each), flush=True)
     print(best_film(count), flush=True)
     for periods_ms in LOOPS_MS:
         print(loops(2 * count, periods_ms), flush=True)

@@ -246,6 +246,33 @@ def test_a_later_turn_counts_only_after_a_straight_frame(between: float, counts:
     assert isinstance(scenario.state, Challenging) is counts
 
 
+def test_a_single_straighter_frame_of_a_turned_head_does_not_bring_the_next_prompt() -> None:
+    scenario = Scenario(limits((LEFT, Turn(TurnSide.RIGHT, 50)))).look().steady().look(times=3).turn()
+    assert prompted(scenario.look(TURNED + 0.1).look(18).wait(90)) == "look_straight"
+    assert prompted(scenario.look(TURNED, after_ms=10).look(24).look(18).wait(0)) == "turn_right"
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_head_that_has_not_come_back_from_a_turn_is_not_a_turn_the_wrong_way(flat: bool) -> None:
+    """The prompt comes on the way back: a payer who turns again at once has not seen it yet."""
+    scenario = Scenario(limits((LEFT, Turn(TurnSide.RIGHT, 50)), (LEFT, RIGHT))).look().steady()
+    scenario.look(times=3).turn().look(25).look(18).wait(0)
+    assert prompted(scenario) == "turn_right"
+    scenario.look(TURNED, times=3)
+    for yaw in (56, 62, 62) if flat else ():
+        marks = view(PICTURE, yaw=yaw, distance_mm=260)
+        scenario.wait(100).send(frame(scenario.at_ms, marks, usable=False))
+    assert isinstance(scenario.state, Challenging)
+    scenario.wait(TURN_MS)
+    assert isinstance(scenario.state, Seeking), "it ends by the time limit, without a failed attempt"
+
+
+def test_a_turn_the_wrong_way_after_a_straight_frame_fails_at_a_later_prompt() -> None:
+    scenario = Scenario(limits((LEFT, Turn(TurnSide.RIGHT, 50)))).look().steady().look(times=3).turn().back()
+    assert prompted(scenario.look()) == "turn_right"
+    assert scenario.look().turn().ending() == (Decision.UNDECIDED, Reason.LIVENESS_FAILED)
+
+
 def test_the_wait_before_the_first_prompt_begins_with_the_second_frame() -> None:
     """No prompt is due before the frame period is known."""
     scenario = Scenario(limits((Turn(TurnSide.LEFT, 0),))).look()
@@ -265,11 +292,29 @@ def test_the_wait_before_a_later_prompt_begins_with_the_last_turned_frame() -> N
 def test_a_frame_of_a_clear_turn_ends_the_prompt_and_does_not_count_alone() -> None:
     scenario = Scenario(limits((LEFT,), (LEFT,))).look().steady().wait(200).look(16).look(TURNED)
     assert prompted(scenario) == "look_straight", "at this speed the next frame is clear"
+    scenario = Scenario(limits((LEFT,), (LEFT,))).look().steady().wait(200).look(TURNED / 2).look(20).look(22)
     assert prompted(scenario.look(24)) == "turn_left", "at the limit the next frame may not count"
     scenario = Scenario(limits((LEFT,), (LEFT,))).look().steady().wait(200).look(TURNED / 2).look(24)
     assert prompted(scenario.look(CLEAR)) == "look_straight"
-    assert prompted(scenario.look(20)) == "turn_left"
-    assert scenario.look(TURNED / 2).look().wait(500).asks == 0
+    assert scenario.look(20).look(TURNED / 2).look().wait(500).asks == 0
+
+
+def test_a_head_that_stops_before_a_turn_counts_is_prompted_again_when_it_looks_straight() -> None:
+    """Not while it is turned: a hint that changes within one motion cannot be followed."""
+    scenario = Scenario(limits((LEFT,))).look().steady().wait(200).look(TURNED / 2)
+    assert prompted(scenario) == "turn_left"
+    for yaw in (26, 24, 26, TURNED / 2):  # at most a yaw of 0.24: the turn does not count
+        assert prompted(scenario.look(yaw)) == "look_straight", yaw
+    assert prompted(scenario.look()) == "turn_left", "once, for a new motion"
+    assert prompted(scenario.look(TURNED / 2)) == "turn_left"
+    assert prompted(scenario.turn().look(TURNED / 2)) == "look_straight"
+    assert isinstance(scenario.look().state, Holding)
+
+
+def test_a_head_that_stays_before_a_turn_counts_ends_the_attempt_by_its_time_limit() -> None:
+    scenario = Scenario(limits((LEFT,), (LEFT,))).look().steady().wait(200).look(TURNED / 2).look(26)
+    assert prompted(scenario) == "look_straight"
+    assert isinstance(scenario.look(26, times=TURN_MS // 100).state, Seeking)
 
 
 def test_a_clearly_turned_frame_of_a_slow_camera_leaves_the_prompt() -> None:

@@ -125,7 +125,7 @@ def _backdrop(kind: str, width_px: int, height_px: int, seed: int) -> Pixels:
     grey, tint = random.uniform(-spread, spread, (9, 16, 1)), random.uniform(-spread, spread, (9, 16, 3)) / 4
     coarse = rows + grey + tint
     levels = np.clip(coarse, 0, 255).astype(np.uint8)
-    # bicubic for a quarter of the width only: bilinear from there differs by at most one level
+    # bicubic for a quarter of the width only: bilinear from there differs by at most two levels
     coarse_px = -(-width_px // 4), -(-height_px // 4)
     smooth = cv2.resize(levels, coarse_px, interpolation=cv2.INTER_CUBIC)
     smooth = cv2.resize(smooth, (width_px, height_px), interpolation=cv2.INTER_LINEAR)
