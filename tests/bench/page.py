@@ -47,7 +47,7 @@ Not measured: a real camera, the API of a provider, error rates.
 
 # Why a goal is missed, by its key: shown on the page while it is missed.
 REASONS: Mapping[str, str] = {
-    "whole_look": "the network takes 3.3 of 5.1 ms; the frame is also scaled to its input (0.45 ms), and"
+    "whole_look": "the network takes 3.1 of 4.6 ms; the frame is also scaled to its input (0.45 ms), and"
     " the face is measured (0.6 ms), aligned and checked for a cover (0.3 ms), with caches that the"
     " network has filled: the measures need 0.35 ms when they are repeated at once, and by instructions"
     " the ratio is 1.23",
