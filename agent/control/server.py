@@ -163,10 +163,8 @@ def agent_status(storage: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
         holder = lock_holder(storage)
         if holder is None:
             raise
-        if holder.phase is AgentPhase.SERVING:
-            with contextlib.suppress(
-                AgentNotRunning
-            ):  # the socket can have been opened after the first request
+        if holder.phase is AgentPhase.SERVING:  # it can have opened the socket after the first request
+            with contextlib.suppress(AgentNotRunning):
                 return request_status(path, timeout_s=timeout_s)
         code = _WITHOUT_SOCKET.get(holder.phase, "status_socket_lost")
         raise StatusError(Text(f"detail.{code}", path=path, pid=holder.pid), code=code) from error

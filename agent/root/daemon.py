@@ -168,9 +168,8 @@ async def _open_status(
     terminal, first = handle.terminal, handle.reload.config
 
     def status() -> dict[str, Any]:
-        facts = document(handle.reload.config, handle.now(clock))
-        serving = terminal.open_verification.is_open
-        return facts | {"preview_open": handle.frame_tap.watched, "serving": serving} | more()
+        is_open = {"preview_open": handle.frame_tap.watched, "serving": terminal.open_verification.is_open}
+        return document(handle.reload.config, handle.now(clock)) | is_open | more()
 
     def check_mounting(pixels: object) -> MountingReading:
         from agent.vision import detector_check  # for the doctor only
