@@ -49,15 +49,15 @@ def screen(
 def _first_line(subscriber: FleetSubscriber, rows: Sequence[TerminalRow], broker: str) -> Line:
     needs = Counter(row.need for row in rows)
     line = Line(f"{broker}  ")
-    connected = subscriber.connection.connected
+    connected = subscriber.connection.is_connected
     line.append("connected" if connected else "NOT CONNECTED", "green" if connected else "bold red")
     line.append(
         f"  {len(rows)} terminals" + "".join(f"  {need.value} {needs[need]}" for need in Need if needs[need])
     )
     for reason, count in sorted(subscriber.fleet.left_out.items()):
         line.append(f"  left out: {reason.value} {count}, e.g. {subscriber.fleet.example}", "yellow")
-    if subscriber.connection.dropped:
-        line.append(f"  dropped messages {subscriber.connection.dropped}", "yellow")
+    if subscriber.connection.dropped_messages:
+        line.append(f"  dropped messages {subscriber.connection.dropped_messages}", "yellow")
     return line
 
 

@@ -61,20 +61,20 @@ REFUSING = frozenset({BrokerProblem.FAULT, *_CODES} - {BrokerProblem.TAKEN_OVER,
 KEEP_ALIVE_TIMEOUT = 0x8D  # no packet arrived in time: not a fault of the client
 
 
-def of_connect(reason: ReasonCode) -> BrokerProblem:
+def problem_of_connack(reason: ReasonCode) -> BrokerProblem:
     """The problem of a refusing CONNACK. "Packet too large" here means the CONNECT with its will."""
     found = _OF_CODE.get(reason.value, BrokerProblem.FAULT)
     return BrokerProblem.LIMITS if found in (BrokerProblem.TOO_LARGE, BrokerProblem.TAKEN_OVER) else found
 
 
-def of_disconnect(reason: ReasonCode) -> BrokerProblem | None:
+def problem_of_disconnect(reason: ReasonCode) -> BrokerProblem | None:
     """The problem of a DISCONNECT from the broker; None: normal end, or keep-alive timeout."""
     if not reason.is_failure or reason.value == KEEP_ALIVE_TIMEOUT:
         return None
     return _OF_CODE.get(reason.value, BrokerProblem.FAULT)
 
 
-def of_puback(reason_value: int) -> BrokerProblem:
+def problem_of_puback(reason_value: int) -> BrokerProblem:
     """The problem of a refusing PUBACK."""
     found = _OF_CODE.get(reason_value, BrokerProblem.PUBLISH_REFUSED)
     return found if found in (BrokerProblem.QUOTA, BrokerProblem.LIMITS) else BrokerProblem.PUBLISH_REFUSED

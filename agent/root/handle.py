@@ -41,7 +41,7 @@ class AgentHandle:
             terminal.conditions.shown,
             terminal.counters,
             self.meter.facts(now_ms),
-            till.connection.connected,
+            till.connection.is_connected,
             till.result_sender.depth,
             self.reload.refused,
             till.delivery_counters,

@@ -85,7 +85,7 @@ class MqttTill:
     @property
     def dropped(self) -> int:
         """Messages of tills and operators dropped by a limit, and rejected ones without an answer."""
-        by_limit = self._limits.dropped + self.connection.dropped + self._messages.inbox.dropped
+        by_limit = self._limits.dropped + self.connection.dropped_messages + self._messages.inbox.dropped
         return by_limit + self._messages.unanswered
 
     @property
@@ -137,7 +137,7 @@ class MqttTill:
             self._on_ready,
             self.state.will,
             self._on_problem,
-            optional=frozenset(
+            optional_filters=frozenset(
                 {self.topics.state, get_state}
             ),  # an older access list of the broker lacks them
             admits=self._limits.admits,

@@ -219,7 +219,7 @@ class ResultSender:
                 await self._outbox.close_result(stored.till, stored.result_id)
 
     async def _send(self, stored: StoredResult, message: Message, history: PublishHistory) -> None:
-        if not self._connection.connected:
+        if not self._connection.is_connected:
             return
         now_ms = self._clock.now_ms()
         delivered = cut = False

@@ -45,7 +45,7 @@ async def _measure(folder: Path, port: int, count: int) -> tuple[list[float], fl
     await till.start()
     try:
         async with asyncio.timeout(20):
-            while not till.connection.connected:  # noqa: ASYNC110 - only at the start
+            while not till.connection.is_connected:  # noqa: ASYNC110 - only at the start
                 await asyncio.sleep(0.05)
         latencies_ms = list[float]()
         before = _written_bytes()

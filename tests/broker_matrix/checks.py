@@ -22,7 +22,7 @@ from agent.messages.encode import TerminalIdentity, state
 from agent.messages.signing import Signer
 from agent.messages.topics import GET_STATE, REQUEST, RESULT, STATE_COPY
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import ClientOptions, Message, cut
+from agent.mqtt.paho_client import ClientOptions, Message, close_abruptly
 from tests.messages.payloads import PHOTO, fresh_id
 from tests.till.test_both_sides import TOPICS, RunningTerminal, request_bytes, terminal
 
@@ -181,7 +181,7 @@ async def last_will(place: Place, _folder: Path) -> str:
             client = dying.connection._client
             assert client is not None
             dying.connection._keep_connected = _never  # type: ignore[method-assign,assignment]
-            cut(client)
+            close_abruptly(client)
             message = await till.next("/state")
             assert message is not None and json.loads(message.payload)["status"] == "offline"
         await till.connection.publish(Message(TOPICS.state, b"", retained=True))

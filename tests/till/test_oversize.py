@@ -57,7 +57,7 @@ async def test_result_that_ends_each_connection_is_paused_and_others_arrive(
 
     script = Script(on_publish=answer)
     async with scripted(script) as port, terminal(port, tmp_path, ack="broker") as running:
-        await until(lambda: running.till.connection.connected)
+        await until(lambda: running.till.connection.is_connected)
         await running.till.result_sender.deliver(stored("large", LARGE))
         await running.till.result_sender.deliver(stored("small", SMALL))
         await until(lambda: running.till.result_sender.depth == 1)
@@ -73,7 +73,7 @@ async def test_result_over_the_announced_limit_is_never_sent_and_others_arrive(t
         await running.till.result_sender.deliver(stored("large", LARGE))
         await running.till.result_sender.deliver(stored("small", SMALL))
         assert (await till.next("result")).payload == SMALL
-        assert running.till.connection.connected and running.till.result_sender.depth == 2
+        assert running.till.connection.is_connected and running.till.result_sender.depth == 2
         sent = running.till.result_sender._open["large"][1].sent
         assert sent >= 1, "tried once, waits for its pause"
     broker.stop()
@@ -112,7 +112,7 @@ async def test_match_that_waits_for_the_receive_maximum_is_not_sent_late(tmp_pat
         scripted(Script(receive_maximum_1, on_publish=answer)) as port,
         terminal(port, tmp_path) as side,
     ):
-        await until(lambda: side.till.connection.connected)
+        await until(lambda: side.till.connection.is_connected)
         other = asyncio.create_task(side.till.result_sender.deliver(stored("other", SMALL)))
         await until(lambda: bool(held))
         late = replace(stored("late", b"match"), is_match=True, deadline_ms=RealClock().now_ms() + 600)

@@ -121,7 +121,7 @@ class TillClient:
             self._received,
             self._up,
             on_problem=self.reachability.note_problem,
-            optional=frozenset({topics.verify(till, STATE_COPY)}),
+            optional_filters=frozenset({topics.verify(till, STATE_COPY)}),
         )
         self._link = Connection(config, options)
         self._sender = _Sender(self._link, topics, till, signer)
