@@ -106,7 +106,7 @@ def test_marks_in_a_stream_address_are_refused(mark: str) -> None:
 def test_an_unusable_api_address_is_not_quoted() -> None:
     config = Config.model_validate({"compare": {"url": "https://viewer:sesame/open@h/"}})
     with pytest.raises(ConfigError) as caught:
-        check_endpoint(config.compare, plain_http=False, floor=75)
+        check_endpoint(config.compare, allows_plain_http=False, floor=75)
     assert "sesame" not in str(caught.value)
 
 

@@ -63,7 +63,7 @@ def test_an_unknown_api_code_has_the_fix_of_a_technician(code: int) -> None:
 
 @pytest.mark.parametrize("name", [*compareface.table(), "Unknown.Code"])
 def test_a_compareface_code_has_the_fix_of_a_technician(name: str) -> None:
-    assert_for_technicians(compareface.failure(name, ""))
+    assert_for_technicians(compareface.error_of_code(name, ""))
 
 
 def assert_for_technicians(error: AgentError) -> None:

@@ -97,10 +97,10 @@ def make_compare(config: Config, clock: BootClock) -> CompareClient:
             assert_never(unwired)
     return kind(
         config.compare,
-        secret.from_file(config.compare.secret_key_file),
+        secret.secret_reader(config.compare.secret_key_file),
         clock,
         profile=config.profile,
-        plain_http="plain_http_compare" in config.accepted_risks,
+        allows_plain_http="plain_http_compare" in config.accepted_risks,
     )
 
 

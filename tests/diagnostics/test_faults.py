@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from agent.compare.compareface import failure
+from agent.compare.compareface import error_of_code
 from agent.config import Config
 from agent.config.file import load
 from agent.control.status import StatusFacts
@@ -425,7 +425,7 @@ def test_api_auth_reads_answers_of_compareface_2020(
     place: Place, code: str, verdict: str, words: str
 ) -> None:
     def answers() -> None:
-        raise failure(code, "")
+        raise error_of_code(code, "")
 
     found = network.auth(place.inputs(call_api=answers))
     assert found.verdict == verdict and words in found.why
@@ -607,7 +607,7 @@ def test_api_that_answers_a_signed_request_late_is_slow(
 
     def answers() -> None:
         time.sleep(0.15)
-        raise failure("FailedOperation.ImageDecodeFailed", "")
+        raise error_of_code("FailedOperation.ImageDecodeFailed", "")
 
     found = network.auth(place.inputs(call_api=answers))
     assert found.verdict is Verdict.WARN and "answered only after" in found.why
@@ -621,7 +621,7 @@ def test_too_short_time_limit_of_an_api_call_is_named_with_its_key(
 
     def answers() -> None:
         time.sleep(0.15)
-        raise failure("FailedOperation.ImageDecodeFailed", "")
+        raise error_of_code("FailedOperation.ImageDecodeFailed", "")
 
     def slow(inputs: CheckInputs, endpoint: Endpoint) -> Exchange:
         return replace(exchange(inputs, endpoint), first_byte_ms=150)
