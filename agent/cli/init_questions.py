@@ -155,7 +155,7 @@ def _camera_here() -> str:
     from agent.camera.v4l2.devices import Devices
 
     try:
-        found = [f"v4l2:{device.name}" for device in Devices().cameras() if device.usb]
+        found = [f"v4l2:{device.name}" for device in Devices().cameras() if device.is_usb]
     except AgentError:
         return ""
     if len(found) > 1:

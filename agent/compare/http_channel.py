@@ -41,7 +41,7 @@ class ClockOffset:
         self._epochs_ms: deque[int] = deque(maxlen=_SAMPLES)  # unix time at boot, one estimate per answer
 
     def add_sample(self, date: str, boot_ms: int) -> None:
-        """Add one sample from a ``Date`` header that arrived at ``boot_ms``. Ignores an implausible header."""
+        """Add one sample from a ``Date`` header of an answer at ``boot_ms``. Ignores an implausible one."""
         try:
             parsed = parsedate_to_datetime(date)
             if parsed.tzinfo is None:  # "-0000": UTC, time zone unknown (RFC 5322, 3.3)

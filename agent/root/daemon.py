@@ -130,8 +130,8 @@ async def _start_parts(
     facts_of_state = wiring.make_state_facts(config, signer, conditions, tap)
     till = wiring.make_till(config, identity, outbox, clock, facts_of_state)
     check_frame = make_frame_check(config.camera, meter, tap)
-    expose = camera.expose if isinstance(camera, SupportsExposure) else lambda _light: None
-    ports = Ports(clock, camera, analyzer, compare, till, outbox, check_frame, record, expose)
+    adapt_exposure = camera.adapt_exposure if isinstance(camera, SupportsExposure) else lambda _light: None
+    ports = Ports(clock, camera, analyzer, compare, till, outbox, check_frame, record, adapt_exposure)
     earlier_calls = await _settle_interrupted(config, outbox, conditions)
     settings = wiring.make_settings(config, identity.epoch, earlier_calls)
     ports = overrides.adapt(ports)

@@ -100,7 +100,7 @@ class FrameLoop:
                 self._analyzed_for = None  # holds the enrolled photo of an ended verification
             if self._exposed_for not in (None, verification):  # the next payer starts with auto exposure
                 self._exposed_for = None
-                self._ports.expose(None)
+                self._ports.adapt_exposure(None)
             if verification is None:
                 self._counters.frames[FrameReason.IDLE] += 1
             else:
@@ -189,7 +189,7 @@ class FrameLoop:
         light = face_light(analysis)
         if light is not None:
             self._exposed_for = verification
-            self._ports.expose(light)
+            self._ports.adapt_exposure(light)
         verification.post(FrameAnalyzed(self._ports.clock.now_ms(), analysis))
 
     def _camera_failed(self, error: CameraError) -> None:

@@ -387,7 +387,7 @@ def test_mounting_fix_names_the_rotation_that_makes_faces_upright(
     def checked(rotation: int) -> Finding:
         place.extra = f"[camera]\nrotation = {rotation}\nmirror = {str(mirror).lower()}"
         config = load(place.write(), Config).camera
-        frame = Orientation(config.rotation, config.mirror).upright(Frame(delivered, 1, 0, 720, 900))
+        frame = Orientation(config.rotation, config.mirror).turn_upright(Frame(delivered, 1, 0, 720, 900))
         reading = check_mounting(VisionConfig(), frame.pixels)
         return camera.mounting(place.inputs(camera=lambda: replace(GOOD_CAMERA, mounting=reading)))
 

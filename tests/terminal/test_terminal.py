@@ -52,7 +52,7 @@ class World:
 
     def __post_init__(self) -> None:
         world = (RealClock(), self.camera, self.analyzer, self.compare, self.till, self.claim_store)
-        ports = Ports(*world, check_frame, expose=self.lights.append)
+        ports = Ports(*world, check_frame, adapt_exposure=self.lights.append)
         self.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance()))
         self.stop = asyncio.Event()
 

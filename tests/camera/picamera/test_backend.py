@@ -519,7 +519,7 @@ def test_camera_without_controls_gets_no_control(world: World) -> None:
     world.controls = {}
     backend = backend_of(world)
     backend.open()
-    backend.expose(FaceLight(1, 10.0, 1.0, 0.0))
+    backend.adapt_exposure(FaceLight(1, 10.0, 1.0, 0.0))
     frame_of(backend)
     backend.close()
     assert world.applied == []
@@ -543,25 +543,25 @@ def test_open_sets_offered_controls_only(
 def test_expose_dark_face_raises_exposure_until_the_verification_ends(
     world: World, backend: PicameraBackend
 ) -> None:
-    backend.expose(FaceLight(1, 30.0, 1.0, 0.0))
+    backend.adapt_exposure(FaceLight(1, 30.0, 1.0, 0.0))
     frame_of(backend)
     until(lambda: "ExposureValue" in world.applied[-1])
     assert world.applied[-1] == {"ExposureValue": 0.5}
-    backend.expose(None)
+    backend.adapt_exposure(None)
     frame_of(backend)
     until(lambda: world.applied[-1] == {"ExposureValue": 0.0})
 
 
 def test_expose_lost_control_is_set_again(world: World, backend: PicameraBackend) -> None:
     world.lost_controls = 2
-    backend.expose(FaceLight(1, 30.0, 1.0, 0.0))
+    backend.adapt_exposure(FaceLight(1, 30.0, 1.0, 0.0))
     for _ in range(3):
         frame_of(backend)
     until(lambda: world.applied[-1] == {"ExposureValue": 0.5})
 
 
 def test_a_restart_keeps_the_exposure(world: World, backend: PicameraBackend) -> None:
-    backend.expose(FaceLight(1, 30.0, 1.0, 0.0))
+    backend.adapt_exposure(FaceLight(1, 30.0, 1.0, 0.0))
     frame_of(backend)
     remedy(backend, "restart")()
     for _ in range(6):
@@ -619,6 +619,6 @@ async def test_source_delivers_increasing_numbers(world: World) -> None:
 async def test_the_light_on_a_face_reaches_the_camera(world: World) -> None:
     camera = NewestFrameSource(backend_of(world), RunningClock(), stall_ms=2_000)
     camera.start()
-    camera.expose(FaceLight(1, 30.0, 1.0, 0.0))
+    camera.adapt_exposure(FaceLight(1, 30.0, 1.0, 0.0))
     await asyncio.to_thread(until, lambda: world.applied[-1] == {"ExposureValue": 0.5})
     camera.stop()
