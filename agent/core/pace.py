@@ -58,7 +58,7 @@ class Pace:
         return 1_000.0 / self.fps
 
 
-def choose(detection_ms: float, width_px: int, fps: float) -> Pace:
+def choose_pace(detection_ms: float, width_px: int, fps: float) -> Pace:
     """The pace for a measured detection.
 
     Args:

@@ -48,7 +48,7 @@ from agent.root.reload import Reload, Source
 from agent.root.wiring import BootClock
 from agent.tasks import Background
 from agent.terminal.parts import Ports
-from agent.terminal.results import interrupted
+from agent.terminal.results import interrupted_result
 from agent.terminal.terminal import Terminal
 from agent.terminal.verification_runner import OpenVerification
 from agent.texts import Text
@@ -225,10 +225,10 @@ async def _settle_interrupted(config: Config, outbox: Outbox, conditions: Condit
     Returns the number of paid calls of the last 24 hours.
     """
     assurance = wiring.make_assurance(config)
-    for request in await outbox.interrupted():
+    for request in await outbox.interrupted_requests():
         log.warning("interrupted", extra=facts(request_id=request.request_id, till=request.till))
         try:
-            await outbox.settle(interrupted(request, assurance, config.verification.max_asks))
+            await outbox.settle(interrupted_result(request, assurance, config.verification.max_asks))
         except StorageError:
             raise
         except Exception:  # one claim must not prevent each start; a repeat of the request answers it

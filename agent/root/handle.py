@@ -42,7 +42,7 @@ class AgentHandle:
             terminal.counters,
             self.meter.facts(now_ms),
             till.connection.is_connected,
-            till.result_sender.depth,
+            till.result_sender.open_count,
             self.reload.refused,
             till.delivery_counters,
             process_facts(),

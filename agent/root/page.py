@@ -109,7 +109,7 @@ def _preview(handle: AgentHandle, live_view: LiveView) -> Preview:
         verification = handle.terminal.open_verification
         if not is_open and not verification.is_open:  # the end of a verification deletes the frame, too
             handle.terminal.worker.submit(live.end)
-        if not verification.stopping:  # else this message would replace `stopping`
+        if not verification.is_stopping:  # else this message would replace `stopping`
             await handle.till.state.announce()
 
     return Preview(picture, notice, announce)

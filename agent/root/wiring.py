@@ -185,7 +185,7 @@ def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Setting
         requests_per_minute=config.mqtt.requests_per_minute,
         guard=AttemptLimits(**dict(config.guard)),
         earlier_calls=earlier_calls,
-        traced=config.trace.enabled,
+        records_traces=config.trace.enabled,
         assurances=frozenset({"liveness"} if has_liveness(config) else ()),
     )
 

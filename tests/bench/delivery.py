@@ -56,7 +56,7 @@ async def _measure(folder: Path, port: int, count: int) -> tuple[list[float], fl
             stored = await outbox.settle(_match(request))
             await till.deliver(stored)  # until the PUBACK
             latencies_ms.append((time.perf_counter() - start_s) * 1e3)
-            await till.result_sender.acknowledged(
+            await till.result_sender.record_ack(
                 stored.till, stored.result_id
             )  # closes the row: a second fsync
         return latencies_ms, (_written_bytes() - before) / 1_024 / count

@@ -92,7 +92,7 @@ async def verification(place: Place, folder: Path) -> str:
         verdict = await till.ask(PHOTO, ttl_ms=8_000)
         assert verdict.decision == "match", verdict
         async with asyncio.timeout(WAIT_S):
-            while running.till.result_sender.depth:  # noqa: ASYNC110 - no event for it
+            while running.till.result_sender.open_count:  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.05)
         assert till.violations == []
         return YES

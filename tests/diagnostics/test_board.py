@@ -20,7 +20,7 @@ from agent.config import Config, VisionConfig
 from agent.config.file import load
 from agent.control.status import StatusFacts, document
 from agent.core.model import Frame
-from agent.core.pace import choose
+from agent.core.pace import choose_pace
 from agent.diagnostics.check import Finding, Verdict
 from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks import agent, camera, config, stored, system
@@ -446,7 +446,7 @@ def test_speed_shows_the_pace_of_the_machine(
     inputs = place.inputs(model=lambda: ModelProbe(1, 30, detection_ms))
     assert values(camera.speed(inputs)) == (verdict, words)
     now = StatusFacts(
-        9, (), Counters(), {}, connected=True, outbox_depth=0, pace=choose(detection_ms, 320, 10)
+        9, (), Counters(), {}, connected=True, outbox_depth=0, pace=choose_pace(detection_ms, 320, 10)
     )
     status = document(Config(), now)
     beside = replace(inputs, status=lambda: status)

@@ -30,7 +30,7 @@ TILL = {"unacknowledged": 2, "expired_unacknowledged": 3, "withheld": 4, "inboun
 def tree(*codes: str, config: Config | None = None) -> dict[str, Any]:
     made = replace(now(*codes), till=TILL, process=process_facts())
     for result in list(made.counters.recent):
-        made.counters.ended(result)
+        made.counters.record_result(result)
     return document(config or Config(), made)
 
 

@@ -201,8 +201,8 @@ async def test_a_repeat_that_is_acknowledged_again_is_not_sent_a_third_time(
         assert known is not None and known.result is not None
         sender = body.till.result_sender
         await sender.deliver(known.result)
-        await sender.acknowledged("till-1", known.result.result_id)
-        assert sender.depth == 0
+        await sender.record_ack("till-1", known.result.result_id)
+        assert sender.open_count == 0
 
 
 async def test_without_a_step_left_the_simulator_is_not_ready(broker: Mosquitto, tmp_path: Path) -> None:
