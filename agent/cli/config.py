@@ -13,7 +13,7 @@ from agent.cli.options import AsJson, ConfigFile
 from agent.core.directories import directory_fault
 from agent.errors import ConfigError
 from agent.resources import config_file
-from agent.texts import Text, beside, lines, named
+from agent.texts import Text, json_fields, labelled_lines, on_one_line
 from agent.toml_layers import layers, merged
 
 if TYPE_CHECKING:
@@ -81,13 +81,13 @@ def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     name = f"{loaded.site}/{loaded.terminal}"
     warnings = _warnings(loaded, path)
     facts = {"file": str(path), "ok": True, "profile": loaded.profile, "terminal": name}
-    facts |= named("warning", warnings[0][0] if warnings else None)
+    facts |= json_fields("warning", warnings[0][0] if warnings else None)
     if as_json:
         print(json.dumps(facts, ensure_ascii=False))
         return
     print(f"{path}: valid (profile {loaded.profile}, {name})")
     for why, fix in warnings:
-        print("\n".join([f"warning: {beside(why)}", *lines(fix, "fix")]))
+        print("\n".join([f"warning: {on_one_line(why)}", *labelled_lines(fix, "fix")]))
 
 
 def _warnings(loaded: Config, path: Path) -> list[tuple[Text, Text]]:

@@ -17,7 +17,7 @@ from agent.cli.config import load_config, terminals_path_of
 from agent.cli.console import Spinner
 from agent.cli.options import AsJson, ConfigFile, File, pem, read_file, write_file
 from agent.errors import ConfigError
-from agent.texts import Text, every_line, named
+from agent.texts import Text, json_fields, on_separate_lines
 from agent.toml_layers import layers
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _change_config(
         outcome = change(path, target)
     if as_json:
         facts = {"outcome": state, "number": outcome.number, "changed": outcome.changed}
-        print(json.dumps(facts | named("note", target.note), ensure_ascii=False))
+        print(json.dumps(facts | json_fields("note", target.note), ensure_ascii=False))
         return
     print(f"bundle {outcome.number}: {state}; changed: {', '.join(outcome.changed) or 'nothing'}")
-    print(every_line(target.note or Text("cli.config_in_force")), end="")
+    print(on_separate_lines(target.note or Text("cli.config_in_force")), end="")

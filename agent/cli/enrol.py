@@ -13,7 +13,7 @@ from agent.cli.console import Spinner
 from agent.cli.keys import signing_key
 from agent.cli.options import AsJson, ConfigFile, File, file, pem, read_file
 from agent.errors import ConfigError, failure_at
-from agent.texts import Text, beside
+from agent.texts import Text, on_one_line
 
 if TYPE_CHECKING:
     from agent.fleet.enrolment import Enrolled
@@ -99,7 +99,7 @@ def _token(url: str, token_file: Path | None) -> str:
     if token_file is not None:
         token = read_file(token_file)[:4_096].decode(errors="replace").strip()
     else:
-        token = str(typer.prompt(beside(Text("prompt.token")), hide_input=True)).strip()
+        token = str(typer.prompt(on_one_line(Text("prompt.token")), hide_input=True)).strip()
     if not token:
         raise refusal("enrolment_incomplete", Text("detail.token_empty"))
     return token

@@ -20,7 +20,7 @@ from agent.cli.options import ConfigFile, grouped, read_file
 from agent.cli.till import print_verdict
 from agent.errors import ConfigError, failure_at
 from agent.resources import config_file
-from agent.texts import Text, beside
+from agent.texts import Text, on_one_line
 
 if TYPE_CHECKING:
     from agent.fleet.terminal_paths import TerminalPaths
@@ -82,7 +82,7 @@ def _secret(file: Path | None, *, with_prompt: bool) -> bytes:
         return read_file(file).strip()
     if not with_prompt:
         return b""
-    title = beside(Text("prompt.secret_key"))
+    title = on_one_line(Text("prompt.secret_key"))
     return str(typer.prompt(title, hide_input=True, default="", show_default=False)).encode()
 
 

@@ -10,7 +10,7 @@ import typer
 from agent.cli.config import path_of
 from agent.cli.console import Spinner, paint
 from agent.cli.options import AsJson, ConfigFile
-from agent.texts import lines
+from agent.texts import labelled_lines
 
 if TYPE_CHECKING:
     from agent.diagnostics.stored_files import AuditItem
@@ -49,9 +49,9 @@ def _show(item: AuditItem) -> None:
     about = ", ".join(filter(None, (item.mode, item.owner, size, _age(item.age_s))))
     print(paint(f"{mark} {item.path}" + (f"  ({about})" if about else ""), colour))
     if item.finding is not None:
-        typer.echo("\n".join(f"    {line}" for line in lines(item.finding, "finding")))
+        typer.echo("\n".join(f"    {line}" for line in labelled_lines(item.finding, "finding")))
     if item.remedy is not None:
-        typer.echo("\n".join(f"    {line}" for line in lines(item.remedy, "fix")))
+        typer.echo("\n".join(f"    {line}" for line in labelled_lines(item.remedy, "fix")))
     if item.purpose:
         typer.echo(f"    purpose: {item.purpose}")
     if item.personal:

@@ -16,7 +16,7 @@ from agent.health.condition_tracker import ShownCondition
 from agent.health.counters import Counters, snapshot
 from agent.health.notify import is_supervised
 from agent.log import without_url_secrets
-from agent.texts import Text, named
+from agent.texts import Text, json_fields
 
 LAST_MAX = 10
 
@@ -59,7 +59,7 @@ def document(config: Config, now: StatusFacts) -> dict[str, Any]:
         "terminal": config.terminal,
         "profile": config.profile,
         "config_sha256": fingerprint(config),
-        **_without_secrets(named("config_refused", now.config_refused)),
+        **_without_secrets(json_fields("config_refused", now.config_refused)),
         "key_sha256": now.key_sha256,
         "stamps": dict(now.stamps),
         "pid": os.getpid(),
@@ -103,7 +103,7 @@ def pace_text(pace: Pace) -> Text:
 def _pace(pace: Pace) -> dict[str, Any]:
     values = {"width_px": pace.width_px, "fps": pace.fps, "reduced": pace.is_reduced}
     detection_ms = None if pace.detection_ms is None else round(pace.detection_ms, 1)
-    return {"detection_ms": detection_ms, **values, **named("text", pace_text(pace))}
+    return {"detection_ms": detection_ms, **values, **json_fields("text", pace_text(pace))}
 
 
 def _without_secrets(written: Mapping[str, str]) -> dict[str, str]:
@@ -114,13 +114,13 @@ def _cause(shown: ShownCondition) -> dict[str, Any]:
     condition = shown.condition
     return {
         "code": condition.code,
-        **named("title", condition.title),
-        **named("cause", condition.cause),
-        **named("fix", condition.fix),
+        **json_fields("title", condition.title),
+        **json_fields("cause", condition.cause),
+        **json_fields("fix", condition.fix),
         "docs": f"docs/reference/conditions.md#{condition.code}",
         "severity": condition.severity,
         "lasted_s": shown.lasted_ms // 1_000,
-        **(_without_secrets(named("detail", shown.detail)) if shown.detail else {}),
+        **(_without_secrets(json_fields("detail", shown.detail)) if shown.detail else {}),
     }
 
 

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from agent.log import printable
-from agent.texts import Text, named
+from agent.texts import Text, json_fields
 
 DAY_S = 86_400
 UNKNOWN = Text("fix.file_origin_unknown")
@@ -175,7 +175,7 @@ class AuditItem:
 
     def facts(self) -> dict[str, object]:
         values = {name: getattr(self, name) for name in self.__slots__ if name not in _NAMED}
-        texts = named("finding", self.finding) | named("fix", self.remedy)
+        texts = json_fields("finding", self.finding) | json_fields("fix", self.remedy)
         return {**values, "level": self.level.name.lower(), **texts}
 
 

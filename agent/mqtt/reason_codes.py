@@ -8,7 +8,7 @@ from enum import StrEnum
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from agent.texts import Text, has
+from agent.texts import Text, has_text
 
 TEXT_MAX_CHARS = 120
 
@@ -89,5 +89,5 @@ def describe(reason: ReasonCode, properties: Properties | None = None) -> Text:
             extra += f"; {text[:TEXT_MAX_CHARS]}"
     code = f"0x{reason.value:02X}"
     key = f"mqtt_code.{code}"
-    named = Text(key) if has(key) else reason.getName()
+    named = Text(key) if has_text(key) else reason.getName()
     return Text("detail.broker_reason", name=named, code=code, extra=extra)

@@ -14,7 +14,7 @@ from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.errors import ImageError
 from agent.live_view.annotate import Pixels, analysis_facts, annotated, jpeg_of, notice, shrunk
-from agent.texts import group
+from agent.texts import texts_below
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.bench.frames import drawn
 
@@ -115,7 +115,7 @@ def test_facts_are_the_measures_with_their_limits() -> None:
     facts = analysis_facts(analysis, LIMITS)
     measures = facts["measures"]
     assert isinstance(measures, list) and facts["reason"] == analysis.reason
-    assert {each["name"] for each in measures} == set(group("measure"))
+    assert {each["name"] for each in measures} == set(texts_below("measure"))
     sharpness = next(each for each in measures if each["name"] == "sharpness")
     assert sharpness["value"] == round(analysis.quality.sharpness)
     assert sharpness["is_good"] is (analysis.quality.sharpness >= LIMITS.min_sharpness)

@@ -10,7 +10,7 @@ from agent.diagnostics.check import Finding, consequence, failed, passed, skippe
 from agent.diagnostics.check_inputs import CheckInputs
 from agent.errors import AgentError, AgentNotRunning
 from agent.health.conditions import condition_of
-from agent.texts import Text, from_fields
+from agent.texts import Text, text_of_fields
 from agent.toml_layers import trial_layer
 
 UNIT = "facepay-agent.service"
@@ -58,7 +58,7 @@ def reported(condition: Mapping[str, object]) -> Text:
     """A condition of the status document: its code, and its detail if it has one."""
     if not condition.get("detail"):
         return Text("detail.condition", code=condition["code"])
-    return Text("detail.condition_detail", code=condition["code"], detail=from_fields("detail", condition))
+    return Text("detail.condition_detail", code=condition["code"], detail=text_of_fields("detail", condition))
 
 
 def _listed(first: Text, others: Text) -> Text:

@@ -23,7 +23,7 @@ from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
 from agent.mqtt.reachability import Reachability, silent_terminal
 from agent.tasks import Background
-from agent.texts import Text, has
+from agent.texts import Text, has_text
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class _Open:
 
 def refused(refusal: str, detail: str) -> TillError:
     """The error for a refusal of the terminal. ``detail``: of the terminal, English, for developers."""
-    if not has(f"refusal.{refusal}"):  # of a newer terminal
+    if not has_text(f"refusal.{refusal}"):  # of a newer terminal
         why = Text("detail.at", place=refusal, reason=detail)
         return TillError(why, code=refusal, fix=Text("fix.request_refused_by_terminal"))
     why, fix = Text(f"refusal.{refusal}"), Text(f"refusal_fix.{refusal}")
