@@ -21,7 +21,7 @@ from agent.messages.keyring import Keyring
 from agent.messages.signing import Signer
 from agent.root.daemon import run_until_signal
 from agent.root.doctor import inputs_from_file
-from agent.root.judge import check_rules, judged
+from agent.root.judge import check_rules, load_runnable_config
 from agent.texts import Text
 from tests.broker_example.pki import Authority
 from tests.commands import facepay
@@ -82,7 +82,7 @@ def place(tmp_path: Path) -> Place:
 
 def refused(path: Path) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
-        judged(path, complete=True)
+        load_runnable_config(path, with_parts=True)
     assert en(caught.value.fix) and zh(caught.value.fix) and "config check" not in en(caught.value.fix)
     assert caught.value.exit_code == 78
     return caught.value
@@ -94,7 +94,7 @@ def is_refused_by_run(path: Path) -> str:
     async def run() -> str:
         with pytest.raises(ConfigError) as caught:
             async with asyncio.timeout(60):
-                await run_until_signal(judged(path), path)
+                await run_until_signal(load_runnable_config(path), path)
         return str(caught.value)
 
     return asyncio.run(run())
@@ -142,9 +142,13 @@ def _lines(values: dict[str, str]) -> str:
 
 
 def test_judged_accepts_a_valid_config_and_an_ip_address(place: Place) -> None:
-    assert judged(place.write(), complete=True).mqtt.port == 9
-    assert judged(place.write(mqtt='host = "::1"\nport = 9\n'), complete=True).mqtt.host == "::1"
-    assert judged(place.write(mqtt=place.pairing(place.pair.cert, place.pair.key)), complete=True).mqtt.tls
+    assert load_runnable_config(place.write(), with_parts=True).mqtt.port == 9
+    assert (
+        load_runnable_config(place.write(mqtt='host = "::1"\nport = 9\n'), with_parts=True).mqtt.host == "::1"
+    )
+    assert load_runnable_config(
+        place.write(mqtt=place.pairing(place.pair.cert, place.pair.key)), with_parts=True
+    ).mqtt.tls
 
 
 def test_check_and_run_refuse_a_config_without_secret_key_file(place: Place) -> None:
@@ -166,9 +170,11 @@ def test_judged_refuses_a_missing_or_empty_secret_file(place: Place, content: by
 
 def test_judged_accepts_a_credential_while_the_service_is_stopped(place: Place) -> None:
     credential = "/run/credentials/facepay-agent.service/secret-key"
-    assert judged(place.write(compare=account(place, secret_key_file=credential)), complete=True)
+    assert load_runnable_config(
+        place.write(compare=account(place, secret_key_file=credential)), with_parts=True
+    )
     key = Path("/run/credentials/facepay-agent.service/terminal-key.pem")
-    assert judged(place.write(mqtt=place.pairing(place.pair.cert, key)), complete=True)
+    assert load_runnable_config(place.write(mqtt=place.pairing(place.pair.cert, key)), with_parts=True)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +233,7 @@ def test_check_and_doctor_refuse_a_placeholder_in_profile_shop(place: Place, ids
     assert re.search(rf"{key}: still the placeholder", str(refused(path)))
     with pytest.raises(ConfigError, match=f"{key}: still the placeholder"):
         lint(inputs_from_file(path))
-    assert judged(place.write(top=ids)), "profile demo may keep them"
+    assert load_runnable_config(place.write(top=ids)), "profile demo may keep them"
     _configs_of([place.write(profile="shop", top=SHOP)])  # a bundle for every terminal has no ids
 
 
@@ -240,7 +246,7 @@ def test_a_state_directory_that_others_can_write_is_refused_by_run_check_and_doc
     place: Place, mode: int
 ) -> None:
     path = shop(place)
-    assert judged(path, complete=True).profile == "shop"
+    assert load_runnable_config(path, with_parts=True).profile == "shop"
     place.state.chmod(mode)
     error = refused(path)
     assert error.code == "state_exposed" and f"mode {mode:04o}" in str(error)
@@ -338,7 +344,7 @@ def test_shop_that_accepts_no_photo_is_refused_by_run_check_and_doctor(place: Pl
     ids = "site = 's-1'\nterminal = 't-1'\n"
     path = place.write(profile="shop", top=top + ids, compare=account(place) + compare)
     if accepted:
-        assert judged(path, complete=True).profile == "shop"
+        assert load_runnable_config(path, with_parts=True).profile == "shop"
         assert lint(inputs_from_file(path)).verdict is Verdict.PASS
         return
     error = refused(path)
@@ -381,11 +387,11 @@ def test_frame_period_threshold_and_inline_request_size_are_bounded(place: Place
     assert "compare.threshold: must be less than 100.0, not 100" in str(refused(path))
     path = place.write(top="inline_reference = true\n", mqtt="request_max_bytes = 1024\n")
     assert "mqtt.request_max_bytes: 1024 is too small for a photo" in str(refused(path))
-    assert judged(place.write(mqtt="port = 9\nrequest_max_bytes = 1024\n"), complete=True)
+    assert load_runnable_config(place.write(mqtt="port = 9\nrequest_max_bytes = 1024\n"), with_parts=True)
 
 
 def test_face_limits_apply_to_the_turned_picture(place: Place) -> None:
     camera = 'source = "empty"\nrotation = 90\n'
     path = place.write(camera=camera)
     path.write_text(path.read_text() + "[policy]\nmin_face_px = 700\n")
-    assert judged(path, complete=True).policy.min_face_px == 700, "1280 px high"
+    assert load_runnable_config(path, with_parts=True).policy.min_face_px == 700, "1280 px high"

@@ -58,7 +58,7 @@ class Gathering:
     """Collects the parts of one bundle. A part that fails is listed in ``missing`` with the reason."""
 
     def __init__(self, path: Path, config: Config) -> None:
-        self.inputs: CheckInputs = inputs_from_file(path, judged=False)
+        self.inputs: CheckInputs = inputs_from_file(path, must_be_runnable=False)
         self._path = path
         self.redactor = Redactor(secrets_of(config), frozenset({fingerprint(config)}))
         self._config = config

@@ -39,13 +39,13 @@ def enrol(
     The key never leaves the terminal; an existing key is kept. The token is never an argument. To renew the
     certificate, run the command again, then `systemctl restart facepay-agent`.
     """
-    from agent.fleet.csr import request
+    from agent.fleet.csr import make_csr
     from agent.fleet.terminal_paths import TerminalPaths
 
     paths = TerminalPaths((config or DEFAULT).resolve())
     site, terminal = _ids(paths, site, terminal)
     key = _key(paths)
-    csr = request(key, site, terminal)
+    csr = make_csr(key, site, terminal)
     if csr_only:
         print(csr, end="")
         return

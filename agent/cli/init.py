@@ -92,7 +92,7 @@ def _checked_text(paths: TerminalPaths, answers: Answers) -> str:
     Raises ``ConfigError``: the config may not run, or the temporary file cannot be written.
     """
     from agent.fleet.toml_edit import set_values
-    from agent.root.judge import check_photos, judged
+    from agent.root.judge import check_photos, load_runnable_config
     from agent.safe_write import write_whole
 
     values = values_of(answers, paths)
@@ -102,7 +102,7 @@ def _checked_text(paths: TerminalPaths, answers: Answers) -> str:
         candidate.parent.mkdir(parents=True, exist_ok=True)
         write_whole(candidate, whole.encode(), mode=0o640)
         try:
-            check_photos(judged(candidate, complete=True, here=False))
+            check_photos(load_runnable_config(candidate, with_parts=True, is_local=False))
         finally:
             candidate.unlink(missing_ok=True)
         return paths.fresh_text(values)

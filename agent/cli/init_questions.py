@@ -68,7 +68,7 @@ def with_accepted_risks(answers: Answers, paths: TerminalPaths) -> Answers:
     Raises ``ConfigError`` (``risk_not_accepted``): a risk is not accepted.
     """
     from agent.config import Config
-    from agent.config.profile import risks
+    from agent.config.profile import risks_of
 
     try:
         config = Config.model_validate(tomllib.loads(_text(answers, paths)))
@@ -78,7 +78,7 @@ def with_accepted_risks(answers: Answers, paths: TerminalPaths) -> Answers:
     if config.profile == "demo":
         return answers
     answered = dict[str, bool]()
-    for name in (name for name, holds in risks(config).items() if holds and name not in accepted):
+    for name in (name for name, holds in risks_of(config).items() if holds and name not in accepted):
         print(on_one_line(Text(f"risk.{name}")))
         answered[name] = typer.confirm(on_one_line(Text("prompt.risk", risk=name)))
     if refused := ", ".join(name for name, accepts in answered.items() if not accepts):
@@ -104,12 +104,12 @@ def _question(field: str, known: Answers, default: str, paths: TerminalPaths) ->
 def _fault(field: str, answers: Answers, paths: TerminalPaths) -> str:
     """Why the answer for this field is refused; empty: accepted. Placeholders fill the other fields."""
     from agent.config import Config
-    from agent.config.profile import risks
-    from agent.root.judge import judged
+    from agent.config.profile import risks_of
+    from agent.root.judge import load_runnable_config
 
     if not getattr(answers, field) and field not in _MAY_BE_EMPTY:
         return on_one_line(Text("prompt.required"))
-    probe = replace(answers, accept=list(risks(Config())))
+    probe = replace(answers, accept=list(risks_of(Config())))
     for name in ("site", "terminal", "appid", "secret_id"):
         probe = _with(probe, name, getattr(answers, name) or "x")
     if field != "photos":
@@ -118,7 +118,7 @@ def _fault(field: str, answers: Answers, paths: TerminalPaths) -> str:
         candidate = Path(folder, "agent.toml")
         try:
             candidate.write_text(_text(probe, paths), encoding="utf-8")
-            judged(candidate, complete=True)
+            load_runnable_config(candidate, with_parts=True)
         except ConfigError as error:
             place = re.compile(
                 rf"{re.escape(folder)}/[^:]+(?::\d+)?(?:: |\uff1a)"

@@ -74,7 +74,7 @@ def write_trial_config(paths: TerminalPaths, storage: Path) -> None:
     Raises ``ConfigError``.
     """
     from agent.fleet.toml_edit import set_values
-    from agent.root.judge import judged
+    from agent.root.judge import load_runnable_config
     from agent.service.settings import EXAMPLE_ID, EXAMPLE_SECRET
 
     values: dict[str, Value] = {
@@ -100,7 +100,7 @@ def write_trial_config(paths: TerminalPaths, storage: Path) -> None:
         paths.write(paths.trial, note + set_values("", dict(reversed(values.items()))))
     except OSError as error:
         raise ConfigError(failure_at(error.filename, error), code="config_unwritable") from error
-    judged(paths.config, complete=True)
+    load_runnable_config(paths.config, with_parts=True)
 
 
 async def with_second_try(ask: Callable[[], Awaitable[Acceptance]]) -> Acceptance:

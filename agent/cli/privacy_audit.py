@@ -28,7 +28,7 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
     from agent.root.doctor import inputs_from_file
 
     with Spinner("searching every file"):
-        items = audit(inputs_from_file(path_of(config), judged=False))
+        items = audit(inputs_from_file(path_of(config), must_be_runnable=False))
     level = worst(items)
     if as_json:
         rows = [item.facts() for item in items]

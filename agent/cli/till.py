@@ -216,12 +216,12 @@ async def _till(options: Options, sign_key: Path | None = None, **more: Any) -> 
     """A till that is started, and stopped at the end. ``more``: further arguments of ``TillClient``."""
     from agent.kits.till.client import TillClient
     from agent.messages.signing import Signer
-    from agent.messages.topics import checked
+    from agent.messages.topics import checked_id
 
     till, identity = options
     signer = None if sign_key is None else Signer.load(sign_key)
     broker, topics = broker_of(till, identity, till.config), topics_of(till, till.config)
-    client = TillClient(broker, topics, checked(till.till), signer=signer, **more)
+    client = TillClient(broker, topics, checked_id(till.till), signer=signer, **more)
     await client.start()
     try:
         yield client

@@ -33,7 +33,7 @@ class AnnotatedPicture:
     guidance: str
 
 
-def answer(found: LensReading | MountingReading | AnnotatedPicture | AgentError) -> bytes:
+def encode_answer(found: LensReading | MountingReading | AnnotatedPicture | AgentError) -> bytes:
     """The response with the result of a request, or with its refusal."""
     tree: dict[str, Any]
     match found:

@@ -170,7 +170,7 @@ def agent_status(storage: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
         raise StatusError(Text(f"detail.{code}", path=path, pid=holder.pid), code=code) from error
 
 
-def exchange(path: Path, request: bytes, *, timeout_s: float, max_bytes: int = ANSWER_MAX_BYTES) -> bytes:
+def send_request(path: Path, request: bytes, *, timeout_s: float, max_bytes: int = ANSWER_MAX_BYTES) -> bytes:
     """The raw response, at most ``max_bytes`` + 1 bytes. Raises as ``request_status``."""
     with _connected(path, timeout_s) as client, client.makefile("rb") as response:
         client.sendall(request)
@@ -211,7 +211,7 @@ def request_document(
 
     Raises as ``request_status``.
     """
-    raw = exchange(path, request, timeout_s=timeout_s, max_bytes=max_bytes)
+    raw = send_request(path, request, timeout_s=timeout_s, max_bytes=max_bytes)
     tree = json_object(raw) if len(raw) <= max_bytes else None
     return tree if tree is not None and tree.get("schema") == schema else None
 

@@ -29,7 +29,7 @@ class StatusFacts:
     conditions: tuple[ShownCondition, ...]
     counters: Counters
     camera: dict[str, Any]  # from ``health.frame_meter.FrameMeter``
-    connected: bool  # to the broker
+    is_connected: bool  # to the broker
     outbox_depth: int  # results that no till has acknowledged
     config_refused: Text | None = None  # the reason why a changed config file is not in force
     till: Mapping[str, int] = field(default_factory=dict)  # from ``till.adapter.MqttTill``
@@ -38,7 +38,9 @@ class StatusFacts:
     api_answered_s: int | None = None  # since the newest good answer of the compare API; None: none yet
     pace: Pace | None = None  # None: the speed is not measured yet
     key_sha256: str = ""  # fingerprint of the public key in use
-    stamps: Mapping[str, str] = field(default_factory=dict)  # at the start: ``config.secret_files.stamps``
+    stamps: Mapping[str, str] = field(
+        default_factory=dict
+    )  # at the start: ``config.secret_files.file_stamps``
 
 
 def fingerprint(config: Config) -> str:
@@ -46,7 +48,7 @@ def fingerprint(config: Config) -> str:
     return hashlib.sha256(config.model_dump_json().encode()).hexdigest()
 
 
-def document(config: Config, now: StatusFacts) -> dict[str, Any]:
+def status_document(config: Config, now: StatusFacts) -> dict[str, Any]:
     """Plain values for JSON. ``conditions``: faults to fix; ``consequences``: faults that these cause."""
     causes = [_cause(each) for each in now.conditions if not each.because]
     consequences = [
@@ -70,7 +72,7 @@ def document(config: Config, now: StatusFacts) -> dict[str, Any]:
         "consequences": consequences,
         "camera": {"kind": config.camera.kind, **now.camera},
         "pace": None if now.pace is None else _pace(now.pace),
-        "mqtt": {"connected": now.connected, "outbox_depth": now.outbox_depth},
+        "mqtt": {"connected": now.is_connected, "outbox_depth": now.outbox_depth},
         "api": {"answered_s": now.api_answered_s},
         "till": dict(now.till),
         "process": dict(now.process),

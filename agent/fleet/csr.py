@@ -17,7 +17,7 @@ def make_key() -> bytes:
     )
 
 
-def request(key: bytes, site: str, terminal: str) -> str:
+def make_csr(key: bytes, site: str, terminal: str) -> str:
     """PEM of a signing request. Common name: the terminal id, which the broker example maps to rights.
 
     Raises:

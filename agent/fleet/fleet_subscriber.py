@@ -54,17 +54,17 @@ class FleetSubscriber:
     def rows(self) -> list[TerminalRow]:
         """The rows now, the most urgent first."""
         if not self.connection.is_connected:
-            self.fleet.disconnected()
+            self.fleet.note_disconnected()
         return self.fleet.rows(time.monotonic())
 
     def _ready(self) -> None:
         self.subscriptions += 1
-        self.fleet.subscribed(time.monotonic())
+        self.fleet.note_subscribed(time.monotonic())
         self._on_ready()
 
     def _received(self, message: Message) -> None:
         self.newest_s = now_s = time.monotonic()
-        self.fleet.received(message.topic, message.payload, retained=message.retained, now_s=now_s)
+        self.fleet.note_message(message.topic, message.payload, retained=message.retained, now_s=now_s)
 
 
 def row_facts(row: TerminalRow) -> dict[str, Any]:

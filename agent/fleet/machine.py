@@ -45,20 +45,20 @@ def fingerprint(root: Path = _ROOT) -> str:
     return hashlib.sha256(f"facepay machine {identity}".encode()).hexdigest() if identity else ""
 
 
-def belongs_here(directory: Path, root: Path = _ROOT) -> bool:
+def is_of_this_machine(directory: Path, root: Path = _ROOT) -> bool:
     """Whether the state in ``directory`` is of this machine; the first call stores the fingerprint."""
     current = fingerprint(root)
     try:
         made_on = _made_on(directory / FILE)
         if current and not made_on:
-            bind(directory, root)
+            bind_to_machine(directory, root)
     except (OSError, UnicodeDecodeError) as error:
         log.warning("machine_unknown", extra=facts(why=error))
         return True
     return not current or not made_on or made_on == current
 
 
-def bind(directory: Path, root: Path = _ROOT) -> None:
+def bind_to_machine(directory: Path, root: Path = _ROOT) -> None:
     """Store this machine's fingerprint in ``directory``. Raises ``OSError``."""
     write_whole(directory / FILE, fingerprint(root).encode(), like=directory / FILE)
 

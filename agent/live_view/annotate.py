@@ -46,7 +46,7 @@ _BARS = {
 }
 
 
-def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits, *, texts: bool = True) -> Pixels:
+def annotate(pixels: object, analysis: Analysis, limits: PolicyLimits, *, texts: bool = True) -> Pixels:
     """A small copy of a frame with the facts of the decision: a new array, the frame is not changed.
 
     Drawn: the payer zone, each detected face (the face that counts with landmarks, green for a usable shot).
@@ -62,7 +62,7 @@ def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits, *, texts
     Raises:
         ImageError: no such picture.
     """
-    picture, scale = shrunk(checked_pixels(pixels, "detail.frame_too_small"))
+    picture, scale = shrink(checked_pixels(pixels, "detail.frame_too_small"))
     _zone(picture, limits)
     for other in analysis.others:
         _box(picture, other.box, scale, _OTHER)
@@ -121,7 +121,7 @@ def guidance_of(analysis: Analysis) -> str:
     return str(next_hint(ShownHint(), analysis, 0).guidance or "")
 
 
-def notice(text: str, width_px: int = WIDTH_PX, height_px: int = 360) -> bytes:
+def notice_picture(text: str, width_px: int = WIDTH_PX, height_px: int = 360) -> bytes:
     """A grey JPEG with a text, shown in place of a picture. The text is as large as fits, for a phone."""
     picture = np.full((height_px, width_px, 3), 48, np.uint8)
     (wide, _), _ = cv2.getTextSize(text, _FONT, 1.0, 2)
@@ -139,7 +139,7 @@ def jpeg_of(picture: Pixels, quality: int = 70) -> bytes:
     return jpeg.tobytes()
 
 
-def shrunk(pixels: Pixels) -> tuple[Pixels, float]:
+def shrink(pixels: Pixels) -> tuple[Pixels, float]:
     """(a copy of about ``WIDTH_PX``, the scale of the copy)."""
     high, wide = pixels.shape[:2]
     divisor = max(1, round(wide / WIDTH_PX))

@@ -30,7 +30,7 @@ class AgentHandle:
     outbox: Outbox
     compare: CompareClient | None  # None: replaced by the caller
     started_ms: int
-    stamps: dict[str, str]  # of the files that were read once: ``config.secret_files.stamps``
+    stamps: dict[str, str]  # of the files that were read once: ``config.secret_files.file_stamps``
 
     def now(self, clock: BootClock) -> StatusFacts:
         """The present status of the parts."""

@@ -17,7 +17,7 @@ from agent.diagnostics.doctor import run_checks
 from agent.diagnostics.order import most_urgent_first
 from agent.errors import ConfigError
 from agent.health.metrics import render
-from agent.live_view.annotate import notice
+from agent.live_view.annotate import notice_picture
 from agent.live_view.live_view import LivePicture, LiveView
 from agent.log import facts
 from agent.page.access import LOCALHOST, own_names
@@ -112,4 +112,4 @@ def _preview(handle: AgentHandle, live_view: LiveView) -> Preview:
         if not verification.is_stopping:  # else this message would replace `stopping`
             await handle.till.state.announce()
 
-    return Preview(picture, notice, announce)
+    return Preview(picture, notice_picture, announce)

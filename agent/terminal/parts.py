@@ -47,5 +47,5 @@ class Settings:
     requests_per_minute: int = 120  # per till
     guard: AttemptLimits = field(default_factory=AttemptLimits)
     earlier_calls: int = 0  # calls of earlier processes in the last day
-    records_traces: bool = False  # whether `record` gets a trace
+    is_traced: bool = False  # whether `record` gets a trace
     assurances: frozenset[str] = frozenset()  # the assurances that a request may ``require``

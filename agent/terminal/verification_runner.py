@@ -90,7 +90,7 @@ class Verification:
             while not isinstance(state, Finished):
                 came = await self._next_event(wake_at(state))
                 event = came if prepared.done() else _named_after_photo(came, state, self._calls)
-                if settings.records_traces:
+                if settings.is_traced:
                     self._events.append(without_pixels(event))
                 before = state
                 state, effects = advance(state, event, limits)
@@ -109,9 +109,7 @@ class Verification:
                 each.cancel()
             # counts their durations and costs
             await asyncio.gather(prepared, *self._calls.values(), return_exceptions=True)
-        trace = (
-            Trace(deadline_ms, received_ms, limits, tuple(self._events)) if settings.records_traces else None
-        )
+        trace = Trace(deadline_ms, received_ms, limits, tuple(self._events)) if settings.is_traced else None
         times = self._times
         timings = times.timings(self.ports.clock.now_ms() - received_ms)
         return VerificationOutcome(state, timings, self._frame_log, trace, times.calls, times.is_slow)

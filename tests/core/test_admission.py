@@ -214,11 +214,11 @@ def test_admit_gives_the_decision_of_the_table(
         AdmissionFacts,
         epoch=st.sampled_from(["now", "then"]),
         now_ms=st.integers(0, 20_000),
-        stopping=st.booleans(),
-        busy=st.booleans(),
+        is_stopping=st.booleans(),
+        is_busy=st.booleans(),
         consent_required=st.booleans(),
         inline_reference=st.booleans(),
-        rate_ok=st.booleans(),
+        is_rate_allowed=st.booleans(),
     ),
 )
 def test_every_combination_is_answered_and_a_known_id_is_never_admitted_again(

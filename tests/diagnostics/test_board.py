@@ -18,7 +18,7 @@ from agent.camera.simulated.renderer import SceneRenderer, SpriteCache
 from agent.camera.simulated.scene import load_scene
 from agent.config import Config, VisionConfig
 from agent.config.file import load
-from agent.control.status import StatusFacts, document
+from agent.control.status import StatusFacts, status_document
 from agent.core.model import Frame
 from agent.core.pace import choose_pace
 from agent.diagnostics.check import Finding, Verdict
@@ -446,9 +446,9 @@ def test_speed_shows_the_pace_of_the_machine(
     inputs = place.inputs(model=lambda: ModelProbe(1, 30, detection_ms))
     assert values(camera.speed(inputs)) == (verdict, words)
     now = StatusFacts(
-        9, (), Counters(), {}, connected=True, outbox_depth=0, pace=choose_pace(detection_ms, 320, 10)
+        9, (), Counters(), {}, is_connected=True, outbox_depth=0, pace=choose_pace(detection_ms, 320, 10)
     )
-    status = document(Config(), now)
+    status = status_document(Config(), now)
     beside = replace(inputs, status=lambda: status)
     assert values(camera.speed(beside)) == (verdict, words)
     assert "detection_ms" in status["pace"]
@@ -462,5 +462,5 @@ def test_speed_of_a_fixed_config_is_shown_and_not_changed(place: Place) -> None:
 
 
 def test_speed_of_an_agent_without_a_measurement_is_skipped(place: Place) -> None:
-    status = document(Config(), StatusFacts(1, (), Counters(), {}, connected=True, outbox_depth=0))
+    status = status_document(Config(), StatusFacts(1, (), Counters(), {}, is_connected=True, outbox_depth=0))
     assert camera.speed(place.inputs(status=lambda: status)).verdict is Verdict.SKIP

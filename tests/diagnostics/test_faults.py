@@ -22,8 +22,7 @@ import pytest
 from agent.compare.compareface import error_of_code
 from agent.config import Config
 from agent.config.file import load
-from agent.control.status import StatusFacts
-from agent.control.status import document as status_document
+from agent.control.status import StatusFacts, status_document
 from agent.diagnostics import endpoint_probe
 from agent.diagnostics.check import Verdict
 from agent.diagnostics.check_inputs import CheckInputs, resolve
@@ -372,7 +371,7 @@ def _beside_agent(place: Place, *codes: str, **changes: Any) -> CheckInputs:
     camera = {"fps": 9.9, "frame_age_ms": 60, "mean_luma": 120} | changes.pop("camera", {})
     conditions = tuple(ShownCondition(CONDITIONS[code], 65_000) for code in codes)
     connected = changes.pop("connected", True)
-    now = StatusFacts(90, conditions, Counters(), camera, connected=connected, outbox_depth=0)
+    now = StatusFacts(90, conditions, Counters(), camera, is_connected=connected, outbox_depth=0)
     document = status_document(load(place.write(), Config), now)
 
     def fail() -> None:

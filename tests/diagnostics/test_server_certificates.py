@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from agent.config import Config
 from agent.config.file import load
-from agent.control.status import StatusFacts, document
+from agent.control.status import StatusFacts, status_document
 from agent.diagnostics.check import Finding, Verdict
 from agent.health.counters import Counters
 from tests.brokers import Mosquitto
@@ -185,9 +185,9 @@ def test_certificate_that_ends_soon_skips_no_check(place: Place) -> None:
 
 def test_broker_certificate_is_checked_beside_a_connected_agent(place: Place) -> None:
     camera = {"fps": 9.9, "frame_age_ms": 60, "mean_luma": 120}
-    now = StatusFacts(90, (), Counters(), camera, connected=True, outbox_depth=0)
+    now = StatusFacts(90, (), Counters(), camera, is_connected=True, outbox_depth=0)
     with broker_with(place, Chain(server=5)):
-        status = document(load(place.write(), Config), now)
+        status = status_document(load(place.write(), Config), now)
         found = findings(place.inputs(status=lambda: status), "mqtt.connect")
     assert found["mqtt.tls"].verdict is Verdict.WARN and "the agent is connected" in found["mqtt.connect"].why
 

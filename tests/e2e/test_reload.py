@@ -13,7 +13,7 @@ import pytest
 
 from agent.config import Config
 from agent.config.file import load
-from agent.config.reload import WHILE_SERVING, changed, needing_restart
+from agent.config.reload import WHILE_SERVING, changed_keys, keys_that_need_restart
 from agent.control.server import path_for, request_status
 from agent.control.status import fingerprint
 from agent.resources import config_file
@@ -146,13 +146,13 @@ def test_every_key_is_either_safe_or_named() -> None:
             "compare": {"threshold": 90},
         }
     )
-    assert needing_restart(old, new) == [
+    assert keys_that_need_restart(old, new) == [
         "site",
         "verification.budget_ms",
         "compare.threshold",
         "log.json_lines",
     ]
-    assert len(changed(old, new)) == 9
+    assert len(changed_keys(old, new)) == 9
     known = json.loads(old.model_dump_json())
     for key in WHILE_SERVING:
         section, _, name = key.partition(".")

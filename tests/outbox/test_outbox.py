@@ -530,7 +530,7 @@ async def main():
     for path in folder.glob("away-*"):
         path.rename(path.with_name(path.name.removeprefix("away-")))
     await outbox.check_writable()
-    print(len(await outbox.interrupted()))
+    print(len(await outbox.interrupted_requests()))
     await outbox.close()
 asyncio.run(main())
 """

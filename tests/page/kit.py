@@ -11,14 +11,14 @@ from typing import Any
 import httpx
 
 from agent.config import Config
-from agent.control.status import StatusFacts, document
+from agent.control.status import StatusFacts, status_document
 from agent.core.model import Assurance, Comparison, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
 from agent.errors import AgentError
 from agent.health.condition_tracker import ShownCondition
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import Counters
-from agent.live_view.annotate import notice
+from agent.live_view.annotate import notice_picture
 from agent.page.app import Sources, application
 from agent.page.doctor_job import DoctorJob, Rows
 from agent.page.listener import Listener
@@ -67,7 +67,7 @@ class Lens:
         self.announced.append(is_open)
 
     def preview(self) -> Preview:
-        return Preview(self.look, notice, self.announce)
+        return Preview(self.look, notice_picture, self.announce)
 
 
 def status(*codes: str, results: int = 3) -> dict[str, Any]:
@@ -83,8 +83,8 @@ def status(*codes: str, results: int = 3) -> dict[str, Any]:
         counters.results["match/same_person"] += 1
     camera = {"fps": 9.8, "frame_age_ms": 40, "mean_luma": 120}
     conditions = tuple(ShownCondition(CONDITIONS[code], lasted_ms=5_000) for code in codes)
-    return document(
-        Config(), StatusFacts(3_700, conditions, counters, camera, connected=True, outbox_depth=0)
+    return status_document(
+        Config(), StatusFacts(3_700, conditions, counters, camera, is_connected=True, outbox_depth=0)
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from agent.config import Config, PageConfig
 from agent.config.file import load
-from agent.config.profile import check_profile, risks
+from agent.config.profile import check_profile, risks_of
 from agent.config.secret_files import check_secret_files
 from agent.errors import ConfigError
 from agent.page import listener
@@ -49,13 +49,13 @@ def test_lan_without_token_and_tls_is_refused_at_load(
 def test_off_is_the_default_and_a_token_over_plain_http_is_a_risk_with_a_name() -> None:
     assert Config().page.listen == "off" and Config().page.preview is False
     plain = Config(page=PageConfig(listen="lan", token_file=Path("t")))
-    assert risks(plain)["plain_http_page"] and not risks(Config())["plain_http_page"]
+    assert risks_of(plain)["plain_http_page"] and not risks_of(Config())["plain_http_page"]
     with pytest.raises(ConfigError, match="plain_http_page"):
         check_profile(plain)
     with pytest.raises(ConfigError, match="loopback only"):
         check_profile(plain.model_copy(update={"profile": "demo"}))
     sealed = PageConfig(listen="lan", token_file=Path("t"), cert_file=Path("c"), key_file=Path("k"))
-    assert not risks(Config(page=sealed))["plain_http_page"]
+    assert not risks_of(Config(page=sealed))["plain_http_page"]
 
 
 def test_token_file_readable_by_all_users_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from agent.config import Config, LivenessConfig
-from agent.config.profile import risks
+from agent.config.profile import risks_of
 from agent.core.model import Analysis, Assurance, Detection, Frame, Shot
 from agent.core.ports import GuidanceEvent, RequestReceived, StageEvent, TillEvent
 from agent.core.reasons import FrameReason, Guidance
@@ -135,4 +135,4 @@ def test_config_sets_turns_and_assurances() -> None:
     assert (make_settings(on, "e").limits.turns, make_settings(off, "e").limits.turns) == (3, 0)
     assert make_settings(on, "e").assurances == {"liveness"}
     assert not make_settings(off, "e").assurances
-    assert (risks(on)["liveness_off"], risks(off)["liveness_off"]) == (False, True)
+    assert (risks_of(on)["liveness_off"], risks_of(off)["liveness_off"]) == (False, True)

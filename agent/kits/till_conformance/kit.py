@@ -47,7 +47,7 @@ class Kit:
         self, setup: SimulatorSetup, till: str, wait_times: WaitTimes, instruct: Instruct = lambda _: None
     ) -> None:
         """``instruct`` receives each action for a person at the till: "ask", "cancel" or "restart"."""
-        self._topics, self._till = setup.topics, topics.checked(till)
+        self._topics, self._till = setup.topics, topics.checked_id(till)
         self._wait_times, self._instruct, self._steps = wait_times, instruct, deque[ScriptStep]()
         self._simulator = Simulator(setup, self._next_step, self._before_answer)
         observer = setup.observer or setup.mqtt
