@@ -39,7 +39,7 @@ def init(
         bool,
         typer.Option("--try", help="Play a scene and send one request, without camera, account and network."),
     ] = False,
-    undo: Annotated[bool, typer.Option("--undo", help="With --try: stop and remove the try.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="With --try: stop and remove the trial.")] = False,
 ) -> None:
     """Write a valid config, create the signing key, check camera, broker and API, and list the next steps.
 

@@ -237,7 +237,7 @@ def _translate(error: OSError, path: Path) -> StatusError:
     if isinstance(error, FileNotFoundError):
         return AgentNotRunning(Text("detail.no_socket", path=path))
     if isinstance(error, ConnectionRefusedError):
-        why = Text("detail.nobody_listens", path=path)
+        why = Text("detail.socket_not_listening", path=path)
         return AgentNotRunning(why, code="agent_not_running")
     if isinstance(error, PermissionError):
         why, fix = Text("detail.no_access", path=path), Text("fix.not_in_service_group")
