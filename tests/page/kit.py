@@ -89,7 +89,7 @@ def status(*codes: str, results: int = 3) -> dict[str, Any]:
 
 
 @dataclass
-class World:
+class PageSetup:
     """The data of the page, set by a test before ``opened``."""
 
     lens: Lens = field(default_factory=Lens)
@@ -127,12 +127,12 @@ class Open:
 
 @asynccontextmanager
 async def opened(
-    world: World | None = None, *, now_s: Callable[[], float] | None = None
+    setup: PageSetup | None = None, *, now_s: Callable[[], float] | None = None
 ) -> AsyncIterator[Open]:
-    world = world or World()
+    setup = setup or PageSetup()
     clock = now_s or asyncio.get_running_loop().time
-    sources = world.sources()
-    keys = SessionStore(world.token, secure=False, now_s=clock)
+    sources = setup.sources()
+    keys = SessionStore(setup.token, secure=False, now_s=clock)
     listener = Listener(application(sources, keys, now_s=clock))
     async with AsyncExitStack() as stack:
         if sources.preview is not None:

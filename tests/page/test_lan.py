@@ -19,7 +19,7 @@ from agent.errors import ConfigError
 from agent.page import listener
 from agent.page.access import is_own_host, own_names
 from agent.root import page
-from tests.page.kit import A_FACE, TOKEN, World
+from tests.page.kit import A_FACE, TOKEN, PageSetup
 from tests.page.test_preview import parts
 from tests.service.certificates import self_signed
 
@@ -91,8 +91,8 @@ def lan(tmp_path: Path, certificate: tuple[Path, Path], monkeypatch: pytest.Monk
 async def test_over_tls_the_preview_needs_a_login(
     lan: PageConfig, certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    world = World()
-    sources = world.sources()
+    setup = PageSetup()
+    sources = setup.sources()
     opened = await page._open_listener(lan, await page._make_sessions(lan, tmp_path), sources)
     trust = ssl.create_default_context(cafile=str(certificate[0]))
     url = f"https://localhost:{opened.port}"
@@ -124,7 +124,7 @@ async def test_connection_without_a_handshake_is_aborted(
 ) -> None:
     monkeypatch.setattr(listener, "HANDSHAKE_S", 0.2)
     opened = await page._open_listener(
-        lan, await page._make_sessions(lan, tmp_path), World(preview_on=False).sources()
+        lan, await page._make_sessions(lan, tmp_path), PageSetup(preview_on=False).sources()
     )
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
@@ -135,7 +135,7 @@ async def test_connection_without_a_handshake_is_aborted(
 
 
 async def test_page_that_cannot_listen_reports_the_reason(lan: PageConfig, tmp_path: Path) -> None:
-    sources = World(preview_on=False).sources()
+    sources = PageSetup(preview_on=False).sources()
     assert lan.key_file is not None
     for change, code in (
         ({"key_file": tmp_path / "missing"}, "tls_file_unusable"),
