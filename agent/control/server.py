@@ -150,7 +150,7 @@ def request_status(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
     return document
 
 
-def agent_status(storage: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
+def agent_status(storage: Path) -> dict[str, Any]:
     """The status document of the agent with this storage directory.
 
     Raises as ``request_status``. When an agent has the lock of the directory, ``StatusError`` replaces
@@ -158,14 +158,14 @@ def agent_status(storage: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
     """
     path = path_for(storage)
     try:
-        return request_status(path, timeout_s=timeout_s)
+        return request_status(path)
     except AgentNotRunning as error:
         holder = lock_holder(storage)
         if holder is None:
             raise
         if holder.phase is AgentPhase.SERVING:  # it can have opened the socket after the first request
             with contextlib.suppress(AgentNotRunning):
-                return request_status(path, timeout_s=timeout_s)
+                return request_status(path)
         code = _WITHOUT_SOCKET.get(holder.phase, "status_socket_lost")
         raise StatusError(Text(f"detail.{code}", path=path, pid=holder.pid), code=code) from error
 
@@ -188,14 +188,14 @@ def _connected(path: Path, timeout_s: float) -> Iterator[socket.socket]:
         raise _translate(error, path) from error
 
 
-def peer_pid(path: Path, *, timeout_s: float = 3.0) -> int:
+def peer_pid(path: Path) -> int:
     """The id of the process that listens at ``path``, from the kernel. Raises as ``request_status``.
 
     The process must belong to the owner of the folder: a link in the folder can lead to any user's socket,
     and the caller sends a signal to the process. The kernel stores the process that began to listen. An
     inherited socket keeps the id of an ended process, and another user's process can have that id now.
     """
-    with _connected(path, timeout_s) as client:
+    with _connected(path, timeout_s=3.0) as client:
         pid, uid = _peer_of(client)
     owner = path.parent.stat().st_uid
     if uid != owner or owner not in _users_of(pid):

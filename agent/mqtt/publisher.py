@@ -62,7 +62,7 @@ class Publisher:
             await self._wait_for_slot()
 
     def handle_puback(self, mid: int, reason: ReasonCode, details: Properties | None) -> None:
-        """A PUBACK arrived."""
+        """End the publish with this message id, as accepted or refused."""
         refusal = describe(reason, details) if reason.is_failure else None
         sent = self._unanswered.pop(mid, None)
         self._changed.set()

@@ -268,7 +268,7 @@ class ExposingBackend(ManualBackend):
 
 
 def test_expose_light_reaches_only_a_camera_that_can_adapt() -> None:
-    clock, light = HandClock(), FaceLight(0, luma=40.0, under=0.6, over=0.0)
+    clock, light = HandClock(), FaceLight(0, luma=40.0, over=0.0)
     lit = ExposingBackend(clock)
     able = NewestFrameSource(lit, clock, stall_ms=1_000)
     able.adapt_exposure(light)

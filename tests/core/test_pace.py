@@ -64,3 +64,7 @@ def test_the_table_of_the_module(detection_ms: float, fps: float, width_px: int,
 @pytest.mark.parametrize("detection_ms", [math.nan, math.inf, 0.0, -1.0])
 def test_an_unusable_measurement_changes_nothing(detection_ms: float) -> None:
     assert choose_pace(detection_ms, 320, 10) == Pace(320, 10)
+
+
+def test_choose_pace_that_may_not_reduce_keeps_the_config_and_the_measurement() -> None:
+    assert choose_pace(900.0, 320, 10, may_reduce=False) == Pace(320, 10, 900.0)

@@ -121,11 +121,7 @@ def speed(inputs: CheckInputs) -> Finding:
     else:
         detection_ms = inputs.model().detection_ms
         width_px, fps = config.vision.detector_width_px, config.camera.fps
-        pace = (
-            choose_pace(detection_ms, width_px, fps)
-            if config.vision.adapt
-            else Pace(width_px, fps, detection_ms)
-        )
+        pace = choose_pace(detection_ms, width_px, fps, may_reduce=config.vision.adapt)
     result = pace_text(pace)
     return (
         passed(result)

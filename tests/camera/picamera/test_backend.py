@@ -542,7 +542,7 @@ def test_camera_without_controls_gets_no_control(hardware: SimulatedHardware) ->
     hardware.controls = {}
     backend = backend_of(hardware)
     backend.open()
-    backend.adapt_exposure(FaceLight(1, 10.0, 1.0, 0.0))
+    backend.adapt_exposure(FaceLight(1, 10.0, 0.0))
     frame_of(backend)
     backend.close()
     assert hardware.applied == []
@@ -566,7 +566,7 @@ def test_open_sets_offered_controls_only(
 def test_expose_dark_face_raises_exposure_until_the_verification_ends(
     hardware: SimulatedHardware, backend: PicameraBackend
 ) -> None:
-    backend.adapt_exposure(FaceLight(1, 30.0, 1.0, 0.0))
+    backend.adapt_exposure(FaceLight(1, 30.0, 0.0))
     frame_of(backend)
     until(lambda: "ExposureValue" in hardware.applied[-1])
     assert hardware.applied[-1] == {"ExposureValue": 0.5}
@@ -577,14 +577,14 @@ def test_expose_dark_face_raises_exposure_until_the_verification_ends(
 
 def test_expose_lost_control_is_set_again(hardware: SimulatedHardware, backend: PicameraBackend) -> None:
     hardware.lost_controls = 2
-    backend.adapt_exposure(FaceLight(1, 30.0, 1.0, 0.0))
+    backend.adapt_exposure(FaceLight(1, 30.0, 0.0))
     for _ in range(3):
         frame_of(backend)
     until(lambda: hardware.applied[-1] == {"ExposureValue": 0.5})
 
 
 def test_a_restart_keeps_the_exposure(hardware: SimulatedHardware, backend: PicameraBackend) -> None:
-    backend.adapt_exposure(FaceLight(1, 30.0, 1.0, 0.0))
+    backend.adapt_exposure(FaceLight(1, 30.0, 0.0))
     frame_of(backend)
     remedy(backend, "restart")()
     for _ in range(6):
@@ -642,6 +642,6 @@ async def test_source_delivers_increasing_numbers(hardware: SimulatedHardware) -
 async def test_the_light_on_a_face_reaches_the_camera(hardware: SimulatedHardware) -> None:
     camera = NewestFrameSource(backend_of(hardware), RunningClock(), stall_ms=2_000)
     camera.start()
-    camera.adapt_exposure(FaceLight(1, 30.0, 1.0, 0.0))
+    camera.adapt_exposure(FaceLight(1, 30.0, 0.0))
     await asyncio.to_thread(until, lambda: hardware.applied[-1] == {"ExposureValue": 0.5})
     camera.stop()
