@@ -140,7 +140,7 @@ def bundle(config: Path, number: int, text: str) -> bytes:
     operator = Signer.generate()
     store = RolloutStore(config)
     with store.locked():
-        store.pin(operator.public, only=True)
+        store.pin(operator.public, replaces_others=True)
     return pack(Bundle(number, "all", "2026", {"*": text}), operator)
 
 

@@ -116,7 +116,7 @@ def trust(
     with fleet.locked():
         record = fleet.read()
         chosen = _ring(ring or record.ring)
-        fleet.pin(public, only=only)
+        fleet.pin(public, replaces_others=only)
         fleet.write(replace(record, ring=chosen))
     kid, sha256 = key_id(public.key), fingerprint(public.key)
     if as_json:

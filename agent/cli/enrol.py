@@ -131,11 +131,11 @@ def _signed_elsewhere(site: str, terminal: str, install: Path, ca: Path | None) 
 
 def _install(paths: TerminalPaths, found: Enrolled, key: bytes) -> None:
     """Check first, then write the files; write the config last, when the files it names exist."""
-    from agent.fleet.csr import check
+    from agent.fleet.csr import check_certificate
     from agent.fleet.fleet_errors import refusal
     from agent.safe_write import write_whole
 
-    check(found.certificate, found.authority, key, found.terminal)
+    check_certificate(found.certificate, found.authority, key, found.terminal)
     text = paths.text_with(
         {
             "site": found.site,

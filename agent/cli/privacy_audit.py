@@ -24,12 +24,12 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
     Searches every file for pictures; a file of unknown origin is a finding. Changes nothing. Use sudo to read
     all files. Exit 0: no finding, 1: a warning (or files that this user may not read), 2: a fault.
     """
-    from agent.diagnostics.privacy import audit, worst
+    from agent.diagnostics.privacy import audit, worst_level
     from agent.root.doctor import inputs_from_file
 
     with Spinner("searching every file"):
         items = audit(inputs_from_file(path_of(config), must_be_runnable=False))
-    level = worst(items)
+    level = worst_level(items)
     if as_json:
         rows = [item.facts() for item in items]
         print(json.dumps({"schema": "facepay.privacy/1", "items": rows}, ensure_ascii=False))

@@ -5,7 +5,7 @@ from pathlib import Path
 from agent.config import Config
 from agent.config.file import load
 from agent.control.server import path_for, peer_pid, request_status
-from agent.control.status import fingerprint
+from agent.control.status import config_fingerprint
 from agent.diagnostics.check import Verdict
 from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import run_checks, select
@@ -33,7 +33,7 @@ def make_rollout_target(config: Path, within_s: float) -> LocalRolloutTarget:
     running = RunningAgent(
         lambda used: request_status(path_for(used.storage.directory)),
         lambda used: peer_pid(path_for(used.storage.directory)),
-        fingerprint,
+        config_fingerprint,
         within_s=within_s,
     )
     return LocalRolloutTarget(load(config, Config), running)

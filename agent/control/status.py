@@ -43,7 +43,7 @@ class StatusFacts:
     )  # at the start: ``config.secret_files.file_stamps``
 
 
-def fingerprint(config: Config) -> str:
+def config_fingerprint(config: Config) -> str:
     """SHA-256 of all values in force, lower-case hex. A config contains no secret, only names of files."""
     return hashlib.sha256(config.model_dump_json().encode()).hexdigest()
 
@@ -60,7 +60,7 @@ def status_document(config: Config, now: StatusFacts) -> dict[str, Any]:
         "site": config.site,
         "terminal": config.terminal,
         "profile": config.profile,
-        "config_sha256": fingerprint(config),
+        "config_sha256": config_fingerprint(config),
         **_without_secrets(json_fields("config_refused", now.config_refused)),
         "key_sha256": now.key_sha256,
         "stamps": dict(now.stamps),

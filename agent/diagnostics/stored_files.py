@@ -179,14 +179,14 @@ class AuditItem:
         return {**values, "level": self.level.name.lower(), **texts}
 
 
-def shown(path: Path) -> str:
+def printable_path(path: Path) -> str:
     """A path for a terminal window. A file name, e.g. in /tmp, can contain control characters."""
     return printable(str(path))
 
 
 def unreadable(path: Path) -> AuditItem:
     """The item of a file that this user may not read."""
-    return AuditItem(shown(path), "").marked(UNREADABLE, None, Level.UNREADABLE)
+    return AuditItem(printable_path(path), "").marked(UNREADABLE, None, Level.UNREADABLE)
 
 
 def owner_name(uid: int) -> str:

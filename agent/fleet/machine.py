@@ -22,14 +22,14 @@ _ROOT = Path("/")
 _MADE_ON_MAX_BYTES = 4_096
 
 
-def serial(root: Path = _ROOT) -> str:
+def serial_number(root: Path = _ROOT) -> str:
     """The board's serial number in lower-case hex; empty: no serial number."""
     return _hex(root / _SERIAL, "8,32")
 
 
 def terminal_id(root: Path = _ROOT) -> str:
     """A stable id for topics and certificates; empty: neither serial number nor machine id."""
-    board_serial = serial(root)
+    board_serial = serial_number(root)
     if board_serial:
         return f"pi-{board_serial}"
     identity = _machine_id(root)
@@ -41,7 +41,7 @@ def fingerprint(root: Path = _ROOT) -> str:
 
     With a serial number the machine id is ignored: each slot of an A/B image has a different machine id.
     """
-    identity = serial(root) or _machine_id(root)
+    identity = serial_number(root) or _machine_id(root)
     return hashlib.sha256(f"facepay machine {identity}".encode()).hexdigest() if identity else ""
 
 

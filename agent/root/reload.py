@@ -13,7 +13,7 @@ from pathlib import Path
 from agent import log as logs
 from agent.config import Config
 from agent.config.reload import changed_keys, check_change
-from agent.control.status import fingerprint
+from agent.control.status import config_fingerprint
 from agent.errors import ConfigError
 from agent.health.conditions_board import CONFIG_REFUSED
 from agent.log import facts
@@ -69,5 +69,7 @@ class Reload:
             make_recorder(new, self._clock),
             lambda: self._analyzer.set_limits(policy_limits(new)),
         )
-        log.info("config_taken", extra=facts(sha256=fingerprint(new), changed=", ".join(keys) or "nothing"))
+        log.info(
+            "config_taken", extra=facts(sha256=config_fingerprint(new), changed=", ".join(keys) or "nothing")
+        )
         conditions.clear(CONFIG_REFUSED)

@@ -24,7 +24,7 @@ from agent.diagnostics import privacy, stored_files
 from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks import stored
 from agent.diagnostics.picture_search import _CHUNK_BYTES, file_holds_picture, holds_picture
-from agent.diagnostics.privacy import audit, worst
+from agent.diagnostics.privacy import audit, worst_level
 from agent.diagnostics.stored_files import FILE_KINDS, AuditItem, Level, kind_of
 from agent.fleet import machine, rollout_store
 from agent.messages import keyring, rotation, signing
@@ -104,7 +104,7 @@ def test_a_terminal_in_order_is_listed_with_purpose_owner_and_age(place: Termina
     path = put(place, last_verification.FILE)
     os.utime(path, (time.time() - 7_200,) * 2)
     items = audit(inputs_of(place))
-    assert worst(items) is Level.OK
+    assert worst_level(items) is Level.OK
     item = of(items, path)
     assert (item.mode, item.size_bytes, 7_199 <= (item.age_s or 0) < 7_300) == ("-rw-------", 1, True)
     assert "facepay why" in item.purpose and "no picture" in item.personal and item.kept
@@ -199,7 +199,7 @@ def test_audit_unreadable_folder_is_no_fault(place: TerminalFiles) -> None:
     (place.storage / "tills").chmod(0)
     items = audit(inputs_of(place))
     (place.storage / "tills").chmod(0o700)
-    assert worst(items) is Level.UNREADABLE
+    assert worst_level(items) is Level.UNREADABLE
 
 
 # --- outside the folders of the product ----------------------------------------------------------------
@@ -327,7 +327,7 @@ def test_audit_runs_beside_a_hung_agent(place: TerminalFiles) -> None:
     def hung() -> dict[str, Any]:
         raise StatusError("hung")
 
-    assert worst(audit(replace(inputs_of(place), status=hung))) is Level.OK
+    assert worst_level(audit(replace(inputs_of(place), status=hung))) is Level.OK
 
 
 _TAKE = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB)"

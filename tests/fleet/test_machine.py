@@ -64,7 +64,7 @@ def test_an_unknown_machine_belongs_to_every_state(tmp_path: Path, state: Path) 
 def test_an_invalid_serial_number_does_not_become_an_id(tmp_path: Path, odd: bytes) -> None:
     root = machine_root(tmp_path / "a", serial=odd, machine_id="cc" * 16)
     assert machine.terminal_id(root).startswith("t-") and len(machine.terminal_id(root)) == 18
-    assert machine.serial(root) == ""
+    assert machine.serial_number(root) == ""
 
 
 def test_a_pi_is_named_by_its_serial_number(tmp_path: Path) -> None:

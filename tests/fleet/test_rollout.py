@@ -65,7 +65,7 @@ def config(tmp_path: Path) -> Path:
     path.chmod(0o640)
     fleet = RolloutStore(path)
     with fleet.locked():
-        fleet.pin(OPERATOR.public, only=False)
+        fleet.pin(OPERATOR.public, replaces_others=False)
     return path
 
 

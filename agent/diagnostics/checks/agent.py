@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 
-from agent.control.status import fingerprint
+from agent.control.status import config_fingerprint
 from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
 from agent.diagnostics.check_inputs import CheckInputs
 from agent.errors import AgentError, AgentNotRunning
@@ -34,7 +34,7 @@ def status(inputs: CheckInputs) -> Finding:
         document = inputs.status()
     except AgentNotRunning as error:
         return warning(error.sentence, error.fix)
-    if document["config_sha256"] != fingerprint(inputs.config()):
+    if document["config_sha256"] != config_fingerprint(inputs.config()):
         return warning(Text("why.agent.status.config_differs"), Text("fix.restart_for_changed_config"))
     facts = {name: document[name] for name in ("version", "uptime_s", "status")}
     return passed(Text("why.agent.status.running", **facts))

@@ -63,7 +63,7 @@ class Simulator:
             await asyncio.gather(self._open.task, return_exceptions=True)
         await self.terminal.stop()
 
-    async def idle(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until no request is open."""
         while self._open is not None:
             await asyncio.wait([self._open.task])

@@ -12,7 +12,7 @@ from agent.config import MqttConfig
 from agent.core.reasons import Refusal
 from agent.core.strict_json import json_object
 from agent.errors import TillError
-from agent.kits.till.acceptance import Acceptance, AckOnly, OpenRequest, judge
+from agent.kits.till.acceptance import Acceptance, AckOnly, OpenRequest, judge_result
 from agent.kits.till.request import check_size, new_request, reference_of
 from agent.kits.till.terminal_state import GetState, TerminalState
 from agent.log import facts
@@ -209,7 +209,7 @@ class TillClient:
         if self._on_message is not None:
             self._on_message(message.topic, tree)
         if message.topic in (self._topics.state, self._topics.verify(self._till, STATE_COPY)):
-            self._state.received(tree)
+            self._state.note_state(tree)
         elif message.topic == self._topics.verify(self._till, RESULT):
             self._judge(tree, message.retained)
         elif tree.get("event") == "refused":
@@ -233,7 +233,9 @@ class TillClient:
     def _judge(self, tree: dict[str, Any], retained: bool) -> None:
         opened, now_s = self._open, boot_s()
         request = opened.request if opened else None
-        match judge(tree, request, self._state.pinned, address=self._address, retained=retained, now_s=now_s):
+        match judge_result(
+            tree, request, self._state.pinned, address=self._address, retained=retained, now_s=now_s
+        ):
             case str(verdict):
                 self.violations.append(verdict)
             case AckOnly(result_id=result_id, broken=broken):

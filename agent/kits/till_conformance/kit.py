@@ -110,7 +110,7 @@ class Kit:
                 self._connections = self._proxy.connections
                 self._instruct(scenario.command)
                 await self._command(scenario.command)
-            await self._simulator.idle()
+            await self._simulator.wait_until_idle()
             if step.fault is SimulatedFault.RETAINED or self._restarts:
                 observation.reached = self._proxy.connections > self._connections
         await asyncio.sleep(self._wait_times.settle_s + self._restarts * RESTARTED_S)
