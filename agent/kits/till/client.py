@@ -231,11 +231,9 @@ class TillClient:
             opened.answer.set_exception(refused(refusal, str(tree.get("detail"))))
 
     def _judge(self, tree: dict[str, Any], retained: bool) -> None:
-        opened, now_s = self._open, boot_s()
+        opened, pinned = self._open, self._state.pinned
         request = opened.request if opened else None
-        match judge_result(
-            tree, request, self._state.pinned, address=self._address, retained=retained, now_s=now_s
-        ):
+        match judge_result(tree, request, pinned, address=self._address, retained=retained, now_s=boot_s()):
             case str(verdict):
                 self.violations.append(verdict)
             case AckOnly(result_id=result_id, broken=broken):
