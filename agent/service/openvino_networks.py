@@ -57,6 +57,7 @@ class OpenVino:
         self._lock = threading.Lock()
         self._config = {
             "INFERENCE_PRECISION_HINT": "f32",
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,  # otherwise the input of the last layer gets 8 bits
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # two processes would pin their threads to the same core
