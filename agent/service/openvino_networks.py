@@ -64,7 +64,7 @@ class OpenVino:
         }
 
     def compile_sface(self) -> Any:
-        """Compile SFace. All compiled networks share one model, which keeps 38 MB of weights.
+        """Compile SFace. All compiled networks share one model, which keeps 19 MB of weights.
 
         Raises ``ModelError``, ``RuntimeError``: the processor or the system refuses.
         """

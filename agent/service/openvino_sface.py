@@ -2,8 +2,8 @@
 
 OpenVINO refuses the shipped file, whose constants are quantised in blocks. OpenCV unpacks them to float32.
 
-Each normalization is multiplied into the weights beside it. OpenVINO would do that itself, in a copy of all
-weights that it keeps: 36 MB of memory for each compiled network.
+Each normalization is multiplied into the weights beside it. OpenVINO would do that itself, in a copy of the
+weights that it keeps for each compiled network.
 
 The last layer has 6.4 million weights, each used once, so its time is the time to read them. It keeps the
 bytes of the file and their scales, a quarter of the memory. OpenVINO unpacks them in the registers of the
