@@ -27,7 +27,7 @@ import errno
 from enum import StrEnum
 from typing import ClassVar
 
-from agent.texts import Text, has
+from agent.texts import Text, first_text, has_text
 
 
 class Retry(StrEnum):
@@ -82,7 +82,7 @@ class AgentError(Exception):
             return self._fix
         code = self.fix_code or self.code
         keys = (f"fix.{code}", f"condition.{code}.fix", f"fix.{type(self).code}")
-        return Text(next(filter(has, keys), keys[-1]))
+        return first_text(*keys)
 
 
 class WrongValueError(ValueError):
@@ -106,7 +106,7 @@ def reason_of(error: Exception) -> str | Text:
             return error.text
         case OSError(__cause__=WrongValueError() as cause):  # of ``safe_open``
             return cause.text
-    key = next(filter(has, _keys_of(error)), "")
+    key = next(filter(has_text, _keys_of(error)), "")
     if key:
         return Text(key)
     quoted = (str(getattr(error, name, None) or "") for name in ("verify_message", "reason", "strerror"))

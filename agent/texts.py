@@ -68,7 +68,7 @@ class Text:
         return hash((self.key, tuple(sorted((name, str(value)) for name, value in self.facts.items()))))
 
 
-def has(key: str) -> bool:
+def has_text(key: str) -> bool:
     """Whether the English file has a text with this key."""
     return key in _messages(SOURCE)
 
@@ -90,13 +90,18 @@ def printed_locales() -> tuple[str, ...]:
 def _can_write(encoding: str, locale: str) -> bool:
     """Whether the encoding has the letters of the language: those of its short labels."""
     try:
-        "".join(text.write(locale) for text in group("label").values()).encode(encoding)
+        "".join(text.write(locale) for text in texts_below("label").values()).encode(encoding)
     except UnicodeEncodeError:
         return False
     return True
 
 
-def best(wanted: str | None) -> str:
+def first_text(*keys: str) -> Text:
+    """The text of the first key that the English file has; of the last key if it has none of them."""
+    return Text(next(filter(has_text, keys), keys[-1]))
+
+
+def best_locale(wanted: str | None) -> str:
     """The installed language for a BCP 47 tag: ``zh-Hans-CN`` is served by ``zh-CN``; English otherwise."""
     language = _language(wanted or SOURCE)
     return next((name for name in locales() if _language(name) == language), SOURCE)
@@ -104,22 +109,22 @@ def best(wanted: str | None) -> str:
 
 def in_locale(kind: str, code: str, wanted: str | None) -> dict[str, str]:
     """``{locale: text}`` for a code of a closed list in the best installed language."""
-    locale = best(wanted)
+    locale = best_locale(wanted)
     return {locale: Text(f"{kind}.{code}").write(locale)}
 
 
-def group(prefix: str) -> dict[str, Text]:
+def texts_below(prefix: str) -> dict[str, Text]:
     """The texts directly below ``prefix.``, by the rest of their key."""
     start = prefix + "."
     return {key.removeprefix(start): Text(key) for key in _messages(SOURCE) if key.startswith(start)}
 
 
-def named(field: str, text: Text | str | None) -> dict[str, str]:
+def json_fields(field: str, text: Text | str | None) -> dict[str, str]:
     """JSON fields, one per language: ``fix`` in English, ``fix_zh`` in Chinese; empty without a text.
 
     A ``str``, e.g. a message of a library, is the same in each field.
     """
-    return {_field(field, locale): written(text or "", locale) for locale in locales()}
+    return {_field(field, locale): as_str(text or "", locale) for locale in locales()}
 
 
 class _Received(Text):
@@ -131,45 +136,45 @@ class _Received(Text):
         return str(self.facts.get(locale) or self.facts[SOURCE])
 
 
-def from_fields(field: str, row: Mapping[str, object]) -> Text:
-    """The text in the JSON fields of ``named``, e.g. from an agent of another version."""
+def text_of_fields(field: str, row: Mapping[str, object]) -> Text:
+    """The text in the JSON fields of ``json_fields``, e.g. from an agent of another version."""
     return _Received(field, **{name: str(row.get(_field(field, name)) or "") for name in locales()})
 
 
-def written(text: Text | str, locale: str) -> str:
+def as_str(text: Text | str, locale: str) -> str:
     """A ``Text`` in one installed language, or the ``str`` itself."""
     return text.write(locale) if isinstance(text, Text) else text
 
 
-def lines(text: Text, label: str) -> list[str]:
+def labelled_lines(text: Text, label: str) -> list[str]:
     """One line per language, each behind the label of that language, e.g. ``fix: …``."""
     return [f"{Text(f'label.{label}').write(locale)}: {text.write(locale)}" for locale in printed_locales()]
 
 
-def fields(field: str) -> list[str]:
-    """The names of a field's JSON fields, see ``named``."""
+def json_field_names(field: str) -> list[str]:
+    """The names of a field's JSON fields, see ``json_fields``."""
     return [_field(field, locale) for locale in locales()]
 
 
-def labelled(field: str, row: Mapping[str, object]) -> list[str]:
-    """``lines`` from the JSON fields of ``named``; a language without a text is left out."""
+def lines_of_fields(field: str, row: Mapping[str, object]) -> list[str]:
+    """``labelled_lines`` from the JSON fields of ``json_fields``; a language without a text is left out."""
     rows = ((locale, row.get(_field(field, locale))) for locale in printed_locales())
     return [f"{Text(f'label.{field}').write(locale)}: {text}" for locale, text in rows if text]
 
 
-def translations(text: Text | str, label: str) -> list[str]:
+def translated_lines(text: Text | str, label: str) -> list[str]:
     """One labelled line per language other than English; none where the text is the English one."""
-    english = written(text, SOURCE)
-    others = ((locale, written(text, locale)) for locale in printed_locales()[1:])
+    english = as_str(text, SOURCE)
+    others = ((locale, as_str(text, locale)) for locale in printed_locales()[1:])
     return [f"{Text(f'label.{label}').write(locale)}: {each}" for locale, each in others if each != english]
 
 
-def beside(text: Text) -> str:
+def on_one_line(text: Text) -> str:
     """The text in every language on one line; equal texts once."""
     return " ".join(dict.fromkeys(text.write(locale) for locale in printed_locales()))
 
 
-def every_line(text: Text, languages: Sequence[str] | None = None) -> str:
+def on_separate_lines(text: Text, languages: Sequence[str] | None = None) -> str:
     """The text in these languages, one line each; by default in the printed ones."""
     chosen = printed_locales() if languages is None else languages
     return "".join(f"{text.write(locale)}\n" for locale in chosen)
@@ -179,13 +184,13 @@ def every_line(text: Text, languages: Sequence[str] | None = None) -> str:
 def _messages(locale: str) -> dict[str, str]:
     if locale not in locales():
         raise TextError(f"{locale}.toml: this language is not installed")
-    table = read(data(f"messages/{locale}.toml"))
+    table = read_messages(data(f"messages/{locale}.toml"))
     if locale != SOURCE:
-        check(locale, table, _messages(SOURCE))
+        check_messages(locale, table, _messages(SOURCE))
     return table
 
 
-def read(path: Path) -> dict[str, str]:
+def read_messages(path: Path) -> dict[str, str]:
     """One message file, flat: dotted key to text.
 
     Raises ``TextError``: not TOML, or a value that is not a text.
@@ -197,7 +202,7 @@ def read(path: Path) -> dict[str, str]:
     return dict(_flat(tree, "", path.name))
 
 
-def check(locale: str, table: Mapping[str, str], source: Mapping[str, str]) -> None:
+def check_messages(locale: str, table: Mapping[str, str], source: Mapping[str, str]) -> None:
     """Compare a translation with the English file.
 
     Raises ``TextError``: a key is missing or unknown, or its placeholders differ.

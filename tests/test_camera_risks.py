@@ -9,7 +9,7 @@ import pytest
 
 from agent.config import Config
 from agent.config.file import load
-from agent.config.profile import CAMERA_RISKS, check_profile, risks
+from agent.config.profile import CAMERA_RISKS, check_profile, risks_of
 from agent.errors import ConfigError
 
 UNVERIFIED = "unverified_stream_camera"
@@ -27,7 +27,7 @@ def shop(**camera: object) -> Config:
 
 
 def present(config: Config) -> list[str]:
-    return [name for name in CAMERA_RISKS if risks(config)[name]]
+    return [name for name in CAMERA_RISKS if risks_of(config)[name]]
 
 
 @pytest.mark.parametrize(

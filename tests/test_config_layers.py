@@ -18,8 +18,8 @@ from agent.fleet.config_bundle import Bundle, pack
 from agent.fleet.rollout import apply, rollback
 from agent.fleet.rollout_store import RolloutStore
 from agent.messages.signing import Signer
-from agent.root.config_wait import until_changed
-from agent.root.judge import judged
+from agent.root.config_wait import wait_for_change
+from agent.root.judge import load_runnable_config
 from agent.toml_layers import layers
 from tests.commands import facepay
 from tests.fleet.test_rollout import FakeTerminal
@@ -67,7 +67,7 @@ def test_a_later_file_wins_key_by_key(config: Path) -> None:
 def test_an_error_names_the_file_the_line_and_the_key(config: Path, text: str, message: str) -> None:
     file = layer(config, "10-a.toml", text)
     with pytest.raises(ConfigError) as caught:
-        judged(config)
+        load_runnable_config(config)
     assert str(caught.value).startswith(f"{file}{message}"), caught.value
 
 
@@ -125,7 +125,7 @@ def test_the_pause_ends_when_a_further_file_appears_or_changes(config: Path) -> 
     ended, stop = list[bool](), threading.Event()
 
     def wait() -> None:
-        ended.append(until_changed(config, stop, 3_600.0, "why"))
+        ended.append(wait_for_change(config, stop, 3_600.0, "why"))
 
     for count, text in enumerate(("[mqtt]\nport = 7\n", "[mqtt]\nport = 8888\n"), start=1):
         waiting = threading.Thread(target=wait)
@@ -140,14 +140,14 @@ def bundle(config: Path, number: int, text: str) -> bytes:
     operator = Signer.generate()
     store = RolloutStore(config)
     with store.locked():
-        store.pin(operator.public, only=True)
+        store.pin(operator.public, replaces_others=True)
     return pack(Bundle(number, "all", "2026", {"*": text}), operator)
 
 
 def test_a_bundle_is_checked_and_applied_together_with_the_terminals_own_keys(config: Path) -> None:
     layer(config, "50-terminal.toml", "[guard]\nfailures = 9\n")
     outcome = apply(config, bundle(config, 1, 'profile = "demo"\n[guard]\npause_ms = 1000\n'), FakeTerminal())
-    assert "guard.pause_ms" in outcome.changed and "guard.failures" not in outcome.changed
+    assert "guard.pause_ms" in outcome.changed_keys and "guard.failures" not in outcome.changed_keys
     loaded = load(config, Config)
     assert (loaded.site, loaded.guard.failures, loaded.guard.pause_ms) == ("a", 9, 1_000)
     rollback(config, FakeTerminal())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.root.config_wait import until_changed
+from agent.root.config_wait import wait_for_change
 
 TIMEOUT_S = 60
 
@@ -23,7 +23,7 @@ def test_until_changed_returns_true_when_the_file_changes(tmp_path: Path, exists
     if exists:
         path.write_text("wrong")
     stop = threading.Event()
-    waiting = threading.Thread(target=lambda: ended.append(until_changed(path, stop, 3_600.0, "why")))
+    waiting = threading.Thread(target=lambda: ended.append(wait_for_change(path, stop, 3_600.0, "why")))
     waiting.start()
     threading.Event().wait(0.2)
     assert waiting.is_alive()
@@ -35,7 +35,7 @@ def test_until_changed_returns_true_when_the_file_changes(tmp_path: Path, exists
 def test_until_changed_returns_false_after_stop(tmp_path: Path) -> None:
     stop = threading.Event()
     stop.set()
-    assert not until_changed(tmp_path / "nothing", stop, 3_600.0, "why")
+    assert not wait_for_change(tmp_path / "nothing", stop, 3_600.0, "why")
 
 
 def run(path: Path, **environment: str) -> subprocess.Popen[bytes]:

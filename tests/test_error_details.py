@@ -22,7 +22,7 @@ from agent.config import Config
 from agent.config.file import Section, load
 from agent.errors import AgentError, ConfigError, WrongValueError, failure_at, reason_of
 from agent.service.settings import ServiceConfig
-from agent.texts import Text, placeholders, read
+from agent.texts import Text, placeholders, read_messages
 from tests.texts import en, zh
 
 AGENT = Path(agent.__file__).parent
@@ -128,7 +128,7 @@ def given(call: ast.Call) -> set[str] | None:
 
 
 def test_every_text_gets_the_facts_of_its_placeholders() -> None:
-    english, found = read(AGENT / "data/messages/en.toml"), list[str]()
+    english, found = read_messages(AGENT / "data/messages/en.toml"), list[str]()
     for path in sorted(AGENT.rglob("*.py")):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         # ``Text(key).template(locale)`` has no facts
@@ -194,7 +194,7 @@ def test_no_validator_of_a_config_raises_a_value_error_without_a_text() -> None:
 
 @pytest.mark.parametrize("kind", [Config, ServiceConfig, Scene])
 def test_every_fault_of_a_value_has_a_text(kind: type[Section]) -> None:
-    english, found = read(AGENT / "data/messages/en.toml"), set[str]()
+    english, found = read_messages(AGENT / "data/messages/en.toml"), set[str]()
     for name, error in faults_of(kind):
         found.add(name)
         if name == "value_error":
@@ -237,7 +237,7 @@ def verification_error(code: int) -> ssl.SSLCertVerificationError:
 
 def sqlite_error() -> sqlite3.Error:
     try:
-        sqlite3.connect("/nonexistent/x")
+        sqlite3.connect("/dev/null/x")
     except sqlite3.Error as error:
         return error
     raise AssertionError

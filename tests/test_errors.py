@@ -12,7 +12,7 @@ import agent
 from agent.errors import AgentError, CompareError, TillError
 from agent.health.condition import Condition
 from agent.health.conditions_compare import REPORTED_BY_API
-from agent.texts import Text, has
+from agent.texts import Text, has_text
 from tests.texts import en, zh
 
 AGENT = Path(agent.__file__).parent
@@ -50,7 +50,9 @@ def test_the_fix_of_a_code_is_used_in_every_class() -> None:
 def test_an_error_of_the_api_has_the_fix_of_its_condition(condition: Condition) -> None:
     """Not the fix of ``compare_failed``, which is a fault of the provider."""
     error = CompareError("HTTP 302 without a code", code=condition.code)
-    assert error.fix == (Text(f"fix.{condition.code}") if has(f"fix.{condition.code}") else condition.fix)
+    assert error.fix == (
+        Text(f"fix.{condition.code}") if has_text(f"fix.{condition.code}") else condition.fix
+    )
     assert error.fix != CompareError("x").fix
 
 
@@ -72,7 +74,7 @@ def unfitting(source: str) -> Iterator[str]:
         if "fix" in given or (code is None and ast.unparse(node.func) != "AgentError"):
             continue
         name = str(code.value) if isinstance(code, ast.Constant) else ast.unparse(code) if code else "?"
-        if name not in FITTING[ast.unparse(node.func)] and not has(f"fix.{name}"):
+        if name not in FITTING[ast.unparse(node.func)] and not has_text(f"fix.{name}"):
             yield f"{node.lineno}: {name}"
 
 

@@ -15,7 +15,7 @@ from agent.config.file import load
 from agent.errors import ConfigError
 from agent.health.condition_tracker import ConditionTracker
 from agent.root.daemon import run_until_signal
-from agent.root.judge import judged
+from agent.root.judge import load_runnable_config
 from agent.root.reload import Reload
 from tests.commands import facepay
 
@@ -55,7 +55,7 @@ def _refused_by_run(path: Path) -> str:
     async def run() -> str:
         with pytest.raises(ConfigError) as caught:
             async with asyncio.timeout(60):
-                await run_until_signal(judged(path), path)
+                await run_until_signal(load_runnable_config(path), path)
         return str(caught.value)
 
     return asyncio.run(run())
@@ -66,7 +66,7 @@ def _refused_by_reload(path: Path, in_force: Config) -> str:
     conditions = ConditionTracker(lambda: 0)
     terminal = SimpleNamespace(conditions=conditions, epoch="e", apply_settings=lambda *_: None)
     reload = Reload(in_force, cast(Any, terminal), cast(Any, None), cast(Any, None))
-    asyncio.run(reload.once(path))
+    asyncio.run(reload.apply_file(path))
     assert [each.code for each in conditions.causes] == (["config_refused"] if reload.refused else [])
     return str(reload.refused or "")
 

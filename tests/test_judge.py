@@ -21,7 +21,7 @@ from agent.messages.keyring import Keyring
 from agent.messages.signing import Signer
 from agent.root.daemon import run_until_signal
 from agent.root.doctor import inputs_from_file
-from agent.root.judge import check_rules, judged
+from agent.root.judge import check_rules, load_runnable_config
 from agent.texts import Text
 from tests.broker_example.pki import Authority
 from tests.commands import facepay
@@ -30,7 +30,7 @@ from tests.texts import en, zh
 TLS = 'tls = true\nhost = "127.0.0.1"\nport = 9\n'
 
 
-class Place:
+class ConfigFile:
     """A config that `run` accepts; ``write`` changes lines."""
 
     def __init__(self, folder: Path) -> None:
@@ -76,13 +76,13 @@ def _der(pem: bytes) -> bytes:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+def place(tmp_path: Path) -> ConfigFile:
+    return ConfigFile(tmp_path)
 
 
 def refused(path: Path) -> ConfigError:
     with pytest.raises(ConfigError) as caught:
-        judged(path, complete=True)
+        load_runnable_config(path, with_parts=True)
     assert en(caught.value.fix) and zh(caught.value.fix) and "config check" not in en(caught.value.fix)
     assert caught.value.exit_code == 78
     return caught.value
@@ -94,13 +94,13 @@ def is_refused_by_run(path: Path) -> str:
     async def run() -> str:
         with pytest.raises(ConfigError) as caught:
             async with asyncio.timeout(60):
-                await run_until_signal(judged(path), path)
+                await run_until_signal(load_runnable_config(path), path)
         return str(caught.value)
 
     return asyncio.run(run())
 
 
-def account(place: Place, **other: str) -> str:
+def account(place: ConfigFile, **other: str) -> str:
     values = {"appid": "1", "secret_id": "a", "secret_key_file": str(place.secret), **other}
     return "".join(f'{key} = "{value}"\n' for key, value in values.items())
 
@@ -126,7 +126,7 @@ TEXT_FAULTS = [
 
 @pytest.mark.parametrize(("section", "values", "key"), TEXT_FAULTS, ids=lambda each: str(each)[:40])
 def test_check_and_run_refuse_the_same_with_file_line_and_key(
-    place: Place, section: str, values: dict[str, str], key: str
+    place: ConfigFile, section: str, values: dict[str, str], key: str
 ) -> None:
     text = account(place, **values) if section == "compare" else _lines(values)
     path = place.write(**{section: text})
@@ -141,13 +141,17 @@ def _lines(values: dict[str, str]) -> str:
     return "".join(f'{key} = "{value}"\n' for key, value in values.items())
 
 
-def test_judged_accepts_a_valid_config_and_an_ip_address(place: Place) -> None:
-    assert judged(place.write(), complete=True).mqtt.port == 9
-    assert judged(place.write(mqtt='host = "::1"\nport = 9\n'), complete=True).mqtt.host == "::1"
-    assert judged(place.write(mqtt=place.pairing(place.pair.cert, place.pair.key)), complete=True).mqtt.tls
+def test_judged_accepts_a_valid_config_and_an_ip_address(place: ConfigFile) -> None:
+    assert load_runnable_config(place.write(), with_parts=True).mqtt.port == 9
+    assert (
+        load_runnable_config(place.write(mqtt='host = "::1"\nport = 9\n'), with_parts=True).mqtt.host == "::1"
+    )
+    assert load_runnable_config(
+        place.write(mqtt=place.pairing(place.pair.cert, place.pair.key)), with_parts=True
+    ).mqtt.tls
 
 
-def test_check_and_run_refuse_a_config_without_secret_key_file(place: Place) -> None:
+def test_check_and_run_refuse_a_config_without_secret_key_file(place: ConfigFile) -> None:
     path = place.write(compare='appid = "1"\nsecret_id = "a"\n')
     error = refused(path)
     assert str(error).startswith(f"{path}:4: compare.secret_key_file")
@@ -155,7 +159,7 @@ def test_check_and_run_refuse_a_config_without_secret_key_file(place: Place) -> 
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n"])
-def test_judged_refuses_a_missing_or_empty_secret_file(place: Place, content: bytes | None) -> None:
+def test_judged_refuses_a_missing_or_empty_secret_file(place: ConfigFile, content: bytes | None) -> None:
     if content is None:
         place.secret.unlink()
     else:
@@ -164,11 +168,13 @@ def test_judged_refuses_a_missing_or_empty_secret_file(place: Place, content: by
     assert error.code == "secret_missing" and f"compare.secret_key_file: {place.secret}" in str(error)
 
 
-def test_judged_accepts_a_credential_while_the_service_is_stopped(place: Place) -> None:
+def test_judged_accepts_a_credential_while_the_service_is_stopped(place: ConfigFile) -> None:
     credential = "/run/credentials/facepay-agent.service/secret-key"
-    assert judged(place.write(compare=account(place, secret_key_file=credential)), complete=True)
+    assert load_runnable_config(
+        place.write(compare=account(place, secret_key_file=credential)), with_parts=True
+    )
     key = Path("/run/credentials/facepay-agent.service/terminal-key.pem")
-    assert judged(place.write(mqtt=place.pairing(place.pair.cert, key)), complete=True)
+    assert load_runnable_config(place.write(mqtt=place.pairing(place.pair.cert, key)), with_parts=True)
 
 
 @pytest.mark.parametrize(
@@ -187,7 +193,7 @@ def test_judged_accepts_a_credential_while_the_service_is_stopped(place: Place) 
     ],
 )
 def test_check_and_run_refuse_an_unusable_tls_file_with_the_reason(
-    place: Place, cert: str, key: str, ca: str, named: str, words: str
+    place: ConfigFile, cert: str, key: str, ca: str, named: str, words: str
 ) -> None:
     certs = {"terminal": place.pair.cert, "key": place.pair.key, "der": place.folder / "der.pem"}
     keys = {
@@ -205,7 +211,7 @@ def test_check_and_run_refuse_an_unusable_tls_file_with_the_reason(
 
 
 @pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"])
-def test_judged_refuses_a_byte_order_mark(place: Place, mark: bytes) -> None:
+def test_judged_refuses_a_byte_order_mark(place: ConfigFile, mark: bytes) -> None:
     path = place.write()
     path.write_bytes(mark + path.read_bytes())
     error = refused(path)
@@ -222,25 +228,25 @@ SHOP = (
     ("ids", "key"),
     [("site = 'site'\nterminal = 't-1'\n", "site"), ("site = 's-1'\n", "terminal"), ("", "site")],
 )
-def test_check_and_doctor_refuse_a_placeholder_in_profile_shop(place: Place, ids: str, key: str) -> None:
+def test_check_and_doctor_refuse_a_placeholder_in_profile_shop(place: ConfigFile, ids: str, key: str) -> None:
     path = place.write(profile="shop", top=SHOP + ids)
     assert re.search(rf"{key}: still the placeholder", str(refused(path)))
     with pytest.raises(ConfigError, match=f"{key}: still the placeholder"):
         lint(inputs_from_file(path))
-    assert judged(place.write(top=ids)), "profile demo may keep them"
+    assert load_runnable_config(place.write(top=ids)), "profile demo may keep them"
     _configs_of([place.write(profile="shop", top=SHOP)])  # a bundle for every terminal has no ids
 
 
-def shop(place: Place) -> Path:
+def shop(place: ConfigFile) -> Path:
     return place.write(profile="shop", top=f"{SHOP}site = 's-1'\nterminal = 't-1'\n")
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o720, 0o702, 0o1777])
 def test_a_state_directory_that_others_can_write_is_refused_by_run_check_and_doctor(
-    place: Place, mode: int
+    place: ConfigFile, mode: int
 ) -> None:
     path = shop(place)
-    assert judged(path, complete=True).profile == "shop"
+    assert load_runnable_config(path, with_parts=True).profile == "shop"
     place.state.chmod(mode)
     error = refused(path)
     assert error.code == "state_exposed" and f"mode {mode:04o}" in str(error)
@@ -254,7 +260,7 @@ def test_a_state_directory_that_others_can_write_is_refused_by_run_check_and_doc
 @pytest.mark.parametrize("profile", ["shop", "demo"])
 @pytest.mark.parametrize("below", ["", "below/it"])
 def test_a_file_in_the_place_of_the_state_directory_is_refused(
-    place: Place, profile: str, below: str
+    place: ConfigFile, profile: str, below: str
 ) -> None:
     """Otherwise run ends with advice about a key, and the doctor with a defect of the program."""
     path = shop(place) if profile == "shop" else place.write()
@@ -269,13 +275,13 @@ def test_a_file_in_the_place_of_the_state_directory_is_refused(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change an owner")
-def test_a_state_directory_of_another_user_is_refused(place: Place) -> None:
+def test_a_state_directory_of_another_user_is_refused(place: ConfigFile) -> None:
     path = shop(place)
     os.chown(place.state, 12_345, -1)
     assert "belongs to user 12345" in str(refused(path))
 
 
-def test_a_config_file_that_shows_a_password_to_every_user_is_a_warning(place: Place) -> None:
+def test_a_config_file_that_shows_a_password_to_every_user_is_a_warning(place: ConfigFile) -> None:
 
     path = place.write(camera='kind = "stream"\nsource = "rtsp://viewer:open-sesame@127.0.0.1/1"\n')
     path.chmod(0o644)
@@ -290,7 +296,7 @@ def test_a_config_file_that_shows_a_password_to_every_user_is_a_warning(place: P
     assert permissions(inputs_from_file(path)).verdict is Verdict.PASS
 
 
-def test_shop_without_till_key_fails_keys_tills_and_warns_in_config_check(place: Place) -> None:
+def test_shop_without_till_key_fails_keys_tills_and_warns_in_config_check(place: ConfigFile) -> None:
     path = shop(place)
     inputs = inputs_from_file(path)
     found = tills(inputs)
@@ -310,14 +316,14 @@ def test_shop_without_till_key_fails_keys_tills_and_warns_in_config_check(place:
     assert tills(inputs).verdict is Verdict.FAIL, "a file that is no key is no usable key"
 
 
-def test_accepted_unsigned_requests_need_no_till_key(place: Place) -> None:
+def test_accepted_unsigned_requests_need_no_till_key(place: ConfigFile) -> None:
     risks = SHOP.replace("]", ", 'unsigned_requests']")
     path = place.write(profile="shop", top=f"{risks}site = 's-1'\nterminal = 't-1'\n")
     assert tills(inputs_from_file(path)).verdict is Verdict.SKIP
     assert "warning" not in facepay("config", "check", "--config", path).stdout
 
 
-def test_state_directory_that_does_not_exist_yet_gives_no_till_warning(place: Place) -> None:
+def test_state_directory_that_does_not_exist_yet_gives_no_till_warning(place: ConfigFile) -> None:
     path = shop(place)
     place.state.rmdir()
     assert "warning" not in facepay("config", "check", "--config", path).stdout
@@ -332,13 +338,13 @@ PHOTOS = {
 
 
 @pytest.mark.parametrize("case", PHOTOS)
-def test_shop_that_accepts_no_photo_is_refused_by_run_check_and_doctor(place: Place, case: str) -> None:
+def test_shop_that_accepts_no_photo_is_refused_by_run_check_and_doctor(place: ConfigFile, case: str) -> None:
     inline, compare, accepted = PHOTOS[case]
     top = SHOP.replace("inline_reference = true\n", inline).replace("]", ", 'reference_passthrough']")
     ids = "site = 's-1'\nterminal = 't-1'\n"
     path = place.write(profile="shop", top=top + ids, compare=account(place) + compare)
     if accepted:
-        assert judged(path, complete=True).profile == "shop"
+        assert load_runnable_config(path, with_parts=True).profile == "shop"
         assert lint(inputs_from_file(path)).verdict is Verdict.PASS
         return
     error = refused(path)
@@ -364,7 +370,7 @@ IMPOSSIBLE = {
 
 @pytest.mark.parametrize("text", IMPOSSIBLE)
 def test_values_with_which_no_payment_succeeds_are_refused_with_file_line_and_key(
-    place: Place, text: str
+    place: ConfigFile, text: str
 ) -> None:
     path = place.write()
     path.write_text(path.read_text() + text)
@@ -374,18 +380,18 @@ def test_values_with_which_no_payment_succeeds_are_refused_with_file_line_and_ke
         lint(inputs_from_file(path))
 
 
-def test_frame_period_threshold_and_inline_request_size_are_bounded(place: Place) -> None:
+def test_frame_period_threshold_and_inline_request_size_are_bounded(place: ConfigFile) -> None:
     path = place.write(camera='source = "empty"\nfps = 0.05\n')
     assert "camera.fps: 0.05 is one frame in 20000 ms; the period must be shorter" in str(refused(path))
     path = place.write(compare=account(place) + "threshold = 100\n")
     assert "compare.threshold: must be less than 100.0, not 100" in str(refused(path))
     path = place.write(top="inline_reference = true\n", mqtt="request_max_bytes = 1024\n")
     assert "mqtt.request_max_bytes: 1024 is too small for a photo" in str(refused(path))
-    assert judged(place.write(mqtt="port = 9\nrequest_max_bytes = 1024\n"), complete=True)
+    assert load_runnable_config(place.write(mqtt="port = 9\nrequest_max_bytes = 1024\n"), with_parts=True)
 
 
-def test_face_limits_apply_to_the_turned_picture(place: Place) -> None:
+def test_face_limits_apply_to_the_turned_picture(place: ConfigFile) -> None:
     camera = 'source = "empty"\nrotation = 90\n'
     path = place.write(camera=camera)
     path.write_text(path.read_text() + "[policy]\nmin_face_px = 700\n")
-    assert judged(path, complete=True).policy.min_face_px == 700, "1280 px high"
+    assert load_runnable_config(path, with_parts=True).policy.min_face_px == 700, "1280 px high"

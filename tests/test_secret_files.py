@@ -9,7 +9,7 @@ import pytest
 
 from agent.config import Config
 from agent.config import secret_files as secrets
-from agent.config.secret_files import check_secret_files, stamps
+from agent.config.secret_files import check_secret_files, file_stamps
 from agent.errors import ConfigError
 from tests.texts import en
 
@@ -73,19 +73,19 @@ def test_stamps_differ_after_each_change_and_hold_no_file_of_another_user(
             "page": {"token_file": credential},
         }
     )
-    first = stamps(read)
-    assert set(first) == {"compare.secret_key_file", "compare.ca_file"} and first == stamps(read)
+    first = file_stamps(read)
+    assert set(first) == {"compare.secret_key_file", "compare.ca_file"} and first == file_stamps(read)
     for path in (secret, authority):  # the same content again: a new secret file, an equal certificate
         copy = tmp_path / "copy"
         copy.write_bytes(path.read_bytes())
         copy.replace(path)
-    second = stamps(read)
+    second = file_stamps(read)
     assert second["compare.secret_key_file"] != first["compare.secret_key_file"]
     assert second["compare.ca_file"] == first["compare.ca_file"]
     authority.write_text("another certificate")
-    assert stamps(read)["compare.ca_file"] != first["compare.ca_file"]
+    assert file_stamps(read)["compare.ca_file"] != first["compare.ca_file"]
     authority.unlink()
-    second = stamps(read)
+    second = file_stamps(read)
     assert second["compare.secret_key_file"] != first["compare.secret_key_file"]
     assert second["compare.ca_file"] == "" != first["compare.ca_file"]
 
@@ -94,4 +94,4 @@ def test_stamps_differ_after_each_change_and_hold_no_file_of_another_user(
 
     monkeypatch.setattr(secrets, "file_stamp", deny)
     monkeypatch.setattr(secrets, "read_plain", lambda path, *_, **__: deny(path))
-    assert stamps(read) == {}
+    assert file_stamps(read) == {}

@@ -14,7 +14,7 @@ from agent.cli.bundle_parts import secrets_of, shown_config
 from agent.compare.base import check_endpoint
 from agent.config import Config
 from agent.config.file import Secret
-from agent.config.secret_files import keys_with_secret, secret_files, secret_urls, shown
+from agent.config.secret_files import keys_with_secret, secret_files, secret_urls, without_secrets
 from agent.config.stream_url import parse
 from agent.diagnostics.redact import Redactor
 from agent.errors import ConfigError
@@ -91,7 +91,7 @@ def test_without_url_secrets_keeps_other_texts(text: str) -> None:
 @pytest.mark.parametrize("form", ["https://viewer:open{}sesame@h/x", "https://h/x?key='open{}sesame'"])
 def test_marks_in_an_address_hide_no_part_of_it(mark: str, form: str) -> None:
     config = Config.model_validate({"profile": "demo", "compare": {"url": form.format(mark)}})
-    assert not re.search("viewer|open|sesame", json.dumps(shown(config)["compare"]["url"]))
+    assert not re.search("viewer|open|sesame", json.dumps(without_secrets(config)["compare"]["url"]))
     assert keys_with_secret(config) == ["compare.url"]
 
 
@@ -106,7 +106,7 @@ def test_marks_in_a_stream_address_are_refused(mark: str) -> None:
 def test_an_unusable_api_address_is_not_quoted() -> None:
     config = Config.model_validate({"compare": {"url": "https://viewer:sesame/open@h/"}})
     with pytest.raises(ConfigError) as caught:
-        check_endpoint(config.compare, plain_http=False, floor=75)
+        check_endpoint(config.compare, allows_plain_http=False, floor=75)
     assert "sesame" not in str(caught.value)
 
 
@@ -151,4 +151,4 @@ def test_lists_of_secrets_contain_all_marked_fields() -> None:
 def test_keys_with_secret_names_urls_with_secrets() -> None:
     assert keys_with_secret(stream()) == ["camera.source"]
     assert keys_with_secret(Config()) == []
-    assert shown(Config()) == Config().model_dump(mode="json")
+    assert without_secrets(Config()) == Config().model_dump(mode="json")

@@ -14,7 +14,7 @@ from agent.core.reasons import Reason
 from agent.errors import AgentError, CompareError
 from agent.health.conditions import fix_for
 from agent.page import page_texts
-from agent.texts import locales, read
+from agent.texts import locales, read_messages
 from tests.texts import en, zh
 
 AGENT = Path(agent.__file__).parent
@@ -30,14 +30,14 @@ ADVICE = re.compile(
 
 @pytest.mark.parametrize("locale", locales())
 def test_no_text_for_a_technician_advises_the_payer(locale: str) -> None:
-    texts = read(AGENT / f"data/messages/{locale}.toml")
+    texts = read_messages(AGENT / f"data/messages/{locale}.toml")
     found = [key for key, text in texts.items() if key.split(".")[0] not in FOR_TILLS and ADVICE.search(text)]
     assert found == []
 
 
 def test_the_advice_of_the_tills_texts_is_found() -> None:
     for locale in locales():
-        texts = read(AGENT / f"data/messages/{locale}.toml")
+        texts = read_messages(AGENT / f"data/messages/{locale}.toml")
         for key in ("reason.compare_unreachable", "reason.attempt_limit", "api_code.unknown"):
             assert ADVICE.search(texts[key]), key
 
@@ -63,7 +63,7 @@ def test_an_unknown_api_code_has_the_fix_of_a_technician(code: int) -> None:
 
 @pytest.mark.parametrize("name", [*compareface.table(), "Unknown.Code"])
 def test_a_compareface_code_has_the_fix_of_a_technician(name: str) -> None:
-    assert_for_technicians(compareface.failure(name, ""))
+    assert_for_technicians(compareface.error_of_code(name, ""))
 
 
 def assert_for_technicians(error: AgentError) -> None:

@@ -15,17 +15,17 @@ from agent.page import page_texts
 from agent.texts import (
     Text,
     TextError,
-    beside,
-    best,
-    check,
-    every_line,
-    labelled,
-    lines,
+    best_locale,
+    check_messages,
+    json_fields,
+    labelled_lines,
+    lines_of_fields,
     locales,
-    named,
+    on_one_line,
+    on_separate_lines,
     printed_locales,
-    read,
-    translations,
+    read_messages,
+    translated_lines,
 )
 from tests.texts import en, french_installed, zh
 
@@ -35,9 +35,9 @@ CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
 
 
 def test_every_language_has_every_text_with_the_same_placeholders() -> None:
-    english = read(MESSAGES / "en.toml")
+    english = read_messages(MESSAGES / "en.toml")
     for locale in locales():
-        check(locale, read(MESSAGES / f"{locale}.toml"), english)
+        check_messages(locale, read_messages(MESSAGES / f"{locale}.toml"), english)
 
 
 def test_no_python_file_holds_a_chinese_text() -> None:
@@ -63,7 +63,7 @@ def literal_keys(source: str) -> set[str]:
 
 
 def test_every_key_in_the_code_has_a_text() -> None:
-    english = read(MESSAGES / "en.toml")
+    english = read_messages(MESSAGES / "en.toml")
     for path in sorted(AGENT.rglob("*.py")):
         missing = literal_keys(path.read_text(encoding="utf-8")) - set(english)
         assert not missing, f"{path.relative_to(AGENT)}: add to messages/*.toml: {sorted(missing)}"
@@ -81,7 +81,7 @@ def test_every_text_is_used() -> None:
     groups |= {"errno", "resolver", "sqlite", "x509", "openssl", "http", "value", "mqtt_code"}  # of libraries
     unused = [
         key
-        for key in read(MESSAGES / "en.toml")
+        for key in read_messages(MESSAGES / "en.toml")
         if key.split(".")[0] not in groups
         and not re.fullmatch(r"page\.(verdict_\w+|error|warning|language)", key)  # composed in page.js
         and quoted.isdisjoint((key, key.split(".")[-1]))
@@ -93,10 +93,12 @@ def test_write_inserts_the_facts_in_each_language() -> None:
     text = Text("fix.end_other_program", pid=17)
     assert "17" in en(text) and "17" in zh(text) and en(text) != zh(text)
     assert str(text) == en(text)
-    assert named("fix", text) == {"fix": en(text), "fix_zh": zh(text)}
-    assert lines(text, "fix")[0] == f"fix: {en(text)}" and len(lines(text, "fix")) == len(locales())
-    assert labelled("fix", named("fix", text)) == lines(text, "fix")
-    assert labelled("fix", named("fix", None)) == []
+    assert json_fields("fix", text) == {"fix": en(text), "fix_zh": zh(text)}
+    assert labelled_lines(text, "fix")[0] == f"fix: {en(text)}" and len(labelled_lines(text, "fix")) == len(
+        locales()
+    )
+    assert lines_of_fields("fix", json_fields("fix", text)) == labelled_lines(text, "fix")
+    assert lines_of_fields("fix", json_fields("fix", None)) == []
 
 
 def test_a_fact_that_is_a_text_is_written_in_the_same_language() -> None:
@@ -116,17 +118,23 @@ def test_languages_that_stdout_cannot_write_are_left_out(
     text = Text("fix.link_down")
     texts = [text.write(locale) for locale in printed]
     assert printed_locales() == printed
-    assert every_line(text) == "".join(f"{each}\n" for each in texts) and beside(text) == " ".join(texts)
-    assert len(labelled("fix", named("fix", text))) == len(lines(text, "fix")) == len(printed)
-    assert len(translations(text, "fix")) == len(printed) - 1
-    assert zh(text) in every_line(text, locales()) and named("fix", text)["fix_zh"] == zh(text)
+    assert on_separate_lines(text) == "".join(f"{each}\n" for each in texts) and on_one_line(
+        text
+    ) == " ".join(texts)
+    assert (
+        len(lines_of_fields("fix", json_fields("fix", text)))
+        == len(labelled_lines(text, "fix"))
+        == len(printed)
+    )
+    assert len(translated_lines(text, "fix")) == len(printed) - 1
+    assert zh(text) in on_separate_lines(text, locales()) and json_fields("fix", text)["fix_zh"] == zh(text)
 
 
 @pytest.mark.parametrize(
     ("tag", "served"), [("zh-Hans-CN", "zh-CN"), ("zh", "zh-CN"), ("en-GB", "en"), ("fr", "en"), (None, "en")]
 )
 def test_a_language_tag_is_served_by_the_nearest_installed_language(tag: str | None, served: str) -> None:
-    assert best(tag) == served
+    assert best_locale(tag) == served
 
 
 def test_an_unknown_key_is_refused_with_its_name() -> None:
@@ -153,17 +161,17 @@ def test_a_faulty_translation_is_refused_with_file_and_key(
     file = tmp_path / "fr.toml"
     file.write_text(translation, encoding="utf-8")
     with pytest.raises(TextError, match=re.escape(problem)):
-        check("fr", read(file), english)
+        check_messages("fr", read_messages(file), english)
 
 
 def test_a_third_language_is_one_file(tmp_path: Path) -> None:
     """The file alone adds a line, a JSON field, a hint language and a language of the page, without code."""
     with french_installed(tmp_path):
         text = Text("fix.link_down")
-        assert locales() == ("en", "fr", "zh-CN") and best("fr-CA") == "fr"
-        assert named("fix", text)["fix_fr"] == f"[fr] {en(text)}"
-        assert lines(text, "fix")[1] == f"[fr] fix: [fr] {en(text)}"
-        assert f"[fr] {en(text)}" in beside(text)
+        assert locales() == ("en", "fr", "zh-CN") and best_locale("fr-CA") == "fr"
+        assert json_fields("fix", text)["fix_fr"] == f"[fr] {en(text)}"
+        assert labelled_lines(text, "fix")[1] == f"[fr] fix: [fr] {en(text)}"
+        assert f"[fr] {en(text)}" in on_one_line(text)
         page = page_texts.document()
         assert page["locales"] == locales() and page["page"]["log_in"][1] == "[fr] Log in"
         assert '<span lang="fr">[fr] Log in</span>' in page_texts.fill(

@@ -20,9 +20,9 @@ from agent.config.tls_files import client_context, server_context
 from agent.errors import ConfigError
 from agent.health.notify import watchdog_period_s
 from agent.mqtt.paho_client import tls_context
-from agent.root.judge import judged
+from agent.root.judge import load_runnable_config
 from tests.broker_example.pki import Authority
-from tests.diagnostics.kit import Place
+from tests.diagnostics.kit import TerminalFiles
 
 
 @pytest.mark.parametrize("name", ["/nowhere/keys", "keys"])
@@ -164,9 +164,11 @@ def test_config_check_names_a_ca_that_python_3_13_refuses(
 ) -> None:
     monkeypatch.setattr(tls_files, "_IS_STRICT", True)
     ca_file, _ = private_ca(tmp_path, "usage")
-    place = Place(tmp_path, "https://127.0.0.1:9/face/compare", 1, mqtt=f'tls = true\nca_file = "{ca_file}"')
+    place = TerminalFiles(
+        tmp_path, "https://127.0.0.1:9/face/compare", 1, mqtt=f'tls = true\nca_file = "{ca_file}"'
+    )
     with pytest.raises(ConfigError, match=r"agent\.toml:\d+: mqtt\.ca_file: .*the CA has no keyUsage"):
-        judged(place.write(), complete=True)
+        load_runnable_config(place.write(), with_parts=True)
 
 
 def test_the_authority_of_the_examples_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ class CameraBackend(Protocol):
 class SupportsExposure(Protocol):
     """A camera backend that can adapt its exposure to a face."""
 
-    def expose(self, light: FaceLight | None) -> None:
+    def adapt_exposure(self, light: FaceLight | None) -> None:
         """Called in the event loop: must not block or raise. None: the verification ended."""
 
 

@@ -200,6 +200,6 @@ def _frames_of(backend: CameraBackend, orientation: Orientation) -> Callable[[],
                 lumas.append(float(cv2.mean(pixels[::_STRIDE, ::_STRIDE, 1])[0]))  # green
                 if is_unlit(tuple(lumas)):
                     continue
-            return orientation.upright(frame)
+            return orientation.turn_upright(frame)
 
     return next_frame

@@ -12,7 +12,9 @@ Pixels = NDArray[np.uint8]
 _MIN_SIDE_PX = 16
 
 
-def fitted(picture: NDArray[np.integer | np.floating], width_px: int, height_px: int, name: str) -> Pixels:
+def fit_to_size(
+    picture: NDArray[np.integer | np.floating], width_px: int, height_px: int, name: str
+) -> Pixels:
     """A new (height_px, width_px, 3) uint8 frame with the picture in the middle; keeps the aspect ratio.
 
     Args:

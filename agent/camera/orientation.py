@@ -22,7 +22,7 @@ class Orientation:
     rotation: Rotation = 0
     mirror: bool = False
 
-    def upright(self, frame: Frame) -> Frame:
+    def turn_upright(self, frame: Frame) -> Frame:
         """The frame as a person in front of the terminal stands. Without pixels, the same frame.
 
         After a quarter turn the width of the new frame is the height of the old frame.

@@ -58,6 +58,8 @@ class RecoveryState:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryRules:
+    """The time that counts as a stall, and the measures that the backend offers."""
+
     stall_ms: int
     remedies: int  # number of remedies of the backend
 

@@ -81,10 +81,10 @@ class NewestFrameSource:
             self._recover(capture, now_ms)
             await capture.wait(newest, _STALL_CHECK_S)
 
-    def expose(self, light: FaceLight | None) -> None:
-        """``Ports.expose``: passed to a camera that can adapt its exposure; no effect for other cameras."""
+    def adapt_exposure(self, light: FaceLight | None) -> None:
+        """For a camera that can adapt its exposure; no effect for other cameras."""
         if isinstance(self._backend, SupportsExposure):
-            self._backend.expose(light)
+            self._backend.adapt_exposure(light)
 
     def stop(self) -> None:
         """Stop and release within 2 s. Safe to call twice."""

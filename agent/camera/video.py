@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 
 from agent.camera.backend import Remedies, TimedBackend
-from agent.camera.fitting import Pixels, fitted
+from agent.camera.fitting import Pixels, fit_to_size
 from agent.camera.video_reader import VideoReader
 from agent.config import CameraConfig
 from agent.config.stream_url import TLS_SCHEMES, StreamUrl
@@ -50,7 +50,7 @@ class VideoFileBackend(TimedBackend):
             picture = self._reader.read()
         if picture is None:
             raise CameraError(Text("detail.no_more_frames", source=source), fix=Text("fix.set_camera_loop"))
-        return fitted(picture, self._config.width_px, self._config.height_px, source)
+        return fit_to_size(picture, self._config.width_px, self._config.height_px, source)
 
 
 class StaleFrameFilter:
@@ -126,7 +126,7 @@ class StreamBackend:
             if self._stale_frames.is_live(now_ms - began_ms):
                 self._seq += 1
                 size = (self._config.width_px, self._config.height_px)
-                return Frame(fitted(picture, *size, self._name), self._seq, now_ms, *size)
+                return Frame(fit_to_size(picture, *size, self._name), self._seq, now_ms, *size)
 
     def close(self) -> None:
         self._reader.close()

@@ -42,7 +42,7 @@ class VideoReader:
         self._closing = threading.Event()
 
     @property
-    def closing(self) -> bool:
+    def is_closing(self) -> bool:
         """Whether ``close`` was called: a loop in ``use`` must end."""
         return self._closing.is_set()
 
@@ -68,7 +68,7 @@ class VideoReader:
             CameraError: OpenCV raised an error.
         """
         with self._lock:
-            if self._capture is None or self.closing:
+            if self._capture is None or self.is_closing:
                 return None
             try:
                 return work(self._capture)

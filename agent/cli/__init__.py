@@ -20,7 +20,7 @@ from typing import NoReturn
 from agent.errors import AgentError, StorageError, failure_at, reason_of
 from agent.log import printable, without_url_secrets
 from agent.terminal_output import install
-from agent.texts import Text, lines, translations
+from agent.texts import Text, labelled_lines, translated_lines
 
 _PLAIN = {"✓": "+", "✗": "x", "→": "->", "█": "#", "…": "...", "—": "-", "×": "x", "·": "."}
 _ERRORS = "facepay_plain"
@@ -86,8 +86,8 @@ def _application(name: str) -> Callable[[], None]:
 
 
 def _report(error: AgentError) -> int:
-    fix, *fixes = lines(_fix_of(error), "fix")
-    for line in [f"{error.code}: {error}", fix, *translations(error.detail, "why"), *fixes]:
+    fix, *fixes = labelled_lines(_fix_of(error), "fix")
+    for line in [f"{error.code}: {error}", fix, *translated_lines(error.detail, "why"), *fixes]:
         print(printable(without_url_secrets(line)), file=sys.stderr)  # a sentence may quote the other side
     return error.exit_code
 

@@ -13,7 +13,7 @@ from agent.cli.console import Spinner
 from agent.control.server import path_for, request_status
 from agent.core.strict_json import json_object
 from agent.fleet.upgrade_check import wait_until_healthy
-from agent.texts import named, translations
+from agent.texts import json_fields, translated_lines
 
 
 def check(config: Path | None, before: Path | None, within_s: float, *, as_json: bool) -> int:
@@ -27,11 +27,11 @@ def check(config: Path | None, before: Path | None, within_s: float, *, as_json:
             lambda: request_status(socket), __version__, _status_before(before), within_s
         )
     if as_json:
-        facts = {"schema": "facepay.upgrade/1", "version": __version__, **named("problem", problem)}
+        facts = {"schema": "facepay.upgrade/1", "version": __version__, **json_fields("problem", problem)}
         print(json.dumps(facts, ensure_ascii=False))
     else:
         print(f"version {__version__}: {problem or 'the agent is healthy'}")
-        for line in translations(problem, "why") if problem else []:
+        for line in translated_lines(problem, "why") if problem else []:
             print(line)
     return 2 if problem else 0
 

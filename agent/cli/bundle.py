@@ -16,7 +16,7 @@ from agent.cli.config import load_config, path_of
 from agent.cli.console import Spinner
 from agent.cli.options import AsJson, ConfigFile, write_new
 from agent.errors import AgentError
-from agent.texts import Text, beside, every_line
+from agent.texts import Text, on_one_line, on_separate_lines
 
 if TYPE_CHECKING:
     from agent.cli.bundle_parts import Gathering
@@ -79,7 +79,7 @@ def _print(file: Path, size_bytes: int, gathering: Gathering, *, as_json: bool) 
         print(f"        -  {each.name:<24} left out: {each.why}")
     print(f"\n{file}: {size_bytes:,} bytes. Check the content before you send it: tar -xOf {file}")
     if any(part.picture for part in gathering.parts):
-        print(every_line(Text("cli.bundle_holds_picture")), end="")
+        print(on_separate_lines(Text("cli.bundle_holds_picture")), end="")
 
 
 def _picture(config: Path | None) -> Part:
@@ -87,8 +87,8 @@ def _picture(config: Path | None) -> Part:
     from agent.cli.camera_view import open_view
     from agent.diagnostics.support_bundle import PICTURE, Part
 
-    typer.echo(every_line(Text("prompt.picture_warning")), err=True, nl=False)
-    typed = typer.prompt(beside(Text("prompt.picture_confirm", words=CONFIRMATION)), err=True)
+    typer.echo(on_separate_lines(Text("prompt.picture_warning")), err=True, nl=False)
+    typed = typer.prompt(on_one_line(Text("prompt.picture_confirm", words=CONFIRMATION)), err=True)
     if typed.strip() != CONFIRMATION:
         message = Text("detail.picture_not_confirmed")
         raise AgentError(message, code="picture_not_confirmed")

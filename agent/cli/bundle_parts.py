@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 from agent import __version__
 from agent.config import Config
 from agent.config.secret_files import secret_files, secret_urls
-from agent.control.status import fingerprint
+from agent.control.status import config_fingerprint
 from agent.core.verification_types import CallAnswered, CallFailed, FrameAnalyzed
 from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks.table import CHECKS
@@ -58,9 +58,9 @@ class Gathering:
     """Collects the parts of one bundle. A part that fails is listed in ``missing`` with the reason."""
 
     def __init__(self, path: Path, config: Config) -> None:
-        self.inputs: CheckInputs = inputs_from_file(path, judged=False)
+        self.inputs: CheckInputs = inputs_from_file(path, must_be_runnable=False)
         self._path = path
-        self.redactor = Redactor(secrets_of(config), frozenset({fingerprint(config)}))
+        self.redactor = Redactor(secrets_of(config), frozenset({config_fingerprint(config)}))
         self._config = config
         self.parts = list[Part]()
         self.missing = list[Missing]()
@@ -69,7 +69,7 @@ class Gathering:
         """Collect all parts; block until the doctor has ended. ``on_part`` gets the name before each part."""
         contents: dict[str, Callable[[], Any]] = {
             "versions.json": self._versions,
-            "config.json": lambda: shown_config(self._config) | {"sha256": fingerprint(self._config)},
+            "config.json": lambda: shown_config(self._config) | {"sha256": config_fingerprint(self._config)},
             "doctor.json": self._doctor,
             "status.json": lambda: dict(self.inputs.status()),
             "metrics.txt": lambda: render(self.inputs.status()).decode(),

@@ -17,7 +17,7 @@ from agent.cli.console import Spinner
 from agent.cli.options import AsJson, ConfigFile, write_new
 from agent.errors import CameraReserved
 from agent.terminal_output import control
-from agent.texts import Text, beside, every_line
+from agent.texts import Text, on_one_line, on_separate_lines
 
 if TYPE_CHECKING:
     from agent.health.probe_results import LensReading
@@ -56,7 +56,7 @@ def shot(
         return
     hint = f", guidance for the payer: {taken.guidance}" if taken.guidance else ""
     print(f"{out}: {len(taken.jpeg) // 1024} kB, {taken.reason}{hint}")
-    print(every_line(Text("camera.picture_of_people")), end="")
+    print(on_separate_lines(Text("camera.picture_of_people")), end="")
 
 
 @app.command("focus", epilog="Example:  facepay camera focus --config agent.toml")
@@ -69,7 +69,7 @@ def focus(config: ConfigFile = None, seconds: Seconds = None, as_json: AsJson = 
 
     meter = PeakHold()
     if not as_json:
-        print(every_line(Text("camera.turn_lens")), end="")
+        print(on_separate_lines(Text("camera.turn_lens")), end="")
     _live(config, seconds, _json if as_json else meter.line, as_json=as_json)
 
 
@@ -109,7 +109,7 @@ def _live(
             try:
                 text = text_of(view.lens())
             except CameraReserved as error:
-                wait = beside(Text("camera.verification_runs"))
+                wait = on_one_line(Text("camera.verification_runs"))
                 text = json.dumps({"error": error.code}) if as_json else wait
             control("\r\x1b[K" if alone else "", sys.stdout)
             print(text[:wide] if alone else text, end="" if alone else "\n", flush=True)

@@ -13,7 +13,7 @@ from agent.cli.options import AsJson, ConfigFile
 from agent.core.directories import directory_fault
 from agent.errors import ConfigError
 from agent.resources import config_file
-from agent.texts import Text, beside, lines, named
+from agent.texts import Text, json_fields, labelled_lines, on_one_line
 from agent.toml_layers import layers, merged
 
 if TYPE_CHECKING:
@@ -73,32 +73,32 @@ def storage_of(config: Path | None) -> Path:
 def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Check whether `run` accepts a config file. If not: exit 78 and `file:line: key: why`."""
     from agent.cli.console import Spinner
-    from agent.root.judge import judged
+    from agent.root.judge import load_runnable_config
 
     path = path_of(config)
     with Spinner(f"checking {path}"):
-        loaded = judged(path, complete=True)
+        loaded = load_runnable_config(path, with_parts=True)
     name = f"{loaded.site}/{loaded.terminal}"
     warnings = _warnings(loaded, path)
     facts = {"file": str(path), "ok": True, "profile": loaded.profile, "terminal": name}
-    facts |= named("warning", warnings[0][0] if warnings else None)
+    facts |= json_fields("warning", warnings[0][0] if warnings else None)
     if as_json:
         print(json.dumps(facts, ensure_ascii=False))
         return
     print(f"{path}: valid (profile {loaded.profile}, {name})")
     for why, fix in warnings:
-        print("\n".join([f"warning: {beside(why)}", *lines(fix, "fix")]))
+        print("\n".join([f"warning: {on_one_line(why)}", *labelled_lines(fix, "fix")]))
 
 
 def _warnings(loaded: Config, path: Path) -> list[tuple[Text, Text]]:
     """The warnings about a config that may run, each with its fix; the most important first."""
     from agent.config.secret_files import exposed_config
-    from agent.root.judge import without_till_key
+    from agent.root.judge import lacks_till_key
 
     found = list[tuple[Text, Text]]()
     if exposed := exposed_config(loaded, path):
         found.append((exposed[1], Text("fix.run_command", command=f"chmod o= {exposed[0]}")))
-    if without_till_key(loaded):
+    if lacks_till_key(loaded):
         found.append((Text("why.keys.tills.none"), Text("fix.till_key_missing")))
     return found
 
@@ -113,9 +113,9 @@ def show(
 
     Shows no secret: user, password and query of an address are omitted.
     """
-    from agent.config.secret_files import shown
+    from agent.config.secret_files import without_secrets
 
-    values = shown(load_config(config))
+    values = without_secrets(load_config(config))
     if section:
         if section not in values:
             raise ConfigError(Text("detail.no_section", section=section, known=", ".join(values)))

@@ -17,7 +17,7 @@ from agent.cli.config import load_config, terminals_path_of
 from agent.cli.console import Spinner
 from agent.cli.options import AsJson, ConfigFile, File, pem, read_file, write_file
 from agent.errors import ConfigError
-from agent.texts import Text, every_line, named
+from agent.texts import Text, json_fields, on_separate_lines
 from agent.toml_layers import layers
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _configs_of(files: list[Path]) -> dict[str, str]:
     terminal, or repeats a terminal.
     """
     from agent.fleet.config_bundle import ALL_TERMINALS
-    from agent.root.judge import judged
+    from agent.root.judge import load_runnable_config
 
     configs = dict[str, str]()
     for file in files:
@@ -79,7 +79,7 @@ def _configs_of(files: list[Path]) -> dict[str, str]:
         named = {"site", "terminal"} & set(tomllib.loads(text))
         if len(named) == 1:
             raise ConfigError(Text("detail.bundle_half_named", file=file, key_=named.pop()))
-        judged(file, complete=True, here=False)
+        load_runnable_config(file, with_parts=True, is_local=False)
         name = f"{checked.site}/{checked.terminal}" if named else ALL_TERMINALS
         if name in configs:
             raise ConfigError(Text("detail.bundle_second", file=file, name=name))
@@ -116,7 +116,7 @@ def trust(
     with fleet.locked():
         record = fleet.read()
         chosen = _ring(ring or record.ring)
-        fleet.pin(public, only=only)
+        fleet.pin(public, replaces_others=only)
         fleet.write(replace(record, ring=chosen))
     kid, sha256 = key_id(public.key), fingerprint(public.key)
     if as_json:
@@ -169,8 +169,8 @@ def _change_config(
     with Spinner(f"watching the agent, at most {within_s:g} s"):
         outcome = change(path, target)
     if as_json:
-        facts = {"outcome": state, "number": outcome.number, "changed": outcome.changed}
-        print(json.dumps(facts | named("note", target.note), ensure_ascii=False))
+        facts = {"outcome": state, "number": outcome.number, "changed": outcome.changed_keys}
+        print(json.dumps(facts | json_fields("note", target.note), ensure_ascii=False))
         return
-    print(f"bundle {outcome.number}: {state}; changed: {', '.join(outcome.changed) or 'nothing'}")
-    print(every_line(target.note or Text("cli.config_in_force")), end="")
+    print(f"bundle {outcome.number}: {state}; changed: {', '.join(outcome.changed_keys) or 'nothing'}")
+    print(on_separate_lines(target.note or Text("cli.config_in_force")), end="")

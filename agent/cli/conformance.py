@@ -108,7 +108,7 @@ def _account(section: CompareConfig) -> Account:
     has_ids = section.secret_id and (section.appid or section.provider == "compareface_2020")
     if not has_ids or section.secret_key_file is None:
         raise ConfigError(Text("detail.account_needed"), code="account_missing")
-    key = secret.from_file(section.secret_key_file)()
+    key = secret.secret_reader(section.secret_key_file)()
     return Account(section.appid, section.secret_id, key, section.bucket)
 
 

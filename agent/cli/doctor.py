@@ -19,7 +19,7 @@ from agent.cli.till_options import IdentityOptions, TerminalFile, TerminalOption
 from agent.fleet.time_limits import REPORT_TIMEOUT_S
 from agent.log import printable
 from agent.resources import documents
-from agent.texts import Text, beside, fields, from_fields, labelled
+from agent.texts import Text, json_field_names, lines_of_fields, on_one_line, text_of_fields
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -135,18 +135,18 @@ def show_rest(rows: Sequence[Mapping[str, Any]]) -> None:
         if count == 1:
             show_row(row)
         elif count:
-            print(paint(f"- {beside(Text('cli.checks_skipped', count=count, cause=cause))}", "dim"))
+            print(paint(f"- {on_one_line(Text('cli.checks_skipped', count=count, cause=cause))}", "dim"))
 
 
 def show_row(row: Mapping[str, Any], print_line: Callable[[str], None] = print) -> None:
     """Print one check of ``facepay.doctor/1``: its mark, the finding, and the fix."""
     mark, colour = _MARKS.get(row["verdict"], ("?", "yellow"))  # a newer terminal can have more verdicts
-    title = f"{beside(from_fields('title', row))}: " if row["fix"] else ""
+    title = f"{on_one_line(text_of_fields('title', row))}: " if row["fix"] else ""
     print_line(paint(f"{mark} {row['id']:<17} {title}{row['why']}", colour))
     if not row["fix"]:
         return
-    reasons = {field: row.get(field) for field in fields("why") if row.get(field) != row["why"]}
-    for line in [*labelled("why", reasons), *labelled("fix", row)]:
+    reasons = {field: row.get(field) for field in json_field_names("why") if row.get(field) != row["why"]}
+    for line in [*lines_of_fields("why", reasons), *lines_of_fields("fix", row)]:
         print_line(f"    {printable(line)}")
     if row.get("docs"):
         print_line(f"    docs: {printable(str(documents() / row['docs']))}")

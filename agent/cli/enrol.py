@@ -13,7 +13,7 @@ from agent.cli.console import Spinner
 from agent.cli.keys import signing_key
 from agent.cli.options import AsJson, ConfigFile, File, file, pem, read_file
 from agent.errors import ConfigError, failure_at
-from agent.texts import Text, beside
+from agent.texts import Text, on_one_line
 
 if TYPE_CHECKING:
     from agent.fleet.enrolment import Enrolled
@@ -39,13 +39,13 @@ def enrol(
     The key never leaves the terminal; an existing key is kept. The token is never an argument. To renew the
     certificate, run the command again, then `systemctl restart facepay-agent`.
     """
-    from agent.fleet.csr import request
+    from agent.fleet.csr import make_csr
     from agent.fleet.terminal_paths import TerminalPaths
 
     paths = TerminalPaths((config or DEFAULT).resolve())
     site, terminal = _ids(paths, site, terminal)
     key = _key(paths)
-    csr = request(key, site, terminal)
+    csr = make_csr(key, site, terminal)
     if csr_only:
         print(csr, end="")
         return
@@ -99,7 +99,7 @@ def _token(url: str, token_file: Path | None) -> str:
     if token_file is not None:
         token = read_file(token_file)[:4_096].decode(errors="replace").strip()
     else:
-        token = str(typer.prompt(beside(Text("prompt.token")), hide_input=True)).strip()
+        token = str(typer.prompt(on_one_line(Text("prompt.token")), hide_input=True)).strip()
     if not token:
         raise refusal("enrolment_incomplete", Text("detail.token_empty"))
     return token
@@ -131,11 +131,11 @@ def _signed_elsewhere(site: str, terminal: str, install: Path, ca: Path | None) 
 
 def _install(paths: TerminalPaths, found: Enrolled, key: bytes) -> None:
     """Check first, then write the files; write the config last, when the files it names exist."""
-    from agent.fleet.csr import check
+    from agent.fleet.csr import check_certificate
     from agent.fleet.fleet_errors import refusal
     from agent.safe_write import write_whole
 
-    check(found.certificate, found.authority, key, found.terminal)
+    check_certificate(found.certificate, found.authority, key, found.terminal)
     text = paths.text_with(
         {
             "site": found.site,

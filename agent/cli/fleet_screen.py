@@ -12,7 +12,7 @@ from rich.text import Text as Line
 from agent.fleet.fleet_model import URGENT, Need, TerminalRow
 from agent.fleet.fleet_subscriber import FleetSubscriber
 from agent.health.conditions import CONDITIONS
-from agent.texts import Text, beside
+from agent.texts import Text, on_one_line
 
 _COLUMNS = ("terminal", "need", "for", "health", "outbox", "version", "conditions")
 _LEFT_OUT_FIRST = ("version", "outbox", "health", "for", "conditions")  # in a narrow window
@@ -49,15 +49,15 @@ def screen(
 def _first_line(subscriber: FleetSubscriber, rows: Sequence[TerminalRow], broker: str) -> Line:
     needs = Counter(row.need for row in rows)
     line = Line(f"{broker}  ")
-    connected = subscriber.connection.connected
+    connected = subscriber.connection.is_connected
     line.append("connected" if connected else "NOT CONNECTED", "green" if connected else "bold red")
     line.append(
         f"  {len(rows)} terminals" + "".join(f"  {need.value} {needs[need]}" for need in Need if needs[need])
     )
     for reason, count in sorted(subscriber.fleet.left_out.items()):
         line.append(f"  left out: {reason.value} {count}, e.g. {subscriber.fleet.example}", "yellow")
-    if subscriber.connection.dropped:
-        line.append(f"  dropped messages {subscriber.connection.dropped}", "yellow")
+    if subscriber.connection.dropped_messages:
+        line.append(f"  dropped messages {subscriber.connection.dropped_messages}", "yellow")
     return line
 
 
@@ -108,10 +108,10 @@ def _codes(row: TerminalRow) -> Iterator[str]:
 def _advice(needy: Sequence[TerminalRow]) -> Iterator[str]:
     """The fix of the most urgent needs, in every language; of a condition, its title."""
     for need in list(dict.fromkeys(row.need for row in needy))[:_FIXES_MAX]:
-        yield f"{need.value}: {beside(Text(f'fleet.{need.value}'))}"
+        yield f"{need.value}: {on_one_line(Text(f'fleet.{need.value}'))}"
     codes = [code for row in needy if row.state is not None for code in row.state.conditions]
     for code in list(dict.fromkeys(codes))[:_FIXES_MAX]:
-        yield f"{code}: {beside(CONDITIONS[code].title)}"
+        yield f"{code}: {on_one_line(CONDITIONS[code].title)}"
 
 
 def _style(need: Need) -> str:

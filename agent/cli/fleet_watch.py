@@ -106,8 +106,8 @@ async def _print_changes(subscriber: FleetSubscriber, stop: asyncio.Event, *, as
     is_connected = True
     while not stop.is_set():
         rows = subscriber.rows()
-        if subscriber.connection.connected != is_connected:
-            is_connected = subscriber.connection.connected
+        if subscriber.connection.is_connected != is_connected:
+            is_connected = subscriber.connection.is_connected
             _print_change({"connected": is_connected}, as_json=as_json)
         for row in rows:
             old = shown.get((row.site, row.terminal))

@@ -20,7 +20,7 @@ from agent.cli.options import ConfigFile, grouped, read_file
 from agent.cli.till import print_verdict
 from agent.errors import ConfigError, failure_at
 from agent.resources import config_file
-from agent.texts import Text, beside
+from agent.texts import Text, on_one_line
 
 if TYPE_CHECKING:
     from agent.fleet.terminal_paths import TerminalPaths
@@ -39,7 +39,7 @@ def init(
         bool,
         typer.Option("--try", help="Play a scene and send one request, without camera, account and network."),
     ] = False,
-    undo: Annotated[bool, typer.Option("--undo", help="With --try: stop and remove the try.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="With --try: stop and remove the trial.")] = False,
 ) -> None:
     """Write a valid config, create the signing key, check camera, broker and API, and list the next steps.
 
@@ -82,7 +82,7 @@ def _secret(file: Path | None, *, with_prompt: bool) -> bytes:
         return read_file(file).strip()
     if not with_prompt:
         return b""
-    title = beside(Text("prompt.secret_key"))
+    title = on_one_line(Text("prompt.secret_key"))
     return str(typer.prompt(title, hide_input=True, default="", show_default=False)).encode()
 
 
@@ -92,7 +92,7 @@ def _checked_text(paths: TerminalPaths, answers: Answers) -> str:
     Raises ``ConfigError``: the config may not run, or the temporary file cannot be written.
     """
     from agent.fleet.toml_edit import set_values
-    from agent.root.judge import check_photos, judged
+    from agent.root.judge import check_photos, load_runnable_config
     from agent.safe_write import write_whole
 
     values = values_of(answers, paths)
@@ -102,7 +102,7 @@ def _checked_text(paths: TerminalPaths, answers: Answers) -> str:
         candidate.parent.mkdir(parents=True, exist_ok=True)
         write_whole(candidate, whole.encode(), mode=0o640)
         try:
-            check_photos(judged(candidate, complete=True, here=False))
+            check_photos(load_runnable_config(candidate, with_parts=True, is_local=False))
         finally:
             candidate.unlink(missing_ok=True)
         return paths.fresh_text(values)

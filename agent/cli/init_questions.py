@@ -20,7 +20,7 @@ from agent.cli.init_answers import INLINE, Answers, check_camera_argument, value
 from agent.errors import AgentError, ConfigError
 from agent.log import printable, without_url_secrets
 from agent.resources import config_file
-from agent.texts import Text, beside, printed_locales, written
+from agent.texts import Text, as_str, on_one_line, printed_locales
 
 if TYPE_CHECKING:
     from agent.fleet.terminal_paths import TerminalPaths
@@ -68,7 +68,7 @@ def with_accepted_risks(answers: Answers, paths: TerminalPaths) -> Answers:
     Raises ``ConfigError`` (``risk_not_accepted``): a risk is not accepted.
     """
     from agent.config import Config
-    from agent.config.profile import risks
+    from agent.config.profile import risks_of
 
     try:
         config = Config.model_validate(tomllib.loads(_text(answers, paths)))
@@ -78,9 +78,9 @@ def with_accepted_risks(answers: Answers, paths: TerminalPaths) -> Answers:
     if config.profile == "demo":
         return answers
     answered = dict[str, bool]()
-    for name in (name for name, holds in risks(config).items() if holds and name not in accepted):
-        print(beside(Text(f"risk.{name}")))
-        answered[name] = typer.confirm(beside(Text("prompt.risk", risk=name)))
+    for name in (name for name, holds in risks_of(config).items() if holds and name not in accepted):
+        print(on_one_line(Text(f"risk.{name}")))
+        answered[name] = typer.confirm(on_one_line(Text("prompt.risk", risk=name)))
     if refused := ", ".join(name for name, accepts in answered.items() if not accepts):
         raise ConfigError(Text("detail.risk_not_accepted", risks=refused), code="risk_not_accepted")
     return replace(answers, accept=[*accepted, *answered])
@@ -91,7 +91,7 @@ def _question(field: str, known: Answers, default: str, paths: TerminalPaths) ->
     value = str(getattr(known, field))
     while True:
         if not value:
-            title = beside(Text(f"prompt.{field}"))
+            title = on_one_line(Text(f"prompt.{field}"))
             value = str(typer.prompt(title, default=default, show_default=bool(default))).strip()
         answered = _with(known, field, value)
         why = _fault(field, answered, paths)
@@ -104,12 +104,12 @@ def _question(field: str, known: Answers, default: str, paths: TerminalPaths) ->
 def _fault(field: str, answers: Answers, paths: TerminalPaths) -> str:
     """Why the answer for this field is refused; empty: accepted. Placeholders fill the other fields."""
     from agent.config import Config
-    from agent.config.profile import risks
-    from agent.root.judge import judged
+    from agent.config.profile import risks_of
+    from agent.root.judge import load_runnable_config
 
     if not getattr(answers, field) and field not in _MAY_BE_EMPTY:
-        return beside(Text("prompt.required"))
-    probe = replace(answers, accept=list(risks(Config())))
+        return on_one_line(Text("prompt.required"))
+    probe = replace(answers, accept=list(risks_of(Config())))
     for name in ("site", "terminal", "appid", "secret_id"):
         probe = _with(probe, name, getattr(answers, name) or "x")
     if field != "photos":
@@ -118,13 +118,13 @@ def _fault(field: str, answers: Answers, paths: TerminalPaths) -> str:
         candidate = Path(folder, "agent.toml")
         try:
             candidate.write_text(_text(probe, paths), encoding="utf-8")
-            judged(candidate, complete=True)
+            load_runnable_config(candidate, with_parts=True)
         except ConfigError as error:
             place = re.compile(
                 rf"{re.escape(folder)}/[^:]+(?::\d+)?(?:: |\uff1a)"
             )  # a colon of each language
             reasons = dict.fromkeys(
-                place.sub("", written(error.detail, locale), count=1) for locale in printed_locales()
+                place.sub("", as_str(error.detail, locale), count=1) for locale in printed_locales()
             )
             return " ".join(reasons) if next(iter(reasons)).startswith(_MESSAGE_STARTS[field]) else ""
     return ""
@@ -146,7 +146,7 @@ def _found(field: str, known: Answers, value: str) -> Answers:
     """The answers with a value that this machine shows; an option has priority."""
     if not value or getattr(known, field):
         return known
-    print(f"{beside(Text(f'prompt.{field}'))}: {printable(value)} ({beside(Text('prompt.found'))})")
+    print(f"{on_one_line(Text(f'prompt.{field}'))}: {printable(value)} ({on_one_line(Text('prompt.found'))})")
     return _with(known, field, value)
 
 
@@ -155,11 +155,11 @@ def _camera_here() -> str:
     from agent.camera.v4l2.devices import Devices
 
     try:
-        found = [f"v4l2:{device.name}" for device in Devices().cameras() if device.usb]
+        found = [f"v4l2:{device.name}" for device in Devices().cameras() if device.is_usb]
     except AgentError:
         return ""
     if len(found) > 1:
-        print(beside(Text("prompt.several_cameras")))
+        print(on_one_line(Text("prompt.several_cameras")))
         print("\n".join(f"  {printable(name)}" for name in found))
     return found[0] if len(found) == 1 else ""
 

@@ -54,7 +54,7 @@ def run_try(paths: TerminalPaths) -> Acceptance:
 
 
 def uses_units(paths: TerminalPaths) -> bool:
-    """Whether the try may use the units of this machine: no config of the operator exists."""
+    """Whether the trial may use the units of this machine: no config of the operator exists."""
     return os.geteuid() == 0 and _SYSTEMD.is_dir() and paths.is_packaged and not is_configured(paths)
 
 
@@ -69,12 +69,12 @@ def is_configured(paths: TerminalPaths) -> bool:
 
 
 def write_trial_config(paths: TerminalPaths, storage: Path) -> None:
-    """Write the config layer of the try, the key of the example account, and the state directory.
+    """Write the config layer of the trial, the key of the example account, and the state directory.
 
     Raises ``ConfigError``.
     """
     from agent.fleet.toml_edit import set_values
-    from agent.root.judge import judged
+    from agent.root.judge import load_runnable_config
     from agent.service.settings import EXAMPLE_ID, EXAMPLE_SECRET
 
     values: dict[str, Value] = {
@@ -100,7 +100,7 @@ def write_trial_config(paths: TerminalPaths, storage: Path) -> None:
         paths.write(paths.trial, note + set_values("", dict(reversed(values.items()))))
     except OSError as error:
         raise ConfigError(failure_at(error.filename, error), code="config_unwritable") from error
-    judged(paths.config, complete=True)
+    load_runnable_config(paths.config, with_parts=True)
 
 
 async def with_second_try(ask: Callable[[], Awaitable[Acceptance]]) -> Acceptance:
@@ -112,7 +112,7 @@ async def with_second_try(ask: Callable[[], Awaitable[Acceptance]]) -> Acceptanc
 
 
 def undo(paths: TerminalPaths) -> bool:
-    """Stop the units of the try and remove its files. False: there is no try."""
+    """Stop the units of the trial and remove its files. False: there is no trial."""
     from agent.config import Config
     from agent.config.file import load
     from agent.service.settings import EXAMPLE_SECRET
@@ -140,14 +140,14 @@ def next_steps(paths: TerminalPaths) -> str:
     if not paths.trial.exists():
         following = "sudo facepay init    # camera, broker, API"
         if is_configured(paths) and paths.config.exists():
-            following = "facepay status       # this terminal has a config, which the try did not use"
+            following = "facepay status       # this terminal has a config, which the trial did not use"
         return f"The try ran in this process and wrote nothing.\n\nNext:\n  {following}"
     return (
         f"The units {AGENT} and {COMPARE} run with a simulated camera and the example account.\n\nNext:\n"
         f"  sudo facepay status; sudo facepay why; sudo facepay doctor\n"
         f"  facepay till ask {data(PHOTO)} --site {SITE} --terminal {TERMINAL}\n"
-        f"  sudo facepay init                # this terminal's camera, broker and API; ends the try\n"
-        f"  sudo facepay init --try --undo   # ends the try"
+        f"  sudo facepay init                # this terminal's camera, broker and API; ends the trial\n"
+        f"  sudo facepay init --try --undo   # ends the trial"
     )
 
 

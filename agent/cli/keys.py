@@ -94,7 +94,7 @@ def bind(config: ConfigFile = None, directory: Directory = None) -> None:
     _existing_key(where)
     try:
         with as_owner(where):
-            machine.bind(where)
+            machine.bind_to_machine(where)
     except OSError as error:
         raise TillError(failure_at(where, error), code="key_unusable") from error
     print("The keys are bound to this machine. Restart the agent: systemctl restart facepay-agent")
@@ -116,12 +116,12 @@ def trust(
     -pubout -out till-1.pem
     """
     from agent.messages.signing import PublicKey, fingerprint, key_id
-    from agent.messages.topics import checked
+    from agent.messages.topics import checked_id
 
     public = PublicKey.load(read_file(key))
     ring = _ring(_directory(config, directory), operator)
     has_operator = bool(ring.tills())
-    ring.trust(checked(till), public, alone=only)
+    ring.trust(checked_id(till), public, replaces_others=only)
     kid, sha256 = key_id(public.key), fingerprint(public.key)
     kind = "operator" if operator else "till"
     if as_json:
@@ -141,9 +141,9 @@ def distrust(
     as_json: AsJson = False,
 ) -> None:
     """Remove every key of a till, e.g. a stolen till; a running agent stops accepting them at once."""
-    from agent.messages.topics import checked
+    from agent.messages.topics import checked_id
 
-    removed = _ring(_directory(config, directory), operator).distrust(checked(till))
+    removed = _ring(_directory(config, directory), operator).distrust(checked_id(till))
     kind = "operator" if operator else "till"
     print(json.dumps({kind: till, "forgotten": removed}) if as_json else f"{removed} keys of {till} removed")
 

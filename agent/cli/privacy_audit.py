@@ -10,7 +10,7 @@ import typer
 from agent.cli.config import path_of
 from agent.cli.console import Spinner, paint
 from agent.cli.options import AsJson, ConfigFile
-from agent.texts import lines
+from agent.texts import labelled_lines
 
 if TYPE_CHECKING:
     from agent.diagnostics.stored_files import AuditItem
@@ -24,12 +24,12 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
     Searches every file for pictures; a file of unknown origin is a finding. Changes nothing. Use sudo to read
     all files. Exit 0: no finding, 1: a warning (or files that this user may not read), 2: a fault.
     """
-    from agent.diagnostics.privacy import audit, worst
+    from agent.diagnostics.privacy import audit, worst_level
     from agent.root.doctor import inputs_from_file
 
     with Spinner("searching every file"):
-        items = audit(inputs_from_file(path_of(config), judged=False))
-    level = worst(items)
+        items = audit(inputs_from_file(path_of(config), must_be_runnable=False))
+    level = worst_level(items)
     if as_json:
         rows = [item.facts() for item in items]
         print(json.dumps({"schema": "facepay.privacy/1", "items": rows}, ensure_ascii=False))
@@ -49,9 +49,9 @@ def _show(item: AuditItem) -> None:
     about = ", ".join(filter(None, (item.mode, item.owner, size, _age(item.age_s))))
     print(paint(f"{mark} {item.path}" + (f"  ({about})" if about else ""), colour))
     if item.finding is not None:
-        typer.echo("\n".join(f"    {line}" for line in lines(item.finding, "finding")))
+        typer.echo("\n".join(f"    {line}" for line in labelled_lines(item.finding, "finding")))
     if item.remedy is not None:
-        typer.echo("\n".join(f"    {line}" for line in lines(item.remedy, "fix")))
+        typer.echo("\n".join(f"    {line}" for line in labelled_lines(item.remedy, "fix")))
     if item.purpose:
         typer.echo(f"    purpose: {item.purpose}")
     if item.personal:

@@ -15,7 +15,7 @@ from agent.cli.config import load_config
 from agent.cli.console import Spinner
 from agent.cli.options import AsJson, ConfigFile
 from agent.errors import CompareError, failure_at
-from agent.texts import Text, beside, every_line, from_fields, lines, named
+from agent.texts import Text, json_fields, labelled_lines, on_one_line, on_separate_lines, text_of_fields
 
 if TYPE_CHECKING:
     from agent.config import Config
@@ -144,13 +144,15 @@ def _judged(result: CheckedReference, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _verdict(verdict: str, why: str | Text, hint: Text | None, **facts: Any) -> dict[str, Any]:
-    return {"verdict": verdict, **named("why", why), **named("hint", hint), **facts}
+    return {"verdict": verdict, **json_fields("why", why), **json_fields("hint", hint), **facts}
 
 
 def _text_of(found: dict[str, Any]) -> str:
     """The verdict, then the hint in every language; as a fix where the photo is not usable."""
-    hint, first = from_fields("hint", found), f"{found['verdict']}: {beside(from_fields('why', found))}"
+    hint = text_of_fields("hint", found)
+    first = f"{found['verdict']}: {on_one_line(text_of_fields('why', found))}"
     if not str(hint):
         return first
-    below = every_line(hint).splitlines() if found["verdict"] == "usable" else lines(hint, "fix")
+    is_usable = found["verdict"] == "usable"
+    below = on_separate_lines(hint).splitlines() if is_usable else labelled_lines(hint, "fix")
     return "\n".join([first, *below])

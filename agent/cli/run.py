@@ -18,17 +18,17 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
         import asyncio
 
         from agent.event_loop import AgentEventLoop
-        from agent.root.config_wait import pause
+        from agent.root.config_wait import pause_before_exit
         from agent.root.daemon import run_until_signal
-        from agent.root.judge import judged
+        from agent.root.judge import load_runnable_config
 
         disable_core_dumps()
     path = path_of(config)
     try:
-        loaded = judged(path)
+        loaded = load_runnable_config(path)
         log.setup(loaded.log.level, json_lines=as_json or loaded.log.json_lines)
         with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
             runner.run(run_until_signal(loaded, path))
     except ConfigError as error:
-        pause(error, path)
+        pause_before_exit(error, path)
         raise

@@ -15,7 +15,7 @@ from agent.cli.console import paint
 from agent.cli.options import AsJson, ConfigFile
 from agent.errors import AgentError, AgentNotRunning, StatusError
 from agent.terminal_output import control
-from agent.texts import Text, beside, every_line
+from agent.texts import Text, on_one_line, on_separate_lines
 
 _WATCH_S = 1.0
 _UNITS = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"))
@@ -92,20 +92,20 @@ def page(config: ConfigFile = None, as_json: AsJson = False) -> None:
     print(json.dumps({"url": url}) if as_json else url, flush=True)
     if as_json:
         return
-    print(every_line(Text("cli.page_link_once")), end="", file=sys.stderr)
+    print(on_separate_lines(Text("cli.page_link_once")), end="", file=sys.stderr)
     address = urlsplit(url)
     if address.hostname != "127.0.0.1":
         _print_qr_code(url)
     else:
         tunnel = f"ssh -L {address.port}:127.0.0.1:{address.port} THIS-TERMINAL"
-        print(f"{beside(Text('cli.page_tunnel'))}  {tunnel}", file=sys.stderr)
+        print(f"{on_one_line(Text('cli.page_tunnel'))}  {tunnel}", file=sys.stderr)
 
 
 def _print_qr_code(url: str) -> None:
     """The link for a phone. Only on a terminal window: a code is of no use in a file or a log."""
     if not (sys.stdout.isatty() and sys.stderr.isatty()):
         return
-    print(every_line(Text("cli.page_qr")), end="", file=sys.stderr, flush=True)
+    print(on_separate_lines(Text("cli.page_qr")), end="", file=sys.stderr, flush=True)
     for line in qr_lines(url):
         control(f"{_QR_COLOURS}{line}{_QR_END}\n", sys.stderr)
     sys.stderr.flush()
@@ -154,5 +154,5 @@ def _watch(storage: Path, *, as_json: bool) -> None:
             _show(found, as_json=as_json)
         except StatusError as error:
             control(clear, sys.stdout)
-            print(json.dumps({"error": error.code}) if as_json else beside(error.sentence), flush=True)
+            print(json.dumps({"error": error.code}) if as_json else on_one_line(error.sentence), flush=True)
         time.sleep(_WATCH_S)

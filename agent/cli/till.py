@@ -16,7 +16,7 @@ from agent.cli.console import Spinner
 from agent.cli.options import AsJson, File, grouped, pem, read_file
 from agent.cli.till_options import IdentityOptions, SignKey, TillOptions, broker_of, topics_of
 from agent.errors import TillError
-from agent.texts import Text, every_line
+from agent.texts import Text, on_separate_lines
 
 if TYPE_CHECKING:
     import asyncio
@@ -104,7 +104,7 @@ def ask(
     if verdict.reason == "timed_out" and not verdict.result:
         missing = "no_result" if verdict.accepted else "not_accepted"
         where = {"base": topics_of(till, till.config).base, "till": till.till}
-        typer.echo(every_line(Text(f"till_timeout.{missing}", **where)), err=True, nl=False)
+        typer.echo(on_separate_lines(Text(f"till_timeout.{missing}", **where)), err=True, nl=False)
     raise typer.Exit({"match": 0, "no_match": 1}.get(verdict.decision, 2))
 
 
@@ -155,7 +155,7 @@ async def _first_message(client: TillClient, messages: asyncio.Queue[tuple[str, 
         absence = client.absence()
         if absence.code != "terminal_offline":
             raise absence from None
-        typer.echo(every_line(Text("cli.no_message_yet", why=absence.detail)), err=True, nl=False)
+        typer.echo(on_separate_lines(Text("cli.no_message_yet", why=absence.detail)), err=True, nl=False)
 
 
 @app.command(
@@ -216,12 +216,12 @@ async def _till(options: Options, sign_key: Path | None = None, **more: Any) -> 
     """A till that is started, and stopped at the end. ``more``: further arguments of ``TillClient``."""
     from agent.kits.till.client import TillClient
     from agent.messages.signing import Signer
-    from agent.messages.topics import checked
+    from agent.messages.topics import checked_id
 
     till, identity = options
     signer = None if sign_key is None else Signer.load(sign_key)
     broker, topics = broker_of(till, identity, till.config), topics_of(till, till.config)
-    client = TillClient(broker, topics, checked(till.till), signer=signer, **more)
+    client = TillClient(broker, topics, checked_id(till.till), signer=signer, **more)
     await client.start()
     try:
         yield client

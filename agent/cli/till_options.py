@@ -112,10 +112,10 @@ def broker_of(at: BrokerOptions, client: IdentityOptions, config: Path | None = 
 
 def topics_of(at: TerminalOptions, config: Path | None = None) -> Topics:
     """The topics of the terminal; of the terminal of the file ``config``, if given."""
-    from agent.messages.topics import Topics, checked
+    from agent.messages.topics import Topics, checked_id
 
     source = at if config is None else load_config(config)
-    return Topics(checked(source.site), checked(source.terminal))
+    return Topics(checked_id(source.site), checked_id(source.terminal))
 
 
 @contextmanager

@@ -58,10 +58,10 @@ def simulate(
     import asyncio
 
     from agent.config.file import load
-    from agent.kits.simulator.script import Script, named
+    from agent.kits.simulator.script import Script, script_named
 
     log.setup("error")
-    answers = load(script, Script) if script is not None else named(scenario)
+    answers = load(script, Script) if script is not None else script_named(scenario)
 
     def show(message: Message) -> None:
         text = message.payload.decode("utf-8", "replace")
@@ -112,7 +112,7 @@ async def _run(
         try:
             await watcher.start()
             await done.wait()
-            await simulator.idle()
+            await simulator.wait_until_idle()
             await asyncio.sleep(0.5)  # until the last acknowledgement is printed
         finally:
             await watcher.stop()

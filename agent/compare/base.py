@@ -91,21 +91,21 @@ class CompareClient:
         clock: Clock,
         *,
         profile: Literal["demo", "shop"] = "shop",
-        plain_http: bool = False,
+        allows_plain_http: bool = False,
     ) -> None:
         """Check the config; open no connection.
 
         Args:
             config: the section ``[compare]``.
-            secret_key: the key, or a function that returns the current one (``secret.from_file``).
+            secret_key: the key, or a function that returns the current one (``secret.secret_reader``).
             clock: ``unix_ms`` signs, ``now_ms`` measures.
             profile: ``shop`` refuses plain http.
-            plain_http: the accepted risk ``plain_http_compare``; a photo url still needs https in ``shop``.
+            allows_plain_http: the risk ``plain_http_compare`` is accepted; a photo url still needs https.
 
         Raises:
             ConfigError: plain http in ``shop``, a threshold below the floor, a malformed url or id.
         """
-        check_endpoint(config, plain_http or profile == "demo", self.provider.threshold_floor)
+        check_endpoint(config, allows_plain_http or profile == "demo", self.provider.threshold_floor)
         key = secret_key if callable(secret_key) else lambda: secret_key
         self._provider = self.provider(config, key, clock)
         self._references = ReferenceLoader(config, profile)
@@ -121,7 +121,7 @@ class CompareClient:
     async def prepare(self, request: Request) -> ImageSource:
         """Return the reference; open the connection meanwhile, in the background."""
         if self._warming is None or self._warming.done():
-            self._warming = asyncio.create_task(self._provider.channel.warm(), name="compare-warm")
+            self._warming = asyncio.create_task(self._provider.channel.open_early(), name="compare-warm")
         return await self._references.resolve(request.reference)
 
     async def call(
@@ -151,9 +151,9 @@ class CompareClient:
         try:
             answer = await self._provider.compare(first, second, timeout_ms, on_sent)
         except CompareError as error:
-            self._breaker.failed(error, self._clock.now_ms())
+            self._breaker.record_failure(error, self._clock.now_ms())
             raise
-        self._breaker.answered()
+        self._breaker.record_answer()
         self.answered_ms = self._clock.now_ms()
         return answer
 
@@ -183,7 +183,7 @@ class CompareClient:
         await self._references.close()
 
 
-def check_endpoint(config: CompareConfig, plain_http: bool, floor: float) -> None:
+def check_endpoint(config: CompareConfig, allows_plain_http: bool, floor: float) -> None:
     """Raises ``ConfigError``: no http(s) url, plain http without permission, a threshold below ``floor``."""
     try:
         url = httpx.URL(config.url)
@@ -195,7 +195,7 @@ def check_endpoint(config: CompareConfig, plain_http: bool, floor: float) -> Non
         raise ConfigError(Text("detail.url_without_host"))
     if port is not None and not 0 < port <= _PORT_MAX:
         raise ConfigError(Text("detail.url_port", port=port, most=_PORT_MAX))
-    if url.scheme == "http" and not plain_http:
+    if url.scheme == "http" and not allows_plain_http:
         raise ConfigError(Text("detail.url_plain"))
     if not floor <= config.threshold <= 100:  # NaN fails the comparison, too
         raise ConfigError(Text("detail.threshold_low", threshold=config.threshold, floor=floor))

@@ -45,15 +45,15 @@ class CircuitBreaker:
             why = Text("detail.call_rate")
             raise CompareError(why, code=Reason.COMPARE_BUSY, retry=Retry.BACKOFF)
 
-    def answered(self) -> None:
+    def record_answer(self) -> None:
         """Record an answer that is no server fault."""
         self._faults = 0
 
-    def failed(self, error: CompareError, now_ms: int) -> None:
+    def record_failure(self, error: CompareError, now_ms: int) -> None:
         """Record a failed call. Only ``compare_unreachable``, ``_failed`` and ``_malformed`` are faults."""
         if error.code in _FAULTS:
             self._faults += 1
             self._last_code, self._last_was_slow = error.code, isinstance(error, CompareSlow)
             self._open_until_ms = now_ms + PAUSE_MS
         else:
-            self.answered()
+            self.record_answer()

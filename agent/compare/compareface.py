@@ -117,21 +117,21 @@ def parse_answer(status: int, body: bytes) -> contract.CompareAnswer:
     tree = contract.load_answer(status, body)
     response = tree.get("Response") if isinstance(tree, dict) else None
     if not isinstance(response, dict):
-        raise contract.malformed(status, Text("detail.answer_no_response"))
+        raise contract.malformed_answer(status, Text("detail.answer_no_response"))
     if "Error" in response:
         error = response["Error"]
         name = error.get("Code") if isinstance(error, dict) else None
         if not isinstance(name, str) or "Score" in response:
-            raise contract.malformed(status, Text("detail.answer_no_error_code"))
-        raise failure(name, contract.session_text(response.get("RequestId")))
+            raise contract.malformed_answer(status, Text("detail.answer_no_error_code"))
+        raise error_of_code(name, contract.session_text(response.get("RequestId")))
     if status != _HTTP_OK:
-        raise contract.malformed(status, Text("detail.answer_score_status"))
+        raise contract.malformed_answer(status, Text("detail.answer_score_status"))
     if response.get("FaceModelVersion") != FACE_MODEL:
-        raise contract.malformed(status, Text("detail.answer_other_model"))
-    return contract.success(status, response, "Score", "RequestId")
+        raise contract.malformed_answer(status, Text("detail.answer_other_model"))
+    return contract.decode_success(status, response, "Score", "RequestId")
 
 
-def failure(name: str, session_id: str) -> CompareError:
+def error_of_code(name: str, session_id: str) -> CompareError:
     """The error for one code. An unknown code is never retried, and is quoted only if it is well-formed."""
     code = table().get(name)
     if code is None:

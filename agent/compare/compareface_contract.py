@@ -18,6 +18,7 @@ def success_body(score: float, request_id: str) -> bytes:
 
 
 def failure_body(code: str, message: str, request_id: str) -> bytes:
+    """The bytes of a failure with a code of the 2020 API."""
     return _dump({"Error": {"Code": code, "Message": message}, "RequestId": request_id})
 
 

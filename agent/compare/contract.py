@@ -85,6 +85,7 @@ def success_body(similarity: float, session_id: str) -> bytes:
 
 
 def failure_body(failure: ApiFailure, session_id: str) -> bytes:
+    """The bytes of a failure, fields in the documented order."""
     data: dict[str, object] = {"session_id": session_id}
     if failure.fail_flag is not None:
         data["fail_flag"] = failure.fail_flag
@@ -112,32 +113,34 @@ def parse_answer(status: int, body: bytes) -> CompareAnswer:
     tree = load_answer(status, body)
     code = tree.get("code") if isinstance(tree, dict) else None
     if not isinstance(tree, dict) or not isinstance(code, int) or isinstance(code, bool):
-        raise malformed(status, Text("detail.answer_no_code"))
+        raise malformed_answer(status, Text("detail.answer_no_code"))
     if abs(code) > _CODE_MAX:
-        raise malformed(status, Text("detail.answer_code_range"))
+        raise malformed_answer(status, Text("detail.answer_code_range"))
     data = tree.get("data")
     fields = data if isinstance(data, dict) else {}
     if code != 0:
         raise _failure(code, fields)
     if status != _HTTP_OK:
-        raise malformed(status, Text("detail.answer_code_status"))
-    return success(status, fields, "similarity", "session_id")
+        raise malformed_answer(status, Text("detail.answer_code_status"))
+    return decode_success(status, fields, "similarity", "session_id")
 
 
-def success(status: int, fields: dict[str, object], value_key: str, session_key: str) -> CompareAnswer:
-    """The answer in a decoded success.
+def decode_success(status: int, fields: dict[str, object], value_key: str, session_key: str) -> CompareAnswer:
+    """The answer of a successful API call, from its decoded fields.
+
+    ``value_key`` and ``session_key``: the keys of the similarity and of the session id.
 
     Raises:
         CompareError: no finite similarity of 0–100, or a session id that is not printable text.
     """
     value = fields.get(value_key)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise malformed(status, Text("detail.answer_no_number"))
+        raise malformed_answer(status, Text("detail.answer_no_number"))
     if not 0 <= value <= 100:
-        raise malformed(status, Text("detail.answer_number_range"))
+        raise malformed_answer(status, Text("detail.answer_number_range"))
     session_id = fields.get(session_key, "")
     if not isinstance(session_id, str) or session_text(session_id) != session_id:
-        raise malformed(status, Text("detail.answer_session", name=session_key))
+        raise malformed_answer(status, Text("detail.answer_session", name=session_key))
     return CompareAnswer(float(value), session_id)
 
 
@@ -183,11 +186,12 @@ def load_answer(status: int, body: bytes) -> object:
         elif status != _HTTP_OK:
             failure = CompareError(Text("detail.http_no_code", status=status), code=Reason.COMPARE_CONFIG)
         else:
-            failure = malformed(status, Text("detail.answer_no_json", kind=type(error).__name__))
+            failure = malformed_answer(status, Text("detail.answer_no_json", kind=type(error).__name__))
         raise failure from error
 
 
-def malformed(status: int, fault: Text) -> CompareError:
+def malformed_answer(status: int, fault: Text) -> CompareError:
+    """The error for an answer that breaks the contract."""
     return CompareError(
         Text("detail.http_malformed", status=status, fault=fault), code=Reason.COMPARE_MALFORMED
     )

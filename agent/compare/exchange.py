@@ -74,7 +74,7 @@ class ExchangeConnection:
         self._chunks: ChunkedBody | None = None  # None: the body is not chunked
         self._streams: list[Any] = []
 
-    def opened(self, stream: Any) -> None:
+    def register_stream(self, stream: Any) -> None:
         """Register a new stream from httpcore's trace and count its reads.
 
         Bytes after the end of an answer stay in the HTTP parser of a reused connection. The parser would use
@@ -123,7 +123,7 @@ class ExchangeConnection:
     async def trace(self, event: str, info: dict[str, Any]) -> None:
         """httpcore's trace hook for an exchange without time measurement."""
         if event in OPENED:
-            self.opened(info["return_value"])
+            self.register_stream(info["return_value"])
         elif event == "http11.send_request_headers.started":
             self._head_left_bytes, self._chunks = _HEAD_MAX_BYTES, None
         elif event == "http11.receive_response_headers.complete":
@@ -135,10 +135,10 @@ class ExchangeConnection:
 
     async def close(self) -> int:
         """Close the client, then each socket that the client left open; return their number."""
-        await _ended(self.http.aclose)
+        await _close_in_time(self.http.aclose)
         left = [stream for stream in self._streams if _is_open(stream)]
         for stream in reversed(left):  # the TLS stream before the TCP stream below it
-            await _ended(stream.aclose)
+            await _close_in_time(stream.aclose)
         self._streams.clear()
         return len(left)
 
@@ -223,8 +223,8 @@ async def _close(connection: ExchangeConnection, task: asyncio.Task[Any]) -> Non
         log.info("connection_left_open", extra=facts(sockets=left))
 
 
-async def _ended(close: Callable[[], Awaitable[None]]) -> None:
-    """Call ``close``, at most 5 s. Whatever it raises, what is closed after it must not stay open."""
+async def _close_in_time(close: Callable[[], Awaitable[None]]) -> None:
+    """Call ``close`` with a limit of 5 s. Its exception is logged, so that the next socket is closed, too."""
     try:
         async with asyncio.timeout(_CLOSE_S):
             await close()

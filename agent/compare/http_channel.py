@@ -14,7 +14,7 @@ import httpx
 from agent.compare import contract
 from agent.compare.exchange import ExchangeConnection, Exchanges, client
 from agent.compare.translate import FOREIGN, translate
-from agent.compare.transport import Stopwatch, read_capped, trust
+from agent.compare.transport import Stopwatch, read_capped, trusted_certificates
 from agent.core.ports import Clock
 from agent.core.reasons import Reason
 from agent.errors import CompareError, CompareSlow
@@ -40,8 +40,8 @@ class ClockOffset:
     def __init__(self) -> None:
         self._epochs_ms: deque[int] = deque(maxlen=_SAMPLES)  # unix time at boot, one estimate per answer
 
-    def learn(self, date: str, boot_ms: int) -> None:
-        """Add the sample of one ``Date`` header, read at ``boot_ms``. Ignore an implausible header."""
+    def add_sample(self, date: str, boot_ms: int) -> None:
+        """Add one sample from a ``Date`` header of an answer at ``boot_ms``. Ignores an implausible one."""
         try:
             parsed = parsedate_to_datetime(date)
             if parsed.tzinfo is None:  # "-0000": UTC, time zone unknown (RFC 5322, 3.3)
@@ -83,7 +83,7 @@ class HttpChannel:
     """Sends requests to one url. ``http`` only builds requests; it holds the host and the common headers."""
 
     def __init__(self, url: str, ca_file: Path | None, clock: Clock) -> None:
-        context = trust(url, ca_file)
+        context = trusted_certificates(url, ca_file)
         self.http = client(context)
         self._exchanges = Exchanges(lambda: client(context))
         self._url = url
@@ -122,7 +122,7 @@ class HttpChannel:
             raise CompareError(why, code=Reason.COMPARE_MALFORMED)
         return Reply(status, body, watch.connect_ms, watch.api_ms())
 
-    async def warm(self) -> None:
+    async def open_early(self) -> None:
         """Open the connection with OPTIONS: unsigned and without a picture, so the call is free."""
         try:
             await self.send(self.http.build_request("OPTIONS", self._url), _WARM_TIMEOUT_MS)
@@ -144,7 +144,7 @@ class HttpChannel:
             await response.aclose()  # the body is unread, so the connection is closed
             return response.status_code, None
         if self._tls:
-            self._clock_offset.learn(response.headers.get("date", ""), self._clock.now_ms())
+            self._clock_offset.add_sample(response.headers.get("date", ""), self._clock.now_ms())
         try:
             body = await read_capped(response, contract.ANSWER_MAX_BYTES)
             is_chunked = "transfer-encoding" in response.headers

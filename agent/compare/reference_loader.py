@@ -10,7 +10,7 @@ from agent.compare import contract
 from agent.compare.exchange import ExchangeConnection, Exchanges, client
 from agent.compare.photo_url import parse_photo_url
 from agent.compare.translate import FOREIGN, no_answer
-from agent.compare.transport import read_capped, trust
+from agent.compare.transport import read_capped, trusted_certificates
 from agent.config import CompareConfig
 from agent.core.model import Reference
 from agent.core.ports import ImageSource
@@ -77,7 +77,7 @@ class ReferenceLoader:
     async def _fetch(self, url: httpx.URL) -> bytes:
         """Download the photo. Redirects are not followed, so no other host gets a request."""
         if self._exchanges is None:
-            context = trust("https:", self._config.ca_file)
+            context = trusted_certificates("https:", self._config.ca_file)
             self._exchanges = Exchanges(lambda: client(context))
         try:
             body = await self._exchanges.run(

@@ -12,7 +12,7 @@ from agent.texts import Text
 _MAX_BYTES = 4_096
 
 
-def from_file(path: Path) -> Callable[[], bytes]:
+def secret_reader(path: Path) -> Callable[[], bytes]:
     """A function that returns the secret without leading and trailing white space.
 
     ``CompareError`` (``compare_credentials``): the file is unreadable, empty or too long.

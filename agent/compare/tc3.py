@@ -32,6 +32,7 @@ def canonical_form(headers: Mapping[str, str], body_sha256: str) -> str:
 
 
 def string_to_sign(canonical: str, service: str, timestamp_s: int) -> str:
+    """The text that the HMAC covers. ``canonical``: of ``canonical_request`` or ``canonical_form``."""
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     return "\n".join((ALGORITHM, str(timestamp_s), scope(service, timestamp_s), digest))
 

@@ -6,7 +6,7 @@ import httpx
 
 from agent.core.reasons import Reason
 from agent.errors import CompareError, CompareUnreachable, Retry, reason_of
-from agent.texts import Text, has
+from agent.texts import Text, first_text
 
 # All exceptions of an exchange except bugs; TimeoutError and ssl.SSLError are OSErrors.
 FOREIGN = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, httpx.CookieConflict, OSError)
@@ -48,7 +48,7 @@ def translate(error: Exception) -> CompareError:
 def no_answer(error: Exception) -> Text:
     """The kind of a failed exchange, e.g. ``ConnectTimeout``. The message could quote the url."""
     kind = type(error).__name__
-    return Text("detail.no_exchange", kind=kind, why=Text(f"http.{kind if has(f'http.{kind}') else 'other'}"))
+    return Text("detail.no_exchange", kind=kind, why=first_text(f"http.{kind}", "http.other"))
 
 
 def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:

@@ -21,10 +21,10 @@ _COMPRESSED = frozenset(
 
 def open_client(url: str, ca_file: Path | None) -> httpx.AsyncClient:
     """A client for one exchange at a time. Raises ``ConfigError``: an unusable ``ca_file``."""
-    return client(trust(url, ca_file))
+    return client(trusted_certificates(url, ca_file))
 
 
-def trust(url: str, ca_file: Path | None) -> ssl.SSLContext:
+def trusted_certificates(url: str, ca_file: Path | None) -> ssl.SSLContext:
     """The trusted certificates for ``url``. Raises ``ConfigError``: an unusable ``ca_file``."""
     if not url.lower().startswith("https:"):
         return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no certificate; loading a store takes 20 ms

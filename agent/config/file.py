@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from agent.errors import ConfigError, WrongValueError, reason_of
-from agent.texts import Text, has
+from agent.texts import Text, has_text
 from agent.toml_layers import layers, merged, sets
 
 BYTE_ORDER_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -98,7 +98,7 @@ def fault_of(found: ErrorDetails) -> Text:
     key = f"value.{found['type']}"
     if isinstance(found["input"], int | float) and {"ge", "gt", "le", "lt"} & set(facts):
         return Text("value.out_of_range", reason=Text(key, **facts), found=found["input"])
-    return Text(key, **facts) if has(key) else Text("value.other", message=found["msg"])
+    return Text(key, **facts) if has_text(key) else Text("value.other", message=found["msg"])
 
 
 def read_layers(path: Path) -> tuple[Layer, ...]:

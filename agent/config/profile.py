@@ -46,12 +46,12 @@ def accepts_photos(config: Config) -> bool:
     return config.inline_reference or compare.reference == "passthrough" or bool(compare.reference_hosts)
 
 
-def signatures_required(config: Config) -> bool:
+def requires_signatures(config: Config) -> bool:
     """Whether each request must be signed by a trusted key of its till, see ``core.admission``."""
     return config.profile != "demo" and UNSIGNED not in config.accepted_risks
 
 
-def risks(config: Config) -> dict[str, bool]:
+def risks_of(config: Config) -> dict[str, bool]:
     """Each risk that ``shop`` refuses, and whether this config has it.
 
     A camera is no risk when the origin of its pictures is certain: picamera2, v4l2, and a stream with a
@@ -76,7 +76,7 @@ def check_profile(config: Config) -> None:
     Raises ``ConfigError``: ``demo`` outside loopback; ``shop`` with a risk that ``accepted_risks`` does not
     name; an accepted risk that does not exist (a typing error must not count as a decision).
     """
-    present = risks(config)
+    present = risks_of(config)
     known = (*present, UNSIGNED)
     for name in config.accepted_risks:
         if name not in known:

@@ -15,19 +15,19 @@ WHILE_SERVING = frozenset(
 )
 
 
-def changed(old: Config, new: Config) -> list[str]:
+def changed_keys(old: Config, new: Config) -> list[str]:
     """Every key whose value differs, as ``section.key``, in the order of the config file."""
     return list(_differing(old.model_dump(mode="json"), new.model_dump(mode="json"), ""))
 
 
-def needing_restart(old: Config, new: Config) -> list[str]:
-    """The keys of ``changed`` that a serving agent cannot apply."""
-    return [key for key in changed(old, new) if not {key, key.split(".")[0]} & WHILE_SERVING]
+def keys_that_need_restart(old: Config, new: Config) -> list[str]:
+    """The keys of ``changed_keys`` that a serving agent cannot apply."""
+    return [key for key in changed_keys(old, new) if not {key, key.split(".")[0]} & WHILE_SERVING]
 
 
 def check_change(old: Config, new: Config) -> None:
     """Raises ``ConfigError`` (``restart_needed``) with the keys that need a restart."""
-    keys = needing_restart(old, new)
+    keys = keys_that_need_restart(old, new)
     if keys:
         raise ConfigError(Text("detail.needs_restart", keys=", ".join(keys)), code="restart_needed")
 

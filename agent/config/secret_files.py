@@ -37,27 +37,29 @@ _READ_AT_START = (
 
 def secret_files(config: Config) -> dict[str, Path]:
     """Every secret file of this config, by its config key. Derived from the marks."""
-    return {key: path for key, path in marked(config, Secret.FILE).items() if isinstance(path, Path)}
+    return {key: path for key, path in marked_fields(config, Secret.FILE).items() if isinstance(path, Path)}
 
 
 def secret_urls(config: Config) -> dict[str, str]:
     """Every address of this config that can contain a user, password or token, by its config key."""
-    return {key: url for key, url in marked(config, Secret.URL).items() if isinstance(url, str) and url}
+    return {
+        key: url for key, url in marked_fields(config, Secret.URL).items() if isinstance(url, str) and url
+    }
 
 
-def marked(section: Section, mark: Secret, where: str = "") -> dict[str, object]:
+def marked_fields(section: Section, mark: Secret, where: str = "") -> dict[str, object]:
     """The values of the fields with ``mark``, by ``section.key``, without unset fields."""
     found = dict[str, object]()
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):
-            found |= marked(value, mark, f"{where}{name}.")
+            found |= marked_fields(value, mark, f"{where}{name}.")
         elif mark in field.metadata and value is not None:
             found[f"{where}{name}"] = value
     return found
 
 
-def shown(config: Config) -> dict[str, Any]:
+def without_secrets(config: Config) -> dict[str, Any]:
     """The config as plain values for JSON, without secrets: user, password and query of urls are removed."""
     tree = config.model_dump(mode="json")
     for key, url in secret_urls(config).items():
@@ -113,7 +115,7 @@ def files_at_start(config: Config) -> dict[str, Path]:
     return {key: path for key, path in paths.items() if path is not None and not is_credential(path)}
 
 
-def stamps(config: Config) -> dict[str, str]:
+def file_stamps(config: Config) -> dict[str, str]:
     """A stamp of each of these files: 16 hex digits; empty: no file. Without files of another user.
 
     Of a public file, the stamp is a digest of the content: a tool may write the same content again. Of a

@@ -15,7 +15,7 @@ from typing import Any
 from agent.control.server import request_document, unknown_response
 from agent.errors import AgentError, CameraError, CameraReserved
 from agent.health.probe_results import LensReading, MountingReading
-from agent.texts import Text, from_fields, named
+from agent.texts import Text, json_fields, text_of_fields
 
 SCHEMA = "facepay.view/1"
 LENS, MOUNTING, SHOT = b"lens\n", b"mounting\n", b"shot\n"
@@ -33,7 +33,7 @@ class AnnotatedPicture:
     guidance: str
 
 
-def answer(found: LensReading | MountingReading | AnnotatedPicture | AgentError) -> bytes:
+def encode_answer(found: LensReading | MountingReading | AnnotatedPicture | AgentError) -> bytes:
     """The response with the result of a request, or with its refusal."""
     tree: dict[str, Any]
     match found:
@@ -45,7 +45,7 @@ def answer(found: LensReading | MountingReading | AnnotatedPicture | AgentError)
             picture = base64.b64encode(jpeg).decode()
             tree = {"shot": {"jpeg_b64": picture, "reason": reason, "guidance": guidance}}
         case AgentError():
-            tree = {"error": found.code, **named("why", found.detail)}
+            tree = {"error": found.code, **json_fields("why", found.detail)}
     return json.dumps({"schema": SCHEMA, **tree}).encode()
 
 
@@ -98,7 +98,7 @@ def _request(path: Path, request: bytes) -> dict[str, Any]:
     tree = request_document(path, request, SCHEMA, timeout_s=_TIMEOUT_S, max_bytes=ANSWER_MAX_BYTES)
     if tree is None:
         raise unknown_response(path)
-    why = from_fields("why", tree)
+    why = text_of_fields("why", tree)
     match tree.get("error"):
         case None:
             return tree

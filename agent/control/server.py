@@ -150,7 +150,7 @@ def request_status(path: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
     return document
 
 
-def agent_status(storage: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
+def agent_status(storage: Path) -> dict[str, Any]:
     """The status document of the agent with this storage directory.
 
     Raises as ``request_status``. When an agent has the lock of the directory, ``StatusError`` replaces
@@ -158,19 +158,19 @@ def agent_status(storage: Path, *, timeout_s: float = 3.0) -> dict[str, Any]:
     """
     path = path_for(storage)
     try:
-        return request_status(path, timeout_s=timeout_s)
+        return request_status(path)
     except AgentNotRunning as error:
         holder = lock_holder(storage)
         if holder is None:
             raise
         if holder.phase is AgentPhase.SERVING:  # it can have opened the socket after the first request
             with contextlib.suppress(AgentNotRunning):
-                return request_status(path, timeout_s=timeout_s)
+                return request_status(path)
         code = _WITHOUT_SOCKET.get(holder.phase, "status_socket_lost")
         raise StatusError(Text(f"detail.{code}", path=path, pid=holder.pid), code=code) from error
 
 
-def exchange(path: Path, request: bytes, *, timeout_s: float, max_bytes: int = ANSWER_MAX_BYTES) -> bytes:
+def send_request(path: Path, request: bytes, *, timeout_s: float, max_bytes: int = ANSWER_MAX_BYTES) -> bytes:
     """The raw response, at most ``max_bytes`` + 1 bytes. Raises as ``request_status``."""
     with _connected(path, timeout_s) as client, client.makefile("rb") as response:
         client.sendall(request)
@@ -188,14 +188,14 @@ def _connected(path: Path, timeout_s: float) -> Iterator[socket.socket]:
         raise _translate(error, path) from error
 
 
-def peer_pid(path: Path, *, timeout_s: float = 3.0) -> int:
+def peer_pid(path: Path) -> int:
     """The id of the process that listens at ``path``, from the kernel. Raises as ``request_status``.
 
     The process must belong to the owner of the folder: a link in the folder can lead to any user's socket,
     and the caller sends a signal to the process. The kernel stores the process that began to listen. An
     inherited socket keeps the id of an ended process, and another user's process can have that id now.
     """
-    with _connected(path, timeout_s) as client:
+    with _connected(path, timeout_s=3.0) as client:
         pid, uid = _peer_of(client)
     owner = path.parent.stat().st_uid
     if uid != owner or owner not in _users_of(pid):
@@ -211,7 +211,7 @@ def request_document(
 
     Raises as ``request_status``.
     """
-    raw = exchange(path, request, timeout_s=timeout_s, max_bytes=max_bytes)
+    raw = send_request(path, request, timeout_s=timeout_s, max_bytes=max_bytes)
     tree = json_object(raw) if len(raw) <= max_bytes else None
     return tree if tree is not None and tree.get("schema") == schema else None
 
@@ -237,7 +237,7 @@ def _translate(error: OSError, path: Path) -> StatusError:
     if isinstance(error, FileNotFoundError):
         return AgentNotRunning(Text("detail.no_socket", path=path))
     if isinstance(error, ConnectionRefusedError):
-        why = Text("detail.nobody_listens", path=path)
+        why = Text("detail.socket_not_listening", path=path)
         return AgentNotRunning(why, code="agent_not_running")
     if isinstance(error, PermissionError):
         why, fix = Text("detail.no_access", path=path), Text("fix.not_in_service_group")

@@ -16,7 +16,7 @@ from agent.health.condition_tracker import ShownCondition
 from agent.health.counters import Counters, snapshot
 from agent.health.notify import is_supervised
 from agent.log import without_url_secrets
-from agent.texts import Text, named
+from agent.texts import Text, json_fields
 
 LAST_MAX = 10
 
@@ -29,7 +29,7 @@ class StatusFacts:
     conditions: tuple[ShownCondition, ...]
     counters: Counters
     camera: dict[str, Any]  # from ``health.frame_meter.FrameMeter``
-    connected: bool  # to the broker
+    is_connected: bool  # to the broker
     outbox_depth: int  # results that no till has acknowledged
     config_refused: Text | None = None  # the reason why a changed config file is not in force
     till: Mapping[str, int] = field(default_factory=dict)  # from ``till.adapter.MqttTill``
@@ -38,15 +38,17 @@ class StatusFacts:
     api_answered_s: int | None = None  # since the newest good answer of the compare API; None: none yet
     pace: Pace | None = None  # None: the speed is not measured yet
     key_sha256: str = ""  # fingerprint of the public key in use
-    stamps: Mapping[str, str] = field(default_factory=dict)  # at the start: ``config.secret_files.stamps``
+    stamps: Mapping[str, str] = field(
+        default_factory=dict
+    )  # at the start: ``config.secret_files.file_stamps``
 
 
-def fingerprint(config: Config) -> str:
+def config_fingerprint(config: Config) -> str:
     """SHA-256 of all values in force, lower-case hex. A config contains no secret, only names of files."""
     return hashlib.sha256(config.model_dump_json().encode()).hexdigest()
 
 
-def document(config: Config, now: StatusFacts) -> dict[str, Any]:
+def status_document(config: Config, now: StatusFacts) -> dict[str, Any]:
     """Plain values for JSON. ``conditions``: faults to fix; ``consequences``: faults that these cause."""
     causes = [_cause(each) for each in now.conditions if not each.because]
     consequences = [
@@ -58,8 +60,8 @@ def document(config: Config, now: StatusFacts) -> dict[str, Any]:
         "site": config.site,
         "terminal": config.terminal,
         "profile": config.profile,
-        "config_sha256": fingerprint(config),
-        **_without_secrets(named("config_refused", now.config_refused)),
+        "config_sha256": config_fingerprint(config),
+        **_without_secrets(json_fields("config_refused", now.config_refused)),
         "key_sha256": now.key_sha256,
         "stamps": dict(now.stamps),
         "pid": os.getpid(),
@@ -70,7 +72,7 @@ def document(config: Config, now: StatusFacts) -> dict[str, Any]:
         "consequences": consequences,
         "camera": {"kind": config.camera.kind, **now.camera},
         "pace": None if now.pace is None else _pace(now.pace),
-        "mqtt": {"connected": now.connected, "outbox_depth": now.outbox_depth},
+        "mqtt": {"connected": now.is_connected, "outbox_depth": now.outbox_depth},
         "api": {"answered_s": now.api_answered_s},
         "till": dict(now.till),
         "process": dict(now.process),
@@ -103,7 +105,7 @@ def pace_text(pace: Pace) -> Text:
 def _pace(pace: Pace) -> dict[str, Any]:
     values = {"width_px": pace.width_px, "fps": pace.fps, "reduced": pace.is_reduced}
     detection_ms = None if pace.detection_ms is None else round(pace.detection_ms, 1)
-    return {"detection_ms": detection_ms, **values, **named("text", pace_text(pace))}
+    return {"detection_ms": detection_ms, **values, **json_fields("text", pace_text(pace))}
 
 
 def _without_secrets(written: Mapping[str, str]) -> dict[str, str]:
@@ -114,13 +116,13 @@ def _cause(shown: ShownCondition) -> dict[str, Any]:
     condition = shown.condition
     return {
         "code": condition.code,
-        **named("title", condition.title),
-        **named("cause", condition.cause),
-        **named("fix", condition.fix),
+        **json_fields("title", condition.title),
+        **json_fields("cause", condition.cause),
+        **json_fields("fix", condition.fix),
         "docs": f"docs/reference/conditions.md#{condition.code}",
         "severity": condition.severity,
         "lasted_s": shown.lasted_ms // 1_000,
-        **(_without_secrets(named("detail", shown.detail)) if shown.detail else {}),
+        **(_without_secrets(json_fields("detail", shown.detail)) if shown.detail else {}),
     }
 
 

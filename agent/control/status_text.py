@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from agent.log import printable
-from agent.texts import beside, from_fields, labelled, lines, translations
+from agent.texts import labelled_lines, lines_of_fields, on_one_line, text_of_fields, translated_lines
 
 _LAST_SHOWN = 5
 _TITLE = 11  # width of the first column
@@ -45,17 +45,17 @@ def _pace(status: Mapping[str, Any]) -> list[str]:
     pace = status.get("pace")
     if pace is None:
         return []
-    return [_row("speed", beside(from_fields("text", pace)))]
+    return [_row("speed", on_one_line(text_of_fields("text", pace)))]
 
 
 def _conditions(status: Mapping[str, Any]) -> list[str]:
     lines = []
     for each in status["conditions"]:
         lasted = f"for {_long(each['lasted_s'])}"
-        titles = beside(from_fields("title", each))
+        titles = on_one_line(text_of_fields("title", each))
         lines += ["", f"{each['severity']}: {each['code']}: {titles}, {lasted}"]
         lines += [f"    {line}" for line in _written("detail", "reported", each)]
-        lines += [f"    why: {each['cause']}", *(f"    {line}" for line in labelled("fix", each))]
+        lines += [f"    why: {each['cause']}", *(f"    {line}" for line in lines_of_fields("fix", each))]
     if status["consequences"]:
         codes = ", ".join(f"{each['code']} (because {each['because']})" for each in status["consequences"])
         lines += ["", f"consequences: {codes}"]
@@ -64,8 +64,8 @@ def _conditions(status: Mapping[str, Any]) -> list[str]:
 
 def _written(field: str, label: str, row: Mapping[str, Any]) -> list[str]:
     """A text in each language behind its label; equal texts once. Empty without a text."""
-    text = from_fields(field, row)
-    return [*lines(text, label)[:1], *translations(text, label)] if str(text) else []
+    text = text_of_fields(field, row)
+    return [*labelled_lines(text, label)[:1], *translated_lines(text, label)] if str(text) else []
 
 
 def _work(status: Mapping[str, Any]) -> list[str]:

@@ -28,11 +28,11 @@ class AdmissionFacts:
     epoch: str
     now_ms: int
 
-    stopping: bool = False
-    busy: bool = False
+    is_stopping: bool = False
+    is_busy: bool = False
     consent_required: bool = False
     inline_reference: bool = True
-    rate_ok: bool = True
+    is_rate_allowed: bool = True
     age_required: bool = False  # refuse a request without message expiry and without a usable send time
 
 
@@ -42,7 +42,7 @@ class Admit:
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
+class SendAgain:
     """Send the stored result again."""
 
     stored: StoredResult
@@ -55,11 +55,13 @@ class Ignore:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
+    """Publish a ``refused`` event. ``detail``: the fault as an English sentence."""
+
     refusal: Refusal
     detail: str
 
 
-Admission = Admit | Replay | Ignore | Refuse
+Admission = Admit | SendAgain | Ignore | Refuse
 
 
 def admit(received: RequestReceived, known: ClaimRecord | None, now: AdmissionFacts) -> Admission:
@@ -69,7 +71,7 @@ def admit(received: RequestReceived, known: ClaimRecord | None, now: AdmissionFa
         return Refuse(Refusal.REQUEST_RETAINED, "requests must not be retained")
     if known is not None:
         return _known(received, known)
-    if now.stopping:
+    if now.is_stopping:
         return Refuse(Refusal.STOPPING, "the terminal is stopping")
 
     stale = _stale(received, now)
@@ -79,9 +81,9 @@ def admit(received: RequestReceived, known: ClaimRecord | None, now: AdmissionFa
         return Refuse(Refusal.CONSENT_MISSING, "consent_ref is required here")
     if request.reference.image is not None and not now.inline_reference:
         return Refuse(Refusal.REQUEST_MALFORMED, "reference.image_b64 is not allowed here, use reference.url")
-    if now.busy:
+    if now.is_busy:
         return Refuse(Refusal.BUSY, "another verification is running")
-    if not now.rate_ok:
+    if not now.is_rate_allowed:
         return Refuse(Refusal.RATE_LIMITED, "too many requests from this till")
     return Admit()
 
@@ -115,8 +117,8 @@ def _stale(received: RequestReceived, now: AdmissionFacts) -> str:
 
 
 def _known(received: RequestReceived, known: ClaimRecord) -> Admission:
-    if known.forgotten:
+    if known.is_forgotten:
         return Refuse(Refusal.REQUEST_STALE, "this request_id was answered, and its record is deleted")
     if known.payload_sha256 != received.request.payload_sha256:
         return Refuse(Refusal.ID_CONFLICT, "this request_id was used with other bytes")
-    return Ignore() if known.result is None else Replay(known.result)
+    return Ignore() if known.result is None else SendAgain(known.result)

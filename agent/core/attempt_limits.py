@@ -112,7 +112,7 @@ class PaidCalls:
         self._reserved = max(0, self._reserved - 1)
 
     def record_call(self, now_ms: int) -> None:
-        """Count one call."""
+        """Count one call, which was sent now."""
         self._drop_old(now_ms)
         self._minute.append(now_ms)
         period = now_ms // _PERIOD_MS

@@ -43,7 +43,6 @@ class FaceLight:
 
     captured_ms: int
     luma: float  # 0–255, mean of the face
-    under: float  # under-exposure, 0–1; 0: none, 1: the darkest measurable face
     over: float  # over-exposure, 0–1
 
 

@@ -58,7 +58,7 @@ class Pace:
         return 1_000.0 / self.fps
 
 
-def choose(detection_ms: float, width_px: int, fps: float) -> Pace:
+def choose_pace(detection_ms: float, width_px: int, fps: float, *, may_reduce: bool = True) -> Pace:
     """The pace for a measured detection.
 
     Args:
@@ -66,7 +66,10 @@ def choose(detection_ms: float, width_px: int, fps: float) -> Pace:
             positive changes nothing.
         width_px: the configured width of the detector's input, which is the largest one.
         fps: the configured rate of the camera, which is the highest one.
+        may_reduce: False: width and rate as configured, with the measured time.
     """
+    if not may_reduce:
+        return Pace(width_px, fps, detection_ms)
     if not (math.isfinite(detection_ms) and detection_ms > 0):
         return Pace(width_px, fps)
     for share, rate in _STEPS:

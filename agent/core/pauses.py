@@ -19,7 +19,7 @@ class PauseDetector:
         self._ended_ms: int | None = None
         self._longest_ms = 0  # of the pauses within ``DRAIN_MS``
 
-    def beat(self, now_ms: int) -> None:
+    def record_beat(self, now_ms: int) -> None:
         """Record that the loop runs. To be called every ``BEAT_MS``."""
         self.waited_ms(now_ms)
         self._beat_ms = now_ms

@@ -157,8 +157,7 @@ def face_light(analysis: Analysis) -> FaceLight | None:
     return FaceLight(
         analysis.captured_ms,
         luma=min(255.0, max(0.0, quality.face_luma * 2.55)),
-        under=_lack(quality.under_exposure_prevention),
-        over=_lack(quality.over_exposure_prevention),
+        over=min(1.0, max(0.0, 1.0 - quality.over_exposure_prevention / 100.0)),
     )
 
 
@@ -179,11 +178,6 @@ def coordinates(landmarks: Landmarks) -> tuple[float, ...]:
     points: tuple[Point, ...] = (landmarks.right_eye, landmarks.left_eye, landmarks.nose)
     points += (landmarks.right_mouth, landmarks.left_mouth)
     return tuple(number for point in points for number in (point.x_px, point.y_px))
-
-
-def _lack(measure: float) -> float:
-    """The difference of a measure (0–100) to its maximum, 0–1."""
-    return min(1.0, max(0.0, 1.0 - measure / 100.0))
 
 
 def _rank(face: Detection) -> tuple[float, ...]:

@@ -181,7 +181,7 @@ class ClaimRecord:
 
     payload_sha256: str
     result: StoredResult | None
-    forgotten: bool = False  # the record is deleted after the retention time; only its id is kept
+    is_forgotten: bool = False  # the record is deleted after the retention time; only its id is kept
 
 
 class ClaimStore(Protocol):

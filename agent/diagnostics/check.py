@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from agent.diagnostics.check_inputs import CheckInputs
 from agent.log import without_url_secrets
-from agent.texts import Text, named
+from agent.texts import Text, json_fields
 
 
 class Verdict(StrEnum):
@@ -94,11 +94,11 @@ class CheckReport:
         check, finding = self.check, self.finding
         return {
             "id": check.id,
-            **named("title", check.title),
+            **json_fields("title", check.title),
             "verdict": finding.verdict,
             **_why(finding.reason),
             "because": finding.because,
-            **named("fix", finding.remedy),
+            **json_fields("fix", finding.remedy),
             "docs": check.docs,
             "spent_ms": self.spent_ms,
         }
@@ -106,4 +106,4 @@ class CheckReport:
 
 def _why(reason: str | Text) -> dict[str, str]:
     """JSON fields, one per language, without the secrets of urls."""
-    return {field: without_url_secrets(sentence) for field, sentence in named("why", reason).items()}
+    return {field: without_url_secrets(sentence) for field, sentence in json_fields("why", reason).items()}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from agent.health.probe_results import LensReading
-from agent.texts import Text, beside, printed_locales
+from agent.texts import Text, on_one_line, printed_locales
 
 _BAR = 40
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -35,7 +35,7 @@ class PeakHold:
         """One reading: number, bar, peak, and whether the reading is at the peak."""
         self.peak = max(self.peak, reading.sharpness)
         at_peak = reading.sharpness >= _NEAR_PEAK * self.peak > 0
-        advice = beside(Text("camera.at_peak" if at_peak else "camera.past_peak"))
+        advice = on_one_line(Text("camera.at_peak" if at_peak else "camera.past_peak"))
         number = f"sharpness {reading.sharpness:5.1f} {_bar(reading.sharpness)} peak {self.peak:5.1f}"
         return "  ".join([number, advice, *_camera_values(reading, _OF_FOCUS)])
 
@@ -44,25 +44,25 @@ def light_screen(reading: LensReading) -> str:
     """Histogram, numbers and advice, on several lines."""
     advice = light_advice(reading)
     lines = [
-        f"light  {_columns(reading)}  {beside(Text('camera.black_to_white'))}",
+        f"light  {_columns(reading)}  {on_one_line(Text('camera.black_to_white'))}",
         f"       {_numbers(reading)}",
         *(f"       {advice.write(locale)}" for locale in printed_locales()),
     ]
     if facts := _camera_values(reading, _OF_LIGHT):
-        lines.append(f"       {beside(Text('camera.camera'))}: {', '.join(facts)}")
+        lines.append(f"       {on_one_line(Text('camera.camera'))}: {', '.join(facts)}")
     return "\n".join(lines)
 
 
 def light_line(reading: LensReading) -> str:
     """As ``light_screen``, on one line."""
-    parts = [f"light  {_columns(reading)}", _numbers(reading), beside(light_advice(reading))]
+    parts = [f"light  {_columns(reading)}", _numbers(reading), on_one_line(light_advice(reading))]
     return "  ".join([*parts, *_camera_values(reading, _OF_LIGHT)])
 
 
 def _camera_values(reading: LensReading, of: Mapping[str, tuple[str, float]]) -> list[str]:
     """The values that the camera reports with this frame; empty for most cameras."""
     return [
-        beside(Text(key, value=reading.metadata[name] * scale))
+        on_one_line(Text(key, value=reading.metadata[name] * scale))
         for name, (key, scale) in of.items()
         if name in reading.metadata
     ]

@@ -20,7 +20,7 @@ from agent.diagnostics.stored_files import (
     Level,
     kind_of,
     owner_name,
-    shown,
+    printable_path,
     unreadable,
 )
 from agent.errors import StatusError
@@ -49,7 +49,7 @@ def audit(inputs: CheckInputs) -> list[AuditItem]:
     ]
 
 
-def worst(items: list[AuditItem]) -> Level:
+def worst_level(items: list[AuditItem]) -> Level:
     return max((item.level for item in items), default=Level.OK)
 
 
@@ -96,12 +96,12 @@ def _item(inputs: CheckInputs, path: Path, kind: FileKind | None) -> AuditItem:
     try:
         about = path.lstat()
     except FileNotFoundError:
-        return AuditItem(shown(path), "deleted during the audit")
+        return AuditItem(printable_path(path), "deleted during the audit")
     except OSError:
         return unreadable(path)
     known = (kind.purpose, kind.personal, kind.kept) if kind else ("unknown",) * 3
     item = AuditItem(
-        shown(path),
+        printable_path(path),
         *known,
         about.st_size,
         max(0, round(inputs.unix_ms() / 1e3 - about.st_mtime)),
@@ -145,7 +145,7 @@ def _with_finding(item: AuditItem, path: Path, about: os.stat_result, kind: File
     if not (stat.S_ISREG(about.st_mode) or stat.S_ISSOCK(about.st_mode)):
         return item.marked(Text("why.privacy.device"))
     if about.st_mode & kind.forbidden:
-        command = f"chmod {'o=' if kind.forbidden <= 0o007 else 'go='} {shlex.quote(shown(path))}"
+        command = f"chmod {'o=' if kind.forbidden <= 0o007 else 'go='} {shlex.quote(printable_path(path))}"
         remedy = Text("fix.run_command", command=command)
         return item.marked(Text("why.privacy.other_users"), remedy, Level.FAIL)
     if kind.age_max_s is not None and (item.age_s or 0) > kind.age_max_s:

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from agent.config import Config
-from agent.texts import Text, fields, locales
+from agent.texts import Text, json_field_names, locales
 
 SECRET_MIN_BYTES = 6  # a shorter secret would match in every text
 _API_PATH = "/face/compare"  # of the contract, the same on each terminal
@@ -173,8 +173,8 @@ class ConfigRedactor:
 
     def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """A row of ``facepay doctor --json``, redacted."""
-        redacted = {key: self.text(str(row[key])) for key in (*fields("why"), "because")}
-        redacted |= {key: self.text(str(row[key]), self._not_words) for key in fields("fix")}
+        redacted = {key: self.text(str(row[key])) for key in (*json_field_names("why"), "because")}
+        redacted |= {key: self.text(str(row[key]), self._not_words) for key in json_field_names("fix")}
         return {**row, **redacted}
 
     def text(self, text: str, values: re.Pattern[str] | None = None) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.picture_search import file_holds_picture
-from agent.diagnostics.stored_files import AuditItem, Level, owner_name, shown, unreadable
+from agent.diagnostics.stored_files import AuditItem, Level, owner_name, printable_path, unreadable
 from agent.safe_open import open_plain
 from agent.texts import Text
 
@@ -53,7 +53,7 @@ def temporary(inputs: CheckInputs) -> Iterator[AuditItem]:
                 continue
             age_s = max(0, round(inputs.unix_ms() / 1e3 - about.st_mtime))
             what = "left in a temporary folder", "unknown", "until it is deleted"
-            item = AuditItem(shown(path), *what, about.st_size, age_s, owner_name(about.st_uid))
+            item = AuditItem(printable_path(path), *what, about.st_size, age_s, owner_name(about.st_uid))
             if picture:
                 yield item.marked(Text("why.privacy.picture"), level=Level.FAIL)
             elif _is_in_use(inputs, path):
@@ -95,7 +95,7 @@ def core_dumps(inputs: CheckInputs, pid: int | None) -> Iterator[AuditItem]:
         for path in sorted(inputs.root.glob(pattern)):
             if path.is_file():
                 item = AuditItem(
-                    shown(path), "core dump", _MEMORY, "until it is deleted", path.stat().st_size
+                    printable_path(path), "core dump", _MEMORY, "until it is deleted", path.stat().st_size
                 )
                 fix = Text("fix.delete_core_dump")
                 yield item.marked(Text("why.privacy.core_dump"), fix, Level.FAIL)

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from agent.log import printable
-from agent.texts import Text, named
+from agent.texts import Text, json_fields
 
 DAY_S = 86_400
 UNKNOWN = Text("fix.file_origin_unknown")
@@ -175,18 +175,18 @@ class AuditItem:
 
     def facts(self) -> dict[str, object]:
         values = {name: getattr(self, name) for name in self.__slots__ if name not in _NAMED}
-        texts = named("finding", self.finding) | named("fix", self.remedy)
+        texts = json_fields("finding", self.finding) | json_fields("fix", self.remedy)
         return {**values, "level": self.level.name.lower(), **texts}
 
 
-def shown(path: Path) -> str:
+def printable_path(path: Path) -> str:
     """A path for a terminal window. A file name, e.g. in /tmp, can contain control characters."""
     return printable(str(path))
 
 
 def unreadable(path: Path) -> AuditItem:
     """The item of a file that this user may not read."""
-    return AuditItem(shown(path), "").marked(UNREADABLE, None, Level.UNREADABLE)
+    return AuditItem(printable_path(path), "").marked(UNREADABLE, None, Level.UNREADABLE)
 
 
 def owner_name(uid: int) -> str:

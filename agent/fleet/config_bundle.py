@@ -65,7 +65,7 @@ def is_ring(value: object) -> TypeGuard[Ring]:
     return value in ("canary", "all")
 
 
-def accepts(terminal_ring: Ring, bundle_ring: Ring) -> bool:
+def is_ring_accepted(terminal_ring: Ring, bundle_ring: Ring) -> bool:
     """Whether a terminal accepts a bundle for ``bundle_ring``: a canary accepts every bundle."""
     return terminal_ring == "canary" or bundle_ring == "all"
 

@@ -17,7 +17,7 @@ def make_key() -> bytes:
     )
 
 
-def request(key: bytes, site: str, terminal: str) -> str:
+def make_csr(key: bytes, site: str, terminal: str) -> str:
     """PEM of a signing request. Common name: the terminal id, which the broker example maps to rights.
 
     Raises:
@@ -30,7 +30,7 @@ def request(key: bytes, site: str, terminal: str) -> str:
     return builder.sign(_private(key), hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
-def check(certificate: bytes, authority: bytes, key: bytes, terminal: str) -> None:
+def check_certificate(certificate: bytes, authority: bytes, key: bytes, terminal: str) -> None:
     """Check that a certificate is for ``key`` and ``terminal`` and issued by ``authority`` (all PEM).
 
     Validity dates are not checked: the terminal's clock may be wrong at enrolment. Doctor checks the dates.

@@ -16,7 +16,7 @@ from agent.messages.diagnosis import KIND
 from agent.messages.encode import envelope
 from agent.messages.rotation import PinnedKeys
 from agent.messages.signing import PublicKey, Signer
-from agent.messages.topics import REPORT, REQUEST, Topics, checked
+from agent.messages.topics import REPORT, REQUEST, Topics, checked_id
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
 from agent.mqtt.reachability import TERMINAL_UNSIGNED, Reachability, silent_terminal
@@ -32,7 +32,7 @@ class DiagnosisClient:
         self, config: MqttConfig, topics: Topics, operator: str, signer: Signer, pinned: PublicKey
     ) -> None:
         self._topics = topics
-        self._operator = checked(operator)
+        self._operator = checked_id(operator)
         self._signer = signer
         self._pinned = PinnedKeys(pinned)
         self._state: asyncio.Queue[dict[str, Any]] = asyncio.Queue()

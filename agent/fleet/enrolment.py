@@ -19,7 +19,7 @@ from agent.core.hosts import is_loopback
 from agent.errors import ConfigError, WrongValueError, failure_at, reason_of
 from agent.fleet.fleet_errors import refusal
 from agent.messages.topics import is_id
-from agent.texts import Text, has
+from agent.texts import Text, first_text
 
 SCHEMA = "facepay.enrolment/1"
 ANSWER_MAX_BYTES = 64 * 1024
@@ -78,7 +78,7 @@ def _cause(error: Exception) -> Exception:
             return cause
         cause = cause.__cause__ or cause.__context__
     kind = type(error).__name__
-    return WrongValueError(Text(f"http.{kind if has(f'http.{kind}') else 'other'}"))
+    return WrongValueError(first_text(f"http.{kind}", "http.other"))
 
 
 def _status_at(server: str, status: int) -> Text:

@@ -106,12 +106,12 @@ class FleetExporter:
     def _totals(self, terminals: int) -> FleetTotals:
         link, fleet = self.subscriber.connection, self.subscriber.fleet
         return FleetTotals(
-            link.connected,
+            link.is_connected,
             terminals,
             self._terminals_max,
             fleet.messages,
             fleet.left_out,
-            link.dropped,
+            link.dropped_messages,
             self.subscriber.subscriptions,
             process_facts(),
         )

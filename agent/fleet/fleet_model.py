@@ -121,15 +121,15 @@ class Fleet:
     def __len__(self) -> int:
         return len(self._members)
 
-    def subscribed(self, now_s: float) -> None:
+    def note_subscribed(self, now_s: float) -> None:
         """The SUBACK arrived. A broker may deliver the retained states shortly before it."""
         self._listening_since_s = now_s
 
-    def disconnected(self) -> None:
+    def note_disconnected(self) -> None:
         """Nothing arrives: no terminal counts as silent, or as without a state."""
         self._listening_since_s = None
 
-    def received(self, topic: str, payload: bytes, *, retained: bool, now_s: float) -> None:
+    def note_message(self, topic: str, payload: bytes, *, retained: bool, now_s: float) -> None:
         """One message. ``retained``: the flag of the message."""
         self.messages += 1
         address = terminal_of(topic)

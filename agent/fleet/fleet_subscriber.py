@@ -53,18 +53,18 @@ class FleetSubscriber:
 
     def rows(self) -> list[TerminalRow]:
         """The rows now, the most urgent first."""
-        if not self.connection.connected:
-            self.fleet.disconnected()
+        if not self.connection.is_connected:
+            self.fleet.note_disconnected()
         return self.fleet.rows(time.monotonic())
 
     def _ready(self) -> None:
         self.subscriptions += 1
-        self.fleet.subscribed(time.monotonic())
+        self.fleet.note_subscribed(time.monotonic())
         self._on_ready()
 
     def _received(self, message: Message) -> None:
         self.newest_s = now_s = time.monotonic()
-        self.fleet.received(message.topic, message.payload, retained=message.retained, now_s=now_s)
+        self.fleet.note_message(message.topic, message.payload, retained=message.retained, now_s=now_s)
 
 
 def row_facts(row: TerminalRow) -> dict[str, Any]:
@@ -92,12 +92,12 @@ def fleet_document(subscriber: FleetSubscriber, rows: Sequence[TerminalRow]) -> 
     now_s, needs = time.monotonic(), Counter(row.need for row in rows)
     return {
         "schema": "facepay.fleet/1",
-        "connected": subscriber.connection.connected,
+        "connected": subscriber.connection.is_connected,
         "terminals_total": len(rows),
         "needs": {need.value: needs[need] for need in Need},
         "left_out": {each.value: subscriber.fleet.left_out[each] for each in LeftOut},
         "left_out_example": subscriber.fleet.example,
-        "dropped": subscriber.connection.dropped,
+        "dropped": subscriber.connection.dropped_messages,
         "terminals": [row_facts(row) | _ages(row, now_s) for row in rows],
     }
 

@@ -22,14 +22,14 @@ _ROOT = Path("/")
 _MADE_ON_MAX_BYTES = 4_096
 
 
-def serial(root: Path = _ROOT) -> str:
+def serial_number(root: Path = _ROOT) -> str:
     """The board's serial number in lower-case hex; empty: no serial number."""
     return _hex(root / _SERIAL, "8,32")
 
 
 def terminal_id(root: Path = _ROOT) -> str:
     """A stable id for topics and certificates; empty: neither serial number nor machine id."""
-    board_serial = serial(root)
+    board_serial = serial_number(root)
     if board_serial:
         return f"pi-{board_serial}"
     identity = _machine_id(root)
@@ -41,24 +41,24 @@ def fingerprint(root: Path = _ROOT) -> str:
 
     With a serial number the machine id is ignored: each slot of an A/B image has a different machine id.
     """
-    identity = serial(root) or _machine_id(root)
+    identity = serial_number(root) or _machine_id(root)
     return hashlib.sha256(f"facepay machine {identity}".encode()).hexdigest() if identity else ""
 
 
-def belongs_here(directory: Path, root: Path = _ROOT) -> bool:
+def is_of_this_machine(directory: Path, root: Path = _ROOT) -> bool:
     """Whether the state in ``directory`` is of this machine; the first call stores the fingerprint."""
     current = fingerprint(root)
     try:
         made_on = _made_on(directory / FILE)
         if current and not made_on:
-            bind(directory, root)
+            bind_to_machine(directory, root)
     except (OSError, UnicodeDecodeError) as error:
         log.warning("machine_unknown", extra=facts(why=error))
         return True
     return not current or not made_on or made_on == current
 
 
-def bind(directory: Path, root: Path = _ROOT) -> None:
+def bind_to_machine(directory: Path, root: Path = _ROOT) -> None:
     """Store this machine's fingerprint in ``directory``. Raises ``OSError``."""
     write_whole(directory / FILE, fingerprint(root).encode(), like=directory / FILE)
 

@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 from agent.config import Config
 from agent.config.file import MAX_FILE_BYTES, load, origin, place_of, read_layers
-from agent.config.reload import changed
+from agent.config.reload import changed_keys
 from agent.errors import AgentError, FleetError, failure_at
-from agent.fleet.config_bundle import Bundle, accepts, unpack
+from agent.fleet.config_bundle import Bundle, is_ring_accepted, unpack
 from agent.fleet.fleet_errors import read_bounded, refusal
 from agent.fleet.rollout_store import RolloutRecord, RolloutStore
 from agent.safe_write import write_whole
@@ -42,7 +42,7 @@ class RolloutTarget(Protocol):
 @dataclass(frozen=True, slots=True)
 class RolloutOutcome:
     number: int
-    changed: list[str]  # keys, as section.key
+    changed_keys: list[str]  # keys, as section.key
 
 
 def apply(config: Path, raw: bytes, terminal: RolloutTarget) -> RolloutOutcome:
@@ -68,7 +68,7 @@ def apply(config: Path, raw: bytes, terminal: RolloutTarget) -> RolloutOutcome:
             _install(store, config, text, record, trial)
         _settle_or_roll_back(store, config, old, new, trial, terminal)
         store.write(replace(trial, stage="in_force"))
-        return RolloutOutcome(bundle.number, changed(old, new))
+        return RolloutOutcome(bundle.number, changed_keys(old, new))
 
 
 def rollback(config: Path, terminal: RolloutTarget) -> RolloutOutcome:
@@ -100,7 +100,7 @@ def rollback(config: Path, terminal: RolloutTarget) -> RolloutOutcome:
         problem = terminal.activate(old, previous)
         if problem:
             raise refusal("rollback_failed", problem)
-        return RolloutOutcome(record.number, changed(old, previous))
+        return RolloutOutcome(record.number, changed_keys(old, previous))
 
 
 def _check_order(bundle: Bundle, sha256: str, record: RolloutRecord) -> None:
@@ -108,7 +108,7 @@ def _check_order(bundle: Bundle, sha256: str, record: RolloutRecord) -> None:
     if bundle.number <= record.number and not unfinished:
         why = Text("detail.bundle_number_used", number=bundle.number, tried=record.number)
         raise refusal("bundle_old", why)
-    if not accepts(record.ring, bundle.ring):
+    if not is_ring_accepted(record.ring, bundle.ring):
         why = Text("detail.bundle_ring", ring=bundle.ring, own_ring=record.ring)
         raise refusal("bundle_other_ring", why)
 

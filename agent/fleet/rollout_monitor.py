@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.config import Config
-from agent.config.reload import needing_restart
+from agent.config.reload import keys_that_need_restart
 from agent.errors import AgentError, AgentNotRunning, StatusError, reason_of
 from agent.fleet.time_limits import CHECK_EVERY_S, CHECKS_MIN
 from agent.texts import Text
@@ -50,7 +50,7 @@ class RolloutMonitor:
         if self._before is None:
             self.note = Text("cli.config_at_next_start")
             return None
-        restart = needing_restart(old, new)
+        restart = keys_that_need_restart(old, new)
         if restart and not self._before.get("supervised"):
             self.note = Text("cli.config_at_restart", keys=", ".join(restart))
             return None

@@ -113,16 +113,16 @@ class RolloutStore:
             raise refusal("operator_key_missing", Text("detail.no_key_pinned", path=self._keys))
         return keys_read
 
-    def pin(self, key: PublicKey, *, only: bool) -> None:
+    def pin(self, key: PublicKey, *, replaces_others: bool) -> None:
         """Pin an operator's key. Raises ``FleetError``."""
         path = self._keys / f"{key_id(key.key)}.pem"
         others = [each for each in self._keys.glob("*.pem") if each != path]
-        if not only and len(others) >= KEYS_MAX:
+        if not replaces_others and len(others) >= KEYS_MAX:
             why = Text("detail.keys_pinned", path=self._keys, count=len(others))
             raise refusal("operator_keys_full", why)
         try:
             write_whole(path, key.pem(), mode=0o644)
-            for each in others if only else []:
+            for each in others if replaces_others else []:
                 each.unlink()
             sync_folder(self._keys)
         except OSError as error:

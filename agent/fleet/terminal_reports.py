@@ -19,7 +19,6 @@ from agent.health.metrics import outcome
 MESSAGE_MAX_BYTES = 32 * 1024  # a state with a key rotation has 2 kB, a health 8 kB
 CONDITIONS_MAX = 16  # of one terminal; the others are counted
 NUMBER_MAX = 2**53
-VERSION_PART_MAX = 999
 OUTCOMES = tuple(outcome(reason) for reason in Reason)
 PROFILES = ("demo", "shop")
 

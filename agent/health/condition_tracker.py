@@ -1,7 +1,7 @@
 """The active conditions of a terminal, and the subset that operators see. The tracker detects nothing itself.
 
-``visible`` is the display rule, pure: the time and the active conditions are arguments. A condition younger
-than its ``visible_after_ms`` is hidden. A condition whose cause is active is shown as a consequence.
+``visible_conditions`` is the display rule, pure: time and active conditions are arguments. A condition
+younger than its ``visible_after_ms`` is hidden. A condition whose cause is active is shown as a consequence.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -26,7 +26,7 @@ class ShownCondition:
     detail: str | Text = ""
 
 
-def visible(
+def visible_conditions(
     since_ms: Mapping[Condition, int], now_ms: int, details: Mapping[Condition, str | Text] | None = None
 ) -> tuple[ShownCondition, ...]:
     """The visible conditions, in the order of ``since_ms`` (start time of each active condition).
@@ -71,7 +71,7 @@ class ConditionTracker:
     @property
     def shown(self) -> tuple[ShownCondition, ...]:
         """The visible conditions: causes and consequences."""
-        return visible(self._since_ms, self._now_ms(), self._details)
+        return visible_conditions(self._since_ms, self._now_ms(), self._details)
 
     @property
     def causes(self) -> tuple[Condition, ...]:

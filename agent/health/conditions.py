@@ -14,7 +14,7 @@ from types import ModuleType
 from agent.errors import AgentError
 from agent.health import conditions_board, conditions_camera, conditions_compare, conditions_mqtt
 from agent.health.condition import Condition, Severity
-from agent.texts import Text, has
+from agent.texts import Text, has_text
 
 __all__ = ["CONDITIONS", "PARTS", "Condition", "Severity", "condition_of", "fix_for"]
 
@@ -50,4 +50,4 @@ def fix_for(error: AgentError) -> Text:
     known = condition_of(error.code)
     if known is not None:
         return known.fix
-    return Text(f"fix.{error.code}") if has(f"fix.{error.code}") else error.fix
+    return Text(f"fix.{error.code}") if has_text(f"fix.{error.code}") else error.fix

@@ -49,7 +49,8 @@ class Counters:
     recent: deque[Result] = field(default_factory=lambda: deque(maxlen=RECENT))
     durations: dict[str, Histogram] = field(default_factory=lambda: {phase: Histogram() for phase in PHASES})
 
-    def ended(self, result: Result) -> None:
+    def record_result(self, result: Result) -> None:
+        """Count the result of an ended verification."""
         self.results[f"{result.decision}/{result.reason}"] += 1
         self.recent.append(result)
         for phase, histogram in self.durations.items():

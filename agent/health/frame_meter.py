@@ -28,7 +28,8 @@ class FrameMeter:
         self._timestamps: deque[tuple[int, int]] = deque(maxlen=_WINDOW)  # (seq, captured_ms)
         self._mean_luma = 0.0
 
-    def count(self, frame: Frame, health: CameraHealth) -> None:
+    def add_frame(self, frame: Frame, health: CameraHealth) -> None:
+        """Count one frame; ``health``: of its brightness check."""
         self._mean_luma = health.mean_luma
         self._timestamps.append((frame.seq, frame.captured_ms))
 

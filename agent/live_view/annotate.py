@@ -24,7 +24,7 @@ _BAD, _WHITE, _BLACK = (80, 80, 255), (255, 255, 255), (0, 0, 0)
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.4
 _ROW_PX, _BAR_PX, _LABEL_PX, _EDGE_PX = 14, 60, 128, 6
 _STRIP_PX = 24
-_NOTICE_SCALE_MAX, _NOTICE_SHARE = 1.2, 0.92  # of the width
+_NOTICE_HEIGHT_PX, _NOTICE_SCALE_MAX, _NOTICE_SHARE = 360, 1.2, 0.92  # of the width
 _SMALLEST_PX = 64
 _DIM = 0.45
 _SENDABLE = (FrameReason.SHOT, FrameReason.FOLLOWED)
@@ -46,7 +46,7 @@ _BARS = {
 }
 
 
-def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits, *, texts: bool = True) -> Pixels:
+def annotate(pixels: object, analysis: Analysis, limits: PolicyLimits, *, texts: bool = True) -> Pixels:
     """A small copy of a frame with the facts of the decision: a new array, the frame is not changed.
 
     Drawn: the payer zone, each detected face (the face that counts with landmarks, green for a usable shot).
@@ -62,7 +62,7 @@ def annotated(pixels: object, analysis: Analysis, limits: PolicyLimits, *, texts
     Raises:
         ImageError: no such picture.
     """
-    picture, scale = shrunk(checked_pixels(pixels, "detail.frame_too_small"))
+    picture, scale = shrink(checked_pixels(pixels, "detail.frame_too_small"))
     _zone(picture, limits)
     for other in analysis.others:
         _box(picture, other.box, scale, _OTHER)
@@ -121,12 +121,12 @@ def guidance_of(analysis: Analysis) -> str:
     return str(next_hint(ShownHint(), analysis, 0).guidance or "")
 
 
-def notice(text: str, width_px: int = WIDTH_PX, height_px: int = 360) -> bytes:
+def notice_picture(text: str) -> bytes:
     """A grey JPEG with a text, shown in place of a picture. The text is as large as fits, for a phone."""
-    picture = np.full((height_px, width_px, 3), 48, np.uint8)
+    picture = np.full((_NOTICE_HEIGHT_PX, WIDTH_PX, 3), 48, np.uint8)
     (wide, _), _ = cv2.getTextSize(text, _FONT, 1.0, 2)
-    scale = min(_NOTICE_SCALE_MAX, _NOTICE_SHARE * width_px / max(1, wide))
-    place = (max(0, round(width_px - scale * wide) // 2), height_px // 2)
+    scale = min(_NOTICE_SCALE_MAX, _NOTICE_SHARE * WIDTH_PX / max(1, wide))
+    place = (max(0, round(WIDTH_PX - scale * wide) // 2), _NOTICE_HEIGHT_PX // 2)
     cv2.putText(picture, text, place, _FONT, scale, _WHITE, 2, cv2.LINE_AA)
     return jpeg_of(picture)
 
@@ -139,7 +139,7 @@ def jpeg_of(picture: Pixels, quality: int = 70) -> bytes:
     return jpeg.tobytes()
 
 
-def shrunk(pixels: Pixels) -> tuple[Pixels, float]:
+def shrink(pixels: Pixels) -> tuple[Pixels, float]:
     """(a copy of about ``WIDTH_PX``, the scale of the copy)."""
     high, wide = pixels.shape[:2]
     divisor = max(1, round(wide / WIDTH_PX))

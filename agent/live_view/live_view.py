@@ -22,7 +22,7 @@ from agent.core.ports import FaceAnalyzer
 from agent.core.rate import TokenBucket
 from agent.errors import AgentError, CameraError
 from agent.health.probe_results import LensReading, MountingReading
-from agent.live_view.annotate import analysis_facts, annotated, guidance_of, jpeg_of
+from agent.live_view.annotate import analysis_facts, annotate, guidance_of, jpeg_of
 from agent.live_view.frame_tap import FrameTap
 from agent.live_view.lens_meter import measure_lens
 from agent.log import facts
@@ -52,7 +52,7 @@ def annotated_picture(analyzer: FaceAnalyzer, limits: PolicyLimits, frame: Frame
         analysis = analyzer.analyze(frame)
     finally:
         analyzer.begin(frame.captured_ms)  # deletes the face
-    jpeg = jpeg_of(annotated(frame.pixels, analysis, limits), _SHOT_QUALITY)
+    jpeg = jpeg_of(annotate(frame.pixels, analysis, limits), _SHOT_QUALITY)
     return AnnotatedPicture(jpeg, str(analysis.reason), guidance_of(analysis))
 
 
@@ -83,7 +83,7 @@ class LivePicture:
             # a shot would keep its frame, an appearance the face
             analysis = self._last = replace(analysis, shot=None, appearance=None)
         limits = self._limits()
-        picture = annotated(frame.pixels, analysis, limits, texts=False)
+        picture = annotate(frame.pixels, analysis, limits, texts=False)
         return jpeg_of(picture), analysis_facts(analysis, limits)
 
     def end(self) -> None:
@@ -133,9 +133,9 @@ class LiveView:
 
     async def _answer(self, work: Callable[[int], Awaitable[Found]], user: int) -> bytes:
         try:
-            return camera.answer(await work(user))
+            return camera.encode_answer(await work(user))
         except AgentError as error:
-            return camera.answer(error)
+            return camera.encode_answer(error)
 
     async def _lens(self, _user: int) -> Found:
         return await self.on_next_frame(lambda frame: measure_lens(frame.pixels, frame.metadata))

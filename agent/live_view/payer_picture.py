@@ -44,7 +44,7 @@ def masked(square: Pixels) -> Pixels:
     ``square``: (n, n, 3) uint8. Returns a new array.
     """
     size = (SIDE_PX, SIDE_PX)
-    mirrored = cv2.flip(cv2.resize(square, size, interpolation=_shrink(square)), 1)
+    mirrored = cv2.flip(cv2.resize(square, size, interpolation=_interpolation(square)), 1)
     cells = cv2.resize(mirrored, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
     cells = cv2.convertScaleAbs(cells, alpha=_DIM)
     outside = cv2.resize(cells, size, interpolation=cv2.INTER_LINEAR)
@@ -60,7 +60,7 @@ def oval_mask() -> Pixels:
     return mask
 
 
-def _shrink(square: Pixels) -> int:
+def _interpolation(square: Pixels) -> int:
     return cv2.INTER_AREA if square.shape[0] > SIDE_PX else cv2.INTER_LINEAR
 
 

@@ -101,7 +101,7 @@ def _request(
         sent_at_ms, wall_ms = fields.integer_of(tree, "sent_at_ms", 0, _UNIX_MS_MAX), rules.wall_ms()
         age_ms = None if wall_ms is None else wall_ms - sent_at_ms
     left_ms = ttl_ms - max(0, age_ms or 0)
-    by_expiry_ms = left_by_expiry_ms(expires_in_ms, age_known=age_ms is not None)
+    by_expiry_ms = left_by_expiry_ms(expires_in_ms, is_age_known=age_ms is not None)
     budget_ms = max(0, min(left_ms, rules.budget_max_ms, ttl_ms if by_expiry_ms is None else by_expiry_ms))
     return Request(
         request_id=request_id,
@@ -123,7 +123,7 @@ def _request(
     )
 
 
-def left_by_expiry_ms(expires_in_ms: int | None, *, age_known: bool) -> int | None:
+def left_by_expiry_ms(expires_in_ms: int | None, *, is_age_known: bool) -> int | None:
     """Upper limit of the remaining time by the message expiry; None without a message expiry.
 
     A broker reports whole seconds, and RabbitMQ rounds them down: a request with ``ttl_ms`` 1 000 arrives
@@ -133,7 +133,7 @@ def left_by_expiry_ms(expires_in_ms: int | None, *, age_known: bool) -> int | No
     """
     if expires_in_ms is None:
         return None
-    return expires_in_ms + _EXPIRY_STEP_MS if age_known else max(expires_in_ms, _EXPIRY_STEP_MS)
+    return expires_in_ms + _EXPIRY_STEP_MS if is_age_known else max(expires_in_ms, _EXPIRY_STEP_MS)
 
 
 def unwrap(payload: bytes, till: str, kind: str, rules: DecodeRules) -> dict[str, Any]:

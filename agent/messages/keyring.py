@@ -61,8 +61,8 @@ class Keyring:
         """The number of usable keys of each till in ``tills``. Raises ``OSError``: not readable here."""
         return {till: len(self.keys(till)) for till in self.tills()}
 
-    def trust(self, till: str, key: PublicKey, *, alone: bool = False) -> Path:
-        """Trust a key for a till. ``alone``: remove all other keys of the till.
+    def trust(self, till: str, key: PublicKey, *, replaces_others: bool = False) -> Path:
+        """Trust a key for a till. ``replaces_others``: remove all other keys of the till.
 
         Raises:
             TillError: ``key_unusable``, the till has ``KEYS_MAX`` keys, or the file cannot be written.
@@ -71,14 +71,14 @@ class Keyring:
         try:
             with as_owner(self._folder.parent):
                 others = [each for each in self._files(till) if each != path]
-                if not alone and len(others) >= KEYS_MAX:
+                if not replaces_others and len(others) >= KEYS_MAX:
                     why = Text("detail.till_keys_full", till=till, count=len(others))
                     raise TillError(why, code="key_unusable", fix=Text("fix.till_keys_full", till=till))
                 # ``mode`` applies to the last folder only
                 for folder in (self._folder.parent, self._folder, path.parent):
                     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 write_whole(path, key.pem())
-                for each in [*others, *self._leftovers(till)] if alone else []:
+                for each in [*others, *self._leftovers(till)] if replaces_others else []:
                     each.unlink()
         except OSError as error:
             raise TillError(failure_at(path, error), code="key_unusable") from error

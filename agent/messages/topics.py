@@ -27,7 +27,7 @@ def is_id(text: object) -> bool:
     return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
-def checked(text: str) -> str:
+def checked_id(text: str) -> str:
     """``text`` if it is an id. Raises ``TillError`` (``id_invalid``) otherwise."""
     if not is_id(text):
         raise TillError(
@@ -59,7 +59,7 @@ class Topics:
 
     @property
     def base(self) -> str:
-        return f"{PREFIX}/{checked(self.site)}/{checked(self.terminal)}"
+        return f"{PREFIX}/{checked_id(self.site)}/{checked_id(self.terminal)}"
 
     @property
     def state(self) -> str:
@@ -75,10 +75,10 @@ class Topics:
         return f"{self.base}/doctor"
 
     def verify(self, till: str, kind: str) -> str:
-        return f"{self.base}/verify/{checked(till)}/{kind}"
+        return f"{self.base}/verify/{checked_id(till)}/{kind}"
 
     def diag(self, operator: str, kind: str) -> str:
-        return f"{self.base}/diag/{checked(operator)}/{kind}"
+        return f"{self.base}/diag/{checked_id(operator)}/{kind}"
 
     def operator_filter(self) -> str:
         """The filter of diagnosis requests, for the subscription of the terminal."""

@@ -48,7 +48,7 @@ def failure_of(error: Exception, *, tls: bool) -> ConnectFailure:
             return ConnectFailure(reason_of(error))
 
 
-def without_connack(config: MqttConfig, waited_s: float | None = None) -> ConnectFailure:
+def failure_without_connack(config: MqttConfig, waited_s: float | None = None) -> ConnectFailure:
     """The failure of a connection without a CONNACK. Blocks at most some seconds.
 
     A port that requires TLS ends a connection without TLS in this way; a TLS handshake without data shows it.

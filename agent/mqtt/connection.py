@@ -28,11 +28,19 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent.config import MqttConfig
 from agent.errors import ConfigError, TillError, reason_of
 from agent.log import facts
-from agent.mqtt.connect_failure import NO_ANSWER, ConnectFailure, without_connack
+from agent.mqtt.connect_failure import NO_ANSWER, ConnectFailure, failure_without_connack
 from agent.mqtt.loop_queue import LoopQueue
-from agent.mqtt.paho_client import BrokerLimits, ClientOptions, Message, connect, cut, make_client, subscribe
+from agent.mqtt.paho_client import (
+    BrokerLimits,
+    ClientOptions,
+    Message,
+    close_abruptly,
+    connect,
+    make_client,
+    subscribe,
+)
 from agent.mqtt.publisher import Publisher
-from agent.mqtt.reason_codes import describe, of_connect, of_disconnect
+from agent.mqtt.reason_codes import describe, problem_of_connack, problem_of_disconnect
 from agent.mqtt.status import BrokerStatus
 from agent.tasks import in_thread
 from agent.texts import Text
@@ -61,11 +69,11 @@ class Connection:
         self._task: asyncio.Task[None] | None = None
 
     @property
-    def connected(self) -> bool:
+    def is_connected(self) -> bool:
         return self._client is not None
 
     @property
-    def dropped(self) -> int:
+    def dropped_messages(self) -> int:
         """Received messages that were dropped because the queue to the loop was full."""
         return 0 if self._loop_queue is None else self._loop_queue.dropped
 
@@ -87,7 +95,7 @@ class Connection:
             self._task = None
         self._status.close()
         client, self._client, self._candidate = self._client, None, None
-        self._publisher.lost()
+        self._publisher.fail_unanswered()
         if client is not None:
             client.disconnect()
             await _result_in_time(in_thread("mqtt-stop", client.loop_stop), 2.0, None)
@@ -115,8 +123,8 @@ class Connection:
                 await self._one_connection(loop_queue)
             except ConfigError as error:  # a file is being replaced, or was removed
                 log.error("mqtt_files_unusable", extra=facts(why=error))
-                self._status.not_connected(ConnectFailure(reason_of(error)))
-            attempt = 0 if self._status.steady else attempt
+                self._status.note_connect_failure(ConnectFailure(reason_of(error)))
+            attempt = 0 if self._status.was_steady else attempt
             await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             attempt += 1
 
@@ -125,7 +133,7 @@ class Connection:
         _set_callbacks(client, self, loop_queue)
         self._lost.clear()
         if failure := await self._connect(client):
-            self._status.not_connected(failure)
+            self._status.note_connect_failure(failure)
             return
         loop = asyncio.get_running_loop()
         connack_timer = loop.call_later(CONNACK_TIMEOUT_S, self._cut_without_connack, client)
@@ -137,7 +145,7 @@ class Connection:
                 in_thread("mqtt-stop", client.loop_stop)
         if client is self._candidate:
             is_late = connack_timer.when() <= loop.time()
-            self._status.not_connected(await _without_connack(self._config, is_late=is_late))
+            self._status.note_connect_failure(await _probe_failure(self._config, is_late=is_late))
 
     async def _connect(self, client: Client) -> ConnectFailure | None:
         """The failure; at once, without a call, while an abandoned call still blocks."""
@@ -148,7 +156,7 @@ class Connection:
 
     def _cut_without_connack(self, client: Client) -> None:
         if client is self._candidate:
-            cut(client)  # paho then reports the connection as lost
+            close_abruptly(client)  # paho then reports the connection as lost
 
     def on_connack(self, client: Client, reason: ReasonCode, details: Properties | None) -> None:
         if client is not self._candidate:
@@ -158,14 +166,14 @@ class Connection:
         if reason.is_failure:
             why = describe(reason, details)
             log.warning("mqtt_connect_refused", extra=facts(host=self._config.host, reason=why))
-            self._status.refused(of_connect(reason), why)
+            self._status.note_refusal(problem_of_connack(reason), why)
             self._lost.set()
             return
         self._client = client
         limits = self._publisher.limits = BrokerLimits.of(details)
         log.info("mqtt_connected", extra=facts(host=self._config.host, port=self._config.port))
-        self._status.connected(self._options.missing(limits))
-        if filters := self._options.allowed(limits):
+        self._status.note_connected(self._options.missing_features(limits))
+        if filters := self._options.allowed_subscriptions(limits):
             subscribe(client, filters)
         else:
             self._options.on_ready()
@@ -177,20 +185,20 @@ class Connection:
             self._client = None
             why = describe(reason, details)
             log.warning("mqtt_connection_lost", extra=facts(host=self._config.host, reason=why))
-            problem = of_disconnect(reason) if flags.is_disconnect_packet_from_server else None
-            self._status.lost(problem, why, self._publisher.lost())
+            problem = problem_of_disconnect(reason) if flags.is_disconnect_packet_from_server else None
+            self._status.note_lost(problem, why, self._publisher.fail_unanswered())
         elif client is not self._candidate:
             return  # a client of an abandoned attempt
         self._lost.set()
 
     def on_suback(self, client: Client, reasons: list[ReasonCode]) -> None:
         if client is self._client:
-            self._status.subscribed(self._options.refused(self._publisher.limits, reasons))
+            self._status.note_subscribed(self._options.refused_filters(self._publisher.limits, reasons))
             self._options.on_ready()
 
     def on_puback(self, client: Client, mid: int, reason: ReasonCode, details: Properties | None) -> None:
         if client is self._client:
-            self._publisher.answered(mid, reason, details)
+            self._publisher.handle_puback(mid, reason, details)
 
     def _deliver(self, client: Client, message: MQTTMessage) -> None:
         if client is self._client:
@@ -206,10 +214,10 @@ def _set_callbacks(client: Client, to: Connection, loop_queue: LoopQueue) -> Non
     client.on_message = lambda source, _u, message: loop_queue.put(source, message)
 
 
-async def _without_connack(config: MqttConfig, *, is_late: bool) -> ConnectFailure:
+async def _probe_failure(config: MqttConfig, *, is_late: bool) -> ConnectFailure:
     """Why a connection ended without a CONNACK. TLS 1.3 reports a bad certificate this late."""
     probing = in_thread(
-        "mqtt-probe", partial(without_connack, config, CONNACK_TIMEOUT_S if is_late else None)
+        "mqtt-probe", partial(failure_without_connack, config, CONNACK_TIMEOUT_S if is_late else None)
     )
     failure = await _result_in_time(probing, CONNECT_TIMEOUT_S, NO_ANSWER)
     log.info("mqtt_connect_failed", extra=facts(host=config.host, why=failure.why))

@@ -70,9 +70,9 @@ class BrokerLimits:
 
     packet_max_bytes: int | None = None
     qos_max: int = 2
-    retain: bool = True
+    supports_retain: bool = True
     in_flight_max: int = 65_535
-    wildcards: bool = True
+    supports_wildcards: bool = True
 
     @classmethod
     def of(cls, properties: Properties | None) -> BrokerLimits:
@@ -96,28 +96,32 @@ class ClientOptions:
     on_ready: Callable[[], None]  # connected and subscribed; called again after each reconnect
     will: Message | None = None
     on_problem: ReportProblem = lambda _problem, _active, _detail: None
-    optional: frozenset[str] = frozenset()  # filters whose refusal by the broker is no fault
+    optional_filters: frozenset[str] = frozenset()  # filters whose refusal by the broker is no fault
     admits: Callable[[str], bool] = lambda _topic: True  # on paho's thread, before a message is queued
     waiting_max: int = WAITING_MAX  # messages that wait for the loop; further ones are dropped and counted
 
-    def allowed(self, limits: BrokerLimits) -> list[tuple[str, int]]:
+    def allowed_subscriptions(self, limits: BrokerLimits) -> list[tuple[str, int]]:
         """The subscriptions that this broker supports; an unsupported one would be a protocol error."""
-        return [(topic, qos) for topic, qos in self.subscriptions if limits.wildcards or not _is_wild(topic)]
+        return [
+            (topic, qos)
+            for topic, qos in self.subscriptions
+            if limits.supports_wildcards or not _is_wild(topic)
+        ]
 
-    def missing(self, limits: BrokerLimits) -> str:
+    def missing_features(self, limits: BrokerLimits) -> str:
         """The features that this client needs and the broker lacks, as English text; empty when none."""
         needs_retain = self.will is not None and self.will.retained
         needs_wildcards = any(_is_wild(topic) for topic, _ in self.subscriptions)
         lacks = [f"QoS 1 (at most {limits.qos_max})"] * (limits.qos_max < 1)
-        lacks += ["retained messages"] * (needs_retain and not limits.retain)
-        lacks += ["wildcard subscriptions"] * (needs_wildcards and not limits.wildcards)
+        lacks += ["retained messages"] * (needs_retain and not limits.supports_retain)
+        lacks += ["wildcard subscriptions"] * (needs_wildcards and not limits.supports_wildcards)
         return ", ".join(lacks)
 
-    def refused(self, limits: BrokerLimits, reasons: Sequence[ReasonCode]) -> list[Text]:
+    def refused_filters(self, limits: BrokerLimits, reasons: Sequence[ReasonCode]) -> list[Text]:
         """The needed filters that a SUBACK refuses, with reason. ``reasons``: one per allowed filter."""
-        pairs = zip(self.allowed(limits), reasons, strict=False)
+        pairs = zip(self.allowed_subscriptions(limits), reasons, strict=False)
         failed = [(topic, reason) for (topic, _), reason in pairs if reason.is_failure]
-        needed = [(topic, describe(reason)) for topic, reason in failed if topic not in self.optional]
+        needed = [(topic, describe(reason)) for topic, reason in failed if topic not in self.optional_filters]
         if needed:
             log.error(
                 "subscription_refused", extra=facts(refused=[f"{topic}: {why}" for topic, why in needed])
@@ -194,7 +198,7 @@ def _tcp_socket(sock: Any) -> socket.socket:
     return socket.socket(fileno=os.dup(sock.fileno()))
 
 
-def cut(client: Client) -> None:
+def close_abruptly(client: Client) -> None:
     """Drop the connection without DISCONNECT; paho then reports the connection as lost."""
     sock: Any = client.socket()  # a plain socket, TLS or a WebSocket
     if sock is not None:

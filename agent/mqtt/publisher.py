@@ -15,8 +15,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.errors import TillError
-from agent.mqtt.paho_client import BrokerLimits, Message, cut, make_properties
-from agent.mqtt.reason_codes import describe, of_puback
+from agent.mqtt.paho_client import BrokerLimits, Message, close_abruptly, make_properties
+from agent.mqtt.reason_codes import describe, problem_of_puback
 from agent.mqtt.status import BrokerStatus, SentPacket
 from agent.texts import Text
 
@@ -61,8 +61,8 @@ class Publisher:
         async with _answer_in_time(client, PUBACK_TIMEOUT_S):
             await self._wait_for_slot()
 
-    def answered(self, mid: int, reason: ReasonCode, details: Properties | None) -> None:
-        """A PUBACK arrived."""
+    def handle_puback(self, mid: int, reason: ReasonCode, details: Properties | None) -> None:
+        """End the publish with this message id, as accepted or refused."""
         refusal = describe(reason, details) if reason.is_failure else None
         sent = self._unanswered.pop(mid, None)
         self._changed.set()
@@ -75,18 +75,20 @@ class Publisher:
             else:
                 answer.set_result(reason.value != NO_SUBSCRIBER)
         if sent is not None:
-            self._status.answered(sent, of_puback(reason.value) if refusal else None, refusal or "")
+            self._status.note_puback(
+                sent, problem_of_puback(reason.value) if refusal else None, refusal or ""
+            )
 
-    def lost(self) -> Iterable[SentPacket]:
+    def fail_unanswered(self) -> Iterable[SentPacket]:
         """The connection ended: fail and return all unanswered publishes. The messages may have arrived."""
         for answer in self._answers.values():
             if not answer.done():
                 answer.set_exception(TillError(Text("detail.cut_before_puback"), code=CUT))
-        cut = tuple(self._unanswered.values())
+        unanswered = tuple(self._unanswered.values())
         self._answers.clear()
         self._unanswered.clear()
         self._changed.set()
-        return cut
+        return unanswered
 
     async def _wait_for_slot(self) -> None:
         while len(self._unanswered) >= min(self.limits.in_flight_max, IN_FLIGHT_MAX):
@@ -98,9 +100,9 @@ class Publisher:
         most = self.limits.packet_max_bytes
         if most is not None and sent.size_bytes > most:
             detail = Text("detail.packet_too_large", sent=sent, most=most)
-            self._status.too_large((sent,), detail)
+            self._status.note_too_large((sent,), detail)
             raise TillError(detail, code="packet_too_large")
-        if message.retained and not self.limits.retain:
+        if message.retained and not self.limits.supports_retain:
             fix = Text("condition.mqtt_broker_limits.fix")
             raise TillError(Text("detail.no_retained"), code="publish_refused", fix=fix)
         return sent
@@ -112,7 +114,7 @@ async def _answer_in_time(client: Client, timeout_s: float | None) -> AsyncItera
         async with asyncio.timeout(timeout_s):
             yield
     except TimeoutError:
-        cut(client)  # otherwise paho keeps the message and sends it when the broker answers again
+        close_abruptly(client)  # otherwise paho keeps the message and sends it when the broker answers again
         raise TillError(Text("detail.no_puback", limit_s=PUBACK_TIMEOUT_S), code=CUT) from None
 
 

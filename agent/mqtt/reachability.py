@@ -68,8 +68,8 @@ class Reachability:
     def note_ready(self) -> None:
         self._was_ready = True
 
-    def note_problem(self, problem: BrokerProblem, active: bool, detail: str | Text = "") -> None:
-        if active:
+    def note_problem(self, problem: BrokerProblem, is_active: bool, detail: str | Text = "") -> None:
+        if is_active:
             self._problems[problem] = detail
             self._end_waits_if_refused()
         else:

@@ -8,7 +8,7 @@ from enum import StrEnum
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from agent.texts import Text, has
+from agent.texts import Text, has_text
 
 TEXT_MAX_CHARS = 120
 
@@ -61,20 +61,20 @@ REFUSING = frozenset({BrokerProblem.FAULT, *_CODES} - {BrokerProblem.TAKEN_OVER,
 KEEP_ALIVE_TIMEOUT = 0x8D  # no packet arrived in time: not a fault of the client
 
 
-def of_connect(reason: ReasonCode) -> BrokerProblem:
+def problem_of_connack(reason: ReasonCode) -> BrokerProblem:
     """The problem of a refusing CONNACK. "Packet too large" here means the CONNECT with its will."""
     found = _OF_CODE.get(reason.value, BrokerProblem.FAULT)
     return BrokerProblem.LIMITS if found in (BrokerProblem.TOO_LARGE, BrokerProblem.TAKEN_OVER) else found
 
 
-def of_disconnect(reason: ReasonCode) -> BrokerProblem | None:
+def problem_of_disconnect(reason: ReasonCode) -> BrokerProblem | None:
     """The problem of a DISCONNECT from the broker; None: normal end, or keep-alive timeout."""
     if not reason.is_failure or reason.value == KEEP_ALIVE_TIMEOUT:
         return None
     return _OF_CODE.get(reason.value, BrokerProblem.FAULT)
 
 
-def of_puback(reason_value: int) -> BrokerProblem:
+def problem_of_puback(reason_value: int) -> BrokerProblem:
     """The problem of a refusing PUBACK."""
     found = _OF_CODE.get(reason_value, BrokerProblem.PUBLISH_REFUSED)
     return found if found in (BrokerProblem.QUOTA, BrokerProblem.LIMITS) else BrokerProblem.PUBLISH_REFUSED
@@ -89,5 +89,5 @@ def describe(reason: ReasonCode, properties: Properties | None = None) -> Text:
             extra += f"; {text[:TEXT_MAX_CHARS]}"
     code = f"0x{reason.value:02X}"
     key = f"mqtt_code.{code}"
-    named = Text(key) if has(key) else reason.getName()
+    named = Text(key) if has_text(key) else reason.getName()
     return Text("detail.broker_reason", name=named, code=code, extra=extra)

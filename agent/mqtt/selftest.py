@@ -20,7 +20,7 @@ from agent.errors import TillError, failure_at
 from agent.health.probe_results import BrokerProbe
 from agent.messages.topics import ACK, CANCEL, EVENT, PROBE_TILL, REQUEST, RESULT, Topics
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import ClientOptions, Message, cut
+from agent.mqtt.paho_client import ClientOptions, Message, close_abruptly
 from agent.mqtt.reason_codes import REFUSING, BrokerProblem
 from agent.texts import Text
 
@@ -32,9 +32,9 @@ WILL_TIMEOUT_S = 3.0
 class _CuttableConnection(Connection):
     """A connection that can end without DISCONNECT, so that the broker publishes the will."""
 
-    def cut(self) -> None:
+    def close_abruptly(self) -> None:
         if self._client is not None:
-            cut(self._client)
+            close_abruptly(self._client)
 
 
 class BrokerSelfTest:
@@ -72,11 +72,11 @@ class BrokerSelfTest:
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 await self._decided.wait()
-            if not self._connection.connected:
+            if not self._connection.is_connected:
                 return self._refusal()
             return await self._roundtrip()
         except TimeoutError:
-            return BrokerProbe(connected=True) if self._connection.connected else self._refusal()
+            return BrokerProbe(connected=True) if self._connection.is_connected else self._refusal()
         finally:
             await self._connection.stop()
 
@@ -109,7 +109,7 @@ class BrokerSelfTest:
         try:
             async with asyncio.timeout(WILL_TIMEOUT_S):
                 async with self._connected([], self._will) as second:
-                    second.cut()
+                    second.close_abruptly()
                 async with self._connected([(self._topics.doctor, 1)]) as third:
                     await self._will_received.wait()
                     with contextlib.suppress(TillError):
@@ -145,10 +145,10 @@ class BrokerSelfTest:
                 return BrokerProbe(connected=False, refused=problem, reason=detail)
         return BrokerProbe(connected=False)
 
-    def _on_problem(self, problem: BrokerProblem, active: bool, detail: str | Text) -> None:
-        if active:
+    def _on_problem(self, problem: BrokerProblem, is_active: bool, detail: str | Text) -> None:
+        if is_active:
             self._problems[problem] = detail
-        if active and problem in REFUSING:
+        if is_active and problem in REFUSING:
             self._decided.set()
 
 

@@ -51,7 +51,7 @@ class BrokerStatus:
     reported as healthy in between.
 
     Attributes:
-        steady: the last connection lasted ``STEADY_AFTER_S``; otherwise the next retry pause is longer.
+        was_steady: the last connection lasted ``STEADY_AFTER_S``; otherwise the next retry pause is longer.
     """
 
     def __init__(self, report: ReportProblem) -> None:
@@ -62,20 +62,22 @@ class BrokerStatus:
         self._lost_soon = 0
         self._cuts_after: dict[SentPacket, int] = {}
         self._too_large_bytes = 0
-        self.steady = False
+        self.was_steady = False
 
-    def not_connected(self, failure: ConnectFailure) -> None:
+    def note_connect_failure(self, failure: ConnectFailure) -> None:
+        """A connection attempt ended before the CONNACK."""
         self._lost_soon = 0  # a broker without an answer is no evidence for a second client
-        self.refused(failure.problem, failure.why)
+        self.note_refusal(failure.problem, failure.why)
 
-    def refused(self, problem: BrokerProblem, detail: str | Text) -> None:
-        self.steady = False
+    def note_refusal(self, problem: BrokerProblem, detail: str | Text) -> None:
+        """A connection attempt failed. Replaces the problems of the connection before."""
+        self.was_steady = False
         self._set("connect", problem, detail)
         for source in ("disconnect", "subscribe", "limits"):
             self._set(source)
 
-    def connected(self, missing: str) -> None:
-        """``missing``: features that the terminal needs and the CONNACK of this broker excludes."""
+    def note_connected(self, missing: str) -> None:
+        """A CONNACK arrived. ``missing``: features that the terminal needs and this broker lacks."""
         self._up_since_s = asyncio.get_running_loop().time()
         self._after(SINGLE_CLIENT_AFTER_S, "client id", lambda: self._set("client id"))
         self._after(STEADY_AFTER_S, "steady", lambda: self._set("disconnect"))
@@ -84,29 +86,30 @@ class BrokerStatus:
         )
         self._set("connect")
 
-    def subscribed(self, refused: Sequence[Text]) -> None:
-        """``refused``: refused filters that the terminal needs, each with the broker's reason."""
+    def note_subscribed(self, refused: Sequence[Text]) -> None:
+        """A SUBACK arrived. ``refused``: the needed filters that it refuses, each with the reason."""
         detail = reduce(_listed, refused) if refused else ""
         self._set("subscribe", BrokerProblem.SUBSCRIPTION_REFUSED if refused else None, detail)
 
-    def answered(self, sent: SentPacket, problem: BrokerProblem | None, detail: str | Text) -> None:
+    def note_puback(self, sent: SentPacket, problem: BrokerProblem | None, detail: str | Text) -> None:
         """The PUBACK of one publish. ``problem`` None: accepted."""
         self._cuts_after.pop(sent, None)
         if problem is None and sent.size_bytes >= self._too_large_bytes:
             self._set("size")
         self._set(f"publish {sent.kind}", problem, Text("detail.at", place=sent.kind, reason=detail))
 
-    def too_large(self, sent: Iterable[SentPacket], detail: str | Text) -> None:
+    def note_too_large(self, sent: Iterable[SentPacket], detail: str | Text) -> None:
+        """The broker does not accept messages of the largest size in ``sent``."""
         self._too_large_bytes = max((each.size_bytes for each in sent), default=0)
         self._set("size", BrokerProblem.TOO_LARGE, detail)
         self._after(TOO_LARGE_FOR_S, "size", lambda: self._set("size"))
 
-    def lost(
+    def note_lost(
         self, problem: BrokerProblem | None, detail: str | Text, unanswered: Iterable[SentPacket]
     ) -> None:
         """An established connection ended. ``problem``: by the broker's reason code; None: no code."""
         lasted_s = asyncio.get_running_loop().time() - self._up_since_s
-        self.steady = lasted_s >= STEADY_AFTER_S
+        self.was_steady = lasted_s >= STEADY_AFTER_S
         self._stop("client id", "steady")
         cut = set(unanswered)
         about = ", ".join(str(each) for each in cut)
@@ -117,13 +120,13 @@ class BrokerStatus:
             case None if cut:
                 self._count_cuts(cut)
             case None:
-                self._lost_soon = 0 if self.steady else self._lost_soon + 1
+                self._lost_soon = 0 if self.was_steady else self._lost_soon + 1
                 if self._lost_soon >= LOST_SOON_MAX:
                     self._set("client id", BrokerProblem.TAKEN_OVER, "")
             case BrokerProblem.TAKEN_OVER:
                 self._set("client id", problem, detail)
             case BrokerProblem.TOO_LARGE:
-                self.too_large(cut, after if about else Text("detail.after_no_message", detail=detail))
+                self.note_too_large(cut, after if about else Text("detail.after_no_message", detail=detail))
             case _:
                 self._set("disconnect", problem, after if about else detail)
 
@@ -139,7 +142,7 @@ class BrokerStatus:
         times = self._cuts_after.get(worst, 0)
         if times >= CUTS_MAX:
             why = Text("detail.cut_after", message=worst, times=times)
-            self.too_large((worst,), why)
+            self.note_too_large((worst,), why)
 
     def _set(self, source: str, problem: BrokerProblem | None = None, detail: str | Text = "") -> None:
         before = self._held.pop(source, None)

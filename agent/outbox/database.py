@@ -166,17 +166,19 @@ class OutboxIdentity:
     def __init__(self, db: sqlite3.Connection) -> None:
         self._claim: Key | None = None
         self._result: Key | None = None
-        self.take(db)
+        self.read_from(db)
 
-    def take(self, db: sqlite3.Connection) -> None:
+    def read_from(self, db: sqlite3.Connection) -> None:
         """Read the keys from the file: at the start, and after old rows were deleted."""
         self._claim = _row(db, _NEWEST_CLAIM, ())
         self._result = _row(db, _NEWEST_RESULT, ())
 
-    def claimed(self, till: str, request_id: str) -> None:
+    def note_claim(self, till: str, request_id: str) -> None:
+        """This claim is the newest one."""
         self._claim = (till, request_id)
 
-    def settled(self, seq: int, result_id: str) -> None:
+    def note_result(self, seq: int, result_id: str) -> None:
+        """This result is the newest one."""
         self._result = (seq, result_id)
 
     def check(self, db: sqlite3.Connection) -> None:

@@ -2,8 +2,8 @@
 
 WAL with ``synchronous=FULL``: a method returns after the data is on the disk. One writer thread owns the
 connection, so the asyncio loop never waits for a disk. A crash leaves a claim without a result;
-``interrupted`` returns such claims. After a disk failure the file is opened again. No image is ever written
-to the outbox.
+``interrupted_requests`` returns such claims. After a disk failure the file is opened again. No image is ever
+written to the outbox.
 """
 
 import asyncio
@@ -75,9 +75,9 @@ class Outbox:
 
     # --- delivery and maintenance -------------------------------------------------------------------
 
-    async def interrupted(self) -> list[Request]:
+    async def interrupted_requests(self) -> list[Request]:
         """Claimed requests without a result: a crash or a power cut ended the process in between."""
-        return await self._run(self._queries.interrupted)
+        return await self._run(self._queries.interrupted_requests)
 
     async def open_results(self) -> list[StoredResult]:
         """Results without acknowledgement, oldest first."""

@@ -109,7 +109,7 @@ class OutboxQueries:
         if claim is not None:
             return ClaimRecord(claim["payload_sha256"], self._result_of(till, request_id))
         forgotten = self._db.execute(_FORGOTTEN, key).fetchone() is not None
-        return ClaimRecord("", None, forgotten=True) if forgotten else None
+        return ClaimRecord("", None, is_forgotten=True) if forgotten else None
 
     def _result_of(self, till: str, request_id: str) -> StoredResult | None:
         key = (till, request_id)
@@ -121,7 +121,7 @@ class OutboxQueries:
         row = (request.till, request.request_id, request.payload_sha256, _as_json(request), now_ms)
         with self._db:
             self._db.execute("INSERT INTO claim VALUES (?, ?, ?, ?, ?)", row)
-        self._identity.claimed(request.till, request.request_id)
+        self._identity.note_claim(request.till, request.request_id)
 
     def settle(self, result: Result) -> StoredResult:
         request = result.request
@@ -141,7 +141,7 @@ class OutboxQueries:
             seq = inserted.lastrowid or 0
             payload = self._encode(result, Issued(result_id, seq, now_ms))
             self._db.execute("UPDATE result SET payload = ? WHERE seq = ?", (payload, seq))
-        self._identity.settled(seq, result_id)
+        self._identity.note_result(seq, result_id)
         return StoredResult(*key, result_id, seq, payload, is_match, until_ms)
 
     def _stored(self, row: sqlite3.Row) -> StoredResult:
@@ -149,7 +149,7 @@ class OutboxQueries:
         fields = row["till"], row["request_id"], row["result_id"], row["seq"], row["payload"]
         return StoredResult(*fields, bool(row["is_match"]), row["deadline_ms"] if same_boot else 0)
 
-    def interrupted(self) -> list[Request]:
+    def interrupted_requests(self) -> list[Request]:
         rows = self._db.execute(
             "SELECT till, request_id, payload_sha256, request_json"
             " FROM claim LEFT JOIN result USING (till, request_id) WHERE seq IS NULL"
@@ -193,7 +193,7 @@ class OutboxQueries:
             self._db.execute(f"{_FORGET_CLAIMS}{_OLD})", bounds)
             deleted = self._db.execute(f"{_FORGET_RESULTS}{_OLD}", bounds).rowcount
         if deleted:
-            self._identity.take(self._db)
+            self._identity.read_from(self._db)
         return deleted
 
 

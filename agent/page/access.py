@@ -26,7 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.core.rate import SenderBuckets, TokenBucket
 from agent.page.login import SessionStore, peer_of
-from agent.texts import Text, every_line, locales
+from agent.texts import Text, locales, on_separate_lines
 
 log = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ class AccessMiddleware:
 def text_response(status: int, text: Text) -> Response:
     """A plain text in every language; a refusal closes the connection."""
     headers = {"Connection": "close"} if status in {408, 413, 429, 431, 503} else {}
-    return PlainTextResponse(every_line(text, locales()), status, headers)
+    return PlainTextResponse(on_separate_lines(text, locales()), status, headers)
 
 
 def _check_size(scope: Scope, headers: Headers) -> Response | None:

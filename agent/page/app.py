@@ -21,7 +21,7 @@ from agent.page.login import SessionStore
 from agent.page.page_texts import document, fill
 from agent.page.preview import Preview, Stream
 from agent.resources import data
-from agent.texts import Text, best
+from agent.texts import Text, best_locale
 
 FRESH_S = 0.5
 STATIC = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css", "/login.js": "login.js"}
@@ -103,7 +103,7 @@ class Handlers:
     async def documentation(self, request: Request) -> Response:
         accepted = re.split("[,;]", request.headers.get("accept-language", ""))[0]
         wanted = request.query_params.get("lang") or accepted
-        found = section(**request.path_params, locale=best(wanted))
+        found = section(**request.path_params, locale=best_locale(wanted))
         if found is None:
             return text_response(404, Text("page.no_documentation"))
         return Response(found, media_type=_KINDS["html"])

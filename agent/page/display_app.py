@@ -28,7 +28,7 @@ from agent.page.app import no_icon, static
 from agent.page.display_key import DisplayKey
 from agent.page.payer_display import PayerDisplay, Shown
 from agent.page.preview import until_first, wait_for_disconnect
-from agent.texts import Text, best, has, locales
+from agent.texts import Text, best_locale, first_text, locales
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def screen_facts(screen: Screen, options: DisplayOptions, now_ms: int) -> dict[s
     """
     locale, more = options.locale, dict[str, Any]()
     if not isinstance(screen, Idle) and screen.locale is not None:
-        locale = best(screen.locale)
+        locale = best_locale(screen.locale)
     match screen:
         case Idle():
             words, more = Text("display.privacy"), {"kind": "idle"}
@@ -77,7 +77,7 @@ def screen_facts(screen: Screen, options: DisplayOptions, now_ms: int) -> dict[s
 
 def hint_words(hint: Guidance) -> Text:
     """The short text of a hint, for a screen that is read at 1.5 m; the till's text where there is none."""
-    return Text(f"display.{hint}") if has(f"display.{hint}") else Text(f"guidance.{hint}")
+    return first_text(f"display.{hint}", f"guidance.{hint}")
 
 
 def pack(tree: dict[str, Any], picture: bytes | None) -> bytes:

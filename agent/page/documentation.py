@@ -8,7 +8,7 @@ import html
 import re
 from collections.abc import Iterator
 
-from agent.texts import Text, group, has, locales
+from agent.texts import Text, has_text, locales, texts_below
 
 _HTML = """<!doctype html>
 <html lang="{locale}"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
@@ -27,12 +27,12 @@ def section(page: str, anchor: str, locale: str) -> str | None:
         locale: an installed language.
     """
     if page == "doctor":
-        known = {name.replace(".", ""): name for name in group("check")}
+        known = {name.replace(".", ""): name for name in texts_below("check")}
         name = known.get(anchor, "")
         parts = _check(name, locale) if name else None
         title = Text(f"check.{name}")
     else:
-        name = anchor if page == "conditions" and has(f"condition.{anchor}.title") else ""
+        name = anchor if page == "conditions" and has_text(f"condition.{anchor}.title") else ""
         parts = _condition(name, locale) if name else None
         title = Text(f"condition.{name}.title")
     if parts is None:
@@ -43,7 +43,9 @@ def section(page: str, anchor: str, locale: str) -> str | None:
 
 def _check(name: str, locale: str) -> Iterator[str]:
     """The possible results. A value that only a run shows is written as an ellipsis."""
-    results = [text.template(locale) for key, text in group("why").items() if key.startswith(f"{name}.")]
+    results = [
+        text.template(locale) for key, text in texts_below("why").items() if key.startswith(f"{name}.")
+    ]
     if results:
         yield _heading("doc_results", locale)
         yield (

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from agent.core.rate import SenderBuckets, TokenBucket
 from agent.errors import ConfigError, reason_of
 from agent.http_listener import HttpListener, ListenerLimits, bind
-from agent.texts import Text, every_line, locales
+from agent.texts import Text, locales, on_separate_lines
 
 CONNECTIONS_MAX = 32
 PEER_CONNECTIONS_MAX = 12  # two browsers: each opens six, however many its tabs
@@ -42,7 +42,7 @@ class Listener(HttpListener):
         limits = ListenerLimits(HANDSHAKE_S, IDLE_S, IDLE_S, ACCEPTS_PER_S, _BACKLOG)
         super().__init__(app, limits, tls=tls, log_prefix=f"{section}_")
         self._section = section
-        body = every_line(Text("page.too_many_connections"), locales()).encode()
+        body = on_separate_lines(Text("page.too_many_connections"), locales()).encode()
         self._refusal = _REFUSAL_HEAD % (len(body), body)
         self._connects = TokenBucket(CONNECTS_PER_S, CONNECTS_BURST, time.monotonic())
         self._peers = SenderBuckets(PEER_CONNECTS_PER_MINUTE, PEER_CONNECTS_BURST)

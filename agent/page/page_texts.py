@@ -9,7 +9,7 @@ import html
 import re
 from typing import Any
 
-from agent.texts import SOURCE, Text, group, locales
+from agent.texts import SOURCE, Text, locales, texts_below
 
 KINDS = ("page", "frame", "guidance", "measure", "phase", "decision", "outcome")
 
@@ -17,7 +17,9 @@ KINDS = ("page", "frame", "guidance", "measure", "phase", "decision", "outcome")
 def document() -> dict[str, Any]:
     """``locales``, and per kind: code -> texts with placeholders, in the order of ``locales``."""
     return {"locales": locales()} | {
-        kind: {code: [text.template(locale) for locale in locales()] for code, text in group(kind).items()}
+        kind: {
+            code: [text.template(locale) for locale in locales()] for code, text in texts_below(kind).items()
+        }
         for kind in KINDS
     }
 

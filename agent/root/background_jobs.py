@@ -1,4 +1,4 @@
-"""The jobs that run while the agent serves. ``attend`` starts all of them."""
+"""The jobs that run while the agent serves. ``start_background_jobs`` starts all of them."""
 
 import asyncio
 import logging
@@ -35,7 +35,7 @@ STORAGE_EVERY_S = 10.0
 CERTIFICATE_EVERY_S = 3_600.0  # often enough for a clock that was wrong at the start
 
 
-def attend(
+def start_background_jobs(
     background: Background,
     stop: asyncio.Event,
     handle: AgentHandle,
@@ -45,7 +45,7 @@ def attend(
 ) -> None:
     """Start every background job; ``background`` ends them. ``changed``: the shown conditions changed."""
     background.add(announce_changes(changed, handle.till, background))
-    if not machine.belongs_here(handle.reload.config.storage.directory):
+    if not machine.is_of_this_machine(handle.reload.config.storage.directory):
         handle.terminal.conditions.raise_(MACHINE_CHANGED)
     background.add(drop_old_traces(make_trace_files(handle.reload.config), clock))
     background.add(handle.reload.watch(source))

@@ -43,7 +43,7 @@ def make_frame_check(
     def check_frame(frame: Frame) -> CameraHealth:
         tap.offer(frame)
         health = watch.check(frame)
-        meter.count(frame, health)
+        meter.add_frame(frame, health)
         return health
 
     return check_frame

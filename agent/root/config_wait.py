@@ -24,7 +24,7 @@ PAUSE_S = 30.0
 _CHECK_S = 1.0
 
 
-def pause(error: ConfigError, path: Path) -> None:
+def pause_before_exit(error: ConfigError, path: Path) -> None:
     """Under a supervisor: log the error, wait for ``PAUSE_S``, a change of the file, or a signal to end."""
     if not is_supervised():
         return
@@ -32,13 +32,13 @@ def pause(error: ConfigError, path: Path) -> None:
     stop, numbers = threading.Event(), (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
     try:
-        until_changed(path, stop, PAUSE_S, f"{error.code}: {error}")
+        wait_for_change(path, stop, PAUSE_S, f"{error.code}: {error}")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def until_changed(path: Path, stop: threading.Event, pause_s: float, status: str) -> bool:
+def wait_for_change(path: Path, stop: threading.Event, pause_s: float, status: str) -> bool:
     """Whether a file of the config changed, appeared or disappeared within ``pause_s``.
 
     False when ``stop`` is set before.

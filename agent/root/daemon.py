@@ -16,11 +16,11 @@ from typing import Any
 
 from agent.camera.backend import SupportsExposure
 from agent.config import Config
-from agent.config.secret_files import stamps
+from agent.config.secret_files import file_stamps
 from agent.control.agent_lock import AgentLock, AgentPhase, hold_lock
 from agent.control.page_link import PAGE, PageLinkIssuer
 from agent.control.server import StatusServer, path_for
-from agent.control.status import document
+from agent.control.status import status_document
 from agent.core.attempt_limits import DAY_MS
 from agent.core.policy import PolicyLimits
 from agent.core.ports import Camera
@@ -39,16 +39,16 @@ from agent.messages.signing import Signer
 from agent.outbox.database import FILE, OutboxDamaged
 from agent.outbox.outbox import Outbox
 from agent.root import wiring
-from agent.root.background_jobs import attend
+from agent.root.background_jobs import start_background_jobs
 from agent.root.cameras import make_camera, make_frame_check
 from agent.root.handle import AgentHandle
-from agent.root.judge import check_rules, located
+from agent.root.judge import check_rules, with_location
 from agent.root.opener import Opener
 from agent.root.reload import Reload, Source
 from agent.root.wiring import BootClock
 from agent.tasks import Background
 from agent.terminal.parts import Ports
-from agent.terminal.results import interrupted
+from agent.terminal.results import interrupted_result
 from agent.terminal.terminal import Terminal
 from agent.terminal.verification_runner import OpenVerification
 from agent.texts import Text
@@ -86,7 +86,7 @@ async def serve(
             from agent.root.display import DisplayWiring  # loads a web server
 
             display = DisplayWiring(config, clock)
-            overrides = replace(overrides, adapt=display.adapting(overrides.adapt))
+            overrides = replace(overrides, adapt=display.with_screen_layers(overrides.adapt))
         stack.push_async_callback(background.close)  # also the tasks that a message adds during the stop
         handle = await _start_parts(config, clock, changed.set, overrides, stack)
         facts_of_display = dict if display is None else display.facts
@@ -98,7 +98,7 @@ async def serve(
         notify("READY=1", f"STATUS=serving {name}")
         log.info("ready", extra=facts(terminal=name, profile=config.profile))
         overrides.on_ready(handle)
-        attend(background, stop, handle, clock, source, changed)
+        start_background_jobs(background, stop, handle, clock, source, changed)
         stack.push_async_callback(background.close)  # before the parts that the jobs use
         await handle.terminal.serve(stop)
         if handle.outbox.damaged.is_set():
@@ -116,7 +116,7 @@ async def _start_parts(
 
     ``on_change``: called after each change of the shown conditions.
     """
-    at_start = stamps(config)  # before the files are read
+    at_start = file_stamps(config)  # before the files are read
     identity, signer = wiring.make_identity(config), Signer.load_or_create(config.storage.directory)
     compare = wiring.make_compare(config, clock)
     stack.push_async_callback(compare.close)
@@ -130,8 +130,8 @@ async def _start_parts(
     facts_of_state = wiring.make_state_facts(config, signer, conditions, tap)
     till = wiring.make_till(config, identity, outbox, clock, facts_of_state)
     check_frame = make_frame_check(config.camera, meter, tap)
-    expose = camera.expose if isinstance(camera, SupportsExposure) else lambda _light: None
-    ports = Ports(clock, camera, analyzer, compare, till, outbox, check_frame, record, expose)
+    adapt_exposure = camera.adapt_exposure if isinstance(camera, SupportsExposure) else lambda _light: None
+    ports = Ports(clock, camera, analyzer, compare, till, outbox, check_frame, record, adapt_exposure)
     earlier_calls = await _settle_interrupted(config, outbox, conditions)
     settings = wiring.make_settings(config, identity.epoch, earlier_calls)
     ports = overrides.adapt(ports)
@@ -155,7 +155,7 @@ async def run_until_signal(config: Config, path: Path | None = None) -> None:
     try:
         await serve(config, stop, source=source)
     except ConfigError as error:
-        raise (error if path is None else located(error, path)) from error
+        raise (error if path is None else with_location(error, path)) from error
 
 
 async def _open_status(
@@ -169,7 +169,7 @@ async def _open_status(
 
     def status() -> dict[str, Any]:
         is_open = {"preview_open": handle.frame_tap.watched, "serving": terminal.open_verification.is_open}
-        return document(handle.reload.config, handle.now(clock)) | is_open | more()
+        return status_document(handle.reload.config, handle.now(clock)) | is_open | more()
 
     def check_mounting(pixels: object) -> MountingReading:
         from agent.vision import detector_check  # for the doctor only
@@ -185,7 +185,7 @@ async def _open_status(
         from agent.root.page import open_page  # loads a web server
 
         async def open_listener() -> None:
-            read = {key: stamp for key, stamp in stamps(first).items() if key.startswith("page.")}
+            read = {key: stamp for key, stamp in file_stamps(first).items() if key.startswith("page.")}
             issuer.new_link = await open_page(stack, handle, live_view, status, path)
             handle.stamps.update(read)  # the listener can be opened long after the start
 
@@ -225,10 +225,10 @@ async def _settle_interrupted(config: Config, outbox: Outbox, conditions: Condit
     Returns the number of paid calls of the last 24 hours.
     """
     assurance = wiring.make_assurance(config)
-    for request in await outbox.interrupted():
+    for request in await outbox.interrupted_requests():
         log.warning("interrupted", extra=facts(request_id=request.request_id, till=request.till))
         try:
-            await outbox.settle(interrupted(request, assurance, config.verification.max_asks))
+            await outbox.settle(interrupted_result(request, assurance, config.verification.max_asks))
         except StorageError:
             raise
         except Exception:  # one claim must not prevent each start; a repeat of the request answers it

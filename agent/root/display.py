@@ -87,7 +87,7 @@ class DisplayWiring:
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="display")
         self.display = PayerDisplay(clock.now_ms, self._draw, self._worker)
 
-    def adapting(self, adapt: Callable[[Ports], Ports]) -> Callable[[Ports], Ports]:
+    def with_screen_layers(self, adapt: Callable[[Ports], Ports]) -> Callable[[Ports], Ports]:
         """``adapt``, and then the layers of the screen."""
         return lambda ports: self._watched(adapt(ports))
 

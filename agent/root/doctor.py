@@ -38,8 +38,13 @@ from agent.mqtt.paho_client import tls_context
 from agent.mqtt.selftest import BrokerSelfTest
 from agent.outbox.inspect import inspect_outbox
 from agent.root.cameras import make_brightness_check, make_camera
-from agent.root.judge import check_parts, check_photos, check_placeholders, located
-from agent.root.judge import judged as judged_config
+from agent.root.judge import (
+    check_parts,
+    check_photos,
+    check_placeholders,
+    load_runnable_config,
+    with_location,
+)
 from agent.root.liveness import make_liveness_models
 from agent.root.wiring import BootClock, make_compare
 from agent.texts import Text
@@ -49,9 +54,9 @@ _CAMERA_S = 3.0  # longer than the detection of a frozen picture
 _CALL_TIMEOUT_MS = 5_000
 
 
-def inputs_from_file(path: Path, *, judged: bool = True) -> CheckInputs:
-    """Reads and opens no file or device; a check does. ``judged``: the profile must allow the config."""
-    return inputs_from_config(cache(lambda: _config(path) if judged else load(path, Config)), path)
+def inputs_from_file(path: Path, *, must_be_runnable: bool = True) -> CheckInputs:
+    """Reads no file and opens no device; a check does. ``must_be_runnable``: else any valid config."""
+    return inputs_from_config(cache(lambda: _config(path) if must_be_runnable else load(path, Config)), path)
 
 
 def inputs_from_config(config: Callable[[], Config], path: Path | None = None) -> CheckInputs:
@@ -78,7 +83,7 @@ def inputs_from_config(config: Callable[[], Config], path: Path | None = None) -
 
 def _config(path: Path) -> Config:
     """For root while the service is down: with the files from which systemd makes the credentials."""
-    config = judged_config(path, here=False)
+    config = load_runnable_config(path, is_local=False)
     if os.geteuid() != 0 or all(each.exists() for each in secret_files(config).values()):
         return config
     return with_credential_sources(config, _credentials())
@@ -117,7 +122,7 @@ def _judge(config: Config, path: Path | None) -> None:
     except ConfigError as error:
         if error.code == TLS_FILE_UNUSABLE:
             return
-        raise (error if path is None else located(error, path)) from error
+        raise (error if path is None else with_location(error, path)) from error
 
 
 def _check_models(config: Config) -> ModelProbe:
@@ -145,7 +150,7 @@ async def _probe_camera(config: Config) -> CameraProbe:
         while clock.now_ms() < until_ms:
             newest = await camera.next_frame(newest.seq)
             health = watch.check(newest)
-            meter.count(newest, health)
+            meter.add_frame(newest, health)
             frozen = health.frozen
             frames += 1
     finally:

@@ -30,7 +30,7 @@ class AgentHandle:
     outbox: Outbox
     compare: CompareClient | None  # None: replaced by the caller
     started_ms: int
-    stamps: dict[str, str]  # of the files that were read once: ``config.secret_files.stamps``
+    stamps: dict[str, str]  # of the files that were read once: ``config.secret_files.file_stamps``
 
     def now(self, clock: BootClock) -> StatusFacts:
         """The present status of the parts."""
@@ -41,8 +41,8 @@ class AgentHandle:
             terminal.conditions.shown,
             terminal.counters,
             self.meter.facts(now_ms),
-            till.connection.connected,
-            till.result_sender.depth,
+            till.connection.is_connected,
+            till.result_sender.open_count,
             self.reload.refused,
             till.delivery_counters,
             process_facts(),

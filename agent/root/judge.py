@@ -12,7 +12,7 @@ from agent.config import Config
 from agent.config import secret_files as secrets
 from agent.config.combinations import check_combinations
 from agent.config.file import load, place_of, read_layers
-from agent.config.profile import accepts_photos, check_profile, signatures_required
+from agent.config.profile import accepts_photos, check_profile, requires_signatures
 from agent.config.secret_files import SecretState, secret_state
 from agent.errors import ConfigError
 from agent.texts import Text
@@ -22,24 +22,24 @@ _PLACEHOLDERS = {"site": "site", "terminal": "terminal"}  # of config/agent.toml
 _KEY = re.compile(r"[a-z_0-9]+(?:\.[a-z_0-9]+)*")
 
 
-def judged(path: Path, *, complete: bool = False, here: bool = True) -> Config:
-    """The config of a file, if it may run.
+def load_runnable_config(path: Path, *, with_parts: bool = False, is_local: bool = True) -> Config:
+    """Read a config file and check that an agent may run with it.
 
-    ``complete``: check the parts that ``serve`` makes, and the files of the secrets, too. ``here``: the
+    ``with_parts``: check the parts that ``serve`` makes, and the files of the secrets, too. ``is_local``: the
     config is for this machine; otherwise its files and placeholders are not checked. Raises ``ConfigError``:
     the config may not run; ``file:line: key: why``, with a fix.
     """
     config = load(path, Config)
     try:
         check_values(config)
-        if here:
+        if is_local:
             check_rules(config)
-        if complete:
-            check_parts(config, here=here)
-        if complete and here:
+        if with_parts:
+            check_parts(config, is_local=is_local)
+        if with_parts and is_local:
             check_secrets(config)
     except ConfigError as error:
-        raise located(error, path) from error
+        raise with_location(error, path) from error
     return config
 
 
@@ -64,7 +64,7 @@ def check_rules(config: Config) -> None:
     check_placeholders(config)
 
 
-def check_parts(config: Config, *, here: bool = True) -> None:
+def check_parts(config: Config, *, is_local: bool = True) -> None:
     """Make the parts that ``serve`` makes, without a start. An unplugged camera is not a config error.
 
     Raises ``ConfigError``: the message starts with the key.
@@ -75,9 +75,9 @@ def check_parts(config: Config, *, here: bool = True) -> None:
     from agent.root.cameras import make_camera
     from agent.root.wiring import BootClock, make_compare
 
-    section = config.compare if here else config.compare.model_copy(update={"ca_file": None})
+    section = config.compare if is_local else config.compare.model_copy(update={"ca_file": None})
     asyncio.run(make_compare(config.model_copy(update={"compare": section}), BootClock()).close())
-    if not here:
+    if not is_local:
         return
     asyncio.run(open_client(config.compare.url, config.compare.ca_file).aclose())
     if config.mqtt.tls:
@@ -105,7 +105,7 @@ def check_secrets(config: Config) -> None:
             )
 
 
-def without_till_key(config: Config) -> bool:
+def lacks_till_key(config: Config) -> bool:
     """Whether every request must be signed and no till has a usable key.
 
     False without a state directory (the agent has not run here), and where this user may not read it.
@@ -114,13 +114,13 @@ def without_till_key(config: Config) -> bool:
 
     directory = config.storage.directory
     try:
-        needs_key = signatures_required(config) and directory.is_dir()
+        needs_key = requires_signatures(config) and directory.is_dir()
         return needs_key and not any(Keyring(directory).usable().values())
     except OSError:
         return False
 
 
-def located(error: ConfigError, path: Path) -> ConfigError:
+def with_location(error: ConfigError, path: Path) -> ConfigError:
     """The error with ``file:line`` in front, if its message starts with a key of the file."""
     message = str(error)
     found = _KEY.match(message)

@@ -17,7 +17,7 @@ from agent.diagnostics.doctor import run_checks
 from agent.diagnostics.order import most_urgent_first
 from agent.errors import ConfigError
 from agent.health.metrics import render
-from agent.live_view.annotate import notice
+from agent.live_view.annotate import notice_picture
 from agent.live_view.live_view import LivePicture, LiveView
 from agent.log import facts
 from agent.page.access import LOCALHOST, own_names
@@ -109,7 +109,7 @@ def _preview(handle: AgentHandle, live_view: LiveView) -> Preview:
         verification = handle.terminal.open_verification
         if not is_open and not verification.is_open:  # the end of a verification deletes the frame, too
             handle.terminal.worker.submit(live.end)
-        if not verification.stopping:  # else this message would replace `stopping`
+        if not verification.is_stopping:  # else this message would replace `stopping`
             await handle.till.state.announce()
 
-    return Preview(picture, notice, announce)
+    return Preview(picture, notice_picture, announce)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from agent import log as logs
 from agent.config import Config
-from agent.config.reload import changed, check_change
-from agent.control.status import fingerprint
+from agent.config.reload import changed_keys, check_change
+from agent.control.status import config_fingerprint
 from agent.errors import ConfigError
 from agent.health.conditions_board import CONFIG_REFUSED
 from agent.log import facts
-from agent.root.judge import judged
+from agent.root.judge import load_runnable_config
 from agent.root.wiring import BootClock, make_recorder, make_settings, policy_limits
 from agent.terminal.terminal import Terminal
 from agent.texts import Text
@@ -49,25 +49,27 @@ class Reload:
         while source.path is not None:
             await source.requested.wait()
             source.requested.clear()
-            await self.once(source.path)
+            await self.apply_file(source.path)
 
-    async def once(self, path: Path) -> None:
+    async def apply_file(self, path: Path) -> None:
         """Read and apply the file, or log why it is refused."""
         conditions = self._terminal.conditions
         try:
-            new = await asyncio.to_thread(judged, path)  # a disk can be slow
+            new = await asyncio.to_thread(load_runnable_config, path)  # a disk can be slow
             check_change(self.config, new)
         except ConfigError as error:
             self.refused = error.sentence
             log.error("config_refused", extra=facts(code=error.code, why=error, fix=str(error.fix)))
             conditions.raise_(CONFIG_REFUSED, error.sentence)
             return
-        keys, self.config, self.refused = changed(self.config, new), new, None
+        keys, self.config, self.refused = changed_keys(self.config, new), new, None
         logs.set_level(new.log.level)
         self._terminal.apply_settings(
             make_settings(new, self._terminal.epoch),
             make_recorder(new, self._clock),
             lambda: self._analyzer.set_limits(policy_limits(new)),
         )
-        log.info("config_taken", extra=facts(sha256=fingerprint(new), changed=", ".join(keys) or "nothing"))
+        log.info(
+            "config_taken", extra=facts(sha256=config_fingerprint(new), changed=", ".join(keys) or "nothing")
+        )
         conditions.clear(CONFIG_REFUSED)

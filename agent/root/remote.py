@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from agent.control.status import document
+from agent.control.status import status_document
 from agent.messages.keyring import OPERATORS, Keyring
 from agent.root.handle import AgentHandle
 from agent.root.reload import Source
@@ -39,7 +39,7 @@ async def diagnose(
 ) -> dict[str, Any]:
     """Run ``remote_doctor.diagnose``, one at a time. Raises ``AgentError`` (``check_unknown``)."""
     config = handle.reload.config
-    status = document(config, handle.now(clock))  # on the loop that owns the numbers
+    status = status_document(config, handle.now(clock))  # on the loop that owns the numbers
 
     def work() -> dict[str, Any]:
         from agent.root import remote_doctor

@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 
 from agent.compare.base import CompareClient
-from agent.core.pace import Pace, choose
+from agent.core.pace import Pace, choose_pace
 from agent.core.reasons import Reason
 from agent.errors import CompareError, CompareSlow, ModelError
 from agent.health.board import EARLIEST_MS, HOT_C, hottest_c, shortage
@@ -122,9 +122,7 @@ async def adapt_pace(handle: AgentHandle) -> None:
             return Pace(width_px, fps)
         detection_ms = detector.detection_ms(config.camera.width_px, config.camera.height_px)
         return_free_memory()  # the detector has all its buffers now
-        pace = (
-            choose(detection_ms, width_px, fps) if config.vision.adapt else Pace(width_px, fps, detection_ms)
-        )
+        pace = choose_pace(detection_ms, width_px, fps, may_reduce=config.vision.adapt)
         if pace.is_reduced:
             detector.set_width(pace.width_px)
         return pace

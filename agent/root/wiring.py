@@ -11,7 +11,7 @@ from agent import __version__
 from agent.compare import secret
 from agent.compare.base import CompareClient
 from agent.config import Config
-from agent.config.profile import signatures_required
+from agent.config.profile import requires_signatures
 from agent.core.attempt_limits import AttemptLimits
 from agent.core.frame_log import FrameLog
 from agent.core.model import Assurance, Result
@@ -97,10 +97,10 @@ def make_compare(config: Config, clock: BootClock) -> CompareClient:
             assert_never(unwired)
     return kind(
         config.compare,
-        secret.from_file(config.compare.secret_key_file),
+        secret.secret_reader(config.compare.secret_key_file),
         clock,
         profile=config.profile,
-        plain_http="plain_http_compare" in config.accepted_risks,
+        allows_plain_http="plain_http_compare" in config.accepted_risks,
     )
 
 
@@ -161,7 +161,7 @@ def make_till(
     rules = DecodeRules(
         config.mqtt.request_max_bytes,
         config.verification.budget_ms,
-        signatures_required=signatures_required(config),
+        signatures_required=requires_signatures(config),
         trust=Keyring(config.storage.directory),
         accepts_diagnosis=bool(Keyring(config.storage.directory, OPERATORS).tills()),
         site=identity.site,
@@ -185,7 +185,7 @@ def make_settings(config: Config, epoch: str, earlier_calls: int = 0) -> Setting
         requests_per_minute=config.mqtt.requests_per_minute,
         guard=AttemptLimits(**dict(config.guard)),
         earlier_calls=earlier_calls,
-        traced=config.trace.enabled,
+        is_traced=config.trace.enabled,
         assurances=frozenset({"liveness"} if has_liveness(config) else ()),
     )
 

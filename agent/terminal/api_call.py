@@ -110,7 +110,7 @@ class PhaseTimes:
 
 @dataclass(slots=True)
 class ApiCall:
-    """A reserved call. The compare client gets ``sent`` as callback. ``end`` is always called, once."""
+    """A reserved call. ``record_sent`` is a callback of the compare client. ``end`` must be called once."""
 
     now_ms: Callable[[], int]
     budget: CallBudget
@@ -125,8 +125,8 @@ class ApiCall:
         """Pass the crop to the compare client now."""
         self._crop, self._began_ms = crop, self.now_ms()
 
-    def sent(self) -> None:
-        """Count the call when its request is sent. Further calls of ``sent`` change nothing."""
+    def record_sent(self) -> None:
+        """Count the call when its request is sent. Further calls change nothing."""
         if self._sent_ms is None and self._crop is not None:
             self._sent_ms = self.now_ms()
             self.budget.record_sent(self._crop)

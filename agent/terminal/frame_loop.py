@@ -45,10 +45,11 @@ class WatchdogSignal:
         self._fresh = False  # since the last poll
         self._until_ms = 0
 
-    def frame(self) -> None:
+    def record_fresh_frame(self) -> None:
+        """A frame arrived that does not repeat the previous one."""
         self._fresh, self._until_ms = True, 0
 
-    def recovering(self, until_ms: int) -> None:
+    def record_recovery(self, until_ms: int) -> None:
         """Record an active recovery step and its end; 0: no recovery step."""
         self._until_ms = until_ms
 
@@ -100,7 +101,7 @@ class FrameLoop:
                 self._analyzed_for = None  # holds the enrolled photo of an ended verification
             if self._exposed_for not in (None, verification):  # the next payer starts with auto exposure
                 self._exposed_for = None
-                self._ports.expose(None)
+                self._ports.adapt_exposure(None)
             if verification is None:
                 self._counters.frames[FrameReason.IDLE] += 1
             else:
@@ -112,9 +113,9 @@ class FrameLoop:
         now_ms = self._ports.clock.now_ms()
         if not health.frozen:
             self._restarts, self._restart_at_ms = 0, now_ms
-            self._watchdog_signal.frame()
+            self._watchdog_signal.record_fresh_frame()
             return
-        self._watchdog_signal.recovering(now_ms + RESTART_LIMIT_MS)
+        self._watchdog_signal.record_recovery(now_ms + RESTART_LIMIT_MS)
         if now_ms >= self._restart_at_ms:
             pause_ms = RESTART_PAUSES_MS[min(self._restarts, len(RESTART_PAUSES_MS) - 1)]
             self._restart_at_ms = now_ms + pause_ms
@@ -189,7 +190,7 @@ class FrameLoop:
         light = face_light(analysis)
         if light is not None:
             self._exposed_for = verification
-            self._ports.expose(light)
+            self._ports.adapt_exposure(light)
         verification.post(FrameAnalyzed(self._ports.clock.now_ms(), analysis))
 
     def _camera_failed(self, error: CameraError) -> None:
@@ -199,7 +200,7 @@ class FrameLoop:
         if condition not in self._conditions.active:
             log.warning("camera_failed", extra=facts(code=condition.code, why=error, fix=str(error.fix)))
         self._conditions.raise_only(condition, of=camera.ROWS)
-        self._watchdog_signal.recovering(error.bounded_until_ms)
+        self._watchdog_signal.record_recovery(error.bounded_until_ms)
         verification = self._current()
         if verification is not None:
             verification.post(CameraFailed(self._ports.clock.now_ms(), reason_of(error)))

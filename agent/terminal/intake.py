@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from agent.core.admission import AdmissionFacts, Admit, Ignore, Refuse, Replay, admit
+from agent.core.admission import AdmissionFacts, Admit, Ignore, Refuse, SendAgain, admit
 from agent.core.model import Request
 from agent.core.ports import AcceptedEvent, CancelReceived, Inbound, MessageRefused, RequestReceived
 from agent.core.rate import SenderBuckets
@@ -91,13 +91,13 @@ class Intake:
                 match admit(inbound, known, self._facts(request.till)):
                     case Admit():
                         await self._accept(request)
-                    case Replay(stored=stored):
+                    case SendAgain(stored=stored):
                         await self._ports.till.deliver(stored, again=True)
                     case Ignore():
                         if self._open.matching(request.till, request.request_id) is not None:
                             await self._ports.till.publish(AcceptedEvent(request, request.budget_ms))
                         else:  # the result could not be stored
-                            await self._results.abandon(request)
+                            await self._results.settle_interrupted(request)
                     case Refuse(refusal=refusal, detail=detail):
                         await self._results.refuse(request.till, request.request_id, refusal, detail)
 
@@ -105,12 +105,12 @@ class Intake:
         return AdmissionFacts(
             epoch=self.settings.epoch,
             now_ms=self._ports.clock.now_ms(),
-            busy=self._open.current is not None,
-            stopping=self._open.stopping,
+            is_busy=self._open.current is not None,
+            is_stopping=self._open.is_stopping,
             consent_required=self.settings.consent_required,
             inline_reference=self.settings.inline_reference,
             age_required=self.settings.age_required,
-            rate_ok=self._senders.take(till, self._ports.clock.now_ms() / 1e3),
+            is_rate_allowed=self._senders.take(till, self._ports.clock.now_ms() / 1e3),
         )
 
     async def _cancel(self, till: str, request_id: str) -> None:

@@ -30,7 +30,7 @@ class Ports:
     check_frame: Callable[[Frame], CameraHealth]  # the brightness check of every frame
     record: RecordVerification = lambda _result, _frame_log, _trace: None
     # gets the brightness of the payer's face after each analysis of a face; None after the verification
-    expose: Callable[[FaceLight | None], None] = lambda _light: None
+    adapt_exposure: Callable[[FaceLight | None], None] = lambda _light: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,5 +47,5 @@ class Settings:
     requests_per_minute: int = 120  # per till
     guard: AttemptLimits = field(default_factory=AttemptLimits)
     earlier_calls: int = 0  # calls of earlier processes in the last day
-    traced: bool = False  # whether `record` gets a trace
+    is_traced: bool = False  # whether `record` gets a trace
     assurances: frozenset[str] = frozenset()  # the assurances that a request may ``require``

@@ -69,7 +69,7 @@ def result_of(request: Request, outcome: VerificationOutcome, assurance: Assuran
     )
 
 
-def interrupted(request: Request, assurance: Assurance, most_calls: int) -> Result:
+def interrupted_result(request: Request, assurance: Assurance, most_calls: int) -> Result:
     """The result of a claim without an open verification. The record of its API calls is lost.
 
     ``most_calls``: the possible maximum, which counts as sent.
@@ -135,9 +135,9 @@ class Results:
         self._count(result, is_slow=is_slow)
         await self._till.deliver(stored)
 
-    async def abandon(self, request: Request) -> None:
+    async def settle_interrupted(self, request: Request) -> None:
         """Settle a claim without an open verification as interrupted. Raises ``StorageError``."""
-        result = interrupted(request, self.settings.assurance, self.settings.limits.max_asks)
+        result = interrupted_result(request, self.settings.assurance, self.settings.limits.max_asks)
         stored = await self._claim_store.settle(result)  # a result that is stored already wins
         self._count(result, is_slow=False)
         await self._till.deliver(stored, again=True)
@@ -150,7 +150,7 @@ class Results:
         log.info("refused", extra=facts(till=till, request_id=request_id, refusal=refusal, detail=detail))
         await self._till.publish(RefusedEvent(till, request_id, refusal, detail, asks=asks))
 
-    async def not_stored(self, result: Result, error: StorageError) -> None:
+    async def refuse_unstored(self, result: Result, error: StorageError) -> None:
         """Refuse an accepted request whose result could not be stored, with the number of its API calls.
 
         The claim is durable: a repeat of the request, or a restart, settles the claim as ``interrupted``. A
@@ -165,7 +165,7 @@ class Results:
     def _count(self, result: Result, *, is_slow: bool) -> None:
         """Add a result to the counters, and raise or clear the conditions that the result shows."""
         conditions = self._conditions
-        self._counters.ended(result)
+        self._counters.record_result(result)
         is_undecided = result.decision is Decision.UNDECIDED
         condition = api_condition(result.reason, result.api_code) if is_undecided else None
         is_explained = any(each in CLEARED_BY_ANSWER for each in conditions.active)

@@ -96,7 +96,7 @@ class Terminal:
         is_hung = any(isinstance(task.exception(), CameraHung) for task in done)
         camera_failed = InputFailed(now_ms, Reason.CAMERA_UNAVAILABLE)
         self._stop_event = camera_failed if is_hung else Interrupted(now_ms)
-        self.open_verification.stopping = True
+        self.open_verification.is_stopping = True
         if self.open_verification.current is not None:
             self.open_verification.current.post(self._stop_event)
         with contextlib.suppress(TimeoutError):
@@ -171,7 +171,7 @@ class Terminal:
             self.budget.record_end(result)  # a failed attempt counts even if its result cannot be stored
             result, stored = await self._results.store(result)
         except StorageError as error:
-            await self._results.not_stored(result, error)
+            await self._results.refuse_unstored(result, error)
             return
         finally:
             self.open_verification.current = None

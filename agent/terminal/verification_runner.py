@@ -90,7 +90,7 @@ class Verification:
             while not isinstance(state, Finished):
                 came = await self._next_event(wake_at(state))
                 event = came if prepared.done() else _named_after_photo(came, state, self._calls)
-                if settings.traced:
+                if settings.is_traced:
                     self._events.append(without_pixels(event))
                 before = state
                 state, effects = advance(state, event, limits)
@@ -109,7 +109,7 @@ class Verification:
                 each.cancel()
             # counts their durations and costs
             await asyncio.gather(prepared, *self._calls.values(), return_exceptions=True)
-        trace = Trace(deadline_ms, received_ms, limits, tuple(self._events)) if settings.traced else None
+        trace = Trace(deadline_ms, received_ms, limits, tuple(self._events)) if settings.is_traced else None
         times = self._times
         timings = times.timings(self.ports.clock.now_ms() - received_ms)
         return VerificationOutcome(state, timings, self._frame_log, trace, times.calls, times.is_slow)
@@ -185,7 +185,7 @@ class Verification:
                 return None
             call.begin(crop)
             left_ms = max(1, call.late_at_ms - now_ms())
-            answer = await self.ports.compare.call(reference, crop, start.number, left_ms, call.sent)
+            answer = await self.ports.compare.call(reference, crop, start.number, left_ms, call.record_sent)
         except AgentError as error:
             call.outcome = error
             api_code = error.api_code if isinstance(error, CompareError) else None
@@ -229,11 +229,11 @@ async def outcome_of(verification: Verification) -> VerificationOutcome:
 class OpenVerification:
     """The one open verification, if any. Only the terminal writes; other parts read.
 
-    ``current``: the open verification or None. ``stopping``: no further verification starts.
+    ``current``: the open verification or None. ``is_stopping``: no further verification starts.
     """
 
     current: Verification | None = None
-    stopping: bool = False
+    is_stopping: bool = False
 
     @property
     def is_open(self) -> bool:

@@ -65,7 +65,7 @@ class MqttTill:
         self.result_sender = ResultSender(
             self.connection, outbox, self.topics, clock, ack=config.ack, margin_ms=margin_ms
         )
-        acknowledged = self.result_sender.acknowledged
+        acknowledged = self.result_sender.record_ack
         self._messages = TillMessages(rules, clock, self._limits, self._background, acknowledged)
 
     async def start(self) -> None:
@@ -85,14 +85,14 @@ class MqttTill:
     @property
     def dropped(self) -> int:
         """Messages of tills and operators dropped by a limit, and rejected ones without an answer."""
-        by_limit = self._limits.dropped + self.connection.dropped + self._messages.inbox.dropped
+        by_limit = self._limits.dropped + self.connection.dropped_messages + self._messages.inbox.dropped
         return by_limit + self._messages.unanswered
 
     @property
     def delivery_counters(self) -> dict[str, int]:
         """Counters of results and dropped messages, as in ``health``."""
         return {
-            "unacknowledged": self.result_sender.depth,
+            "unacknowledged": self.result_sender.open_count,
             "expired_unacknowledged": self.result_sender.expired_unacked,
             "withheld": self.result_sender.withheld,
             "inbound_dropped": self.dropped,
@@ -137,7 +137,7 @@ class MqttTill:
             self._on_ready,
             self.state.will,
             self._on_problem,
-            optional=frozenset(
+            optional_filters=frozenset(
                 {self.topics.state, get_state}
             ),  # an older access list of the broker lacks them
             admits=self._limits.admits,
@@ -145,7 +145,7 @@ class MqttTill:
 
     def _on_ready(self) -> None:
         if self.state.final_status != "offline":
-            self.result_sender.reconnected()
+            self.result_sender.make_all_due()
             self._background.add(self.state.announce())
             self._background.add(_test_rights(self.connection, self.topics))
 
@@ -161,7 +161,7 @@ class MqttTill:
                 if not message.retained and self._limits.admits_state_copy(till):
                     self.state.send_copy(till)
             case (till, kind):
-                self._messages.arrived(till, kind, message)
+                self._messages.handle(till, kind, message)
 
     async def _publish(self, message: Message) -> None:  # ``state`` is made before the connection
         await self.connection.publish(message)

@@ -33,7 +33,9 @@ FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 1_000, 60_000
 CUTS_MAX = 2  # one cut can be a network fault; a second cut can be caused by this message
 
 
-class Next(Enum):
+class DeliveryStep(Enum):
+    """The next step for one result."""
+
     SEND = auto()
     WAIT = auto()
     NOTIFY = auto()  # a match whose time is over: publish ``result_expired`` instead, keep the record
@@ -51,23 +53,23 @@ class PublishHistory:
     sent: int = 0
     last_ms: int = 0
     cuts: int = 0
-    expired: bool = False  # the event ``result_expired`` is published; its pauses started anew
+    is_expired: bool = False  # the event ``result_expired`` is published; its pauses started anew
 
-    def published(self, at_ms: int, *, cut: bool = False) -> PublishHistory:
+    def after_publish(self, at_ms: int, *, cut: bool = False) -> PublishHistory:
         """Record a publish. ``cut``: the connection ended before the PUBACK."""
         return replace(self, sent=self.sent + 1, last_ms=at_ms, cuts=self.cuts + 1 if cut else 0)
 
-    def reconnected(self) -> PublishHistory:
+    def after_reconnect(self) -> PublishHistory:
         """Due at once, unless the connection ended ``CUTS_MAX`` times in a row after this result."""
         return self if self.cuts >= CUTS_MAX else replace(self, sent=0)
 
-    def requested(self, at_ms: int) -> PublishHistory:
-        """As ``reconnected``, and for ten more minutes: a till asks for the result again."""
+    def after_request(self, at_ms: int) -> PublishHistory:
+        """As ``after_reconnect``, and for ten more minutes: a till asks for the result again."""
         return self if self.cuts >= CUTS_MAX else replace(self, sent=0, first_ms=at_ms)
 
-    def replaced_by_event(self) -> PublishHistory:
+    def after_expiry(self) -> PublishHistory:
         """Publish ``result_expired`` from now on, first at once. ``first_ms`` does not change."""
-        return replace(self, sent=0, cuts=0, expired=True)
+        return replace(self, sent=0, cuts=0, is_expired=True)
 
 
 def pause_ms(sent: int) -> int:
@@ -75,20 +77,20 @@ def pause_ms(sent: int) -> int:
     return int(min(FIRST_PAUSE_MS * 2 ** max(0, sent - 1), LONGEST_PAUSE_MS))
 
 
-def next_step(stored: StoredResult, history: PublishHistory, now_ms: int, margin_ms: int) -> Next:
+def next_step(stored: StoredResult, history: PublishHistory, now_ms: int, margin_ms: int) -> DeliveryStep:
     """The step that is due now. To be called before every publish, also before repeats.
 
     A match is published only while at least ``margin_ms`` is left until its deadline. Later
     ``result_expired`` replaces the match until the acknowledgement, or until ``RESEND_FOR_MS`` is over.
     """
     if now_ms - history.first_ms >= RESEND_FOR_MS:
-        return Next.EXPIRE
+        return DeliveryStep.EXPIRE
     late = stored.is_match and stored.deadline_ms - now_ms < margin_ms
-    if late and not history.expired:
-        return Next.NOTIFY
+    if late and not history.is_expired:
+        return DeliveryStep.NOTIFY
     if history.sent and now_ms - history.last_ms < pause_ms(history.sent):
-        return Next.WAIT
-    return Next.NOTIFY if late else Next.SEND
+        return DeliveryStep.WAIT
+    return DeliveryStep.NOTIFY if late else DeliveryStep.SEND
 
 
 class ResultSender:
@@ -118,7 +120,7 @@ class ResultSender:
         self.withheld = 0
 
     @property
-    def depth(self) -> int:
+    def open_count(self) -> int:
         """Number of open results."""
         return len(self._open)
 
@@ -129,14 +131,14 @@ class ResultSender:
         """
         now_ms = self._clock.now_ms()
         known = self._open.get(stored.result_id)
-        history = PublishHistory(now_ms) if known is None else known[1].requested(now_ms)
+        history = PublishHistory(now_ms) if known is None else known[1].after_request(now_ms)
         self._open[stored.result_id] = (stored, history)
         if again:
             self._due.set()
         else:
             await self._step(stored.result_id)
 
-    async def acknowledged(self, till: str, result_id: str) -> None:
+    async def record_ack(self, till: str, result_id: str) -> None:
         """The till acknowledged a result. An id that is not open or belongs to another till changes nothing.
 
         An open result can be closed in the outbox already: a repeated request publishes an acknowledged
@@ -170,10 +172,10 @@ class ResultSender:
             self._open.setdefault(stored.result_id, (stored, PublishHistory(self._clock.now_ms())))
         return True
 
-    def reconnected(self) -> None:
+    def make_all_due(self) -> None:
         """Make all results due, except a result after which connections end repeatedly."""
         for result_id, (stored, history) in self._open.items():
-            self._open[result_id] = (stored, history.reconnected())
+            self._open[result_id] = (stored, history.after_reconnect())
 
     async def _step(self, result_id: str) -> None:
         entry = self._open.get(result_id)
@@ -199,19 +201,19 @@ class ResultSender:
             return
         now_ms = self._clock.now_ms()
         match next_step(stored, history, now_ms, self._margin_ms):
-            case Next.WAIT:
+            case DeliveryStep.WAIT:
                 return
-            case Next.SEND:
+            case DeliveryStep.SEND:
                 left_s = max(1, (stored.deadline_ms - now_ms) // 1000) if stored.is_match else None
                 topic = self._topics.verify(stored.till, RESULT)
                 await self._send(stored, Message(topic, stored.payload, expires_in_s=left_s), history)
-            case Next.NOTIFY:
-                if not history.expired:
+            case DeliveryStep.NOTIFY:
+                if not history.is_expired:
                     self.withheld += 1
-                    history = history.replaced_by_event()
+                    history = history.after_expiry()
                     self._open[stored.result_id] = (stored, history)
                 await self._send(stored, self._expired(stored), history)
-            case Next.EXPIRE:
+            case DeliveryStep.EXPIRE:
                 self.expired_unacked += 1
                 self._open.pop(stored.result_id, None)
                 about = facts(result_id=stored.result_id, till=stored.till)
@@ -219,7 +221,7 @@ class ResultSender:
                 await self._outbox.close_result(stored.till, stored.result_id)
 
     async def _send(self, stored: StoredResult, message: Message, history: PublishHistory) -> None:
-        if not self._connection.connected:
+        if not self._connection.is_connected:
             return
         now_ms = self._clock.now_ms()
         delivered = cut = False
@@ -234,7 +236,7 @@ class ResultSender:
             self._open.pop(stored.result_id, None)
             await self._outbox.close_result(stored.till, stored.result_id)
         else:
-            self._open[stored.result_id] = (stored, history.published(now_ms, cut=cut))
+            self._open[stored.result_id] = (stored, history.after_publish(now_ms, cut=cut))
 
     def _expired(self, stored: StoredResult) -> Message:
         reason = (Refusal.RESULT_EXPIRED, "a match came too late", stored.result_id)

@@ -95,9 +95,9 @@ class TillMessages:
         self._pauses = PauseDetector(self._clock.now_ms())
         while True:
             await asyncio.sleep(BEAT_MS / 1e3)
-            self._pauses.beat(self._clock.now_ms())
+            self._pauses.record_beat(self._clock.now_ms())
 
-    def arrived(self, till: str, kind: str, message: Message) -> None:
+    def handle(self, till: str, kind: str, message: Message) -> None:
         """Handle an admitted message on a topic of this till. Its content is hostile. Never raises."""
         try:
             if kind == ACK:

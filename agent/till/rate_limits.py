@@ -44,7 +44,7 @@ class TillRateLimits:
     Args:
         now_s: returns monotonic seconds.
         requests_per_minute: the configured limit of one till; the bucket of all its messages is larger.
-        trusts: whether a till has a trusted key. Called once for each new till id.
+        has_trusted_key: whether a till has a trusted key. Called once for each new till id.
 
     Attributes:
         dropped: messages that were not admitted.
@@ -55,9 +55,9 @@ class TillRateLimits:
         topics: Topics,
         now_s: Callable[[], float],
         requests_per_minute: int,
-        trusts: Callable[[str], bool] = lambda _till: False,
+        has_trusted_key: Callable[[str], bool] = lambda _till: False,
     ) -> None:
-        self._topics, self._now_s, self._trusts = topics, now_s, trusts
+        self._topics, self._now_s, self._trusts = topics, now_s, has_trusted_key
         per_minute = max(PER_S_MIN * 60, requests_per_minute * MESSAGES_PER_REQUEST)
         self._known = SenderBuckets(per_minute, BURST, TILLS_MAX)
         self._new = SenderBuckets(per_minute, BURST, TILLS_MAX)

@@ -34,7 +34,7 @@ RunDoctor = Callable[[tuple[str, ...]], Awaitable[dict[str, Any]]]
 
 
 class RemoteDiagnosis:
-    """For the event loop only. ``arrived`` does not block; ``run_doctor`` runs in another thread.
+    """For the event loop only. ``handle`` does not block; ``run_doctor`` runs in another thread.
 
     Attributes:
         ignored: messages without an answer.
@@ -62,9 +62,9 @@ class RemoteDiagnosis:
     async def run(self) -> None:
         """Handle messages of operators until cancelled."""
         while True:
-            self.arrived(*await self._till.diag_inbox.get())
+            self.handle(*await self._till.diag_inbox.get())
 
-    def arrived(self, operator: str, message: Message) -> None:
+    def handle(self, operator: str, message: Message) -> None:
         """A message on the topic of an operator; hostile until its signature is verified."""
         request = self._verify(operator, message)
         if request is None:

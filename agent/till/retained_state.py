@@ -46,11 +46,11 @@ class RetainedState:
         self._repairs = TokenBucket(REPAIRS_PER_S, REPAIRS_BURST, now_s())
         self._foreign_repairs = TokenBucket(FOREIGN_REPAIRS_PER_S, FOREIGN_REPAIRS_BURST, now_s())
 
-    def published(self, payload: bytes) -> None:
+    def note_published(self, payload: bytes) -> None:
         """The terminal is about to publish this ``state``."""
         self._published = payload
 
-    def received(self, payload: bytes) -> None:
+    def note_received(self, payload: bytes) -> None:
         """The broker delivered this ``state``; empty: it was cleared."""
         self._received = payload
         if payload != self._published and self._timer is None:

@@ -87,7 +87,7 @@ class StatePublisher:
             self.final_status = final_status or self.final_status
         status = self.final_status or self._facts.status()
         self._payload = state(status, self._identity, self._facts.fields(), self._facts.signer)
-        self._retained_state.published(self._payload)
+        self._retained_state.note_published(self._payload)
         await self._send(Message(self._topics.state, self._payload, self.retained))
 
     def received(self, payload: bytes) -> None:
@@ -95,7 +95,7 @@ class StatePublisher:
         if self._is_foreign(payload):
             self._note_clone()
         if self.retained:
-            self._retained_state.received(payload)
+            self._retained_state.note_received(payload)
 
     def send_copy(self, till: str) -> None:
         """Publish the newest ``state`` on the topic of a till. Nothing before the first ``announce``.

@@ -45,7 +45,7 @@ async def _measure(folder: Path, port: int, count: int) -> tuple[list[float], fl
     await till.start()
     try:
         async with asyncio.timeout(20):
-            while not till.connection.connected:  # noqa: ASYNC110 - only at the start
+            while not till.connection.is_connected:  # noqa: ASYNC110 - only at the start
                 await asyncio.sleep(0.05)
         latencies_ms = list[float]()
         before = _written_bytes()
@@ -56,7 +56,7 @@ async def _measure(folder: Path, port: int, count: int) -> tuple[list[float], fl
             stored = await outbox.settle(_match(request))
             await till.deliver(stored)  # until the PUBACK
             latencies_ms.append((time.perf_counter() - start_s) * 1e3)
-            await till.result_sender.acknowledged(
+            await till.result_sender.record_ack(
                 stored.till, stored.result_id
             )  # closes the row: a second fsync
         return latencies_ms, (_written_bytes() - before) / 1_024 / count

@@ -18,7 +18,7 @@ from agent.core.model import Assurance
 from agent.core.policy import PolicyLimits
 from agent.core.verification_types import Limits
 from agent.health.frame_meter import FrameMeter
-from agent.live_view.annotate import notice
+from agent.live_view.annotate import notice_picture
 from agent.live_view.frame_tap import FrameTap
 from agent.live_view.live_view import LivePicture, LiveView
 from agent.page.app import Sources, application
@@ -64,7 +64,7 @@ async def measure_with_viewer(camera: LoopCamera, seconds: float) -> tuple[float
     async def picture() -> Picture:
         return Picture(*await live_view.on_next_frame(live.draw))
 
-    preview = Preview(picture, notice, on_change)
+    preview = Preview(picture, notice_picture, on_change)
     sessions = SessionStore(TOKEN, secure=False, now_s=time.monotonic)
     listener = Listener(application(Sources(dict, DoctorJob(list), preview, lambda _: b""), sessions))
     await listener.open("127.0.0.1", 0)

@@ -19,7 +19,7 @@ from tests.bench.bare_imports import import_command, modules_of
 from tests.bench.memory import start
 from tests.bench.report import Section, percentile, spread
 from tests.brokers import Mosquitto, free_port
-from tests.diagnostics.kit import Place
+from tests.diagnostics.kit import TerminalFiles
 from tests.service.kit import running, shipped
 
 RUNS, RUNS_QUICK = 20, 1
@@ -93,7 +93,7 @@ def run(*, quick: bool = False) -> Section:
         token.write_text(TOKEN)
         token.chmod(0o600)
         page = f'[page]\nlisten = "loopback"\nport = {port}\ntoken_file = "{token}"\n'
-        config = Place(folder, service.url, broker.port, extra=page).write()
+        config = TerminalFiles(folder, service.url, broker.port, extra=page).write()
         agent, _ = start(config, dict(os.environ))
         try:
             _measure(section, config, quick=quick)

@@ -231,10 +231,10 @@ async def test_a_client_cannot_take_over_the_client_id_of_another_certificate(sh
     async with online(terminal):
         async with online(attacker):
             await asyncio.sleep(0.3)
-            assert terminal.connection.connected, (
+            assert terminal.connection.is_connected, (
                 "a client with the same client id must not disconnect the terminal"
             )
-            assert attacker.connection.connected
+            assert attacker.connection.is_connected
         await terminal.connection.publish(Message(STATE, b"still here", retained=True))
 
 

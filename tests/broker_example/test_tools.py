@@ -125,7 +125,7 @@ async def test_a_tool_never_disconnects_the_terminal_of_its_config(
             done = await facepay(*command.split(), *rest[command], *config, code=commands.SHORT_WAITS)
             assert done.returncode not in (0, 2), done.stdout
         assert (terminal.ups, terminal.problems, terminal.topics) == (1, set(), [])
-        assert terminal.link.connected
+        assert terminal.link.is_connected
 
 
 def _run_for_a_while(command: str, *arguments: str | Path) -> str:

@@ -22,7 +22,7 @@ from agent.messages.encode import TerminalIdentity, state
 from agent.messages.signing import Signer
 from agent.messages.topics import GET_STATE, REQUEST, RESULT, STATE_COPY
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import ClientOptions, Message, cut
+from agent.mqtt.paho_client import ClientOptions, Message, close_abruptly
 from tests.messages.payloads import PHOTO, fresh_id
 from tests.till.test_both_sides import TOPICS, RunningTerminal, request_bytes, terminal
 
@@ -32,7 +32,7 @@ YES, NO = "yes", "no"
 
 
 @dataclass(frozen=True)
-class Place:
+class BrokerPorts:
     """Ports of one broker: of the terminal, of the till, and for MQTT 3.1.1 where that is another port."""
 
     terminal: int
@@ -76,8 +76,8 @@ async def connected(port: int, *filters: str, will: Message | None = None) -> As
 
 
 @contextlib.asynccontextmanager
-async def till_client(place: Place, running: RunningTerminal) -> AsyncIterator[TillClient]:
-    till = TillClient(MqttConfig(port=place.till), TOPICS, "till-1", pinned=running.signer.public)
+async def till_client(ports: BrokerPorts, running: RunningTerminal) -> AsyncIterator[TillClient]:
+    till = TillClient(MqttConfig(port=ports.till), TOPICS, "till-1", pinned=running.signer.public)
     await till.start()
     try:
         await till.online(WAIT_S)
@@ -86,23 +86,23 @@ async def till_client(place: Place, running: RunningTerminal) -> AsyncIterator[T
         await till.stop()
 
 
-async def verification(place: Place, folder: Path) -> str:
+async def verification(ports: BrokerPorts, folder: Path) -> str:
     """A request, its result, and the acknowledgement."""
-    async with terminal(place.terminal, folder) as running, till_client(place, running) as till:
+    async with terminal(ports.terminal, folder) as running, till_client(ports, running) as till:
         verdict = await till.ask(PHOTO, ttl_ms=8_000)
         assert verdict.decision == "match", verdict
         async with asyncio.timeout(WAIT_S):
-            while running.till.result_sender.depth:  # noqa: ASYNC110 - no event for it
+            while running.till.result_sender.open_count:  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.05)
         assert till.violations == []
         return YES
 
 
-async def shortest_ttl(place: Place, folder: Path) -> str:
+async def shortest_ttl(ports: BrokerPorts, folder: Path) -> str:
     """Requests with the shortest ttl that carry a message expiry only, on a terminal of a shop."""
     async with (
-        terminal(place.terminal, folder, shop=True),
-        connected(place.till, TOPICS.verify("till-1", "event"), TOPICS.verify("till-1", "result")) as till,
+        terminal(ports.terminal, folder, shop=True),
+        connected(ports.till, TOPICS.verify("till-1", "event"), TOPICS.verify("till-1", "result")) as till,
     ):
         topic = TOPICS.verify("till-1", REQUEST)
         async with asyncio.timeout(WAIT_S):
@@ -117,7 +117,7 @@ async def shortest_ttl(place: Place, folder: Path) -> str:
                     return NO
 
 
-async def expiry(place: Place, _folder: Path) -> str:
+async def expiry(ports: BrokerPorts, _folder: Path) -> str:
     """What remains of message expiries of 8 s at the terminal.
 
     One message is not enough. A broker that rounds down leaves 8 s in a message that it forwards within one
@@ -126,7 +126,7 @@ async def expiry(place: Place, _folder: Path) -> str:
     """
     topic = TOPICS.verify("till-1", REQUEST)
     remaining: list[int | None] = []
-    async with connected(place.terminal, topic) as receiver, connected(place.till) as sender:
+    async with connected(ports.terminal, topic) as receiver, connected(ports.till) as sender:
         for _ in range(100):
             await sender.connection.publish(Message(topic, b"8", expires_in_s=8))
             message = await receiver.next()
@@ -137,27 +137,27 @@ async def expiry(place: Place, _folder: Path) -> str:
     return "whole, rounded down" if remaining.count(7) >= 5 else "kept"
 
 
-async def retained_exact(place: Place, folder: Path) -> str:
-    return await _retained(place, folder, TOPICS.state)
+async def retained_exact(ports: BrokerPorts, folder: Path) -> str:
+    return await _retained(ports, folder, TOPICS.state)
 
 
-async def retained_wildcard(place: Place, folder: Path) -> str:
-    return await _retained(place, folder, "facepay/v1/shop/+/state")
+async def retained_wildcard(ports: BrokerPorts, folder: Path) -> str:
+    return await _retained(ports, folder, "facepay/v1/shop/+/state")
 
 
-async def _retained(place: Place, folder: Path, subscribed: str) -> str:
+async def _retained(ports: BrokerPorts, folder: Path, subscribed: str) -> str:
     """Whether a new subscriber gets the ``state`` that was published before."""
-    async with terminal(place.terminal, folder) as running:
+    async with terminal(ports.terminal, folder) as running:
         await _announced(running)
-        async with connected(place.till, subscribed) as till:
+        async with connected(ports.till, subscribed) as till:
             message = await till.next("/state", ABSENT_S)
             return NO if message is None else YES
 
 
-async def asked_state(place: Place, folder: Path) -> str:
-    async with terminal(place.terminal, folder) as running:
+async def asked_state(ports: BrokerPorts, folder: Path) -> str:
+    async with terminal(ports.terminal, folder) as running:
         await _announced(running)
-        async with connected(place.till, TOPICS.verify("till-1", STATE_COPY)) as till:
+        async with connected(ports.till, TOPICS.verify("till-1", STATE_COPY)) as till:
             await till.connection.publish(Message(TOPICS.verify("till-1", GET_STATE), b"{}"))
             message = await till.next(STATE_COPY)
             assert message is not None, "no answer"
@@ -171,17 +171,17 @@ async def _announced(running: RunningTerminal) -> None:
     await asyncio.sleep(1.0)
 
 
-async def last_will(place: Place, _folder: Path) -> str:
+async def last_will(ports: BrokerPorts, _folder: Path) -> str:
     """The state of a terminal whose connection is cut."""
     who = TerminalIdentity("shop", "terminal-1", "boot", "epoch")
     offline = state("offline", who, None, Signer.generate())
     will = Message(TOPICS.state, offline, retained=True)
-    async with connected(place.till, TOPICS.state) as till:
-        async with connected(place.terminal, will=will) as dying:
+    async with connected(ports.till, TOPICS.state) as till:
+        async with connected(ports.terminal, will=will) as dying:
             client = dying.connection._client
             assert client is not None
             dying.connection._keep_connected = _never  # type: ignore[method-assign,assignment]
-            cut(client)
+            close_abruptly(client)
             message = await till.next("/state")
             assert message is not None and json.loads(message.payload)["status"] == "offline"
         await till.connection.publish(Message(TOPICS.state, b"", retained=True))
@@ -191,12 +191,12 @@ async def last_will(place: Place, _folder: Path) -> str:
 async def _never(*_: object) -> None: ...
 
 
-async def retained_request(place: Place, folder: Path) -> str:
+async def retained_request(ports: BrokerPorts, folder: Path) -> str:
     """Whether a request with the retain flag is refused."""
     topic = TOPICS.verify("till-1", REQUEST)
-    async with terminal(place.terminal, folder) as running:
+    async with terminal(ports.terminal, folder) as running:
         await _announced(running)
-        async with connected(place.till, TOPICS.verify("till-1", "event")) as till:
+        async with connected(ports.till, TOPICS.verify("till-1", "event")) as till:
             await till.connection.publish(Message(topic, request_bytes(), retained=True))
             answer = await till.next("/event")
             await till.connection.publish(Message(topic, b"", retained=True))
@@ -204,19 +204,19 @@ async def retained_request(place: Place, folder: Path) -> str:
             return YES if json.loads(answer.payload).get("refusal") == "request_retained" else NO
 
 
-async def no_subscriber(place: Place, _folder: Path) -> str:
+async def no_subscriber(ports: BrokerPorts, _folder: Path) -> str:
     """Whether the PUBACK reports that no client received the message (``mqtt.ack = "broker"``)."""
-    async with connected(place.terminal) as sender:
+    async with connected(ports.terminal) as sender:
         return NO if await sender.connection.publish(Message(TOPICS.verify("nobody", RESULT), b"x")) else YES
 
 
-async def shared_subscription(place: Place, _folder: Path) -> str:
+async def shared_subscription(ports: BrokerPorts, _folder: Path) -> str:
     """Whether a shared subscription of the back office receives a result."""
     topic = TOPICS.verify("till-1", RESULT)
     try:
         async with (
-            connected(place.till, f"$share/office/{topic}") as office,
-            connected(place.terminal) as sender,
+            connected(ports.till, f"$share/office/{topic}") as office,
+            connected(ports.terminal) as sender,
         ):
             await sender.connection.publish(Message(topic, b"x"))
             return YES if await office.next(wait_s=ABSENT_S) else NO
@@ -224,7 +224,7 @@ async def shared_subscription(place: Place, _folder: Path) -> str:
         return NO
 
 
-async def old_till(place: Place, folder: Path) -> str:
+async def old_till(ports: BrokerPorts, folder: Path) -> str:
     """A till on MQTT 3.1.1, with ``sent_at_ms`` in place of the message expiry."""
     loop, results = asyncio.get_running_loop(), asyncio.Queue[bytes]()
 
@@ -237,13 +237,13 @@ async def old_till(place: Place, folder: Path) -> str:
     def ready(*_: object) -> None:
         loop.call_soon_threadsafe(subscribed.set)
 
-    async with terminal(place.terminal, folder) as running:
+    async with terminal(ports.terminal, folder) as running:
         await _announced(running)
         client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv311)
         client.on_message = received
         subscribed = asyncio.Event()
         client.on_connect, client.on_subscribe = start, ready
-        await asyncio.to_thread(client.connect, "127.0.0.1", place.old or place.till)
+        await asyncio.to_thread(client.connect, "127.0.0.1", ports.old or ports.till)
         client.loop_start()
         try:
             await asyncio.wait_for(subscribed.wait(), WAIT_S)
@@ -260,7 +260,7 @@ async def old_till(place: Place, folder: Path) -> str:
     return YES
 
 
-Check = Callable[[Place, Path], Awaitable[str]]
+Check = Callable[[BrokerPorts, Path], Awaitable[str]]
 CHECKS: dict[str, Check] = {
     "verification: request, result, acknowledgement": verification,
     "retained `state` for a new subscriber": retained_exact,

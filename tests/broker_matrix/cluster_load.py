@@ -62,7 +62,7 @@ async def loaded(
             await asyncio.gather(*(_ask(till, answered, requests, faults) for till in tills))
             await making
             async with asyncio.timeout(DRAIN_S):
-                while running.till.result_sender.depth:  # noqa: ASYNC110 - no event for it
+                while running.till.result_sender.open_count:  # noqa: ASYNC110 - no event for it
                     await asyncio.sleep(0.1)
         finally:
             making.cancel()

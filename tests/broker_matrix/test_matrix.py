@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from agent.demo.broker import demo_broker
-from tests.broker_matrix.checks import CHECKS, Place
+from tests.broker_matrix.checks import CHECKS, BrokerPorts
 from tests.broker_matrix.expected import EXPECTED
 from tests.broker_matrix.page import PAGE, page
 from tests.broker_matrix.rabbitmq import needs_rabbitmq, rabbitmq
@@ -24,16 +24,16 @@ pytestmark = pytest.mark.forged  # some payloads are no messages of the contract
 
 
 @contextlib.asynccontextmanager
-async def one_mosquitto(folder: Path) -> AsyncIterator[Place]:
+async def one_mosquitto(folder: Path) -> AsyncIterator[BrokerPorts]:
     broker = Mosquitto(folder).start()
     try:
-        yield Place(broker.port, broker.port)
+        yield BrokerPorts(broker.port, broker.port)
     finally:
         broker.stop()
 
 
 @contextlib.asynccontextmanager
-async def bridged(folder: Path) -> AsyncIterator[Place]:
+async def bridged(folder: Path) -> AsyncIterator[BrokerPorts]:
     """The terminal at the broker of the shop, the till at the central broker."""
     central = Mosquitto(folder).start()
     own = folder / "shop"
@@ -49,36 +49,36 @@ async def bridged(folder: Path) -> AsyncIterator[Place]:
         "notifications false",
     ).start()
     try:
-        yield Place(shop.port, central.port)
+        yield BrokerPorts(shop.port, central.port)
     finally:
         shop.stop()
         central.stop()
 
 
 @contextlib.asynccontextmanager
-async def demo(folder: Path) -> AsyncIterator[Place]:
+async def demo(folder: Path) -> AsyncIterator[BrokerPorts]:
     if find_spec("iotcore") is None:
         pytest.skip("needs iotcore: the demo extra")
     async with demo_broker(folder) as port:
         text = (folder / "broker.toml").read_text()
         old = int(text.partition("[v4.1]")[2].partition("127.0.0.1:")[2].partition('"')[0])
-        yield Place(port, port, old)
+        yield BrokerPorts(port, port, old)
 
 
 @contextlib.asynccontextmanager
-async def one_rabbitmq(_folder: Path) -> AsyncIterator[Place]:
+async def one_rabbitmq(_folder: Path) -> AsyncIterator[BrokerPorts]:
     with rabbitmq() as (node,):
-        yield Place(node.port, node.port)
+        yield BrokerPorts(node.port, node.port)
 
 
 @contextlib.asynccontextmanager
-async def rabbitmq_cluster(_folder: Path) -> AsyncIterator[Place]:
+async def rabbitmq_cluster(_folder: Path) -> AsyncIterator[BrokerPorts]:
     """The terminal at one node, the till at another node."""
     with rabbitmq(3) as (first, second, _):
-        yield Place(first.port, second.port)
+        yield BrokerPorts(first.port, second.port)
 
 
-BROKERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Place]]] = {
+BROKERS: dict[str, Callable[[Path], AbstractAsyncContextManager[BrokerPorts]]] = {
     "mosquitto 2.0": one_mosquitto,
     "mosquitto bridge": bridged,
     "demo (rumqttd)": demo,
@@ -90,10 +90,10 @@ BROKERS: dict[str, Callable[[Path], AbstractAsyncContextManager[Place]]] = {
 async def measured(name: str, folder: Path) -> dict[str, str]:
     """The column of one broker: a failed check is the cell "fails: …"."""
     cells: dict[str, str] = {}
-    async with BROKERS[name](folder) as place:
+    async with BROKERS[name](folder) as ports:
         for number, (check, run) in enumerate(CHECKS.items()):
             try:
-                cells[check] = await run(place, folder / f"check-{number}")
+                cells[check] = await run(ports, folder / f"check-{number}")
             except Exception as error:
                 cells[check] = f"fails: {type(error).__name__}: {error}"
     return cells

@@ -19,7 +19,7 @@ from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.order import most_urgent_first
 from agent.health.conditions_board import OUTBOX_RESET
 from agent.page import preview
-from agent.texts import Text, best, group
+from agent.texts import Text, best_locale, texts_below
 from tests.browser.kit import DESKTOP, PHONE, TOKEN, Tab, desk, needs_a_browser
 from tests.page.kit import until
 from tests.texts import french_installed, zh
@@ -107,8 +107,8 @@ async def test_doctor_is_first_on_a_phone_and_its_faults_are_above_the_rest() ->
             await tab.page.click("#examine")
             await tab.shows("#findings .is-fail", "docs/reference/doctor.md#nettcp")
             await tab.page.get_by_role("link", name="net.tcp", exact=True).click()
-            await tab.shows("h1", Text("check.net.tcp").write(best(locale)))
-            assert await tab.page.locator("html").get_attribute("lang") == best(locale)
+            await tab.shows("h1", Text("check.net.tcp").write(best_locale(locale)))
+            assert await tab.page.locator("html").get_attribute("lang") == best_locale(locale)
             await tab.page.go_back()
             await tab.shows("#findings .is-fail", "net.tcp")
             verdicts = await tab.page.locator("#findings summary b").all_inner_texts()
@@ -133,7 +133,7 @@ async def test_texts_of_the_preview_are_readable_on_a_phone_in_both_languages() 
             tab = await browser.tab(viewport=PHONE, locale=locale)
             await tab.page.click("#look")
             await tab.shows("#measures span", sharpness)
-            reasons = {text.write(best(locale)) for text in group("frame").values()}
+            reasons = {text.write(best_locale(locale)) for text in texts_below("frame").values()}
             caption = await tab.page.locator("#caption").inner_text()
             assert caption.partition(" → ")[0] in reasons, caption
             for selector, least_px in (("#caption", 18), ("#measures span", 14)):
@@ -181,7 +181,7 @@ async def test_accessibility_rules_find_no_violation(locale: str, scheme: str) -
             await tab.page.locator("#findings .is-fail").first.wait_for(timeout=60_000)
             assert await violations(tab) == []
             for section in ("doctor/nettcp", "conditions/outbox_reset"):
-                await tab.page.goto(f"{browser.url}/docs/reference/{section}?lang={best(locale)}")
+                await tab.page.goto(f"{browser.url}/docs/reference/{section}?lang={best_locale(locale)}")
                 assert await violations(tab) == []
             await tab.page.context.close()
 

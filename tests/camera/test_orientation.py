@@ -39,7 +39,7 @@ def frame(pixels: object, small: object = None) -> Frame:
 @pytest.mark.parametrize("rotation", ROTATIONS)
 def test_upright_undoes_the_mounting_and_keeps_the_rest(rotation: Rotation, mirror: bool) -> None:
     mounted = np.rot90(marked()[:, ::-1] if mirror else marked(), rotation // 90).copy()
-    upright = Orientation(rotation, mirror).upright(frame(mounted, mounted))
+    upright = Orientation(rotation, mirror).turn_upright(frame(mounted, mounted))
     for turned in (upright.pixels, upright.small):
         assert isinstance(turned, np.ndarray) and np.array_equal(turned, marked())
     assert (upright.width_px, upright.height_px) == (6, 4)
@@ -48,13 +48,13 @@ def test_upright_undoes_the_mounting_and_keeps_the_rest(rotation: Rotation, mirr
 
 def test_upright_of_an_upright_camera_copies_nothing() -> None:
     captured = frame(marked())
-    assert Orientation().upright(captured) is captured
+    assert Orientation().turn_upright(captured) is captured
 
 
 @pytest.mark.parametrize("pixels", [None, "no picture"])
 def test_upright_without_pixels_is_the_same_frame(pixels: object) -> None:
     captured = frame(pixels)
-    assert Orientation(90).upright(captured) is captured
+    assert Orientation(90).turn_upright(captured) is captured
 
 
 @pytest.mark.parametrize("rotation", ["45", "360", "-90", '"90"'])

@@ -263,18 +263,18 @@ class ExposingBackend(ManualBackend):
         super().__init__(clock)
         self.lights: list[FaceLight | None] = []
 
-    def expose(self, light: FaceLight | None) -> None:
+    def adapt_exposure(self, light: FaceLight | None) -> None:
         self.lights.append(light)
 
 
 def test_expose_light_reaches_only_a_camera_that_can_adapt() -> None:
-    clock, light = HandClock(), FaceLight(0, luma=40.0, under=0.6, over=0.0)
+    clock, light = HandClock(), FaceLight(0, luma=40.0, over=0.0)
     lit = ExposingBackend(clock)
     able = NewestFrameSource(lit, clock, stall_ms=1_000)
-    able.expose(light)
-    able.expose(None)
+    able.adapt_exposure(light)
+    able.adapt_exposure(None)
     assert lit.lights == [light, None]
-    NewestFrameSource(ManualBackend(clock), clock, stall_ms=1_000).expose(light)
+    NewestFrameSource(ManualBackend(clock), clock, stall_ms=1_000).adapt_exposure(light)
 
 
 # --- a strobed lamp ------------------------------------------------------------------------------

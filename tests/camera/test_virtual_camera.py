@@ -22,8 +22,8 @@ from typing import Any
 import cv2
 import pytest
 
-from agent.camera.fitting import fitted
-from agent.camera.picamera.controls import wanted
+from agent.camera.fitting import fit_to_size
+from agent.camera.picamera.controls import initial_controls
 from tests import debian
 from tests.camera.picamera.fake_picamera2 import AUTOFOCUS, PI_CONTROLS
 from tests.debian import Debian, run
@@ -71,7 +71,7 @@ def system() -> Debian:
     (stage / "frames").mkdir()
     photo = cv2.imread(str(ROOT / "agent" / "data" / "photos" / "obama_podium.jpg"))
     assert photo is not None
-    cv2.imwrite(str(stage / "frames" / "0.jpg"), fitted(photo, 1280, 720, "photo"))
+    cv2.imwrite(str(stage / "frames" / "0.jpg"), fit_to_size(photo, 1280, 720, "photo"))
     cameras = made.file("/usr/share/libcamera/pipeline/virtual")
     cameras.mkdir(parents=True, exist_ok=True)
     shutil.copy(STAGE / "virtual.yaml", cameras)
@@ -188,7 +188,7 @@ def test_enumeration_numbers_are_those_of_libcamera(report: dict[str, Any]) -> N
 
 
 def test_each_set_control_exists_in_libcamera(report: dict[str, Any]) -> None:
-    names = {*wanted(PI_CONTROLS | AUTOFOCUS, 10.0), "ExposureValue"}
+    names = {*initial_controls(PI_CONTROLS | AUTOFOCUS, 10.0), "ExposureValue"}
     assert names <= set(report["control_names"])
 
 

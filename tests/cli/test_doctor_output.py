@@ -28,7 +28,7 @@ from agent.diagnostics.order import most_urgent_first, most_urgent_last, urgency
 from agent.errors import AgentError, CompareError
 from agent.health.conditions import CONDITIONS, fix_for
 from agent.resources import documents
-from agent.texts import Text, group, locales
+from agent.texts import Text, locales, texts_below
 from tests.commands import facepay
 from tests.texts import zh
 
@@ -172,7 +172,7 @@ def test_only_api_prints_the_three_checks_and_a_failed_cause(tmp_path: Path) -> 
 
 
 def test_no_fix_for_a_technician_is_a_cashiers_text() -> None:
-    texts = [*group("fix").values(), *(each.fix for each in CONDITIONS.values())]
+    texts = [*texts_below("fix").values(), *(each.fix for each in CONDITIONS.values())]
     texts += [fix_for(CompareError("x", code=each.reason, fix=each.fix)) for each in every_answer()]
     for text in texts:
         for locale in locales():

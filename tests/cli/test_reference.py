@@ -16,7 +16,7 @@ from agent.core.model import Quality
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.service.image_decoder import Pixels, decode
-from agent.texts import group
+from agent.texts import texts_below
 from agent.vision.reference_check import check_reference
 from tests.cli.test_cli import PHOTOS
 from tests.commands import facepay
@@ -163,4 +163,4 @@ def test_every_verdict_on_a_photo_has_a_hint() -> None:
     """The reasons idle, no presence, followed and too large do not apply to a photo."""
     streams_only = {FrameReason.IDLE, FrameReason.NO_PRESENCE, FrameReason.FOLLOWED, FrameReason.TOO_LARGE}
     of_photos = {"unreadable", "not_upright", "orientation_uncertain", "second_face"}
-    assert set(group("enrolled_photo")) - of_photos == set(FrameReason) - streams_only
+    assert set(texts_below("enrolled_photo")) - of_photos == set(FrameReason) - streams_only

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from agent import terminal_output
 from agent.cli.status import _colour
 from agent.config import Config
-from agent.control.status import document
+from agent.control.status import status_document
 from agent.control.status_text import status_lines
 from agent.health.metrics import render
 from agent.terminal_output import SafeText, below, control, escaped
 from tests.control.test_status import now
 
-DOCUMENT = document(Config(), now())
+DOCUMENT = status_document(Config(), now())
 HOSTILE = "\x1b]52;c;cm0gLXJm\x07\r\x1b[2K\x9b2J\u202eevil\x7f"
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agent.compare.answer_body import ChunkedBody, after_head
 from agent.compare.exchange import ExchangeConnection, Exchanges, client
-from agent.compare.transport import read_capped, trust
+from agent.compare.transport import read_capped, trusted_certificates
 from tests.compare.servers import ReceivedRequest, endpoint, replies
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -89,7 +89,7 @@ async def test_trailer_after_an_interim_answer_and_one_sent_before_its_request_a
 
     for answers in ([b"HTTP/1.1 103 Early Hints\r\n\r\n" + bad], [good + bad]):
         async with endpoint(*map(replies, answers)) as server:
-            exchanges = Exchanges(lambda: client(trust("http:", None)))
+            exchanges = Exchanges(lambda: client(trusted_certificates("http:", None)))
             with pytest.raises(httpx.RemoteProtocolError):
                 for _ in range(2):
                     assert await exchanges.run(get, 20) == b"x"
@@ -106,7 +106,7 @@ async def test_next_answer_on_a_connection_is_followed_from_its_own_head() -> No
         return (await connection.http.send(request)).content
 
     async with endpoint(play) as server:
-        exchanges = Exchanges(lambda: client(trust("http:", None)))
+        exchanges = Exchanges(lambda: client(trusted_certificates("http:", None)))
         bodies = [await exchanges.run(get, 20) for _ in range(4)]
         assert bodies == [b"0\r\na: b\r\n", b"x"] * 2 and server.connections == 1
         await exchanges.close()

@@ -290,8 +290,8 @@ async def test_a_close_that_fails_leaves_no_other_socket_open(
     tcp, tls = FakeStream(), FakeStream(fails=made is httpx.AsyncClient)
 
     async def broken(connection: ExchangeConnection) -> None:
-        connection.opened(tcp)
-        connection.opened(tls)
+        connection.register_stream(tcp)
+        connection.register_stream(tls)
         raise ValueError
 
     exchanges = Exchanges(made)

@@ -17,7 +17,7 @@ def opened(now_ms: int = 0) -> CircuitBreaker:
     breaker = CircuitBreaker(now_ms)
     for _ in range(FAULTS_TO_OPEN):
         breaker.admit(now_ms)
-        breaker.failed(FAULT, now_ms)
+        breaker.record_failure(FAULT, now_ms)
     return breaker
 
 
@@ -30,11 +30,11 @@ def test_faults_in_a_row_open_the_breaker_and_the_refusal_names_the_last_fault()
 
 def test_refusal_after_slow_calls_is_slow_and_after_another_fault_is_not() -> None:
     breaker = opened()
-    breaker.failed(CompareSlow("late"), 0)
+    breaker.record_failure(CompareSlow("late"), 0)
     with pytest.raises(CompareSlow) as caught:
         breaker.admit(1)
     assert (caught.value.code, caught.value.retry) == (Reason.COMPARE_UNREACHABLE, Retry.BACKOFF)
-    breaker.failed(CompareUnreachable("refused"), 2)
+    breaker.record_failure(CompareUnreachable("refused"), 2)
     with pytest.raises(CompareError) as other:
         breaker.admit(3)
     assert not isinstance(other.value, CompareSlow)
@@ -51,11 +51,11 @@ def test_one_probe_per_pause() -> None:
 def test_open_breaker_admits_the_first_call_of_a_verification_and_no_retry() -> None:
     breaker = opened()
     breaker.admit(1, is_first=True)
-    breaker.failed(FAULT, 2)
+    breaker.record_failure(FAULT, 2)
     with pytest.raises(CompareError):
         breaker.admit(3)
     breaker.admit(4, is_first=True)
-    breaker.answered()
+    breaker.record_answer()
     breaker.admit(5)
 
 
@@ -64,16 +64,16 @@ def test_answer_or_failure_without_server_fault_closes_the_breaker() -> None:
         breaker = opened()
         breaker.admit(PAUSE_MS)
         if failure is None:
-            breaker.answered()
+            breaker.record_answer()
         else:
-            breaker.failed(failure, PAUSE_MS)
+            breaker.record_failure(failure, PAUSE_MS)
         breaker.admit(PAUSE_MS + 1)
 
 
 def test_one_fault_less_keeps_the_breaker_closed() -> None:
     breaker = CircuitBreaker(0)
     for _ in range(FAULTS_TO_OPEN - 1):
-        breaker.failed(CompareUnreachable("reset"), 0)
+        breaker.record_failure(CompareUnreachable("reset"), 0)
     breaker.admit(0)
 
 
@@ -97,8 +97,8 @@ def test_a_call_is_admitted_after_a_long_pause_in_every_state(steps: list[tuple[
         except CompareError:
             continue
         if outcome == "ok":
-            breaker.answered()
+            breaker.record_answer()
         else:
             error = FAULT if outcome == "fault" else CompareError("x", code=Reason.FACE_UNUSABLE)
-            breaker.failed(error, now_ms)
+            breaker.record_failure(error, now_ms)
     breaker.admit(now_ms + PAUSE_MS)

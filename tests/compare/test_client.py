@@ -129,7 +129,7 @@ async def test_a_rotated_key_signs_the_next_call(tmp_path: Path) -> None:
     file.write_bytes(b"first\n")
     async with (
         endpoint(replies(http(SUCCESS))) as server,
-        client(server.url(), key=secret.from_file(file)) as api,
+        client(server.url(), key=secret.secret_reader(file)) as api,
     ):
         await call(api)
         file.write_bytes(b"second\n")

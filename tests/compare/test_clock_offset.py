@@ -29,7 +29,7 @@ def test_unset_clock_is_refused() -> None:
 
 def test_sample_replaces_a_clock_at_1970_and_a_jump_of_the_wall_clock_has_no_effect() -> None:
     offset = ClockOffset()
-    offset.learn(formatdate(NOON_S, usegmt=True), boot_ms=5_000)
+    offset.add_sample(formatdate(NOON_S, usegmt=True), boot_ms=5_000)
     assert offset.unix_s(15_000, 0) == NOON_S + 10
     assert offset.unix_s(15_000, 2 * NOON_S * 1_000) == NOON_S + 10
 
@@ -37,7 +37,7 @@ def test_sample_replaces_a_clock_at_1970_and_a_jump_of_the_wall_clock_has_no_eff
 def test_one_wrong_sample_has_no_effect() -> None:
     offset = ClockOffset()
     for shift in (0, 0, 86_400, 0, 0):
-        offset.learn(formatdate(NOON_S + shift, usegmt=True), boot_ms=0)
+        offset.add_sample(formatdate(NOON_S + shift, usegmt=True), boot_ms=0)
     assert offset.unix_s(0, 0) == NOON_S
 
 
@@ -46,12 +46,12 @@ def test_one_wrong_sample_has_no_effect() -> None:
 )
 def test_implausible_date_is_ignored(date: str) -> None:
     offset = ClockOffset()
-    offset.learn(date, boot_ms=0)
+    offset.add_sample(date, boot_ms=0)
     assert offset.unix_s(0, NOON_S * 1_000) == NOON_S
 
 
 @given(st.text(max_size=60) | st.integers(0, LATEST_S * 2).map(lambda s: formatdate(s, usegmt=True)))
 def test_any_header_gives_a_plausible_time(date: str) -> None:
     offset = ClockOffset()
-    offset.learn(date, boot_ms=0)
+    offset.add_sample(date, boot_ms=0)
     assert EARLIEST_S <= offset.unix_s(0, NOON_S * 1_000) <= LATEST_S

@@ -16,7 +16,7 @@ from agent.core.ports import RequestReceived
 from tests.compare.servers import SUCCESS, Play, endpoint, http, replies
 from tests.compare.test_client import client
 from tests.fakes import StagedAnalyzer, request
-from tests.terminal.test_terminal import World, serving
+from tests.terminal.test_terminal import TerminalSetup, serving
 
 BUDGET_MS = 120_000  # far beyond the wait: a picture that is kept until the deadline fails the test
 SETTLE_S = 20
@@ -69,15 +69,15 @@ def test_pictures_are_counted_through_untracked_containers() -> None:
 )
 async def test_no_picture_is_referenced_after_the_result(script: Play, decision: str) -> None:
     async with endpoint(script) as server, client(server.url()) as api:
-        world = World(analyzer=MarkedFaces(), compare=api)  # type: ignore[arg-type] # the real client
-        async with serving(world):
+        setup = TerminalSetup(analyzer=MarkedFaces(), compare=api)  # type: ignore[arg-type] # the real client
+        async with serving(setup):
             wanted = replace(request("r-1", budget_ms=BUDGET_MS), reference=Reference(image=picture()))
-            await world.till.inbox.put(RequestReceived(wanted))
+            await setup.till.inbox.put(RequestReceived(wanted))
             del wanted
-            assert (await world.verdict()).startswith(decision)
+            assert (await setup.verdict()).startswith(decision)
             assert len(server.posts) == 1 and server.posts[0].body.count(MARK) == 4_000
-            world.till.events.clear()  # the fakes keep what the real adapters only send
-            world.claim_store.settled.clear()
+            setup.till.events.clear()  # the fakes keep what the real adapters only send
+            setup.claim_store.settled.clear()
             server.requests.clear()
             async with asyncio.timeout(SETTLE_S):
                 while pictures():  # noqa: ASYNC110 - nothing announces a freed object

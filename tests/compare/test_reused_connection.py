@@ -111,7 +111,7 @@ def test_circuit_breaker_keeps_the_code_and_no_picture() -> None:
             return error
 
     breaker = CircuitBreaker(0)
-    breaker.failed(fail(), 0)
+    breaker.record_failure(fail(), 0)
     gc.collect()
     assert not [each for each in gc.get_objects() if isinstance(each, Picture)]
 
@@ -127,5 +127,5 @@ async def test_host_that_idna_cannot_decode_is_refused(host: str) -> None:
 
 def test_date_without_a_zone_is_utc() -> None:
     offset = ClockOffset()
-    offset.learn("Sat, 14 Mar 2026 16:00:00 -0000", boot_ms=0)
+    offset.add_sample("Sat, 14 Mar 2026 16:00:00 -0000", boot_ms=0)
     assert offset.unix_s(boot_ms=0, wall_ms=0) == 1_773_504_000

@@ -12,7 +12,7 @@ from typing import Any
 
 from agent.kits.simulator.script import SimulatedFault
 from agent.kits.till_conformance.scenarios import SCENARIOS
-from agent.texts import group
+from agent.texts import texts_below
 from agent.till import rate_limits
 from tests.contract.validator import document
 
@@ -164,7 +164,7 @@ def _inner(example: Tree) -> Tree:
 
 
 def _codes(title: str, group_title: str, kind: str, groups: dict[str, list[str]]) -> str:
-    texts = group(kind)
+    texts = texts_below(kind)
     rows = [f"| {name} | `{code}` | {texts[code]} |" for name, codes in groups.items() for code in codes]
     return f"## {title}\n\n| {group_title} | {kind} | text |\n|---|---|---|\n" + "\n".join(rows) + "\n"
 

@@ -114,7 +114,7 @@ def test_socket_that_opens_after_the_first_request_is_asked_again(
 ) -> None:
     answers: list[object] = [AgentNotRunning("no socket", code="agent_not_running"), {"status": "online"}]
 
-    def request(_path: Path, *, timeout_s: float) -> object:
+    def request(_path: Path) -> object:
         answer = answers.pop(0)
         if isinstance(answer, AgentNotRunning):
             raise answer

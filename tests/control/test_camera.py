@@ -168,7 +168,7 @@ def test_malformed_response_raises(
     path: Path, more: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = json.dumps({"schema": control_camera.SCHEMA, **more}).encode()
-    monkeypatch.setattr(status_socket, "exchange", lambda *_, **__: raw)
+    monkeypatch.setattr(status_socket, "send_request", lambda *_, **__: raw)
     for request in (request_shot, request_lens, request_mounting):
         with pytest.raises(StatusError):
             request(path)

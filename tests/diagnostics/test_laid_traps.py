@@ -22,7 +22,7 @@ from agent.recorder import last_verification
 from agent.recorder.traces import read
 from agent.safe_open import open_plain, read_plain
 from tests import commands
-from tests.diagnostics.kit import Place
+from tests.diagnostics.kit import TerminalFiles
 
 DAY = "traces/2026-03-14.jsonl"
 READ_BY_ROOT = (
@@ -39,8 +39,8 @@ HANGS_S = 60  # much longer than a command that does not hang
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    made = Place(tmp_path, "http://127.0.0.1:1/face/compare", 1, extra="[trace]\nenabled = true\n")
+def place(tmp_path: Path) -> TerminalFiles:
+    made = TerminalFiles(tmp_path, "http://127.0.0.1:1/face/compare", 1, extra="[trace]\nenabled = true\n")
     made.write()
     return made
 
@@ -60,14 +60,14 @@ def endless(path: Path) -> None:
     path.chmod(0o600)
 
 
-def put_trap(place: Place, name: str, trap: Callable[[Path], None]) -> Path:
+def put_trap(place: TerminalFiles, name: str, trap: Callable[[Path], None]) -> Path:
     path = place.storage / name
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     trap(path)
     return path
 
 
-def facepay(place: Place, *words: str) -> subprocess.CompletedProcess[str]:
+def facepay(place: TerminalFiles, *words: str) -> subprocess.CompletedProcess[str]:
     config = place.folder / "agent.toml"
     return commands.facepay(*words, "--config", config, cwd=place.folder, timeout_s=HANGS_S)
 
@@ -77,7 +77,7 @@ def facepay(place: Place, *words: str) -> subprocess.CompletedProcess[str]:
     [(pipe, "a pipe, device or folder"), (link, "a link, not a file"), (endless, "longer than")],
 )
 def test_why_refuses_a_trap_in_place_of_the_frame_log(
-    place: Place, trap: Callable[[Path], None], words: str
+    place: TerminalFiles, trap: Callable[[Path], None], words: str
 ) -> None:
     put_trap(place, last_verification.FILE, trap)
     done = facepay(place, "why")
@@ -88,7 +88,7 @@ def test_why_refuses_a_trap_in_place_of_the_frame_log(
     ("trap", "words"),
     [(pipe, "a pipe, device or folder"), (link, "a link, not a file"), (endless, "longer than")],
 )
-def test_trace_show_refuses_a_trap(place: Place, trap: Callable[[Path], None], words: str) -> None:
+def test_trace_show_refuses_a_trap(place: TerminalFiles, trap: Callable[[Path], None], words: str) -> None:
     put_trap(place, DAY, trap)
     done = facepay(place, "trace", "show")
     assert done.returncode and words in done.stderr and "fix:" in done.stderr
@@ -102,7 +102,7 @@ def test_read_refuses_a_line_that_is_too_long(tmp_path: Path) -> None:
         list(read(path))
 
 
-def test_a_support_archive_is_made_beside_pipes_in_every_place(place: Place) -> None:
+def test_a_support_archive_is_made_beside_pipes_in_every_place(place: TerminalFiles) -> None:
     for name in READ_BY_ROOT:
         put_trap(place, name, pipe)
     done = facepay(place, "bundle", "-o", "b.tar.gz")
@@ -119,7 +119,7 @@ def test_a_support_archive_is_made_beside_pipes_in_every_place(place: Place) -> 
 
 
 def test_the_audit_names_what_is_too_large_to_be_searched(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: TerminalFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in (picture_search, privacy):
         monkeypatch.setattr(module, "SEARCH_MAX_BYTES", 8 << 20)
@@ -129,7 +129,7 @@ def test_the_audit_names_what_is_too_large_to_be_searched(
 
 
 @pytest.mark.parametrize("name", ["machine", "rotation.json", "tills/t/a.pem", KEY_FILE])
-def test_keys_show_with_pipes_ends_without_traceback(place: Place, name: str) -> None:
+def test_keys_show_with_pipes_ends_without_traceback(place: TerminalFiles, name: str) -> None:
     put_trap(place, name, pipe)
     done = facepay(place, "keys", "show")
     assert "Traceback" not in done.stderr

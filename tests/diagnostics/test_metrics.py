@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from agent.config import Config
-from agent.control.status import document, health_facts
+from agent.control.status import health_facts, status_document
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import BOUNDS_MS, Histogram
 from agent.health.metrics import METRICS, render
@@ -30,8 +30,8 @@ TILL = {"unacknowledged": 2, "expired_unacknowledged": 3, "withheld": 4, "inboun
 def tree(*codes: str, config: Config | None = None) -> dict[str, Any]:
     made = replace(now(*codes), till=TILL, process=process_facts())
     for result in list(made.counters.recent):
-        made.counters.ended(result)
-    return document(config or Config(), made)
+        made.counters.record_result(result)
+    return status_document(config or Config(), made)
 
 
 def read(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -128,7 +128,7 @@ def test_render_contains_no_sale_answer_or_secret() -> None:
 
 def test_health_carries_the_same_numbers() -> None:
     made = replace(now("camera_covered"), till=TILL, process=process_facts())
-    whole, health = document(Config(), made), health_facts(made)
+    whole, health = status_document(Config(), made), health_facts(made)
     for name, value in whole["counters"].items():
         assert health[name] == value
     assert health["camera"] == {k: v for k, v in whole["camera"].items() if k != "kind"}

@@ -14,7 +14,7 @@ from agent.health.probe_results import CertificateProbe
 from agent.texts import Text
 from tests.broker_example.pki import Authority
 from tests.brokers import Mosquitto
-from tests.diagnostics.kit import Place, causes, findings, hanging_on
+from tests.diagnostics.kit import TerminalFiles, causes, findings, hanging_on
 from tests.texts import en, zh
 
 NAMES = ("mqtt.connect", "mqtt.certificate")
@@ -26,16 +26,16 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @pytest.fixture
-def place(tmp_path: Path, authority: Authority) -> Iterator[Place]:
+def place(tmp_path: Path, authority: Authority) -> Iterator[TerminalFiles]:
     """A terminal with a broker that requires client certificates."""
     pair = authority.issue("broker")
     files = (f"cafile {authority.path}", f"certfile {pair.cert}", f"keyfile {pair.key}")
     broker = Mosquitto(tmp_path, *files, "require_certificate true").start()
-    yield Place(tmp_path, "http://127.0.0.1:1/face/compare", broker.port)
+    yield TerminalFiles(tmp_path, "http://127.0.0.1:1/face/compare", broker.port)
     broker.stop()
 
 
-def use_certificate(place: Place, authority: Authority, days: float) -> Path:
+def use_certificate(place: TerminalFiles, authority: Authority, days: float) -> Path:
     pair = authority.issue("terminal-1", days=days)
     place.mqtt = (
         f'tls = true\nca_file = "{authority.path}"\ncert_file = "{pair.cert}"\nkey_file = "{pair.key}"'
@@ -52,7 +52,7 @@ def use_certificate(place: Place, authority: Authority, days: float) -> Path:
     ],
 )
 def test_certificate_days_left_give_verdict(
-    place: Place, authority: Authority, days: int, verdict: Verdict, words: tuple[str, str]
+    place: TerminalFiles, authority: Authority, days: int, verdict: Verdict, words: tuple[str, str]
 ) -> None:
     use_certificate(place, authority, days)
     found = findings(place.inputs(), *NAMES)
@@ -62,7 +62,9 @@ def test_certificate_days_left_give_verdict(
     assert found["mqtt.connect"].verdict is Verdict.PASS
 
 
-def test_ended_certificate_fails_and_broker_checks_are_skipped(place: Place, authority: Authority) -> None:
+def test_ended_certificate_fails_and_broker_checks_are_skipped(
+    place: TerminalFiles, authority: Authority
+) -> None:
     use_certificate(place, authority, -3)
     found = findings(place.inputs(), "mqtt.roundtrip")
     assert causes(found) == ["mqtt.certificate"] and ", ended 2" in found["mqtt.certificate"].why
@@ -71,14 +73,14 @@ def test_ended_certificate_fails_and_broker_checks_are_skipped(place: Place, aut
     assert hanging_on(found, "mqtt.certificate") == {"mqtt.tls", "mqtt.connect", "mqtt.roundtrip"}
 
 
-def test_a_file_that_is_no_certificate_is_the_cause(place: Place, authority: Authority) -> None:
+def test_a_file_that_is_no_certificate_is_the_cause(place: TerminalFiles, authority: Authority) -> None:
     use_certificate(place, authority, 90).write_text("no certificate")
     found = findings(place.inputs(), *NAMES)
     assert causes(found) == ["mqtt.certificate"]
     assert found["mqtt.certificate"].why.startswith("certificate_unusable: ")
 
 
-def only(place: Place, probe: CertificateProbe | TillError | None) -> Finding:
+def only(place: TerminalFiles, probe: CertificateProbe | TillError | None) -> Finding:
     def certificate() -> CertificateProbe | None:
         if isinstance(probe, TillError):
             raise probe
@@ -88,14 +90,14 @@ def only(place: Place, probe: CertificateProbe | TillError | None) -> Finding:
     return findings(inputs, "mqtt.certificate")["mqtt.certificate"]
 
 
-def test_clock_before_start_of_certificate_warns(place: Place, authority: Authority) -> None:
+def test_clock_before_start_of_certificate_warns(place: TerminalFiles, authority: Authority) -> None:
     use_certificate(place, authority, 90)
     found = findings(place.inputs(unix_ms=lambda: 1_000), "mqtt.certificate")["mqtt.certificate"]
     assert found.verdict is Verdict.WARN and "not valid yet" in found.why
 
 
 def test_certificate_readable_only_for_the_service_is_skipped(
-    place: Place, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    place: TerminalFiles, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = use_certificate(place, authority, 90)
     assert (
@@ -111,7 +113,7 @@ def test_certificate_readable_only_for_the_service_is_skipped(
     assert only(place, gone).verdict is Verdict.SKIP
 
 
-def test_terminal_without_certificate_is_skipped(place: Place, authority: Authority) -> None:
+def test_terminal_without_certificate_is_skipped(place: TerminalFiles, authority: Authority) -> None:
     assert only(place, None).why == "no TLS to the broker"
     place.mqtt = f'tls = true\nca_file = "{authority.path}"'
     assert only(place, None).why == "no client certificate"
@@ -119,6 +121,6 @@ def test_terminal_without_certificate_is_skipped(place: Place, authority: Author
     assert found.verdict is Verdict.SKIP
 
 
-def test_certificate_without_a_name_passes(place: Place) -> None:
+def test_certificate_without_a_name_passes(place: TerminalFiles) -> None:
     found = only(place, CertificateProbe("", 0, 4_000_000_000))
     assert found.verdict is Verdict.PASS and found.why.startswith("without a name, ends 2096-10-02, ")

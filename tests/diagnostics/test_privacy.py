@@ -24,7 +24,7 @@ from agent.diagnostics import privacy, stored_files
 from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks import stored
 from agent.diagnostics.picture_search import _CHUNK_BYTES, file_holds_picture, holds_picture
-from agent.diagnostics.privacy import audit, worst
+from agent.diagnostics.privacy import audit, worst_level
 from agent.diagnostics.stored_files import FILE_KINDS, AuditItem, Level, kind_of
 from agent.fleet import machine, rollout_store
 from agent.messages import keyring, rotation, signing
@@ -32,7 +32,7 @@ from agent.outbox import database
 from agent.recorder import last_verification, traces
 from agent.resources import data
 from agent.texts import Text
-from tests.diagnostics.kit import Place, findings
+from tests.diagnostics.kit import TerminalFiles, findings
 from tests.texts import en, zh
 
 PORTRAIT = data("photos/obama_portrait.jpg").read_bytes()
@@ -40,17 +40,17 @@ ROOT = os.geteuid() == 0
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    made = Place(tmp_path, "http://127.0.0.1:1/face/compare", 1)
+def place(tmp_path: Path) -> TerminalFiles:
+    made = TerminalFiles(tmp_path, "http://127.0.0.1:1/face/compare", 1)
     made.write()
     return made
 
 
-def inputs_of(place: Place, **changes: Any) -> CheckInputs:
+def inputs_of(place: TerminalFiles, **changes: Any) -> CheckInputs:
     return place.inputs(**({"status": lambda: {"pid": 4_711}} | changes))
 
 
-def put(place: Place, name: str, content: bytes = b"x", mode: int = 0o600) -> Path:
+def put(place: TerminalFiles, name: str, content: bytes = b"x", mode: int = 0o600) -> Path:
     path = place.storage / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
@@ -58,7 +58,7 @@ def put(place: Place, name: str, content: bytes = b"x", mode: int = 0o600) -> Pa
     return path
 
 
-def root_file(place: Place, name: str, content: str) -> Path:
+def root_file(place: TerminalFiles, name: str, content: str) -> Path:
     path = place.root / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content)
@@ -100,11 +100,11 @@ def test_kind_of_unknown_file_is_none(name: str) -> None:
     assert kind_of(stored_files.FileLocation.STATE, name) is None
 
 
-def test_a_terminal_in_order_is_listed_with_purpose_owner_and_age(place: Place) -> None:
+def test_a_terminal_in_order_is_listed_with_purpose_owner_and_age(place: TerminalFiles) -> None:
     path = put(place, last_verification.FILE)
     os.utime(path, (time.time() - 7_200,) * 2)
     items = audit(inputs_of(place))
-    assert worst(items) is Level.OK
+    assert worst_level(items) is Level.OK
     item = of(items, path)
     assert (item.mode, item.size_bytes, 7_199 <= (item.age_s or 0) < 7_300) == ("-rw-------", 1, True)
     assert "facepay why" in item.purpose and "no picture" in item.personal and item.kept
@@ -112,7 +112,7 @@ def test_a_terminal_in_order_is_listed_with_purpose_owner_and_age(place: Place) 
     assert of(items, place.folder / "agent.toml").purpose == "the agent's config"
 
 
-def test_audit_unknown_file_warns(place: Place) -> None:
+def test_audit_unknown_file_warns(place: TerminalFiles) -> None:
     path = put(place, "sub/snapshot.bin")
     item = of(audit(inputs_of(place)), path)
     assert (item.level, str(item.finding)) == (Level.WARN, "not a file of this product")
@@ -132,7 +132,7 @@ def test_audit_unknown_file_warns(place: Place) -> None:
     ],
     ids=["raw", "base64", "base64url", "hex", "HEX", "json"],
 )
-def test_audit_finds_a_picture_in_any_file(place: Place, name: str, form: Any) -> None:
+def test_audit_finds_a_picture_in_any_file(place: TerminalFiles, name: str, form: Any) -> None:
     path = put(place, name, b"SQLite format 3\0" + form(PORTRAIT))
     item = of(audit(inputs_of(place)), path)
     assert (item.level, str(item.finding)) == (Level.FAIL, "contains a picture")
@@ -150,20 +150,20 @@ def test_holds_picture_is_false_for_other_bytes() -> None:
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
-def test_a_file_that_others_may_open_is_a_fault(place: Place, mode: int) -> None:
+def test_a_file_that_others_may_open_is_a_fault(place: TerminalFiles, mode: int) -> None:
     path = put(place, last_verification.FILE, mode=mode)
     item = of(audit(inputs_of(place)), path)
     assert (item.level, str(item.finding)) == (Level.FAIL, "other users may open it")
     assert item.remedy is not None and str(path) in en(item.remedy)
 
 
-def test_audit_old_trace_warns(place: Place) -> None:
+def test_audit_old_trace_warns(place: TerminalFiles) -> None:
     path = put(place, f"{traces.FOLDER}/2020-01-01.jsonl")
     os.utime(path, (time.time() - 9 * 86_400,) * 2)
     assert str(of(audit(inputs_of(place)), path).finding) == "older than 192 h"
 
 
-def test_a_link_is_not_followed(place: Place) -> None:
+def test_a_link_is_not_followed(place: TerminalFiles) -> None:
     outside = place.folder / "elsewhere"
     outside.mkdir()
     (outside / "private.jpg").write_bytes(PORTRAIT)
@@ -176,7 +176,7 @@ def test_a_link_is_not_followed(place: Place) -> None:
     assert not any("private.jpg" in item.path for item in items)
 
 
-def test_audit_accepts_the_agents_socket(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_accepts_the_agents_socket(place: TerminalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place.storage)  # an AF_UNIX path has at most 108 bytes
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("status.sock")
@@ -184,7 +184,7 @@ def test_audit_accepts_the_agents_socket(place: Place, monkeypatch: pytest.Monke
         assert of(audit(inputs_of(place)), place.storage / "status.sock").level is Level.OK
 
 
-def test_audit_lists_at_most_entries_max_files(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_audit_lists_at_most_entries_max_files(place: TerminalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(privacy, "ENTRIES_MAX", 3)
     for number in range(9):
         put(place, f"f{number}")
@@ -194,18 +194,18 @@ def test_audit_lists_at_most_entries_max_files(place: Place, monkeypatch: pytest
 
 
 @pytest.mark.skipif(ROOT, reason="root may read every file")
-def test_audit_unreadable_folder_is_no_fault(place: Place) -> None:
+def test_audit_unreadable_folder_is_no_fault(place: TerminalFiles) -> None:
     put(place, "tills/till-1/x.pem")
     (place.storage / "tills").chmod(0)
     items = audit(inputs_of(place))
     (place.storage / "tills").chmod(0o700)
-    assert worst(items) is Level.UNREADABLE
+    assert worst_level(items) is Level.UNREADABLE
 
 
 # --- outside the folders of the product ----------------------------------------------------------------
 
 
-def test_leftovers_in_temporary_folders_are_found_with_what_is_in_them(place: Place) -> None:
+def test_leftovers_in_temporary_folders_are_found_with_what_is_in_them(place: TerminalFiles) -> None:
     plain = root_file(place, "tmp/facepay-demo-x/agent.toml", "x").parent
     picture = place.root / "tmp/systemd-private-1-facepay-agent.service-2/tmp/crop"
     picture.parent.mkdir(parents=True)
@@ -214,7 +214,7 @@ def test_leftovers_in_temporary_folders_are_found_with_what_is_in_them(place: Pl
     assert of(items, plain).level is Level.WARN and of(items, picture).level is Level.FAIL
 
 
-def test_temporary_folder_of_a_running_process_is_no_finding(place: Place) -> None:
+def test_temporary_folder_of_a_running_process_is_no_finding(place: TerminalFiles) -> None:
     used = root_file(place, "tmp/facepay-demo-x/agent.toml", "x").parent
     left = root_file(place, "tmp/facepay-demo-y/agent.toml", "x").parent
     descriptors = place.root / "proc/4711/fd"
@@ -225,7 +225,7 @@ def test_temporary_folder_of_a_running_process_is_no_finding(place: Place) -> No
     assert of(items, left).level is Level.WARN
 
 
-def test_audit_escapes_control_characters_of_file_names(place: Place) -> None:
+def test_audit_escapes_control_characters_of_file_names(place: TerminalFiles) -> None:
     """The file name is not valid UTF-8 either."""
     odd = place.root / "tmp" / os.fsdecode(b"facepay-\x1b]0;x\x07\n\xff")
     odd.mkdir(parents=True)
@@ -250,14 +250,14 @@ LIMITS = "Limit Soft Limit Hard Limit Units\nMax core file size        {}       
     ],
 )
 def test_audit_core_pattern_and_limit_give_level(
-    place: Place, pattern: str, limit: str, level: Level
+    place: TerminalFiles, pattern: str, limit: str, level: Level
 ) -> None:
     path = root_file(place, "proc/sys/kernel/core_pattern", pattern)
     root_file(place, "proc/4711/limits", LIMITS.format(limit, limit))
     assert of(audit(inputs_of(place)), path).level is level
 
 
-def test_audit_existing_core_dump_is_a_fault(place: Place) -> None:
+def test_audit_existing_core_dump_is_a_fault(place: TerminalFiles) -> None:
     path = root_file(place, "var/lib/systemd/coredump/core.facepay.998.x.zst", "x")
     assert of(audit(inputs_of(place)), path).level is Level.FAIL
 
@@ -272,7 +272,7 @@ def test_audit_existing_core_dump_is_a_fault(place: Place) -> None:
     ],
 )
 def test_audit_swap_on_disk_warns_unless_forbidden_for_the_agent(
-    place: Place, swaps: str, closed: bool, level: Level
+    place: TerminalFiles, swaps: str, closed: bool, level: Level
 ) -> None:
     path = root_file(place, "proc/swaps", f"Filename Type Size Used Priority\n{swaps}\n")
     root_file(place, "proc/4711/cgroup", "0::/system.slice/facepay-agent.service\n")
@@ -284,7 +284,7 @@ def test_audit_swap_on_disk_warns_unless_forbidden_for_the_agent(
 # --- output -------------------------------------------------------------------------------------------
 
 
-def test_doctor_check_reports_the_audit(place: Place) -> None:
+def test_doctor_check_reports_the_audit(place: TerminalFiles) -> None:
     assert findings(inputs_of(place), "privacy.audit")["privacy.audit"].verdict == "pass"
     put(place, "odd.bin")
     found = findings(inputs_of(place), "privacy.audit")["privacy.audit"]
@@ -295,7 +295,7 @@ def test_doctor_check_reports_the_audit(place: Place) -> None:
     assert found.remedy is not None and "privacy-audit" in en(found.remedy)
 
 
-def test_the_command_lists_it_and_its_exit_code_counts(place: Place) -> None:
+def test_the_command_lists_it_and_its_exit_code_counts(place: TerminalFiles) -> None:
     path = put(place, "crop.bin", PORTRAIT)
     done = CliRunner().invoke(application(), ["privacy-audit", "--config", str(place.folder / "agent.toml")])
     assert done.exit_code == 2 and f"✗ {path}" in done.output and "contains a picture" in done.output
@@ -321,19 +321,19 @@ def test_rows_name_config_keys_that_exist() -> None:
         assert key in config[section], word
 
 
-def test_audit_runs_beside_a_hung_agent(place: Place) -> None:
+def test_audit_runs_beside_a_hung_agent(place: TerminalFiles) -> None:
     from agent.errors import StatusError
 
     def hung() -> dict[str, Any]:
         raise StatusError("hung")
 
-    assert worst(audit(replace(inputs_of(place), status=hung))) is Level.OK
+    assert worst_level(audit(replace(inputs_of(place), status=hung))) is Level.OK
 
 
 _TAKE = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
 
 
-def test_audit_in_the_agents_process_keeps_the_locks_of_the_outbox(place: Place) -> None:
+def test_audit_in_the_agents_process_keeps_the_locks_of_the_outbox(place: TerminalFiles) -> None:
     path = put(place, database.FILE, PORTRAIT)
     with path.open("r+b") as outbox:
         fcntl.lockf(outbox, fcntl.LOCK_EX)
@@ -350,7 +350,7 @@ def item_of(items: list[AuditItem], name: str) -> AuditItem:
     return found
 
 
-def test_each_finding_is_written_in_each_language(place: Place) -> None:
+def test_each_finding_is_written_in_each_language(place: TerminalFiles) -> None:
     (place.storage / "unknown").touch()
     item = of(audit(inputs_of(place)), place.storage / "unknown")
     facts = item.facts()

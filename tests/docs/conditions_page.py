@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent.core.reasons import Reason
 from agent.health.conditions import CONDITIONS, PARTS, Condition
-from agent.texts import beside, group
+from agent.texts import on_one_line, texts_below
 from tests.texts import zh
 
 ROOT = Path(__file__).parent.parent.parent
@@ -58,7 +58,7 @@ def _section(row: Condition) -> str:
         f"- **Symptom 现象:** {row.title}. {zh(row.title)}。",
     ]
     if row.code in set(Reason):
-        lines += [f"- **The cashier reads 收银台提示:** {beside(group('reason')[row.code])}"]
+        lines += [f"- **The cashier reads 收银台提示:** {on_one_line(texts_below('reason')[row.code])}"]
     return "\n".join(
         [
             *lines,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agent.diagnostics.check import Check
 from agent.diagnostics.checks.table import CHECKS
-from agent.texts import Text, group
+from agent.texts import Text, texts_below
 from tests.texts import zh
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -133,7 +133,7 @@ def section(check: Check) -> str:
 
 
 def reasons_of(check: Check) -> list[Text]:
-    return [text for name, text in group("why").items() if name.startswith(f"{check.id}.")]
+    return [text for name, text in texts_below("why").items() if name.startswith(f"{check.id}.")]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.core.reasons import Guidance, Reason, Refusal
-from agent.texts import group
+from agent.texts import texts_below
 from tests.texts import en, zh
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "reference" / "reasons.md"
@@ -21,7 +21,7 @@ A till must treat an unknown decision or reason as `undecided`.
 
 
 def _table(title: str, kind: str, codes: list[str]) -> str:
-    texts = group(kind)
+    texts = texts_below(kind)
     rows = "\n".join(f"| `{code}` | {en(texts[code])} | {zh(texts[code])} |" for code in codes)
     return f"\n## {title}\n\n| code | English | 中文 |\n|---|---|---|\n{rows}\n"
 

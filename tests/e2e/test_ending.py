@@ -22,7 +22,7 @@ from agent.root import reload as reload_module
 from agent.root.cameras import make_camera
 from agent.root.daemon import Overrides, serve
 from agent.root.handle import AgentHandle
-from agent.root.judge import judged
+from agent.root.judge import load_runnable_config
 from agent.root.reload import Source
 from agent.root.wiring import BootClock
 from agent.terminal.parts import Ports
@@ -120,10 +120,10 @@ async def test_reload_during_the_stop_is_no_bug(
     def slowly(path: Path) -> Config:
         loop.call_soon_threadsafe(reading.set)
         asyncio.run_coroutine_threadsafe(stopped.wait(), loop).result(10)
-        return judged(path)
+        return load_runnable_config(path)
 
     camera.on_stop = stopped.set
-    monkeypatch.setattr(reload_module, "judged", slowly)
+    monkeypatch.setattr(reload_module, "load_runnable_config", slowly)
     with caplog.at_level(logging.WARNING):
         async with serving(path, camera, source) as (stop, task):
             source.requested.set()

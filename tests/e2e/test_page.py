@@ -22,12 +22,12 @@ from agent.control.page_link import request_link
 from agent.control.server import path_for
 from agent.errors import CameraReserved
 from agent.kits.till.client import TillClient
-from agent.live_view.annotate import notice
+from agent.live_view.annotate import notice_picture
 from agent.messages.signing import Signer
 from tests.e2e.agents import ENROLLED, LONG_TTL_MS, TOPICS, Place, running
 from tests.page.test_preview import parts
 
-PAUSED = notice("paused: a customer is served")
+PAUSED = notice_picture("paused: a customer is served")
 State = dict[str, Any]
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from agent.config import Config
 from agent.config.file import load
-from agent.config.reload import WHILE_SERVING, changed, needing_restart
+from agent.config.reload import WHILE_SERVING, changed_keys, keys_that_need_restart
 from agent.control.server import path_for, request_status
-from agent.control.status import fingerprint
+from agent.control.status import config_fingerprint
 from agent.resources import config_file
 from tests.e2e.agents import ENROLLED, LONG_TTL_MS, Agent, Place, running, till_of, until
 
@@ -47,7 +47,7 @@ async def test_a_safe_change_counts_from_the_next_verification(place: Place) -> 
         assert (await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)).decision == "match"
         rewrite(config, "min_sharpness = 30", "min_sharpness = 95")
         reload(agent)
-        wanted = fingerprint(load(config, Config))
+        wanted = config_fingerprint(load(config, Config))
         status = await status_with(place, lambda status: status["config_sha256"] == wanted)
         assert status["config_refused"] == "" and not status["conditions"]
         verdict = await till.ask(ENROLLED, ttl_ms=2_000)
@@ -62,7 +62,7 @@ async def test_a_reload_reads_the_files_beside_the_config(place: Place) -> None:
         own.parent.mkdir()
         own.write_text("[policy]\nmin_sharpness = 77\n")
         reload(agent)
-        wanted = fingerprint(load(config, Config))
+        wanted = config_fingerprint(load(config, Config))
         assert load(config, Config).policy.min_sharpness == 77
         await status_with(place, lambda status: status["config_sha256"] == wanted)
         own.write_text("[mqtt]\nport = 1\n")
@@ -82,7 +82,7 @@ async def test_open_verification_ends_with_the_old_rules(place: Place) -> None:
         rewrite(config, "min_sharpness = 95", "min_sharpness = 30")
         rewrite(config, "consent_required = true", "consent_required = false")
         reload(agent)
-        wanted = fingerprint(load(config, Config))
+        wanted = config_fingerprint(load(config, Config))
         await status_with(place, lambda status: status["config_sha256"] == wanted)
         assert not asking.done(), "otherwise this test shows nothing"
         verdict = await asking
@@ -107,7 +107,7 @@ async def test_refused_change_is_named_and_the_last_good_config_stays(
     place: Place, old: str, new: str, words: str
 ) -> None:
     config = place.config("empty")
-    good = fingerprint(load(config, Config))
+    good = config_fingerprint(load(config, Config))
     async with running(config) as agent, till_of(place) as (_, states):
         await until(states, "online")
         before = config.read_text()
@@ -146,13 +146,13 @@ def test_every_key_is_either_safe_or_named() -> None:
             "compare": {"threshold": 90},
         }
     )
-    assert needing_restart(old, new) == [
+    assert keys_that_need_restart(old, new) == [
         "site",
         "verification.budget_ms",
         "compare.threshold",
         "log.json_lines",
     ]
-    assert len(changed(old, new)) == 9
+    assert len(changed_keys(old, new)) == 9
     known = json.loads(old.model_dump_json())
     for key in WHILE_SERVING:
         section, _, name = key.partition(".")

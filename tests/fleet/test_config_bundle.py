@@ -9,7 +9,16 @@ from typing import Any, get_args
 import pytest
 
 from agent.errors import FleetError
-from agent.fleet.config_bundle import KIND, MAX_BUNDLE_BYTES, Bundle, Ring, accepts, envelope, pack, unpack
+from agent.fleet.config_bundle import (
+    KIND,
+    MAX_BUNDLE_BYTES,
+    Bundle,
+    Ring,
+    envelope,
+    is_ring_accepted,
+    pack,
+    unpack,
+)
 from agent.fleet.fleet_errors import FleetCode, refusal
 from agent.messages.encode import dumps
 from agent.messages.signing import Signer
@@ -132,7 +141,7 @@ def test_a_signed_bundle_with_an_invalid_member_is_malformed(changes: dict[str, 
 def test_a_canary_accepts_every_bundle_and_other_terminals_accept_bundles_for_all(
     terminal_ring: Ring, bundle_ring: Ring, accepted: bool
 ) -> None:
-    assert accepts(terminal_ring, bundle_ring) is accepted
+    assert is_ring_accepted(terminal_ring, bundle_ring) is accepted
 
 
 def test_every_refusal_code_has_a_fix_in_two_languages() -> None:

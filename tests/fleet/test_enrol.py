@@ -61,7 +61,7 @@ async def test_an_enrolled_terminal_connects_to_the_broker_example(
         mqtt = loaded.mqtt.model_copy(update={"port": shop.port})
         client = Client(mqtt, ["facepay/v1/shop-1/terminal-1/verify/+/request"])
         async with online(client):
-            assert client.connection.connected
+            assert client.connection.is_connected
 
 
 def test_a_token_is_valid_once_and_a_second_attempt_keeps_the_key(

@@ -122,10 +122,10 @@ def test_any_messages_give_closed_label_values_and_bounded_series(
 ) -> None:
     now_s, exposition = 0.0, FleetExposition()
     fleet = Fleet(now_s, terminals_max=4)
-    fleet.subscribed(now_s)
+    fleet.note_subscribed(now_s)
     places = set()
     for topic, payload, retained, pause_s in messages:
-        fleet.received(topic, payload, retained=retained, now_s=now_s)
+        fleet.note_message(topic, payload, retained=retained, now_s=now_s)
         now_s += pause_s
     totals = replace(TOTALS, left_out=fleet.left_out)
     found = read(exposition.render(fleet.rows(now_s), totals, now_s))

@@ -43,10 +43,10 @@ class Monitored:
     def __init__(self, terminals_max: int = 100) -> None:
         self.now_s = 1_000.0
         self.fleet = Fleet(self.now_s, terminals_max)
-        self.fleet.subscribed(self.now_s)
+        self.fleet.note_subscribed(self.now_s)
 
     def get(self, message: tuple[str, bytes], *, retained: bool = False) -> None:
-        self.fleet.received(*message, retained=retained, now_s=self.now_s)
+        self.fleet.note_message(*message, retained=retained, now_s=self.now_s)
 
     def rows(self) -> list[TerminalRow]:
         return self.fleet.rows(self.now_s)
@@ -117,11 +117,11 @@ def test_terminal_that_returns_after_an_hour_is_not_silent() -> None:
 def test_lost_connection_makes_no_terminal_silent_and_a_new_one_starts_the_wait_again() -> None:
     monitored = Monitored()
     monitored.get(state_of("a"), retained=True)
-    monitored.fleet.disconnected()
+    monitored.fleet.note_disconnected()
     monitored.now_s += 3_600
     assert monitored.row().need is Need.NOTHING
     monitored.get(state_of("a"), retained=True)  # mosquitto delivers it before the SUBACK
-    monitored.fleet.subscribed(monitored.now_s)
+    monitored.fleet.note_subscribed(monitored.now_s)
     monitored.now_s += SILENT_S
     assert monitored.row().need is Need.NOTHING
     monitored.now_s += 1
@@ -133,9 +133,9 @@ def test_broker_that_lost_the_retained_state_is_named() -> None:
     monitored.get(state_of("a"), retained=True)
     monitored.get(health_of("new"))
     assert {row.need for row in monitored.rows()} == {Need.NOTHING}
-    monitored.fleet.disconnected()
+    monitored.fleet.note_disconnected()
     monitored.now_s += 60
-    monitored.fleet.subscribed(monitored.now_s)
+    monitored.fleet.note_subscribed(monitored.now_s)
     monitored.now_s += SETTLE_S + 1
     assert {row.need for row in monitored.rows()} == {Need.STATE_MISSING}
 
@@ -376,9 +376,9 @@ def hostile_messages(draw: st.DrawFn) -> tuple[str, bytes, bool, float]:
 def test_any_messages_give_bounded_rows_in_order(messages: list[tuple[str, bytes, bool, float]]) -> None:
     now_s = 0.0
     fleet = Fleet(now_s, terminals_max=4)
-    fleet.subscribed(now_s)
+    fleet.note_subscribed(now_s)
     for topic, payload, retained, pause_s in messages:
-        fleet.received(topic, payload, retained=retained, now_s=now_s)
+        fleet.note_message(topic, payload, retained=retained, now_s=now_s)
         now_s += pause_s
         rows = fleet.rows(now_s)
         assert len(rows) <= 4 and [URGENCY[row.need] for row in rows] == sorted(

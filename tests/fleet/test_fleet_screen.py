@@ -23,12 +23,12 @@ CODES = list(CONDITIONS)[:8]
 def written(width: int) -> str:
     subscriber = FleetSubscriber(MqttConfig(), 10, lambda: None, on_problem=lambda *_: None)
     now_s = time.monotonic()
-    subscriber.fleet.subscribed(now_s)
+    subscriber.fleet.note_subscribed(now_s)
     for topic, payload in (
         state_of("gone-with-a-long-name-of-a-terminal", "offline"),
         state_of("failed", "degraded", conditions=CODES),
     ):
-        subscriber.fleet.received(topic, payload, retained=True, now_s=now_s)
+        subscriber.fleet.note_message(topic, payload, retained=True, now_s=now_s)
     out = io.StringIO()
     console = Console(file=out, width=width)
     console.print(screen(subscriber, subscriber.rows(), "127.0.0.1:1883", width=width, height=40))

@@ -11,7 +11,7 @@ import pytest
 
 from agent.config import Config
 from agent.config.file import load
-from agent.config.profile import risks
+from agent.config.profile import risks_of
 from agent.errors import ConfigError
 from agent.fleet import machine
 from agent.fleet.toml_edit import set_values
@@ -183,7 +183,7 @@ def test_init_with_a_folder_as_config_names_the_folder(place: Place) -> None:
 
 
 def test_each_risk_has_a_sentence() -> None:
-    for name in risks(Config()):
+    for name in risks_of(Config()):
         assert en(Text(f"risk.{name}")).startswith(f"{name}: ") and zh(Text(f"risk.{name}")).startswith(name)
 
 

@@ -36,27 +36,27 @@ def test_a_copied_card_is_detected_until_the_state_is_bound_to_the_machine(
 ) -> None:
     first = machine_root(tmp_path / "a", serial=PI)
     other = machine_root(tmp_path / "b", serial=b"10000000aaaaaaaa\0")
-    assert machine.belongs_here(state, first) and machine.belongs_here(state, first)
-    assert not machine.belongs_here(state, other) and not machine.belongs_here(state, other)
-    machine.bind(state, other)
-    assert machine.belongs_here(state, other) and not machine.belongs_here(state, first)
+    assert machine.is_of_this_machine(state, first) and machine.is_of_this_machine(state, first)
+    assert not machine.is_of_this_machine(state, other) and not machine.is_of_this_machine(state, other)
+    machine.bind_to_machine(state, other)
+    assert machine.is_of_this_machine(state, other) and not machine.is_of_this_machine(state, first)
     assert zh(MACHINE_CHANGED.fix)
 
 
 def test_with_a_serial_number_the_machine_id_is_ignored(tmp_path: Path, state: Path) -> None:
-    assert machine.belongs_here(state, machine_root(tmp_path / "a", serial=PI, machine_id="aa" * 16))
-    assert machine.belongs_here(state, machine_root(tmp_path / "b", serial=PI, machine_id="bb" * 16))
+    assert machine.is_of_this_machine(state, machine_root(tmp_path / "a", serial=PI, machine_id="aa" * 16))
+    assert machine.is_of_this_machine(state, machine_root(tmp_path / "b", serial=PI, machine_id="bb" * 16))
 
 
 def test_without_a_serial_number_the_machine_id_decides(tmp_path: Path, state: Path) -> None:
-    assert machine.belongs_here(state, machine_root(tmp_path / "a", machine_id="aa" * 16))
-    assert not machine.belongs_here(state, machine_root(tmp_path / "b", machine_id="bb" * 16))
+    assert machine.is_of_this_machine(state, machine_root(tmp_path / "a", machine_id="aa" * 16))
+    assert not machine.is_of_this_machine(state, machine_root(tmp_path / "b", machine_id="bb" * 16))
     assert ("aa" * 16) not in (state / machine.FILE).read_text(), "the machine id is hashed"
 
 
 def test_an_unknown_machine_belongs_to_every_state(tmp_path: Path, state: Path) -> None:
     nothing = machine_root(tmp_path / "a")
-    assert machine.belongs_here(state, nothing) and not (state / machine.FILE).exists()
+    assert machine.is_of_this_machine(state, nothing) and not (state / machine.FILE).exists()
     assert machine.terminal_id(nothing) == ""
 
 
@@ -64,7 +64,7 @@ def test_an_unknown_machine_belongs_to_every_state(tmp_path: Path, state: Path) 
 def test_an_invalid_serial_number_does_not_become_an_id(tmp_path: Path, odd: bytes) -> None:
     root = machine_root(tmp_path / "a", serial=odd, machine_id="cc" * 16)
     assert machine.terminal_id(root).startswith("t-") and len(machine.terminal_id(root)) == 18
-    assert machine.serial(root) == ""
+    assert machine.serial_number(root) == ""
 
 
 def test_a_pi_is_named_by_its_serial_number(tmp_path: Path) -> None:
@@ -76,4 +76,4 @@ def test_the_machine_id_of_a_new_image_is_not_an_identity(tmp_path: Path, state:
     """systemd writes ``uninitialized`` into an image; a machine keeps this text until its first boot ends."""
     fresh = machine_root(tmp_path / "a", machine_id=text)
     assert machine.terminal_id(fresh) == "" and machine.fingerprint(fresh) == ""
-    assert machine.belongs_here(state, fresh) and not (state / machine.FILE).exists()
+    assert machine.is_of_this_machine(state, fresh) and not (state / machine.FILE).exists()

@@ -65,7 +65,7 @@ def config(tmp_path: Path) -> Path:
     path.chmod(0o640)
     fleet = RolloutStore(path)
     with fleet.locked():
-        fleet.pin(OPERATOR.public, only=False)
+        fleet.pin(OPERATOR.public, replaces_others=False)
     return path
 
 
@@ -83,7 +83,7 @@ def test_an_applied_bundle_has_the_terminals_ids(config: Path) -> None:
     outcome = apply(config, bundle(3), FakeTerminal())
     applied = load(config, Config)
     assert (applied.site, applied.terminal, applied.guard.failures) == ("shop-1", "t-1", 3)
-    assert (outcome.number, outcome.changed) == (3, ["guard.failures"])
+    assert (outcome.number, outcome.changed_keys) == (3, ["guard.failures"])
     assert stat.S_IMODE(config.stat().st_mode) == 0o640
     assert sorted(each.name for each in config.parent.iterdir()) == ["agent.toml", "fleet"]
 

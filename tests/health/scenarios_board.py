@@ -90,10 +90,10 @@ async def reloaded_config_has_a_mistyped_key(stage: Stage) -> AsyncIterator[None
     limits = "".join(f"{key} = {value}\n" for key, value in LONG_LIMITS.items())
     right = f"{path.read_text()}\n[verification]\n{limits}"  # of the running agent: they cannot be reloaded
     path.write_text(right.replace("[mqtt]", "[mqtt]\nhots = 'x'"))
-    await stage.running.reload.once(path)
+    await stage.running.reload.apply_file(path)
     yield
     path.write_text(right)
-    await stage.running.reload.once(path)
+    await stage.running.reload.apply_file(path)
 
 
 @asynccontextmanager
@@ -105,7 +105,7 @@ async def memory_card_is_moved_to_another_board(stage: Stage) -> AsyncIterator[N
         patch.setattr(machine, "fingerprint", lambda _root: "1" * 64)
         await stage.start()
         yield
-        machine.bind(stage.place.storage)
+        machine.bind_to_machine(stage.place.storage)
         await stage.stop()
         await stage.start()
 

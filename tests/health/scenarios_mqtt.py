@@ -106,7 +106,7 @@ async def client_id_is_used_by_a_second_terminal(stage: Stage) -> AsyncIterator[
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(status, "SINGLE_CLIENT_AFTER_S", 1.0)
         await stage.start()
-        await stage.until(lambda: stage.running.till.connection.connected)
+        await stage.until(lambda: stage.running.till.connection.is_connected)
         second_is_up = asyncio.Event()
         mqtt = stage.agent_config().mqtt
         second = Connection(
@@ -125,7 +125,7 @@ async def topics_are_used_by_a_second_terminal(stage: Stage) -> AsyncIterator[No
     other = TerminalIdentity("shop-1", "terminal-1", boot_id="another-boot", epoch="e" * 32)
     living = state("online", other, {"key": {"kid": "cc" * 8, "sha256": "cc" * 32}}, Signer.generate())
     await stage.start()
-    await stage.until(lambda: stage.running.till.connection.connected)
+    await stage.until(lambda: stage.running.till.connection.is_connected)
     client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
     client.connect("127.0.0.1", stage.broker.port)
     client.loop_start()
@@ -169,21 +169,21 @@ async def certificate_expires_and_is_renewed(
 @asynccontextmanager
 async def certificate_ends_in_three_weeks(stage: Stage) -> AsyncIterator[None]:
     async with certificate_expires_and_is_renewed(stage, 21):
-        await stage.until(lambda: stage.running.till.connection.connected)
+        await stage.until(lambda: stage.running.till.connection.is_connected)
         yield
 
 
 @asynccontextmanager
 async def certificate_ends_in_three_days(stage: Stage) -> AsyncIterator[None]:
     async with certificate_expires_and_is_renewed(stage, 3):
-        await stage.until(lambda: stage.running.till.connection.connected)
+        await stage.until(lambda: stage.running.till.connection.is_connected)
         yield
 
 
 @asynccontextmanager
 async def certificate_ended_yesterday(stage: Stage) -> AsyncIterator[None]:
     async with certificate_expires_and_is_renewed(stage, -1, required=False):  # else mqtt_unreachable, too
-        await stage.until(lambda: stage.running.till.connection.connected)
+        await stage.until(lambda: stage.running.till.connection.is_connected)
         yield
 
 

@@ -31,7 +31,7 @@ from agent.service.faults import InjectedFault
 from agent.service.settings import AccountConfig
 from agent.terminal.parts import Ports
 from tests.brokers import Mosquitto
-from tests.diagnostics.kit import Place
+from tests.diagnostics.kit import TerminalFiles
 from tests.e2e.agents import ENROLLED, TOPICS
 from tests.service.kit import account, shipped
 
@@ -76,7 +76,7 @@ class Cable(SceneCamera):
 class Stage:
     """A terminal and its environment. ``config``: section -> keys, changed before ``start``."""
 
-    place: Place
+    place: TerminalFiles
     broker: Mosquitto
     service: CompareService
     config: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -153,4 +153,4 @@ class Stage:
 
 def make_stage(folder: Path) -> Stage:
     broker = Mosquitto(folder)
-    return Stage(Place(folder, "", broker.port), broker, CompareService(shipped()))
+    return Stage(TerminalFiles(folder, "", broker.port), broker, CompareService(shipped()))

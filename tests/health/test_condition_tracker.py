@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.health.condition import Condition
-from agent.health.condition_tracker import ConditionTracker, visible
+from agent.health.condition_tracker import ConditionTracker, visible_conditions
 
 LONG_MS = 3_600_000
 # the grid feeds the modem, the modem feeds the link; the blink recovers within a second
@@ -16,7 +16,7 @@ BLINK = Condition(code="blink", visible_after_ms=1_000)
 
 
 def shown(since_ms: dict[Condition, int], now_ms: int) -> list[tuple[str, str]]:
-    return [(each.condition.code, each.because) for each in visible(since_ms, now_ms)]
+    return [(each.condition.code, each.because) for each in visible_conditions(since_ms, now_ms)]
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_consequence_is_never_shown_as_a_cause(
 def test_young_condition_is_hidden() -> None:
     assert shown({BLINK: 500}, 1_499) == []
     assert shown({BLINK: 500}, 1_500) == [("blink", "")]
-    assert visible({BLINK: 500}, 2_000)[0].lasted_ms == 1_500
+    assert visible_conditions({BLINK: 500}, 2_000)[0].lasted_ms == 1_500
 
 
 class Watched:

@@ -39,7 +39,7 @@ async def test_condition_is_raised_shown_everywhere_and_cleared(code: str, stage
         assert document["status"] == "degraded"
         found = await asyncio.to_thread(findings, stage.place.inputs(), "agent.conditions")
         assert code in found["agent.conditions"].why
-        if stage.running.till.connection.connected and not code.startswith("mqtt_"):
+        if stage.running.till.connection.is_connected and not code.startswith("mqtt_"):
             assert await published(stage) == ["degraded", code]
     await stage.until(lambda: code not in stage.shown())
     assert await published(stage) == ["online"]

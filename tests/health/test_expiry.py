@@ -70,7 +70,7 @@ async def test_disconnect_by_the_broker_is_a_consequence_of_the_ended_certificat
     async with certificate_expires_and_is_renewed(stage, -1):
         await stage.until(lambda: {*stage.shown()} == {"certificate_ended", "mqtt_unreachable"})
         assert stage.causes() == ["certificate_ended"]
-    assert stage.running.till.connection.connected
+    assert stage.running.till.connection.is_connected
 
 
 async def test_file_that_is_unreadable_for_a_moment_changes_nothing(

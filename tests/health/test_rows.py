@@ -7,7 +7,7 @@ import importlib
 from agent.core.reasons import Reason
 from agent.health import conditions_camera
 from agent.health.condition import Condition
-from agent.health.condition_tracker import visible
+from agent.health.condition_tracker import visible_conditions
 from agent.health.conditions import CONDITIONS, PARTS, Severity, condition_of
 from agent.health.conditions_compare import CLEARED_BY_ANSWER, REPORTED_BY_API
 from agent.health.conditions_mqtt import MQTT_REFUSED
@@ -39,7 +39,7 @@ def test_each_cause_is_declared_and_at_least_as_severe() -> None:
             assert error or condition.severity is Severity.WARNING, (
                 f"{condition.code} is worse than {cause.code}"
             )
-    everything = visible(dict.fromkeys(CONDITIONS.values(), 0), LONG_MS)
+    everything = visible_conditions(dict.fromkeys(CONDITIONS.values(), 0), LONG_MS)
     assert any(not each.because for each in everything)
 
 

@@ -20,7 +20,7 @@ from agent.health.upgrades import (
     judge_upgrades,
     read_upgrades,
 )
-from tests.diagnostics.kit import Place
+from tests.diagnostics.kit import TerminalFiles
 from tests.texts import zh
 
 ENDS_S = 1_800_000_000
@@ -168,7 +168,7 @@ def test_terminal_of_a_ring_without_an_index_is_a_condition(root: Path, content:
 
 
 def test_doctor_accepts_an_index_without_an_end(tmp_path: Path) -> None:
-    place = Place(tmp_path, "http://127.0.0.1:1", 1)
+    place = TerminalFiles(tmp_path, "http://127.0.0.1:1", 1)
     (place.root / "var/lib/apt/lists").mkdir(parents=True)
     index(place.root, end="")
     found = upgrades(place.inputs())
@@ -180,7 +180,7 @@ def test_doctor_accepts_an_index_without_an_end(tmp_path: Path) -> None:
     [(8, Verdict.PASS), (7, Verdict.PASS), (6, Verdict.WARN), (0, Verdict.WARN), (-2, Verdict.WARN)],
 )
 def test_doctor_warns_before_the_index_ends(tmp_path: Path, days_before: int, verdict: Verdict) -> None:
-    place = Place(tmp_path, "http://127.0.0.1:1", 1)
+    place = TerminalFiles(tmp_path, "http://127.0.0.1:1", 1)
     inputs = place.inputs(unix_ms=lambda: (ENDS_S - days_before * DAY_S) * 1_000)
     assert upgrades(inputs).verdict is Verdict.SKIP
     (place.root / "var/lib/apt/lists").mkdir(parents=True)
@@ -195,7 +195,7 @@ def test_doctor_warns_before_the_index_ends(tmp_path: Path, days_before: int, ve
 )
 def test_doctor_names_a_timer_that_starts_no_upgrade(tmp_path: Path, state: str, verdict: Verdict) -> None:
     """The record of a waiting version is also made by a service of this timer."""
-    place = Place(tmp_path, "http://127.0.0.1:1", 1)
+    place = TerminalFiles(tmp_path, "http://127.0.0.1:1", 1)
     (place.root / "var/lib/apt/lists").mkdir(parents=True)
     index(place.root, end="")
     found = upgrades(place.inputs(program=lambda *_command: f"UnitFileState={state}\n"))
@@ -204,7 +204,7 @@ def test_doctor_names_a_timer_that_starts_no_upgrade(tmp_path: Path, state: str,
 
 
 def test_doctor_names_a_failed_upgrade(root: Path) -> None:
-    place = Place(root, "http://127.0.0.1:1", 1)
+    place = TerminalFiles(root, "http://127.0.0.1:1", 1)
     store(root, "failed", "returned 0.2.0 0.3.0\n")
     found = upgrades(place.inputs(root=root))
     assert found.verdict is Verdict.WARN and "apt-mark unhold" in str(found.remedy)

@@ -13,8 +13,8 @@ from agent.core.model import Analysis, Box, Detection, Frame, Landmarks, Point
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.errors import ImageError
-from agent.live_view.annotate import Pixels, analysis_facts, annotated, jpeg_of, notice, shrunk
-from agent.texts import group
+from agent.live_view.annotate import Pixels, analysis_facts, annotate, jpeg_of, notice_picture, shrink
+from agent.texts import texts_below
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.bench.frames import drawn
 
@@ -42,9 +42,9 @@ def test_annotated_real_face_gets_box_landmarks_and_bars_on_a_copy() -> None:
     pixels = np.asarray(drawn("one_obama_portrait", count=3)[2], np.uint8)
     before, analysis = pixels.copy(), analyze(pixels)
     assert analysis.face is not None and analysis.quality is not None
-    picture = annotated(pixels, analysis, LIMITS)
+    picture = annotate(pixels, analysis, LIMITS)
     assert picture.shape == (360, 640, 3) and np.array_equal(pixels, before)
-    plain, box = shrunk(pixels)[0], analysis.face.box
+    plain, box = shrink(pixels)[0], analysis.face.box
     left, top = round(box.x_px / 2), round(box.y_px / 2)
     right, bottom = round((box.x_px + box.width_px) / 2), round((box.y_px + box.height_px) / 2)
     assert changed(plain, picture, top - 2, bottom + 2, left - 2, left + 3) > 50, "an edge of the box"
@@ -53,7 +53,7 @@ def test_annotated_real_face_gets_box_landmarks_and_bars_on_a_copy() -> None:
 
 
 def test_annotated_without_a_face_shows_zone_and_text_only() -> None:
-    picture = annotated(GREY, Analysis(1, 1, FrameReason.NO_FACE), LIMITS)
+    picture = annotate(GREY, Analysis(1, 1, FrameReason.NO_FACE), LIMITS)
     inside = picture[30:320, 110:530]
     assert np.all(inside == 120) and np.any(picture != 120)
 
@@ -61,7 +61,7 @@ def test_annotated_without_a_face_shows_zone_and_text_only() -> None:
 def test_annotated_usable_shot_is_green_and_other_face_is_orange() -> None:
     analysis = Analysis(1, 1, FrameReason.SHOT, face_at(500, 200))
     good, not_yet = (
-        annotated(GREY, each, LIMITS)[200, 250]
+        annotate(GREY, each, LIMITS)[200, 250]
         for each in (analysis, replace(analysis, reason=FrameReason.TURNED))
     )
     assert good[1] > good[2] and not_yet[2] > not_yet[1], "green, then orange (B, G, R)"
@@ -70,13 +70,13 @@ def test_annotated_usable_shot_is_green_and_other_face_is_orange() -> None:
 @pytest.mark.parametrize("x", [float("nan"), float("inf"), -1e12, 1e30, -500.0], ids=str)
 def test_annotated_box_at_an_extreme_place_raises_no_error(x: float) -> None:
     analysis = Analysis(1, 1, FrameReason.MULTIPLE_FACES, face_at(x, x), others=(face_at(x, 10),))
-    assert annotated(GREY, analysis, LIMITS).shape == (360, 640, 3)
+    assert annotate(GREY, analysis, LIMITS).shape == (360, 640, 3)
 
 
 @pytest.mark.parametrize(("wide", "high"), [(64, 64), (100, 640), (640, 480), (1920, 1080), (4096, 2160)])
 def test_annotated_each_frame_size_becomes_small(wide: int, high: int) -> None:
     pixels = np.zeros((high, wide, 3), np.uint8)
-    picture = annotated(pixels, Analysis(1, 1, FrameReason.NO_FACE), LIMITS)
+    picture = annotate(pixels, Analysis(1, 1, FrameReason.NO_FACE), LIMITS)
     assert picture.shape[1] <= 960 and abs(picture.shape[0] / picture.shape[1] - high / wide) < 0.02
 
 
@@ -87,11 +87,11 @@ def test_annotated_each_frame_size_becomes_small(wide: int, high: int) -> None:
 )
 def test_annotated_no_picture_raises(pixels: object) -> None:
     with pytest.raises(ImageError):
-        annotated(pixels, Analysis(1, 1, FrameReason.NO_FACE), LIMITS)
+        annotate(pixels, Analysis(1, 1, FrameReason.NO_FACE), LIMITS)
 
 
 def test_notice_is_a_jpeg() -> None:
-    raw = notice("paused: a customer is served")
+    raw = notice_picture("paused: a customer is served")
     picture = cv2.imdecode(np.frombuffer(raw, np.uint8), cv2.IMREAD_COLOR)
     assert raw.startswith(b"\xff\xd8") and picture is not None and picture.shape == (360, 640, 3)
     assert jpeg_of(GREY).startswith(b"\xff\xd8")
@@ -100,7 +100,7 @@ def test_notice_is_a_jpeg() -> None:
 def test_picture_of_the_live_view_has_boxes_and_no_texts() -> None:
     pixels = np.asarray(drawn("one_obama_portrait", count=3)[2], np.uint8)
     analysis = analyze(pixels)
-    picture, plain = annotated(pixels, analysis, LIMITS, texts=False), shrunk(pixels)[0]
+    picture, plain = annotate(pixels, analysis, LIMITS, texts=False), shrink(pixels)[0]
     assert analysis.face is not None
     left, top = round(analysis.face.box.x_px / 2), round(analysis.face.box.y_px / 2)
     assert changed(plain, picture, top - 2, top + 100, left - 2, left + 3) > 50, "an edge of the box"
@@ -115,7 +115,7 @@ def test_facts_are_the_measures_with_their_limits() -> None:
     facts = analysis_facts(analysis, LIMITS)
     measures = facts["measures"]
     assert isinstance(measures, list) and facts["reason"] == analysis.reason
-    assert {each["name"] for each in measures} == set(group("measure"))
+    assert {each["name"] for each in measures} == set(texts_below("measure"))
     sharpness = next(each for each in measures if each["name"] == "sharpness")
     assert sharpness["value"] == round(analysis.quality.sharpness)
     assert sharpness["is_good"] is (analysis.quality.sharpness >= LIMITS.min_sharpness)
@@ -127,7 +127,7 @@ def test_facts_are_the_measures_with_their_limits() -> None:
     "text", ["x", "paused: a customer is served", "no picture: camera_in_use_by_verification"]
 )
 def test_text_of_a_notice_fills_the_width_and_stays_inside(text: str) -> None:
-    picture = cv2.imdecode(np.frombuffer(notice(text), np.uint8), cv2.IMREAD_GRAYSCALE)
+    picture = cv2.imdecode(np.frombuffer(notice_picture(text), np.uint8), cv2.IMREAD_GRAYSCALE)
     assert picture is not None
     columns = np.flatnonzero((picture > 150).any(axis=0))
     assert columns.min() >= 8 and columns.max() < picture.shape[1] - 8

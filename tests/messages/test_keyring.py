@@ -44,7 +44,7 @@ def test_keyring_changed_folder_is_read_again(tmp_path: Path) -> None:
     writer.trust("till-1", new.public)
     assert ring.verify("till-1", TEXT, old.sign(TEXT, "ack"), "ack"), "both keys during a change"
     assert ring.verify("till-1", TEXT, new.sign(TEXT, "ack"), "ack")
-    writer.trust("till-1", new.public, alone=True)
+    writer.trust("till-1", new.public, replaces_others=True)
     assert not ring.verify("till-1", TEXT, old.sign(TEXT, "ack"), "ack")
     assert writer.distrust("till-1") == 1
     assert not ring.has_key("till-1") and not ring.verify("till-1", TEXT, new.sign(TEXT, "ack"), "ack")
@@ -57,7 +57,7 @@ def test_keyring_change_without_a_new_folder_time_is_read_again(tmp_path: Path) 
     folder = writer.trust("till-1", old.public).parent
     about = folder.stat()
     assert ring.verify("till-1", TEXT, old.sign(TEXT, "ack"), "ack")
-    writer.trust("till-1", new.public, alone=True)
+    writer.trust("till-1", new.public, replaces_others=True)
     os.utime(folder, ns=(about.st_atime_ns, about.st_mtime_ns))
     assert not ring.verify("till-1", TEXT, old.sign(TEXT, "ack"), "ack"), "a removed key is not trusted"
     assert ring.verify("till-1", TEXT, new.sign(TEXT, "ack"), "ack")
@@ -79,7 +79,7 @@ def test_trust_alone_removes_the_temporary_file_of_a_killed_process(tmp_path: Pa
     ring = Keyring(tmp_path)
     path = ring.trust("till-1", Signer.generate().public)
     path.with_name(f".{path.name}.new").write_bytes(b"")
-    kept = ring.trust("till-1", Signer.generate().public, alone=True)
+    kept = ring.trust("till-1", Signer.generate().public, replaces_others=True)
     assert list(kept.parent.iterdir()) == [kept]
 
 
@@ -196,7 +196,7 @@ def test_trust_as_root_does_not_follow_a_link_of_the_service(state: Path, name: 
         os.chown(state / "tills", SERVICE_UID, SERVICE_UID)
     link(state / name, etc)
     with pytest.raises(TillError) as refused:
-        ring.trust("till-1", Signer.generate().public, alone=True)
+        ring.trust("till-1", Signer.generate().public, replaces_others=True)
     assert refused.value.code == "key_unusable" and untouched(etc)
     if "/" in name:
         with pytest.raises(TillError):

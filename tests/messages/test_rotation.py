@@ -114,7 +114,7 @@ def test_terminal_state_keeps_its_pin_at_a_rotation_of_another_place(tmp_path: P
     new = rotate(tmp_path, site="other", terminal="terminal-1", issued_at="2026-03-14T15:00:00.000Z")
     fields = {"site": "other", "terminal": "terminal-1", "epoch": "e-9"}
     held = TerminalState(Topics("shop", "terminal-1"), old.public)
-    held.received(signed(fields | {"key": {"rotation": statement_for(tmp_path, new)}}, new))
+    held.note_state(signed(fields | {"key": {"rotation": statement_for(tmp_path, new)}}, new))
     assert (held.pinned, held.fields) == (PinnedKeys(old.public), {})
 
 

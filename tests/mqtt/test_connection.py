@@ -62,7 +62,7 @@ async def online(*clients: Client) -> AsyncIterator[None]:
 
 async def down(client: Client, timeout_s: float = 60) -> None:
     async with asyncio.timeout(timeout_s):
-        while client.connection.connected:  # noqa: ASYNC110 - ``Connection`` has no event for this
+        while client.connection.is_connected:  # noqa: ASYNC110 - ``Connection`` has no event for this
             await asyncio.sleep(0.02)
 
 
@@ -224,7 +224,7 @@ async def test_connection_without_broker_retries_and_stops() -> None:
     client = Client(free_port(), "client")
     await client.connection.start()
     await asyncio.sleep(0.5)
-    assert not client.connection.connected
+    assert not client.connection.is_connected
     async with asyncio.timeout(60):
         await client.connection.stop()
 

@@ -169,7 +169,7 @@ async def test_connection_packet_over_the_limit_is_not_sent_and_others_are(tmp_p
         detail = watched.details[BrokerProblem.TOO_LARGE]
         assert str(Message(RESULT, b"x" * 3_000).packet_bytes) in detail and "2000" in detail
         await watched.connection.publish(Message(RESULT, b"x" * 100))
-        assert watched.connection.connected and watched.active == {BrokerProblem.TOO_LARGE}
+        assert watched.connection.is_connected and watched.active == {BrokerProblem.TOO_LARGE}
         broker.stop()
         broker.allow("max_packet_size 10000")
         watched.up.clear()
@@ -246,7 +246,7 @@ def test_limits_without_properties_are_the_defaults_of_the_standard() -> None:
     assert BrokerLimits.of(None) == BrokerLimits()
     will = Message("t", b"", retained=True)
     options = ClientOptions("id", [("a/+", 1)], lambda _message: None, lambda: None, will)
-    assert options.missing(BrokerLimits()) == ""
+    assert options.missing_features(BrokerLimits()) == ""
 
 
 def test_broker_problem_each_has_a_fix_in_both_languages() -> None:

@@ -147,7 +147,7 @@ async def test_status_refused_login_is_reported(tmp_path: Path) -> None:
     broker = Mosquitto(tmp_path, f"password_file {passwords}").start()
     async with started(Watched(broker.port, username="unknown")) as refused:
         assert await refused.next() == (BrokerProblem.REFUSED, True)
-        assert not refused.connection.connected
+        assert not refused.connection.is_connected
     broker.stop()
 
 
@@ -241,7 +241,7 @@ async def test_status_broker_without_connack_is_unreachable_and_retried(
         await asyncio.wait_for(third.wait(), 60)
         why = watched.details[BrokerProblem.UNREACHABLE]
         assert "no broker answers (CONNACK) within 0.2 s" in why, "this side ended the connection"
-        assert not watched.connection.connected
+        assert not watched.connection.is_connected
         server.close()
     for writer in accepted:
         writer.transport.abort()
@@ -284,7 +284,7 @@ async def test_connection_missing_password_file_is_retried(tmp_path: Path) -> No
         assert await watched.next() == (BrokerProblem.UNREACHABLE, True)
         broker.start()
         await asyncio.sleep(0.5)
-        assert not watched.connection.connected
+        assert not watched.connection.is_connected
         password.write_text("secret")
         await asyncio.wait_for(watched.up.wait(), 60)
     broker.stop()

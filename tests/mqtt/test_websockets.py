@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from agent.config import MqttConfig
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import ClientOptions, Message, cut
+from agent.mqtt.paho_client import ClientOptions, Message, close_abruptly
 from agent.mqtt.reason_codes import BrokerProblem
 from tests.broker_example.pki import Authority
 from tests.brokers import Mosquitto, free_port
@@ -60,7 +60,7 @@ async def test_messages_and_the_will_arrive_over_websockets(settings: dict[str, 
             assert (await asyncio.wait_for(received.get(), 60)).payload == payload
         other_ready.clear()
         assert writer._client is not None
-        cut(writer._client)
+        close_abruptly(writer._client)
         assert (await asyncio.wait_for(received.get(), 60)).topic == "a/will"
         await asyncio.wait_for(other_ready.wait(), 60)
         assert await writer.publish(Message("a/b", b"after the reconnect"))

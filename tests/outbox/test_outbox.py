@@ -143,10 +143,10 @@ async def test_interrupted_returns_the_claim_without_image(tmp_path: Path) -> No
     await outbox.settle(result(done))
     await outbox.close()
     outbox = open_outbox(tmp_path)
-    (left,) = await outbox.interrupted()
+    (left,) = await outbox.interrupted_requests()
     assert left == replace(cut, reference=Reference(sha256="ab" * 32))
     await outbox.settle(result(left, Decision.UNDECIDED))
-    assert await outbox.interrupted() == []
+    assert await outbox.interrupted_requests() == []
     await outbox.close()
 
 
@@ -187,7 +187,7 @@ async def test_prune_deletes_old_rows_and_seq_is_not_reused(tmp_path: Path) -> N
     assert await outbox.prune() == 1
     assert await outbox.find(old.till, old.request_id) is None
     assert await outbox.find(young.till, young.request_id) is not None
-    assert [left.request_id for left in await outbox.interrupted()] == [young.request_id]
+    assert [left.request_id for left in await outbox.interrupted_requests()] == [young.request_id]
     assert (await outbox.settle(result(young))).seq == 2
     await outbox.close()
 
@@ -204,11 +204,11 @@ async def test_prune_keeps_the_request_ids_of_the_present_epoch(tmp_path: Path) 
         await outbox.settle(result(each))
     clock.at_ms += HOUR_MS + 60_000
     assert await outbox.prune("now") == 2
-    assert await outbox.find(old.till, old.request_id) == ClaimRecord("", None, forgotten=True)
+    assert await outbox.find(old.till, old.request_id) == ClaimRecord("", None, is_forgotten=True)
     assert await outbox.find(earlier.till, earlier.request_id) is None, "stale by its epoch"
-    assert await outbox.interrupted() == []
+    assert await outbox.interrupted_requests() == []
     assert await outbox.prune("now") == 0
-    assert await outbox.find(old.till, old.request_id) == ClaimRecord("", None, forgotten=True)
+    assert await outbox.find(old.till, old.request_id) == ClaimRecord("", None, is_forgotten=True)
     await outbox.prune("after the next start")
     assert await outbox.find(old.till, old.request_id) is None
     await outbox.close()
@@ -261,7 +261,7 @@ async def test_open_results_damaged_row_hides_no_other(tmp_path: Path) -> None:
     db.close()
     outbox = open_outbox(tmp_path)
     assert [each.request_id for each in await outbox.open_results()] == [good.request_id]
-    assert half.request_id not in [each.request_id for each in await outbox.interrupted()]
+    assert half.request_id not in [each.request_id for each in await outbox.interrupted_requests()]
     await outbox.close()
 
 
@@ -300,7 +300,7 @@ async def test_prune_bounds_closed_results_and_keeps_open_ones(tmp_path: Path) -
             await outbox.close_result(each.till, stored.result_id)
     assert await outbox.prune() == 25
     assert len(await outbox.open_results()) == 5
-    assert await outbox.interrupted() == [], "a claim is deleted with its result"
+    assert await outbox.interrupted_requests() == [], "a claim is deleted with its result"
     await outbox.close()
 
 
@@ -457,7 +457,7 @@ async def test_interrupted_claim_of_another_type_is_skipped_and_hides_no_other(
         assert rows == (1,)
     db.close()
     outbox = open_outbox(tmp_path)
-    assert [each.request_id for each in await outbox.interrupted()] == [other.request_id]
+    assert [each.request_id for each in await outbox.interrupted_requests()] == [other.request_id]
     await outbox.close()
 
 
@@ -530,7 +530,7 @@ async def main():
     for path in folder.glob("away-*"):
         path.rename(path.with_name(path.name.removeprefix("away-")))
     await outbox.check_writable()
-    print(len(await outbox.interrupted()))
+    print(len(await outbox.interrupted_requests()))
     await outbox.close()
 asyncio.run(main())
 """
@@ -684,7 +684,7 @@ def test_outbox_sigkill_keeps_committed_data(tmp_path: Path, point: str) -> None
 
     async def read() -> tuple[list[str], list[str]]:
         outbox = open_outbox(tmp_path)
-        rows = await outbox.interrupted(), await outbox.open_results()
+        rows = await outbox.interrupted_requests(), await outbox.open_results()
         await outbox.close()
         return [each.request_id for each in rows[0]], [each.request_id for each in rows[1]]
 

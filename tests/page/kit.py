@@ -11,14 +11,14 @@ from typing import Any
 import httpx
 
 from agent.config import Config
-from agent.control.status import StatusFacts, document
+from agent.control.status import StatusFacts, status_document
 from agent.core.model import Assurance, Comparison, Result, Timings
 from agent.core.reasons import Decision, FrameReason, Reason
 from agent.errors import AgentError
 from agent.health.condition_tracker import ShownCondition
 from agent.health.conditions import CONDITIONS
 from agent.health.counters import Counters
-from agent.live_view.annotate import notice
+from agent.live_view.annotate import notice_picture
 from agent.page.app import Sources, application
 from agent.page.doctor_job import DoctorJob, Rows
 from agent.page.listener import Listener
@@ -67,7 +67,7 @@ class Lens:
         self.announced.append(is_open)
 
     def preview(self) -> Preview:
-        return Preview(self.look, notice, self.announce)
+        return Preview(self.look, notice_picture, self.announce)
 
 
 def status(*codes: str, results: int = 3) -> dict[str, Any]:
@@ -83,13 +83,13 @@ def status(*codes: str, results: int = 3) -> dict[str, Any]:
         counters.results["match/same_person"] += 1
     camera = {"fps": 9.8, "frame_age_ms": 40, "mean_luma": 120}
     conditions = tuple(ShownCondition(CONDITIONS[code], lasted_ms=5_000) for code in codes)
-    return document(
-        Config(), StatusFacts(3_700, conditions, counters, camera, connected=True, outbox_depth=0)
+    return status_document(
+        Config(), StatusFacts(3_700, conditions, counters, camera, is_connected=True, outbox_depth=0)
     )
 
 
 @dataclass
-class World:
+class PageSetup:
     """The data of the page, set by a test before ``opened``."""
 
     lens: Lens = field(default_factory=Lens)
@@ -127,12 +127,12 @@ class Open:
 
 @asynccontextmanager
 async def opened(
-    world: World | None = None, *, now_s: Callable[[], float] | None = None
+    setup: PageSetup | None = None, *, now_s: Callable[[], float] | None = None
 ) -> AsyncIterator[Open]:
-    world = world or World()
+    setup = setup or PageSetup()
     clock = now_s or asyncio.get_running_loop().time
-    sources = world.sources()
-    keys = SessionStore(world.token, secure=False, now_s=clock)
+    sources = setup.sources()
+    keys = SessionStore(setup.token, secure=False, now_s=clock)
     listener = Listener(application(sources, keys, now_s=clock))
     async with AsyncExitStack() as stack:
         if sources.preview is not None:

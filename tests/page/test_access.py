@@ -12,7 +12,7 @@ import pytest
 from agent.page import access, listener, login
 from agent.page.access import HEADERS, LOCALHOST, SENDER_BURST, is_own_host, own_names
 from agent.page.listener import CONNECTIONS_MAX, PEER_CONNECTIONS_MAX
-from tests.page.kit import A_FACE, TOKEN, Open, World, opened, raw, until
+from tests.page.kit import A_FACE, TOKEN, Open, PageSetup, opened, raw, until
 
 SIX = httpx.Limits(max_connections=6)  # what a browser opens to one host, however many its tabs
 PATHS = (
@@ -29,7 +29,7 @@ PATHS = (
 
 
 async def test_every_answer_keeps_out_of_caches_frames_and_other_sites() -> None:
-    async with opened(World(preview_on=False)) as page, page.client() as client:
+    async with opened(PageSetup(preview_on=False)) as page, page.client() as client:
         for path in (*PATHS, "/nothing", "/login"):
             answer = await client.get(path)
             assert all(answer.headers[name] == value for name, value in HEADERS.items()), path
@@ -65,22 +65,22 @@ def test_foreign_host_name_is_refused(host: str, ours: bool) -> None:
 
 
 async def test_rebound_name_gets_no_data_and_opens_nothing() -> None:
-    world = World()
-    async with opened(world) as page, page.client(headers={"Host": "evil.example"}) as client:
+    setup = PageSetup()
+    async with opened(setup) as page, page.client(headers={"Host": "evil.example"}) as client:
         for path in PATHS:
             answer = await client.get(path)
             assert answer.status_code == 421 and len(answer.text) < 200
         assert (await client.post("/doctor.json", headers={"X-Facepay": "1"})).status_code == 421
-    assert not world.lens.announced
+    assert not setup.lens.announced
 
 
 @pytest.mark.parametrize("path", PATHS[3:])
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
 async def test_page_request_from_another_site_is_refused(path: str, site: str) -> None:
-    world = World()
-    async with opened(world) as page, page.client(headers={"Sec-Fetch-Site": site}) as client:
+    setup = PageSetup()
+    async with opened(setup) as page, page.client(headers={"Sec-Fetch-Site": site}) as client:
         assert (await client.get(path)).status_code == 403
-    assert not world.lens.announced
+    assert not setup.lens.announced
 
 
 async def test_a_link_from_elsewhere_opens_the_page_itself() -> None:
@@ -90,8 +90,8 @@ async def test_a_link_from_elsewhere_opens_the_page_itself() -> None:
 
 async def test_page_action_from_another_site_is_refused() -> None:
     ran: list[int] = []
-    world = World(examine=lambda: ran.append(1) or [])  # type: ignore[func-returns-value]
-    async with opened(world) as page, page.client() as client:
+    setup = PageSetup(examine=lambda: ran.append(1) or [])  # type: ignore[func-returns-value]
+    async with opened(setup) as page, page.client() as client:
         foreign = {"Origin": "http://evil.example", "X-Facepay": "1"}
         assert (await client.post("/doctor.json", headers=foreign)).status_code == 403
         assert (await client.post("/doctor.json")).status_code == 403, "what a foreign form could send"
@@ -107,8 +107,8 @@ async def test_origin_that_is_no_address_is_foreign(origin: str, caplog: pytest.
 
 
 async def test_client_without_the_token_gets_only_a_text() -> None:
-    world = World()
-    async with opened(world) as page, page.stranger() as client:
+    setup = PageSetup()
+    async with opened(setup) as page, page.stranger() as client:
         for path in PATHS[1:]:
             answer = await client.get(path)
             if path != "/page.css":
@@ -117,7 +117,7 @@ async def test_client_without_the_token_gets_only_a_text() -> None:
         answer = await client.get("/", headers={"Accept": "text/html"})
         assert (answer.status_code, answer.headers["location"]) == (303, "/login")
         assert (await client.post("/doctor.json", headers={"X-Facepay": "1"})).status_code == 401
-    assert not world.lens.announced
+    assert not setup.lens.announced
 
 
 @pytest.mark.parametrize(
@@ -262,15 +262,15 @@ async def test_internal_error_is_a_500_text_and_a_logged_traceback(caplog: pytes
     def broken() -> dict[str, object]:
         raise RuntimeError("secret detail")
 
-    async with opened(World(status=broken)) as page, page.client() as client:
+    async with opened(PageSetup(status=broken)) as page, page.client() as client:
         answer = await client.get("/status.json")
     assert answer.status_code == 500 and "secret detail" not in answer.text
     assert "page_internal_error" in caplog.text
 
 
 async def test_clients_without_login_get_no_bytes_of_a_face() -> None:
-    world = World()
-    async with opened(world) as page:
+    setup = PageSetup()
+    async with opened(setup) as page:
         attempts: list[dict[str, str]] = [
             {},
             {"Authorization": "Bearer wrong"},
@@ -284,7 +284,7 @@ async def test_clients_without_login_get_no_bytes_of_a_face() -> None:
                 assert answer.status_code == 401 and A_FACE not in answer.content
         answer_url = await _get(page, f"/preview.mjpg?token={TOKEN}")
         assert answer_url.status_code == 401, "a token in an address would be in every log"
-    assert world.lens.made == 0 and not world.lens.announced
+    assert setup.lens.made == 0 and not setup.lens.announced
 
 
 async def _get(page: Open, path: str) -> httpx.Response:

@@ -13,13 +13,13 @@ import pytest
 
 from agent.config import Config, PageConfig
 from agent.config.file import load
-from agent.config.profile import check_profile, risks
+from agent.config.profile import check_profile, risks_of
 from agent.config.secret_files import check_secret_files
 from agent.errors import ConfigError
 from agent.page import listener
 from agent.page.access import is_own_host, own_names
 from agent.root import page
-from tests.page.kit import A_FACE, TOKEN, World
+from tests.page.kit import A_FACE, TOKEN, PageSetup
 from tests.page.test_preview import parts
 from tests.service.certificates import self_signed
 
@@ -49,13 +49,13 @@ def test_lan_without_token_and_tls_is_refused_at_load(
 def test_off_is_the_default_and_a_token_over_plain_http_is_a_risk_with_a_name() -> None:
     assert Config().page.listen == "off" and Config().page.preview is False
     plain = Config(page=PageConfig(listen="lan", token_file=Path("t")))
-    assert risks(plain)["plain_http_page"] and not risks(Config())["plain_http_page"]
+    assert risks_of(plain)["plain_http_page"] and not risks_of(Config())["plain_http_page"]
     with pytest.raises(ConfigError, match="plain_http_page"):
         check_profile(plain)
     with pytest.raises(ConfigError, match="loopback only"):
         check_profile(plain.model_copy(update={"profile": "demo"}))
     sealed = PageConfig(listen="lan", token_file=Path("t"), cert_file=Path("c"), key_file=Path("k"))
-    assert not risks(Config(page=sealed))["plain_http_page"]
+    assert not risks_of(Config(page=sealed))["plain_http_page"]
 
 
 def test_token_file_readable_by_all_users_is_refused(tmp_path: Path) -> None:
@@ -91,8 +91,8 @@ def lan(tmp_path: Path, certificate: tuple[Path, Path], monkeypatch: pytest.Monk
 async def test_over_tls_the_preview_needs_a_login(
     lan: PageConfig, certificate: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    world = World()
-    sources = world.sources()
+    setup = PageSetup()
+    sources = setup.sources()
     opened = await page._open_listener(lan, await page._make_sessions(lan, tmp_path), sources)
     trust = ssl.create_default_context(cafile=str(certificate[0]))
     url = f"https://localhost:{opened.port}"
@@ -124,7 +124,7 @@ async def test_connection_without_a_handshake_is_aborted(
 ) -> None:
     monkeypatch.setattr(listener, "HANDSHAKE_S", 0.2)
     opened = await page._open_listener(
-        lan, await page._make_sessions(lan, tmp_path), World(preview_on=False).sources()
+        lan, await page._make_sessions(lan, tmp_path), PageSetup(preview_on=False).sources()
     )
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", opened.port)
@@ -135,7 +135,7 @@ async def test_connection_without_a_handshake_is_aborted(
 
 
 async def test_page_that_cannot_listen_reports_the_reason(lan: PageConfig, tmp_path: Path) -> None:
-    sources = World(preview_on=False).sources()
+    sources = PageSetup(preview_on=False).sources()
     assert lan.key_file is not None
     for change, code in (
         ({"key_file": tmp_path / "missing"}, "tls_file_unusable"),

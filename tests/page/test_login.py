@@ -24,7 +24,7 @@ from agent.page.login import (
     SessionStore,
     read_token,
 )
-from tests.page.kit import TOKEN, World, opened
+from tests.page.kit import TOKEN, PageSetup, opened
 
 FORM = {"token": TOKEN}
 
@@ -135,7 +135,7 @@ async def test_links_are_few_and_the_oldest_is_void() -> None:
 
 async def test_without_a_token_file_only_a_link_opens_a_session() -> None:
     keys = SessionStore(None, secure=False, now_s=time.monotonic)
-    listener = Listener(application(World().sources(), keys))
+    listener = Listener(application(PageSetup().sources(), keys))
     await listener.open("127.0.0.1", 0)
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{listener.port}", verify=False) as client:
@@ -177,7 +177,7 @@ def test_throttle_drops_the_oldest_of_many_addresses() -> None:
 
 
 async def test_page_without_a_token_has_no_field_for_one() -> None:
-    async with opened(World(token=None)) as page, page.stranger() as client:
+    async with opened(PageSetup(token=None)) as page, page.stranger() as client:
         form = (await client.get("/login")).text
         assert "<input" not in form and "<button" not in form and "page.token_file" not in form
         assert "facepay page" in form and " hidden" in form and "<!--" not in form.replace("<!doctype", "")

@@ -19,7 +19,7 @@ from agent.page.doctor_job import Rows
 from agent.page.page_texts import document, fill
 from agent.resources import data
 from agent.texts import locales
-from tests.page.kit import ROW, World, opened, status
+from tests.page.kit import ROW, PageSetup, opened, status
 
 CHINESE = re.compile("[\u4e00-\u9fff]")
 
@@ -42,15 +42,15 @@ async def test_status_of_fifty_simultaneous_requests_is_made_once() -> None:
         return status()
 
     six = httpx.Limits(max_connections=6)  # what a browser opens to one host, however many its tabs
-    world = World(status=counted)
-    async with opened(world, now_s=lambda: 1_000.0) as page, page.client(limits=six) as client:
+    setup = PageSetup(status=counted)
+    async with opened(setup, now_s=lambda: 1_000.0) as page, page.client(limits=six) as client:
         answers = await asyncio.gather(*(client.get("/status.json") for _ in range(50)))
     assert all(answer.status_code == 200 for answer in answers) and len(made) == 1
 
 
 async def test_metrics_are_rendered_from_the_document() -> None:
-    world = World(metrics=lambda tree: f"x {tree['counters']['calls']}\n".encode())
-    async with opened(world) as page, page.client() as client:
+    setup = PageSetup(metrics=lambda tree: f"x {tree['counters']['calls']}\n".encode())
+    async with opened(setup) as page, page.client() as client:
         answer = await client.get("/metrics")
     assert answer.text == "x 2\n" and answer.headers["content-type"].startswith("text/plain; version=0.0.4")
 
@@ -116,7 +116,7 @@ async def test_the_doctor_runs_on_request_once_at_a_time_and_not_again_within_se
         return [ROW]
 
     ask = {"X-Facepay": "1"}
-    async with opened(World(examine=examine)) as page, page.client() as client:
+    async with opened(PageSetup(examine=examine)) as page, page.client() as client:
         assert (await client.get("/doctor.json")).json() == {"running": False, "rows": None, "age_s": None}
         assert not ran
         for _ in range(3):
@@ -132,7 +132,7 @@ async def test_doctor_after_an_internal_error_can_run_again() -> None:
     def broken() -> Rows:
         raise RuntimeError("bug")
 
-    async with opened(World(examine=broken)) as page, page.client() as client:
+    async with opened(PageSetup(examine=broken)) as page, page.client() as client:
         for _ in range(2):
             assert (await client.post("/doctor.json", headers={"X-Facepay": "1"})).json()["running"] is True
             assert (await examined(client))["rows"] is None
@@ -141,7 +141,7 @@ async def test_doctor_after_an_internal_error_can_run_again() -> None:
 async def test_shutdown_does_not_wait_for_the_doctor() -> None:
     go = threading.Event()
     async with asyncio.timeout(60):
-        async with opened(World(examine=lambda: [ROW] * go.wait(60))) as page, page.client() as client:
+        async with opened(PageSetup(examine=lambda: [ROW] * go.wait(60))) as page, page.client() as client:
             await client.post("/doctor.json", headers={"X-Facepay": "1"})
     go.set()
 

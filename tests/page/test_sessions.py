@@ -14,7 +14,7 @@ from agent.page.app import application
 from agent.page.listener import Listener
 from agent.page.login import SESSION_S, SessionStore
 from agent.page.session_file import FILE, SavedSessions, SessionFile, read_boot_id
-from tests.page.kit import TOKEN, World
+from tests.page.kit import TOKEN, PageSetup
 
 NOW_S = 5_000.0
 OTHER = b"another-token-of-the-test"
@@ -28,7 +28,7 @@ async def started(
     now_s = float(str(more.get("now_s", NOW_S)))
     file = SessionFile(folder, str(more.get("boot", "boot-1")))
     sessions = SessionStore(token, secure=False, now_s=lambda: now_s, file=file)
-    listener = Listener(application(World(preview_on=False).sources(), sessions, now_s=lambda: now_s))
+    listener = Listener(application(PageSetup(preview_on=False).sources(), sessions, now_s=lambda: now_s))
     await listener.open("127.0.0.1", 0)
     browser.base_url = httpx.URL(f"http://127.0.0.1:{listener.port}")
     try:

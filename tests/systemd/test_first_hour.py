@@ -98,7 +98,7 @@ def a_config_takes_the_place_of_a_try(transcript: Transcript) -> None:
     transcript.lines += [f"        {line}" for line in output.splitlines()]
     for line in ("✓ camera.detect", "✓ api.auth", "✓ mqtt.roundtrip"):
         assert line in output, output
-    assert transcript.show(AGENT, "ActiveState") == "inactive", "the try has ended"
+    assert transcript.show(AGENT, "ActiveState") == "inactive", "the trial has ended"
     assert transcript.do("ls /etc/facepay-agent/agent.d") == "50-terminal.toml"
     assert transcript.do("dpkg --verify facepay-agent") == "", "the shipped config is unchanged"
     assert transcript.do("stat -c '%a %U %G' /etc/facepay-agent/agent.d/*") == "640 root facepay"

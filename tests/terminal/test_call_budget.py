@@ -21,121 +21,123 @@ from agent.terminal.api_call import CallBudget
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from tests.fakes import EPOCH, RealClock, ScriptedCompare, check_frame, request
-from tests.terminal.test_terminal import LIMITS, World, serving
+from tests.terminal.test_terminal import LIMITS, TerminalSetup, serving
 
 
-def guarded(guard: AttemptLimits, *answers: float, limits: Limits = LIMITS, earlier: int = 0) -> World:
-    world = World(compare=ScriptedCompare(*answers))
+def guarded(
+    guard: AttemptLimits, *answers: float, limits: Limits = LIMITS, earlier: int = 0
+) -> TerminalSetup:
+    setup = TerminalSetup(compare=ScriptedCompare(*answers))
     ports = Ports(
-        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.claim_store, check_frame
+        RealClock(), setup.camera, setup.analyzer, setup.compare, setup.till, setup.claim_store, check_frame
     )
     settings = Settings(EPOCH, limits, 50, Assurance(), guard=guard, earlier_calls=earlier)
-    world.terminal = Terminal(ports, settings)
-    return world
+    setup.terminal = Terminal(ports, settings)
+    return setup
 
 
-async def ask(world: World, number: int) -> str:
-    await world.till.inbox.put(RequestReceived(request(f"r-{number}")))
-    return await world.verdict(number)
+async def ask(setup: TerminalSetup, number: int) -> str:
+    await setup.till.inbox.put(RequestReceived(request(f"r-{number}")))
+    return await setup.verdict(number)
 
 
 async def test_too_many_wrong_faces_are_attempt_limit_without_a_call() -> None:
-    async with serving(guarded(AttemptLimits(failures=2), 10.0)) as world:
-        assert [await ask(world, number) for number in (1, 2)] == ["no_match/different_person"] * 2
-        assert await ask(world, 3) == "undecided/attempt_limit"
-        assert world.compare.calls == [1, 1]
-        assert world.terminal.counters.results["undecided/attempt_limit"] == 1
+    async with serving(guarded(AttemptLimits(failures=2), 10.0)) as setup:
+        assert [await ask(setup, number) for number in (1, 2)] == ["no_match/different_person"] * 2
+        assert await ask(setup, 3) == "undecided/attempt_limit"
+        assert setup.compare.calls == [1, 1]
+        assert setup.terminal.counters.results["undecided/attempt_limit"] == 1
 
 
 async def test_pause_of_the_terminal_is_a_condition_with_the_remaining_time() -> None:
-    async with serving(guarded(AttemptLimits(failures=1, pause_ms=3_600_000), 10.0)) as world:
-        assert await ask(world, 1) == "no_match/different_person"
-        (shown,) = world.terminal.conditions.shown
+    async with serving(guarded(AttemptLimits(failures=1, pause_ms=3_600_000), 10.0)) as setup:
+        assert await ask(setup, 1) == "no_match/different_person"
+        (shown,) = setup.terminal.conditions.shown
         assert shown.condition is ATTEMPTS_PAUSED
         assert re.fullmatch(r"every request is refused for another 3[56]\d\d s", str(shown.detail))
 
 
 async def test_failed_attempt_counts_even_if_its_result_is_not_stored() -> None:
     """Otherwise a full disk would allow any number of attempts."""
-    async with serving(guarded(AttemptLimits(failures=1), 10.0)) as world:
-        world.claim_store.settle_error = StorageError("disk full")
-        await world.till.inbox.put(RequestReceived(request("r-1")))
-        await world.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in world.refusals())
-        world.claim_store.settle_error = None
-        await world.till.inbox.put(RequestReceived(request("r-2")))
-        assert await world.verdict() == "undecided/attempt_limit"
-        assert world.compare.calls == [1]
+    async with serving(guarded(AttemptLimits(failures=1), 10.0)) as setup:
+        setup.claim_store.settle_error = StorageError("disk full")
+        await setup.till.inbox.put(RequestReceived(request("r-1")))
+        await setup.till.until(lambda: Refusal.STORAGE_UNAVAILABLE in setup.refusals())
+        setup.claim_store.settle_error = None
+        await setup.till.inbox.put(RequestReceived(request("r-2")))
+        assert await setup.verdict() == "undecided/attempt_limit"
+        assert setup.compare.calls == [1]
 
 
 async def test_call_limit_stops_paid_calls_and_raises_a_condition() -> None:
-    async with serving(guarded(AttemptLimits(calls_per_minute=2))) as world:
-        assert [await ask(world, number) for number in (1, 2)] == ["match/same_person"] * 2
-        assert await ask(world, 3) == "undecided/cost_limit"
-        assert world.terminal.counters.calls == 2
-        assert [condition.code for condition in world.terminal.conditions.active] == ["cost_limit"]
+    async with serving(guarded(AttemptLimits(calls_per_minute=2))) as setup:
+        assert [await ask(setup, number) for number in (1, 2)] == ["match/same_person"] * 2
+        assert await ask(setup, 3) == "undecided/cost_limit"
+        assert setup.terminal.counters.calls == 2
+        assert [condition.code for condition in setup.terminal.conditions.active] == ["cost_limit"]
 
 
 async def test_calls_of_earlier_processes_count_for_the_day() -> None:
-    async with serving(guarded(AttemptLimits(calls_per_day=100), earlier=100)) as world:
-        assert await ask(world, 1) == "undecided/cost_limit"
-        assert world.compare.calls == []
+    async with serving(guarded(AttemptLimits(calls_per_day=100), earlier=100)) as setup:
+        assert await ask(setup, 1) == "undecided/cost_limit"
+        assert setup.compare.calls == []
 
 
 async def test_call_warning_does_not_stop_the_terminal() -> None:
-    async with serving(guarded(AttemptLimits(calls_per_day_warning=1))) as world:
-        assert [await ask(world, number) for number in (1, 2)] == ["match/same_person"] * 2
-        assert [condition.code for condition in world.terminal.conditions.active] == ["cost_high"]
-        assert world.terminal.counters.bytes_sent > 0
+    async with serving(guarded(AttemptLimits(calls_per_day_warning=1))) as setup:
+        assert [await ask(setup, number) for number in (1, 2)] == ["match/same_person"] * 2
+        assert [condition.code for condition in setup.terminal.conditions.active] == ["cost_high"]
+        assert setup.terminal.counters.bytes_sent > 0
 
 
 async def test_call_limit_between_two_calls_of_one_request() -> None:
-    world = guarded(AttemptLimits(calls_per_minute=1), limits=replace(LIMITS, ask_timeout_ms=50))
-    world.compare.delay_s = 0.2  # the first call times out and would be repeated
-    async with serving(world):
-        assert await ask(world, 1) == "undecided/cost_limit"
-        assert world.compare.calls == [1]
+    setup = guarded(AttemptLimits(calls_per_minute=1), limits=replace(LIMITS, ask_timeout_ms=50))
+    setup.compare.delay_s = 0.2  # the first call times out and would be repeated
+    async with serving(setup):
+        assert await ask(setup, 1) == "undecided/cost_limit"
+        assert setup.compare.calls == [1]
 
 
 @pytest.mark.parametrize("stage", [FrameReason.NO_FACE, FrameReason.MULTIPLE_FACES])
 async def test_no_face_or_many_faces_is_no_failed_attempt(stage: FrameReason) -> None:
-    async with serving(guarded(AttemptLimits(failures=1))) as world:
-        world.analyzer.stage = stage
-        await world.till.inbox.put(RequestReceived(request("r-1", budget_ms=150)))
-        assert (await world.verdict(1)).startswith("undecided/")
-        world.analyzer.stage = FrameReason.SHOT
-        assert await ask(world, 2) == "match/same_person"
+    async with serving(guarded(AttemptLimits(failures=1))) as setup:
+        setup.analyzer.stage = stage
+        await setup.till.inbox.put(RequestReceived(request("r-1", budget_ms=150)))
+        assert (await setup.verdict(1)).startswith("undecided/")
+        setup.analyzer.stage = FrameReason.SHOT
+        assert await ask(setup, 2) == "match/same_person"
 
 
 # --- paid calls: only calls that were sent --------------------------------------------------------------
 
 
 async def test_calls_that_were_not_sent_are_not_paid() -> None:
-    world = guarded(AttemptLimits(calls_per_minute=1))
-    world.compare.is_reached = False
-    world.compare.answers = [CompareUnreachable("ConnectError")]
-    async with serving(world):
-        assert await ask(world, 1) == "undecided/compare_unreachable"
-        assert await ask(world, 2) == "undecided/compare_unreachable"
-        assert (world.terminal.counters.calls, world.terminal.counters.bytes_sent) == (0, 0)
-        assert [result.calls for result in world.claim_store.settled] == [0, 0]
-        world.compare.is_reached, world.compare.answers = True, [93.0]
-        assert await ask(world, 3) == "match/same_person"
-        assert await ask(world, 4) == "undecided/cost_limit"
-    assert world.terminal.counters.calls == 1
+    setup = guarded(AttemptLimits(calls_per_minute=1))
+    setup.compare.is_reached = False
+    setup.compare.answers = [CompareUnreachable("ConnectError")]
+    async with serving(setup):
+        assert await ask(setup, 1) == "undecided/compare_unreachable"
+        assert await ask(setup, 2) == "undecided/compare_unreachable"
+        assert (setup.terminal.counters.calls, setup.terminal.counters.bytes_sent) == (0, 0)
+        assert [result.calls for result in setup.claim_store.settled] == [0, 0]
+        setup.compare.is_reached, setup.compare.answers = True, [93.0]
+        assert await ask(setup, 3) == "match/same_person"
+        assert await ask(setup, 4) == "undecided/cost_limit"
+    assert setup.terminal.counters.calls == 1
 
 
 async def test_a_call_that_was_sent_and_cancelled_is_paid() -> None:
-    world = guarded(AttemptLimits(), 93.0)
-    world.compare.delay_s = 30.0
-    async with serving(world):
-        world.till.inbox.put_nowait(RequestReceived(request("r-1", budget_ms=60_000)))
+    setup = guarded(AttemptLimits(), 93.0)
+    setup.compare.delay_s = 30.0
+    async with serving(setup):
+        setup.till.inbox.put_nowait(RequestReceived(request("r-1", budget_ms=60_000)))
         async with asyncio.timeout(60):
-            while not world.compare.calls:  # noqa: ASYNC110 - the fake has no event
+            while not setup.compare.calls:  # noqa: ASYNC110 - the fake has no event
                 await asyncio.sleep(0.005)
-        world.till.inbox.put_nowait(CancelReceived("till-1", "r-1"))
-        assert await world.verdict() == "undecided/cancelled"
-    assert [(result.calls, result.asks) for result in world.claim_store.settled] == [(1, 1)]
-    assert world.terminal.counters.calls == 1
+        setup.till.inbox.put_nowait(CancelReceived("till-1", "r-1"))
+        assert await setup.verdict() == "undecided/cancelled"
+    assert [(result.calls, result.asks) for result in setup.claim_store.settled] == [(1, 1)]
+    assert setup.terminal.counters.calls == 1
 
 
 async def test_reserved_call_counts_so_the_limit_is_never_exceeded() -> None:
@@ -155,18 +157,18 @@ async def test_reserved_call_counts_so_the_limit_is_never_exceeded() -> None:
 
 async def test_slow_api_is_api_time_and_compare_slow() -> None:
     limits = Limits(hold_ms=20, ask_timeout_ms=1_500, retry_pause_ms=20, min_ask_ms=10, max_asks=2)
-    world = guarded(AttemptLimits(), 93.0, limits=limits)
-    world.compare.delay_s = 30.0
-    async with serving(world):
-        world.till.inbox.put_nowait(RequestReceived(request("r-1", budget_ms=60_000)))
-        assert await world.verdict() == "undecided/compare_unreachable"
-        assert [condition.code for condition in world.terminal.conditions.active] == ["compare_slow"]
-        (result,) = world.claim_store.settled
+    setup = guarded(AttemptLimits(), 93.0, limits=limits)
+    setup.compare.delay_s = 30.0
+    async with serving(setup):
+        setup.till.inbox.put_nowait(RequestReceived(request("r-1", budget_ms=60_000)))
+        assert await setup.verdict() == "undecided/compare_unreachable"
+        assert [condition.code for condition in setup.terminal.conditions.active] == ["compare_slow"]
+        (result,) = setup.claim_store.settled
         assert (result.asks, result.calls) == (2, 2)
         assert result.timings.api > result.timings.hold, "both calls lasted 1.5 s"
-        world.compare.delay_s = 0.0
-        assert await ask(world, 2) == "match/same_person"
-        assert world.terminal.conditions.active == ()
+        setup.compare.delay_s = 0.0
+        assert await ask(setup, 2) == "match/same_person"
+        assert setup.terminal.conditions.active == ()
 
 
 async def test_call_withheld_after_slow_calls_is_compare_slow() -> None:
@@ -180,13 +182,13 @@ async def test_call_withheld_after_slow_calls_is_compare_slow() -> None:
 
 
 async def test_unreachable_api_is_not_compare_slow() -> None:
-    world = guarded(AttemptLimits())
-    world.compare.is_reached = False
-    world.compare.answers = [CompareUnreachable("ConnectError", retry=Retry.NEVER)]
-    async with serving(world):
-        assert await ask(world, 1) == "undecided/compare_unreachable"
-        assert [condition.code for condition in world.terminal.conditions.active] == ["compare_unreachable"]
-        world.compare.is_reached = True
-        world.compare.answers = [CompareSlow("late", retry=Retry.NEVER)]
-        assert await ask(world, 2) == "undecided/compare_unreachable"
-        assert [condition.code for condition in world.terminal.conditions.active] == ["compare_slow"]
+    setup = guarded(AttemptLimits())
+    setup.compare.is_reached = False
+    setup.compare.answers = [CompareUnreachable("ConnectError", retry=Retry.NEVER)]
+    async with serving(setup):
+        assert await ask(setup, 1) == "undecided/compare_unreachable"
+        assert [condition.code for condition in setup.terminal.conditions.active] == ["compare_unreachable"]
+        setup.compare.is_reached = True
+        setup.compare.answers = [CompareSlow("late", retry=Retry.NEVER)]
+        assert await ask(setup, 2) == "undecided/compare_unreachable"
+        assert [condition.code for condition in setup.terminal.conditions.active] == ["compare_slow"]

@@ -16,7 +16,7 @@ from agent.core.verification_types import Limits
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from tests.fakes import EPOCH, RealClock, ScriptedCompare, StagedAnalyzer, check_frame, request
-from tests.terminal.test_terminal import World, serving
+from tests.terminal.test_terminal import TerminalSetup, serving
 
 TIMES = 12
 WAIT_S = 20.0
@@ -63,25 +63,25 @@ class SlowAnalyzer(StagedAnalyzer):
         return super().crop(shot)
 
 
-def slow_world(step: Step) -> World:
+def slow_world(step: Step) -> TerminalSetup:
     """A limit of one call per minute: a leaked reservation would use it up."""
-    world = World(compare=SlowCompare(step), analyzer=SlowAnalyzer(step))
+    setup = TerminalSetup(compare=SlowCompare(step), analyzer=SlowAnalyzer(step))
     ports = Ports(
-        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.claim_store, check_frame
+        RealClock(), setup.camera, setup.analyzer, setup.compare, setup.till, setup.claim_store, check_frame
     )
     guard = AttemptLimits(calls_per_minute=1)
-    world.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance(), guard=guard))
-    return world
+    setup.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance(), guard=guard))
+    return setup
 
 
-async def cancelled(world: World, step: Step, number: int) -> None:
+async def cancelled(setup: TerminalSetup, step: Step, number: int) -> None:
     step.began.clear()
-    world.till.inbox.put_nowait(RequestReceived(request(f"r-{number}", budget_ms=60_000)))
+    setup.till.inbox.put_nowait(RequestReceived(request(f"r-{number}", budget_ms=60_000)))
     async with asyncio.timeout(WAIT_S):
         while not step.began.is_set():  # noqa: ASYNC110 - set in a thread
             await asyncio.sleep(0.002)
-    world.till.inbox.put_nowait(CancelReceived("till-1", f"r-{number}"))
-    assert await world.verdict(number) == "undecided/cancelled"
+    setup.till.inbox.put_nowait(CancelReceived("till-1", f"r-{number}"))
+    assert await setup.verdict(number) == "undecided/cancelled"
 
 
 async def until_counts_are(tasks: int, threads: int) -> None:
@@ -95,15 +95,15 @@ async def until_counts_are(tasks: int, threads: int) -> None:
 @pytest.mark.parametrize("name", ["photo", "crop", "api"])
 async def test_cancelled_step_leaves_no_resources(name: str) -> None:
     step = Step(name)
-    async with serving(slow_world(step)) as world:
-        await world.idle(2)
+    async with serving(slow_world(step)) as setup:
+        await setup.idle(2)
         tasks, threads = len(asyncio.all_tasks()), threading.active_count()
         for number in range(1, TIMES + 1):
-            await cancelled(world, step, number)
-        assert world.terminal.counters.calls == 0, "nothing was sent"
+            await cancelled(setup, step, number)
+        assert setup.terminal.counters.calls == 0, "nothing was sent"
         # also: the vision thread, the analysis of the frame loop, and at most six asyncio threads for files
         await until_counts_are(tasks + 1, threads + 7)
         step.slow = ""
-        world.till.inbox.put_nowait(RequestReceived(request("r-last", budget_ms=60_000)))
-        assert await world.verdict(TIMES + 1) == "match/same_person"
-        assert world.terminal.counters.calls == 1
+        setup.till.inbox.put_nowait(RequestReceived(request("r-last", budget_ms=60_000)))
+        assert await setup.verdict(TIMES + 1) == "match/same_person"
+        assert setup.terminal.counters.calls == 1

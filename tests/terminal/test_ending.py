@@ -13,7 +13,7 @@ from agent.core.ports import RequestReceived
 from agent.core.reasons import Refusal
 from agent.errors import CameraHung
 from tests.fakes import MemoryClaimStore, PacedCamera, check_frame, request
-from tests.terminal.test_terminal import World, serving
+from tests.terminal.test_terminal import TerminalSetup, serving
 
 
 class SlowClaimStore(MemoryClaimStore):
@@ -50,49 +50,49 @@ class SlowCamera(PacedCamera):
 
 async def test_stop_during_a_claim_answers_the_request() -> None:
     claim_store = SlowClaimStore()
-    world = World(claim_store=claim_store)
-    async with serving(world):
-        await world.till.inbox.put(RequestReceived(request()))
+    setup = TerminalSetup(claim_store=claim_store)
+    async with serving(setup):
+        await setup.till.inbox.put(RequestReceived(request()))
         await claim_store.claiming.wait()
-        world.stop.set()
+        setup.stop.set()
         await asyncio.sleep(0.05)  # the stop is running
         claim_store.written.set()
-        assert await world.verdict() == "undecided/interrupted"
-    assert len(world.till.delivered) == len(claim_store.settled) == 1
-    assert world.compare.calls == []
+        assert await setup.verdict() == "undecided/interrupted"
+    assert len(setup.till.delivered) == len(claim_store.settled) == 1
+    assert setup.compare.calls == []
 
 
 async def test_request_after_the_start_of_the_stop_is_refused() -> None:
     claim_store = SlowClaimStore()
-    world = World(claim_store=claim_store)
-    async with serving(world):
-        await world.till.inbox.put(RequestReceived(request()))
+    setup = TerminalSetup(claim_store=claim_store)
+    async with serving(setup):
+        await setup.till.inbox.put(RequestReceived(request()))
         await claim_store.claiming.wait()
-        world.stop.set()
-        await world.till.inbox.put(RequestReceived(request("r-2")))
+        setup.stop.set()
+        await setup.till.inbox.put(RequestReceived(request("r-2")))
         await asyncio.sleep(0.05)
         claim_store.written.set()
-        await world.till.until(lambda: Refusal.STOPPING in world.refusals())
+        await setup.till.until(lambda: Refusal.STOPPING in setup.refusals())
     assert [key for _, key in claim_store.rows] == ["r-1"]
 
 
 async def test_stop_with_a_hung_disk_is_bounded() -> None:
     """The next process answers a claim that was stored."""
     claim_store = SlowClaimStore()
-    world = World(claim_store=claim_store)
-    async with serving(world):
-        await world.till.inbox.put(RequestReceived(request()))
+    setup = TerminalSetup(claim_store=claim_store)
+    async with serving(setup):
+        await setup.till.inbox.put(RequestReceived(request()))
         await claim_store.claiming.wait()
-        world.stop.set()
-    assert world.till.delivered == []
+        setup.stop.set()
+    assert setup.till.delivered == []
     claim_store.written.set()
 
 
 async def test_stop_during_a_camera_restart_leaves_the_camera_stopped() -> None:
     camera = SlowCamera()
-    world = World(camera=camera)
-    world.terminal._frames._check_frame = lambda frame: replace(check_frame(frame), frozen=True)
-    async with serving(world):
+    setup = TerminalSetup(camera=camera)
+    setup.terminal._frames._check_frame = lambda frame: replace(check_frame(frame), frozen=True)
+    async with serving(setup):
         await asyncio.to_thread(camera.opening.wait, 60)
     camera.stop()  # as the composition root does after serving
     camera.opens.set()
@@ -101,9 +101,9 @@ async def test_stop_during_a_camera_restart_leaves_the_camera_stopped() -> None:
 
 
 async def test_hung_camera_sets_the_stop_event() -> None:
-    world = World()
-    world.camera.broken = CameraHung("open does not return")
+    setup = TerminalSetup()
+    setup.camera.broken = CameraHung("open does not return")
     async with asyncio.timeout(60):
         with pytest.raises(CameraHung):
-            await world.terminal.serve(world.stop)
-        await world.stop.wait()
+            await setup.terminal.serve(setup.stop)
+        await setup.stop.wait()

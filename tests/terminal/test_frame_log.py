@@ -25,7 +25,7 @@ from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from tests.core.builders import shot
 from tests.fakes import EPOCH, RealClock, check_frame, request
-from tests.terminal.test_terminal import LIMITS, World, serving
+from tests.terminal.test_terminal import LIMITS, TerminalSetup, serving
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -74,20 +74,20 @@ def test_written_frame_log_is_read_and_drawn(
 
 
 async def test_terminal_stores_the_frame_log_of_the_last_verification(tmp_path: Path) -> None:
-    world = World()
-    world.analyzer.stage = FrameReason.NO_FACE
+    setup = TerminalSetup()
+    setup.analyzer.stage = FrameReason.NO_FACE
     ports = Ports(
-        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.claim_store, check_frame
+        RealClock(), setup.camera, setup.analyzer, setup.compare, setup.till, setup.claim_store, check_frame
     )
     kept = replace(ports, record=lambda result, frame_log, _trace: write(tmp_path, result, frame_log, 0))
-    world.terminal = Terminal(kept, Settings(EPOCH, LIMITS, 50, Assurance()))
-    async with serving(world):
-        await world.till.inbox.put(RequestReceived(request(budget_ms=1_000)))
-        await world.verdict()
+    setup.terminal = Terminal(kept, Settings(EPOCH, LIMITS, 50, Assurance()))
+    async with serving(setup):
+        await setup.till.inbox.put(RequestReceived(request(budget_ms=1_000)))
+        await setup.verdict()
     last = read(tmp_path)
     assert (last.decision, last.reason, last.asks) == ("undecided", "no_face", 0)
     assert last.frame_log.frames_by_reason.total() == last.frame_log.frames_by_reason[FrameReason.NO_FACE] > 0
-    assert last.frame_log.frames_by_reason.total() <= world.terminal.counters.frames[FrameReason.NO_FACE]
+    assert last.frame_log.frames_by_reason.total() <= setup.terminal.counters.frames[FrameReason.NO_FACE]
     assert (tmp_path / FILE).stat().st_mode & 0o777 == 0o600
 
 
@@ -95,22 +95,22 @@ async def test_full_disk_loses_the_frame_log_only() -> None:
     def refuse(_result: Result, _frame_log: FrameLog, _trace: Trace | None) -> None:
         raise OSError(28, "No space left on device")
 
-    world = World()
+    setup = TerminalSetup()
     ports = Ports(
         RealClock(),
-        world.camera,
-        world.analyzer,
-        world.compare,
-        world.till,
-        world.claim_store,
+        setup.camera,
+        setup.analyzer,
+        setup.compare,
+        setup.till,
+        setup.claim_store,
         check_frame,
         refuse,
     )
-    world.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance()))
-    async with serving(world):
+    setup.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance()))
+    async with serving(setup):
         for number in (1, 2):
-            await world.till.inbox.put(RequestReceived(request(f"r-{number}")))
-            assert await world.verdict(number) == "match/same_person"
+            await setup.till.inbox.put(RequestReceived(request(f"r-{number}")))
+            assert await setup.verdict(number) == "match/same_person"
 
 
 def test_frame_log_file_contains_numbers_and_codes_only(tmp_path: Path) -> None:

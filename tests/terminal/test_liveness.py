@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from agent.config import Config, LivenessConfig
-from agent.config.profile import risks
+from agent.config.profile import risks_of
 from agent.core.model import Analysis, Assurance, Detection, Frame, Shot
 from agent.core.ports import GuidanceEvent, RequestReceived, StageEvent, TillEvent
 from agent.core.reasons import FrameReason, Guidance
@@ -27,7 +27,7 @@ from tests.fakes import (
     check_frame,
     request,
 )
-from tests.terminal.test_terminal import LIMITS, World, serving
+from tests.terminal.test_terminal import LIMITS, TerminalSetup, serving
 
 STEP = 0.2  # degrees per frame: 0.8 s for a turn
 FRAME_MS = 5
@@ -83,15 +83,15 @@ class Payer(StagedAnalyzer):
         return Analysis(frame.seq, frame.captured_ms, FrameReason.SHOT, face, 1, good.quality, sent)
 
 
-def challenged(clock: FrameClock, **how: object) -> World:
-    world = World()
-    world.analyzer = Payer(till=world.till, **how)  # type: ignore[arg-type]
+def challenged(clock: FrameClock, **how: object) -> TerminalSetup:
+    setup = TerminalSetup()
+    setup.analyzer = Payer(till=setup.till, **how)  # type: ignore[arg-type]
     ports = Ports(
-        clock, FilmCamera(clock), world.analyzer, world.compare, world.till, world.claim_store, check_frame
+        clock, FilmCamera(clock), setup.analyzer, setup.compare, setup.till, setup.claim_store, check_frame
     )
     settings = Settings(EPOCH, replace(LIMITS, turns=2), 50, Assurance(), assurances=frozenset({"liveness"}))
-    world.terminal = Terminal(ports, settings)
-    return world
+    setup.terminal = Terminal(ports, settings)
+    return setup
 
 
 def received(clock: FrameClock, budget_ms: int, *, require: tuple[str, ...] = ()) -> RequestReceived:
@@ -107,13 +107,13 @@ def prompts(events: list[TillEvent]) -> list[Guidance]:
 
 async def test_challenge_with_prompted_turns_matches_with_liveness_passed() -> None:
     clock = FrameClock()
-    async with serving(challenged(clock)) as world:
-        await world.till.inbox.put(received(clock, 15_000, require=("liveness",)))
-        await world.till.until(lambda: bool(world.till.delivered), timeout_s=60)
-    assert world.till.delivered[0].payload == b"match/same_person"
-    assert world.claim_store.settled[0].assurance.liveness == "passed"
-    assert len(prompts(world.till.events)) >= 2, "more after a pause of a busy machine"
-    stages = [event.stage for event in world.till.events if isinstance(event, StageEvent)]
+    async with serving(challenged(clock)) as setup:
+        await setup.till.inbox.put(received(clock, 15_000, require=("liveness",)))
+        await setup.till.until(lambda: bool(setup.till.delivered), timeout_s=60)
+    assert setup.till.delivered[0].payload == b"match/same_person"
+    assert setup.claim_store.settled[0].assurance.liveness == "passed"
+    assert len(prompts(setup.till.events)) >= 2, "more after a pause of a busy machine"
+    stages = [event.stage for event in setup.till.events if isinstance(event, StageEvent)]
     assert stages[0] == "challenging" and "holding" in stages, "again after a pause of a busy machine"
 
 
@@ -122,12 +122,12 @@ async def test_challenge_with_prompted_turns_matches_with_liveness_passed() -> N
 )
 async def test_challenge_without_prompted_turns_makes_no_call(how: dict[str, object]) -> None:
     clock = FrameClock()
-    async with serving(challenged(clock, **how)) as world:
-        await world.till.inbox.put(received(clock, 2_500))
-        await world.till.until(lambda: bool(world.till.delivered), timeout_s=60)
-    assert world.till.delivered[0].payload == b"undecided/liveness_not_completed"
-    assert world.claim_store.settled[0].assurance.liveness == "not_checked"
-    assert world.compare.calls == []
+    async with serving(challenged(clock, **how)) as setup:
+        await setup.till.inbox.put(received(clock, 2_500))
+        await setup.till.until(lambda: bool(setup.till.delivered), timeout_s=60)
+    assert setup.till.delivered[0].payload == b"undecided/liveness_not_completed"
+    assert setup.claim_store.settled[0].assurance.liveness == "not_checked"
+    assert setup.compare.calls == []
 
 
 def test_config_sets_turns_and_assurances() -> None:
@@ -135,4 +135,4 @@ def test_config_sets_turns_and_assurances() -> None:
     assert (make_settings(on, "e").limits.turns, make_settings(off, "e").limits.turns) == (3, 0)
     assert make_settings(on, "e").assurances == {"liveness"}
     assert not make_settings(off, "e").assurances
-    assert (risks(on)["liveness_off"], risks(off)["liveness_off"]) == (False, True)
+    assert (risks_of(on)["liveness_off"], risks_of(off)["liveness_off"]) == (False, True)

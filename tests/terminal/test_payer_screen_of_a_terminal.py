@@ -18,7 +18,7 @@ from agent.root.display import ObservedClaimStore, ObservedTill
 from agent.terminal.parts import Ports
 from tests.fakes import MemoryClaimStore, QueueTill, RealClock, request
 from tests.page.display_kit import result
-from tests.terminal.test_terminal import World, serving
+from tests.terminal.test_terminal import TerminalSetup, serving
 
 
 def never_late(_: StoredResult) -> bool:
@@ -38,9 +38,9 @@ class RecordingDisplay(PayerDisplay):
             self.screens.append(self.screen)
 
 
-def with_screen(world: World, display: PayerDisplay) -> None:
+def with_screen(setup: TerminalSetup, display: PayerDisplay) -> None:
     """Put the layers around the ports of the terminal that is not started yet."""
-    terminal = world.terminal
+    terminal = setup.terminal
 
     def layered(ports: Ports) -> Ports:
         till, claim_store = (
@@ -49,7 +49,7 @@ def with_screen(world: World, display: PayerDisplay) -> None:
         )
         return replace(ports, till=till, claim_store=claim_store)
 
-    world.terminal = type(terminal)(layered(terminal._ports), terminal._settings)
+    setup.terminal = type(terminal)(layered(terminal._ports), terminal._settings)
 
 
 @pytest.mark.parametrize(
@@ -62,12 +62,12 @@ def with_screen(world: World, display: PayerDisplay) -> None:
 async def test_verification_is_shown_from_its_start_to_its_result(
     stage: FrameReason, hint: Guidance, ending: Ending
 ) -> None:
-    world, display = World(), RecordingDisplay()
-    with_screen(world, display)
-    world.analyzer.stage = stage
-    async with serving(world):
-        await world.till.inbox.put(RequestReceived(request(budget_ms=600)))
-        await world.verdict()
+    setup, display = TerminalSetup(), RecordingDisplay()
+    with_screen(setup, display)
+    setup.analyzer.stage = stage
+    async with serving(setup):
+        await setup.till.inbox.put(RequestReceived(request(budget_ms=600)))
+        await setup.verdict()
     first, *_ = display.screens
     assert isinstance(first, Guiding) and first.hint is Guidance.LOOK_HERE
     assert hint in [each.hint for each in display.screens if isinstance(each, Guiding)]
@@ -76,12 +76,12 @@ async def test_verification_is_shown_from_its_start_to_its_result(
 
 
 async def test_result_that_is_not_stored_is_not_shown_as_recognised() -> None:
-    world, display = World(), RecordingDisplay()
-    with_screen(world, display)
-    world.claim_store.settle_error = StorageError("the disk is full")
-    async with serving(world):
-        await world.till.inbox.put(RequestReceived(request()))
-        await world.till.until(lambda: bool(world.refusals()))
+    setup, display = TerminalSetup(), RecordingDisplay()
+    with_screen(setup, display)
+    setup.claim_store.settle_error = StorageError("the disk is full")
+    async with serving(setup):
+        await setup.till.inbox.put(RequestReceived(request()))
+        await setup.till.until(lambda: bool(setup.refusals()))
     last = display.screens[-1]
     assert isinstance(last, Ended) and last.ending is Ending.ANOTHER_WAY
 
@@ -110,17 +110,17 @@ async def test_bug_of_the_screen_changes_no_result(monkeypatch: pytest.MonkeyPat
         raise ValueError("a bug")
 
     monkeypatch.setattr("agent.page.payer_display.advance", broken)
-    world, display = World(), RecordingDisplay()
-    with_screen(world, display)
-    async with serving(world):
-        await world.till.inbox.put(RequestReceived(request()))
-        assert await world.verdict() == "match/same_person"
+    setup, display = TerminalSetup(), RecordingDisplay()
+    with_screen(setup, display)
+    async with serving(setup):
+        await setup.till.inbox.put(RequestReceived(request()))
+        assert await setup.verdict() == "match/same_person"
     assert display.screen == Idle()
 
 
 async def test_drawing_that_hangs_holds_up_no_frame_and_no_result() -> None:
     """The worker of the screen is a thread of its own, and one frame at most waits for it."""
-    world, display, release = World(), RecordingDisplay(), asyncio.Event()
+    setup, display, release = TerminalSetup(), RecordingDisplay(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def hang(_: Frame) -> bytes:
@@ -129,7 +129,7 @@ async def test_drawing_that_hangs_holds_up_no_frame_and_no_result() -> None:
 
     display._draw = hang
     display.viewers = 1
-    terminal = world.terminal
+    terminal = setup.terminal
     check = terminal._ports.check_frame
 
     def offer_and_check(frame: Frame):  # type: ignore[no-untyped-def]
@@ -137,14 +137,14 @@ async def test_drawing_that_hangs_holds_up_no_frame_and_no_result() -> None:
         return check(frame)
 
     till, claim_store = QueueTill(), MemoryClaimStore()
-    world.till, world.claim_store = till, claim_store
+    setup.till, setup.claim_store = till, claim_store
     layers = ObservedTill(till, display.observe), ObservedClaimStore(claim_store, display.observe, never_late)
     ports = replace(terminal._ports, till=layers[0], claim_store=layers[1], check_frame=offer_and_check)
-    world.terminal = type(terminal)(ports, terminal._settings)
+    setup.terminal = type(terminal)(ports, terminal._settings)
     try:
-        async with serving(world):
-            await world.till.inbox.put(RequestReceived(request()))
-            assert await world.verdict() == "match/same_person"
+        async with serving(setup):
+            await setup.till.inbox.put(RequestReceived(request()))
+            assert await setup.verdict() == "match/same_person"
             assert display._drawing is not None, "one frame is being drawn"
     finally:
         release.set()

@@ -15,7 +15,7 @@ from agent.core.ports import RequestReceived
 from agent.core.reasons import FrameReason
 from agent.health.counters import RECENT
 from tests.fakes import request
-from tests.terminal.test_terminal import World, serving
+from tests.terminal.test_terminal import TerminalSetup, serving
 
 PHOTOS = 5
 SETTLE_S = 20
@@ -41,18 +41,18 @@ def test_measure_detects_a_photo_in_memory() -> None:
 
 @pytest.mark.parametrize("frame_reason", [FrameReason.SHOT, FrameReason.NO_FACE])
 async def test_photo_is_released_after_its_result(frame_reason: FrameReason) -> None:
-    world, photos = World(), [photo(number) for number in range(PHOTOS)]
-    world.analyzer.stage = frame_reason
-    async with serving(world):
+    setup, photos = TerminalSetup(), [photo(number) for number in range(PHOTOS)]
+    setup.analyzer.stage = frame_reason
+    async with serving(setup):
         for number in range(PHOTOS):
             enrolled = Reference(image=photos[number], sha256=hashlib.sha256(photos[number]).hexdigest())
             incoming = request(f"r-{number}", budget_ms=400)
-            await world.till.inbox.put(RequestReceived(replace(incoming, reference=enrolled)))
+            await setup.till.inbox.put(RequestReceived(replace(incoming, reference=enrolled)))
             del enrolled, incoming
-            await world.verdict(number + 1)
-        world.till.events.clear()  # the fakes store the events that real ports only publish
-        world.claim_store.settled.clear()
+            await setup.verdict(number + 1)
+        setup.till.events.clear()  # the fakes store the events that real ports only publish
+        setup.claim_store.settled.clear()
         async with asyncio.timeout(SETTLE_S):
             while any(held(photos)):  # noqa: ASYNC110 - freed memory has no event
                 await asyncio.sleep(0.02)
-    assert PHOTOS <= RECENT and len(world.terminal.counters.recent) == PHOTOS
+    assert PHOTOS <= RECENT and len(setup.terminal.counters.recent) == PHOTOS

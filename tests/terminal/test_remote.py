@@ -12,7 +12,7 @@ from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.redact import ConfigRedactor
 from agent.errors import AgentError
 from agent.root.remote_doctor import NOT_REMOTE, remote_checks
-from agent.texts import Text, group, locales
+from agent.texts import Text, locales, texts_below
 from tests.texts import zh
 
 CONFIG = Config.model_validate(
@@ -79,7 +79,7 @@ def test_fix_keeps_its_text() -> None:
 @pytest.mark.parametrize("kind", ["why", "fix"])
 def test_fact_in_a_text_of_a_report_stands_apart(kind: str) -> None:
     """A value next to a letter, e.g. a Chinese one, would not be found as a word and replaced."""
-    for name, text in group(kind).items():
+    for name, text in texts_below(kind).items():
         for locale in locales():
             assert not re.search(r"\w\{|\}\w", text.template(locale)), (name, locale)
 

@@ -181,7 +181,7 @@ async def test_request_is_answered_and_acknowledged(broker: Mosquitto, tmp_path:
         assert (verdict.decision, verdict.reason, verdict.similarity) == ("match", "same_person", 93.0)
         assert verdict.result["seq"] == 1 and verdict.result["epoch"] == "e-1"
         async with asyncio.timeout(60):
-            while running.till.result_sender.depth:  # noqa: ASYNC110 - no event for an ack
+            while running.till.result_sender.open_count:  # noqa: ASYNC110 - no event for an ack
                 await asyncio.sleep(0.02)
         assert await running.outbox.open_results() == []
         assert till.violations == []
@@ -347,7 +347,7 @@ async def interrupted(folder: Path, epoch: str) -> str:
             request_bytes(epoch=epoch), "till-1", DecodeRules(98_304, 10_000), received_ms=0
         )
         await outbox.claim(request)
-        (claimed,) = await outbox.interrupted()
+        (claimed,) = await outbox.interrupted_requests()
         ended = Result(claimed, Decision.UNDECIDED, Reason.INTERRUPTED, 0, None, Timings(), Assurance())
         stored = await outbox.settle(ended)
         fields = json.loads(json.loads(stored.payload)["result"])
@@ -388,7 +388,7 @@ async def test_late_match_is_replaced_by_result_expired_until_acknowledged(
                 assert not raw.received.get_nowait().topic.endswith("/result"), "a late match"
         async with till_client(broker.port, running):
             async with asyncio.timeout(60):
-                while running.till.result_sender.depth:  # noqa: ASYNC110 - no event for an ack
+                while running.till.result_sender.open_count:  # noqa: ASYNC110 - no event for an ack
                     await asyncio.sleep(0.02)
         assert running.till.result_sender.withheld == 1
         assert await running.outbox.open_results() == []

@@ -29,5 +29,5 @@ async def test_delivery_unexpected_exception_is_logged_and_the_result_is_sent_ag
         await till.send("request", request_bytes())
         async with asyncio.timeout(60):
             await till.next("result")
-        assert running.till.result_sender.depth == 1, "until it is acknowledged"
+        assert running.till.result_sender.open_count == 1, "until it is acknowledged"
     assert "bug_in_delivery" in caplog.text

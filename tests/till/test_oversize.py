@@ -14,7 +14,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.core.ports import StoredResult
 from agent.mqtt import connection as connection_module
-from agent.till.delivery import CUTS_MAX, Next, PublishHistory, next_step
+from agent.till.delivery import CUTS_MAX, DeliveryStep, PublishHistory, next_step
 from tests.brokers import Mosquitto
 from tests.fakes import RealClock
 from tests.mqtt.scripted import Script, connack, puback, scripted
@@ -57,10 +57,10 @@ async def test_result_that_ends_each_connection_is_paused_and_others_arrive(
 
     script = Script(on_publish=answer)
     async with scripted(script) as port, terminal(port, tmp_path, ack="broker") as running:
-        await until(lambda: running.till.connection.connected)
+        await until(lambda: running.till.connection.is_connected)
         await running.till.result_sender.deliver(stored("large", LARGE))
         await running.till.result_sender.deliver(stored("small", SMALL))
-        await until(lambda: running.till.result_sender.depth == 1)
+        await until(lambda: running.till.result_sender.open_count == 1)
         await until(lambda: received[True] >= CUTS_MAX)
         before = script.connections
         await asyncio.sleep(1.0)
@@ -73,7 +73,7 @@ async def test_result_over_the_announced_limit_is_never_sent_and_others_arrive(t
         await running.till.result_sender.deliver(stored("large", LARGE))
         await running.till.result_sender.deliver(stored("small", SMALL))
         assert (await till.next("result")).payload == SMALL
-        assert running.till.connection.connected and running.till.result_sender.depth == 2
+        assert running.till.connection.is_connected and running.till.result_sender.open_count == 2
         sent = running.till.result_sender._open["large"][1].sent
         assert sent >= 1, "tried once, waits for its pause"
     broker.stop()
@@ -83,15 +83,15 @@ def test_tries_second_cut_in_a_row_keeps_its_pause_through_a_reconnect() -> None
     history = PublishHistory(0)
     large = stored("large", LARGE)
     for cuts in range(1, 8):
-        history = history.published(1_000, cut=True)
-        again = next_step(large, history.reconnected(), 1_001, 250)
-        assert again is (Next.SEND if cuts < CUTS_MAX else Next.WAIT)
+        history = history.after_publish(1_000, cut=True)
+        again = next_step(large, history.after_reconnect(), 1_001, 250)
+        assert again is (DeliveryStep.SEND if cuts < CUTS_MAX else DeliveryStep.WAIT)
 
 
 def test_tries_other_ends_make_a_reconnect_due_at_once() -> None:
-    history = PublishHistory(0).published(1_000, cut=True).published(2_000)
+    history = PublishHistory(0).after_publish(1_000, cut=True).after_publish(2_000)
     assert history.cuts == 0
-    assert next_step(stored("small", SMALL), history.reconnected(), 2_001, 250) is Next.SEND
+    assert next_step(stored("small", SMALL), history.after_reconnect(), 2_001, 250) is DeliveryStep.SEND
 
 
 async def test_match_that_waits_for_the_receive_maximum_is_not_sent_late(tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ async def test_match_that_waits_for_the_receive_maximum_is_not_sent_late(tmp_pat
         scripted(Script(receive_maximum_1, on_publish=answer)) as port,
         terminal(port, tmp_path) as side,
     ):
-        await until(lambda: side.till.connection.connected)
+        await until(lambda: side.till.connection.is_connected)
         other = asyncio.create_task(side.till.result_sender.deliver(stored("other", SMALL)))
         await until(lambda: bool(held))
         late = replace(stored("late", b"match"), is_match=True, deadline_ms=RealClock().now_ms() + 600)

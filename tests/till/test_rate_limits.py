@@ -106,9 +106,9 @@ async def test_readable_requests_of_invented_ids_leave_a_served_till_its_place()
     for number in range(TILLS_MAX * 4):
         till, time.now_s = f"junk-{number}", number / 100
         if limits.admits(TOPICS.verify(till, REQUEST)):
-            messages.arrived(till, REQUEST, Message(TOPICS.verify(till, REQUEST), request_bytes(till=till)))
+            messages.handle(till, REQUEST, Message(TOPICS.verify(till, REQUEST), request_bytes(till=till)))
     assert limits.is_known("till-1") and admitted(limits, "till-1", REQUEST, 5) == 5
-    messages.arrived("till-1", REQUEST, Message(TOPICS.verify("till-1", REQUEST), request_bytes()))
+    messages.handle("till-1", REQUEST, Message(TOPICS.verify("till-1", REQUEST), request_bytes()))
     waiting = [await messages.inbox.get() for _ in range(2)]
     assert "till-1" in {each.request.till for each in waiting if isinstance(each, RequestReceived)}
     await background.close()

@@ -32,7 +32,7 @@ class EmptyOutbox:
 class SlowBroker:
     """Sends no PUBACK until ``answers`` is set."""
 
-    connected = True
+    is_connected = True
 
     def __init__(self) -> None:
         self.published = asyncio.Queue[Any]()
@@ -49,7 +49,7 @@ class SlowBroker:
 class CuttingBroker:
     """Ends the connection after each publish."""
 
-    connected = True
+    is_connected = True
     published = 0
 
     async def wait_until_free(self) -> None: ...
@@ -69,7 +69,7 @@ async def test_deliver_again_returns_without_a_puback_and_run_publishes() -> Non
     sender = sender_of(broker, StoppedClock())
     async with asyncio.timeout(60):
         await sender.deliver(STORED, again=True)
-        assert broker.published.empty() and sender.depth == 1
+        assert broker.published.empty() and sender.open_count == 1
         running = asyncio.create_task(sender.run())
         await broker.published.get()
         broker.answers.set()
@@ -86,6 +86,6 @@ async def test_repeats_of_a_till_do_not_reset_the_pause_of_a_result_that_cuts_th
     sender = sender_of(broker, clock)
     await sender.deliver(STORED)
     for _ in range(20):  # the connection returns, and the till sends its request again
-        sender.reconnected()
+        sender.make_all_due()
         await sender.deliver(STORED)
     assert broker.published == CUTS_MAX

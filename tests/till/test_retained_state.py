@@ -57,7 +57,7 @@ class Repairs:
     async def overwritten(self, times: int, step_s: float = 0.0) -> None:
         for each in range(times):
             self.now_s += step_s
-            self.retained.received(b"overwritten %d" % each)
+            self.retained.note_received(b"overwritten %d" % each)
             await asyncio.sleep(0.05)
             self.retained.close()  # the next message comes before the next check
 
@@ -65,7 +65,7 @@ class Repairs:
 async def test_state_repairs_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two terminals with one key, or a script, do not cause endless publishes."""
     repairs = Repairs(monkeypatch)
-    repairs.retained.published(b"mine")
+    repairs.retained.note_published(b"mine")
     await repairs.overwritten(REPAIRS_BURST * 4)
     assert repairs.count == REPAIRS_BURST
     repairs.retained.close()
@@ -76,7 +76,7 @@ async def test_state_of_another_terminal_is_replaced_once_in_ten_minutes(
 ) -> None:
     """The other terminal receives it and reports it, too. Forged states cause one publish, not one each."""
     repairs = Repairs(monkeypatch, foreign=True)
-    repairs.retained.published(b"mine")
+    repairs.retained.note_published(b"mine")
     await repairs.overwritten(5)
     assert repairs.count == 1
     await repairs.overwritten(8, step_s=150.0)
@@ -85,17 +85,17 @@ async def test_state_of_another_terminal_is_replaced_once_in_ten_minutes(
 
 async def test_state_delivery_of_an_earlier_publish_causes_no_repair(monkeypatch: pytest.MonkeyPatch) -> None:
     repairs = Repairs(monkeypatch)
-    repairs.retained.published(b"online")
-    repairs.retained.published(b"degraded")
-    repairs.retained.received(b"online")
-    repairs.retained.received(b"degraded")
+    repairs.retained.note_published(b"online")
+    repairs.retained.note_published(b"degraded")
+    repairs.retained.note_received(b"online")
+    repairs.retained.note_received(b"degraded")
     await asyncio.sleep(0.1)
     assert repairs.count == 0
 
 
 async def test_state_before_the_first_publish_causes_no_repair(monkeypatch: pytest.MonkeyPatch) -> None:
     repairs = Repairs(monkeypatch)
-    repairs.retained.received(b"of an earlier process")
+    repairs.retained.note_received(b"of an earlier process")
     await asyncio.sleep(0.1)
     assert repairs.count == 0
 

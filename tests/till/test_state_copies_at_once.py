@@ -41,7 +41,7 @@ class Broker:
 
     async def answer(self) -> None:
         """Answer the oldest unanswered publish."""
-        self.sending.answered(next(self._answered), ReasonCode(PacketTypes.PUBACK, "Success"), None)
+        self.sending.handle_puback(next(self._answered), ReasonCode(PacketTypes.PUBACK, "Success"), None)
         await turns()
 
 

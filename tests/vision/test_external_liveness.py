@@ -21,7 +21,7 @@ from agent.vision.external_liveness import ExternalLiveness
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from tests.core.builders import FACE, even
 from tests.fakes import EPOCH, RealClock, check_frame, request
-from tests.terminal.test_terminal import LIMITS, World, serving
+from tests.terminal.test_terminal import LIMITS, TerminalSetup, serving
 from tests.texts import en
 
 Pixels = np.ndarray
@@ -145,18 +145,18 @@ def test_crop_of_a_refused_shot_is_never_encoded(tmp_path: Path) -> None:
 async def test_on_the_terminal(
     tmp_path: Path, colour: tuple[int, int, int], verdict: str, liveness: str, calls: list[int]
 ) -> None:
-    world = World()
+    setup = TerminalSetup()
     real = LocalFaceAnalyzer(
         VisionConfig(), PolicyLimits(), liveness_models=(ExternalLiveness(config(tmp_path)),)
     )
     frame = painted(*colour)
-    world.analyzer.crop = lambda shot: real.crop(replace(shot, frame=replace(shot.frame, pixels=frame)))  # type: ignore[method-assign]
+    setup.analyzer.crop = lambda shot: real.crop(replace(shot, frame=replace(shot.frame, pixels=frame)))  # type: ignore[method-assign]
     ports = Ports(
-        RealClock(), world.camera, world.analyzer, world.compare, world.till, world.claim_store, check_frame
+        RealClock(), setup.camera, setup.analyzer, setup.compare, setup.till, setup.claim_store, check_frame
     )
-    world.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance()))
-    async with serving(world):
-        await world.till.inbox.put(RequestReceived(request()))
-        assert await world.verdict() == verdict
-    assert world.claim_store.settled[0].assurance.liveness == liveness
-    assert world.compare.calls == calls
+    setup.terminal = Terminal(ports, Settings(EPOCH, LIMITS, 50, Assurance()))
+    async with serving(setup):
+        await setup.till.inbox.put(RequestReceived(request()))
+        assert await setup.verdict() == verdict
+    assert setup.claim_store.settled[0].assurance.liveness == liveness
+    assert setup.compare.calls == calls

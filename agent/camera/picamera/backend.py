@@ -11,7 +11,7 @@ from agent.camera.backend import FrameTimer, Remedies
 from agent.camera.errors import camera_error
 from agent.camera.picamera import errors
 from agent.camera.picamera.device import PicameraDevice
-from agent.camera.picamera.library import Library, installed
+from agent.camera.picamera.library import Library, import_library
 from agent.camera.picamera.sensor_clock import SensorClock
 from agent.config import CameraConfig
 from agent.core.model import FaceLight, Frame
@@ -34,7 +34,7 @@ class PicameraBackend:
     """
 
     def __init__(
-        self, config: CameraConfig, clock: Clock, library: Callable[[], Library] = installed
+        self, config: CameraConfig, clock: Clock, library: Callable[[], Library] = import_library
     ) -> None:
         self._config = config
         self._clock = clock
@@ -58,7 +58,7 @@ class PicameraBackend:
         if not self._is_closed_in_time():
             fix = Text("fix.restart_agent_then_terminal")
             raise camera_error(CAMERA_STALLED, Text("detail.camera_driver_hangs"), fix=fix)
-        with errors.translated("opening"):
+        with errors.translate_errors("opening"):
             self._device = PicameraDevice(self._library(), self._config, SensorClock(self._clock))
         self._timer.open()
 
@@ -71,11 +71,11 @@ class PicameraBackend:
             device = self._device
             if device is None:
                 raise CameraError(Text("detail.camera_closed"), retry=Retry.BACKOFF)
-            if not device.limits_rate:
+            if not device.is_rate_limited:
                 self._timer.wait()
-            with errors.translated("waiting for a frame"):
+            with errors.translate_errors("waiting for a frame"):
                 device.adapt_exposure(self._lights)
-                taken = device.take()
+                taken = device.next_frame()
             if taken is not None:
                 self._seq += 1
                 high, wide = taken.pixels.shape[:2]
@@ -93,24 +93,24 @@ class PicameraBackend:
             device.close_abandoned()
             log.error("camera_close_abandoned")
 
-    def expose(self, light: FaceLight | None) -> None:
+    def adapt_exposure(self, light: FaceLight | None) -> None:
         """Callable from any thread, returns at once; takes effect with the next frame."""
         self._lights.append(light)
 
     def _is_closed_in_time(self) -> bool:
         return self._closing is None or bool(wait([self._closing], _CLOSE_S).done)
 
-    def _remedy(self, doing: str, remedy: Callable[[PicameraDevice], None]) -> None:
+    def _remedy(self, activity: str, remedy: Callable[[PicameraDevice], None]) -> None:
         """May block for ever: to be called in a thread that may be abandoned."""
         device = self._device
         if device is not None:
-            with errors.translated(doing):
+            with errors.translate_errors(activity):
                 remedy(device)
 
 
 def _close(device: PicameraDevice) -> None:
     try:
-        with errors.translated("closing"):
+        with errors.translate_errors("closing"):
             device.close()
     except CameraError as error:
         log.warning("camera_close_failed", extra=facts(code=error.code, why=error))

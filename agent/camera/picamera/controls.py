@@ -36,7 +36,7 @@ _OVEREXPOSED = 0.5  # of 1, of the over-exposure measure
 Offered = Mapping[str, tuple[Any, Any, Any]]  # name: lowest, highest, default
 
 
-def wanted(offered: Offered, fps: float) -> dict[str, Any]:
+def initial_controls(offered: Offered, fps: float) -> dict[str, Any]:
     """The controls to set before the start, without those that the camera lacks: they would raise."""
     controls: dict[str, Any] = {
         "AeEnable": True,
@@ -62,7 +62,7 @@ def period_us(offered: Offered, fps: float) -> int:
     return period
 
 
-def limits_rate(offered: Offered, fps: float) -> bool:
+def can_limit_rate(offered: Offered, fps: float) -> bool:
     """Whether the camera itself can limit its rate to ``fps``; else the backend uses a ``FrameTimer``."""
     return "FrameDurationLimits" in offered and period_us(offered, fps) == round(1_000_000 / fps)
 

@@ -31,9 +31,9 @@ from typing import Any
 
 from agent.camera.fitting import Pixels
 from agent.camera.picamera import errors
-from agent.camera.picamera.controls import FaceExposure, exposure_range, limits_rate, wanted
-from agent.camera.picamera.formats import Layout, bgr, checked
-from agent.camera.picamera.library import Library, close_half_open, constructed
+from agent.camera.picamera.controls import FaceExposure, can_limit_rate, exposure_range, initial_controls
+from agent.camera.picamera.formats import Layout, check_layout, to_bgr
+from agent.camera.picamera.library import Library, close_half_open, construct_camera
 from agent.camera.picamera.sensor_clock import SensorClock
 from agent.config import CameraConfig
 from agent.core.model import FaceLight
@@ -73,7 +73,7 @@ class PicameraDevice:
         self._repeats_left = 0  # of setting the exposure
         self._has_loop = False
         self._unreleasable: Any = None  # a request that must be neither freed nor released
-        self._camera = constructed(library, config.source)
+        self._camera = construct_camera(library, config.source)
         try:
             self._configure(config)
             self._start()
@@ -81,7 +81,7 @@ class PicameraDevice:
             close_half_open(self._camera)
             raise
 
-    def take(self) -> CopiedFrame | None:
+    def next_frame(self) -> CopiedFrame | None:
         """The next frame; None after a time-out, for an unknown capture time, and for a stopped stream."""
         self._release_late()
         run = self._run
@@ -90,7 +90,7 @@ class PicameraDevice:
             return None
         if not self._in_use.acquire(timeout=_WAIT_S):
             self._unreleasable = request  # a release to a stopped stream is not allowed
-            raise errors.stalled(Text("detail.stream_restart_hangs"))
+            raise errors.stalled_camera(Text("detail.stream_restart_hangs"))
         try:
             try:
                 return self._copied(request) if run == self._run else None
@@ -152,14 +152,14 @@ class PicameraDevice:
         self._camera.configure(streams)
         self._main = _layout(self._camera.camera_configuration()["main"])
         lores = None if small is None else _layout(self._camera.camera_configuration()["lores"])
-        self._small = lores if lores is not None and same_view(lores, self._main) else None
-        self.limits_rate = limits_rate(self._camera.camera_controls, self._fps)
+        self._small = lores if lores is not None and have_same_view(lores, self._main) else None
+        self.is_rate_limited = can_limit_rate(self._camera.camera_controls, self._fps)
         limits = exposure_range(self._camera.camera_controls)
         self._exposure = None if limits is None else FaceExposure(*limits)
 
     def _start(self) -> None:
         self._clock.begin()
-        self._camera.set_controls(wanted(self._camera.camera_controls, self._fps))
+        self._camera.set_controls(initial_controls(self._camera.camera_controls, self._fps))
         if self._exposure is not None and self._exposure.value:
             self._repeats_left = _CONTROL_REPEATS
         self._camera.start()
@@ -198,12 +198,14 @@ class PicameraDevice:
         if captured_ms is None:
             return None
         small = None if self._small is None else self._picture(request, "lores", self._small)
-        return CopiedFrame(self._picture(request, "main", self._main), small, shown(metadata), captured_ms)
+        return CopiedFrame(
+            self._picture(request, "main", self._main), small, shown_metadata(metadata), captured_ms
+        )
 
     def _picture(self, request: Any, stream: str, layout: Layout) -> Pixels:
         """Read from the mapped buffer: one copy for the main stream, one conversion for the small stream."""
         with self._library.mapped(request, stream, reshape=False, write=False) as mapped:
-            return bgr(mapped.array, layout)
+            return to_bgr(mapped.array, layout)
 
 
 def small_size(width_px: int, height_px: int) -> tuple[int, int] | None:
@@ -212,13 +214,13 @@ def small_size(width_px: int, height_px: int) -> tuple[int, int] | None:
     return (_SMALL_WIDTH_PX, high) if width_px > _SMALL_WIDTH_PX and high >= 16 else None
 
 
-def same_view(small: Layout, large: Layout) -> bool:
-    """Whether both can show one view: the camera may change the requested sizes."""
+def have_same_view(small: Layout, large: Layout) -> bool:
+    """Whether both streams can show one view: the camera may change the requested sizes."""
     across, down = large.width_px / small.width_px, large.height_px / small.height_px
     return across >= 1 and down >= 1 and abs(across / down - 1) <= 0.02
 
 
-def shown(metadata: Mapping[str, Any]) -> dict[str, float]:
+def shown_metadata(metadata: Mapping[str, Any]) -> dict[str, float]:
     """The finite numbers of ``_SHOWN_METADATA``. Each may be missing."""
     found = [(name, metadata.get(name)) for name in _SHOWN_METADATA]
     return {
@@ -228,4 +230,4 @@ def shown(metadata: Mapping[str, Any]) -> dict[str, float]:
 
 def _layout(stream: Mapping[str, Any]) -> Layout:
     wide, high = stream["size"]
-    return checked(Layout(stream["format"], wide, high, stream["stride"]))
+    return check_layout(Layout(stream["format"], wide, high, stream["stride"]))

@@ -31,7 +31,7 @@ _INSTALL = {"picamera2": Text("fix.install_picamera2"), "libcamera": Text("fix.i
 
 
 @contextmanager
-def translated(doing: str) -> Iterator[None]:
+def translate_errors(activity: str) -> Iterator[None]:
     """Raise an exception of the library as ``CameraError``. ``AgentError`` and other kinds pass unchanged."""
     try:
         yield
@@ -40,7 +40,7 @@ def translated(doing: str) -> Iterator[None]:
     except FOREIGN as error:
         if not isinstance(error, _DELIBERATE):
             log.warning("picamera2_failed", exc_info=error)
-        raise from_foreign(error, doing) from error
+        raise from_foreign(error, activity) from error
 
 
 def from_foreign(error: Exception, doing: str) -> CameraError:
@@ -48,13 +48,13 @@ def from_foreign(error: Exception, doing: str) -> CameraError:
     chain = " < ".join(f"{type(each).__name__}: {each}"[:200] for each in _chain(error))
     message, low = Text("detail.camera_doing", doing=doing, chain=chain), chain.lower()
     if isinstance(error, TimeoutError):
-        return stalled(message)
+        return stalled_camera(message)
     if any(isinstance(each, PermissionError) for each in _chain(error)) or "permission denied" in low:
         return camera_error(conditions.CAMERA_DENIED, message, fix=_GROUP)
     if "busy" in low or "in use" in low:
         return camera_error(conditions.CAMERA_BUSY, message, fix=Text("fix.camera_held"))
     if "no camera" in low or "camera(s) not found" in low:
-        return absent(message)
+        return absent_camera(message)
     if "dmaheap" in low or "allocat" in low or isinstance(error, MemoryError):
         return camera_error(conditions.CAMERA_UNAVAILABLE, message, fix=Text("fix.camera_memory_missing"))
     return camera_error(conditions.CAMERA_UNAVAILABLE, message, fix=_CABLE)
@@ -67,7 +67,7 @@ def not_installed(error: ImportError) -> CameraError:
     return camera_error(conditions.CAMERA_ABSENT, why, fix=fix, retry=Retry.NEVER)
 
 
-def absent(message: Text, fix: Text = _CABLE, devices: Path = Path("/dev")) -> CameraError:
+def absent_camera(message: Text, fix: Text = _CABLE, devices: Path = Path("/dev")) -> CameraError:
     """The error for an empty camera list. libcamera lists no camera either when access is denied."""
     nodes = sorted(devices.glob("media*"))
     if nodes and not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
@@ -76,7 +76,8 @@ def absent(message: Text, fix: Text = _CABLE, devices: Path = Path("/dev")) -> C
     return camera_error(conditions.CAMERA_ABSENT, message, fix=fix)
 
 
-def stalled(message: Text) -> CameraError:
+def stalled_camera(message: Text) -> CameraError:
+    """The error for a stream that delivers no frames."""
     return camera_error(conditions.CAMERA_STALLED, message, fix=Text("fix.camera_restarts"))
 
 

@@ -32,7 +32,7 @@ class Layout:
         return rows * self.stride_bytes
 
 
-def checked(layout: Layout) -> Layout:
+def check_layout(layout: Layout) -> Layout:
     """The same layout, when it can be converted.
 
     Raises:
@@ -51,12 +51,12 @@ def checked(layout: Layout) -> Layout:
     return layout
 
 
-def bgr(buffer: Pixels, layout: Layout) -> Pixels:
+def to_bgr(buffer: Pixels, layout: Layout) -> Pixels:
     """A copy of the picture, valid after the buffer has gone back to the camera.
 
     Args:
         buffer: one-dimensional, the mapped memory; may be longer than the picture.
-        layout: a layout that ``checked`` has returned.
+        layout: a layout that ``check_layout`` has returned.
     Returns:
         (height_px, width_px, 3) uint8, B,G,R, contiguous.
     Raises:

@@ -23,7 +23,7 @@ class Library:
     mapped: Any  # MappedArray
 
 
-def installed() -> Library:
+def import_library() -> Library:
     """The installed picamera2. Raises ``ImportError``."""
     sys.modules.setdefault("kms", _NoDisplay("kms"))
     from picamera2 import MappedArray, Picamera2
@@ -40,9 +40,9 @@ class _NoDisplay(types.ModuleType):
         return self
 
 
-def constructed(library: Library, source: str) -> Any:
+def construct_camera(library: Library, source: str) -> Any:
     """The opened camera, not configured. Raises ``CameraError`` and exceptions of picamera2."""
-    number = number_of(library.camera.global_camera_info(), source)
+    number = camera_index(library.camera.global_camera_info(), source)
     camera = library.camera.__new__(library.camera)  # so that a failed __init__ leaves an object to close
     try:
         camera.__init__(number)
@@ -52,19 +52,19 @@ def constructed(library: Library, source: str) -> Any:
     return camera
 
 
-def number_of(listed: Sequence[Mapping[str, Any]], source: str) -> int:
+def camera_index(listed: Sequence[Mapping[str, Any]], source: str) -> int:
     """Index in picamera2's list of the first camera, or of the camera with this number, model or id.
 
     Raises ``CameraError``: an empty list, or no such camera.
     """
     if not listed:
-        raise errors.absent(Text("detail.libcamera_empty"))
+        raise errors.absent_camera(Text("detail.libcamera_empty"))
     for number, camera in enumerate(listed):
         if source in ("", str(number), camera.get("Model"), camera.get("Id")):
             return number
     names = ", ".join(f"{number} ({camera.get('Model')})" for number, camera in enumerate(listed))
     why = Text("detail.libcamera_other", source=source, names=names)
-    raise errors.absent(why, Text("fix.camera_source_unknown"))
+    raise errors.absent_camera(why, Text("fix.camera_source_unknown"))
 
 
 def close_half_open(camera: Any) -> None:

@@ -26,7 +26,7 @@ class SensorClock:
         self.begin()
 
     def begin(self) -> None:
-        """The camera has started: the next frames identify the clock."""
+        """To be called at each start of the camera: the next frames identify the clock."""
         self._source: int | None = None
         self._tries = _TRIES
 

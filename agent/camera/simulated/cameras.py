@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 
 from agent.camera.backend import TimedBackend
-from agent.camera.fitting import Pixels, fitted
+from agent.camera.fitting import Pixels, fit_to_size
 from agent.camera.simulated.renderer import SceneRenderer, SensorNoise, SpriteCache
 from agent.camera.simulated.scene import Scene, load_scene
 from agent.config import CameraConfig
@@ -105,7 +105,7 @@ class StillsCamera(TimedBackend):
                 raise CameraError(
                     Text("detail.not_a_picture", path=path), fix=Text("fix.remove_replace_file")
                 )
-            self._still = fitted(picture, self._config.width_px, self._config.height_px, str(path))
+            self._still = fit_to_size(picture, self._config.width_px, self._config.height_px, str(path))
             self._shown = path
         pixels = self._still.copy()
         self._noise.add_to(pixels, number)

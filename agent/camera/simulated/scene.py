@@ -38,6 +38,8 @@ class SceneStep(Section):
 
 
 class Person(Section):
+    """One photograph and its movement."""
+
     photo: str
     path: Annotated[tuple[SceneStep, ...], Field(min_length=1)]
 
@@ -59,6 +61,8 @@ class Person(Section):
 
 
 class Scene(Section):
+    """A complete scene file."""
+
     about: str = ""
     length_ms: Length = 10_000
     backdrop: Literal["shop", "window", "plain"] = "shop"  # window: bright, so that faces are backlit
@@ -68,6 +72,8 @@ class Scene(Section):
 
 
 class Photo(Section):
+    """A shipped photograph with the position of its face."""
+
     file: str
     person: str
     face: tuple[float, float, float, float]  # x, y, width, height in the photograph's pixels

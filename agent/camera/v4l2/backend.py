@@ -12,7 +12,7 @@ import cv2
 
 from agent.camera.backend import Remedies
 from agent.camera.errors import camera_error
-from agent.camera.fitting import fitted
+from agent.camera.fitting import fit_to_size
 from agent.camera.v4l2.devices import Devices
 from agent.camera.video_reader import Picture, VideoReader
 from agent.config import CameraConfig
@@ -54,7 +54,7 @@ class V4l2Backend:
 
     def open(self) -> None:
         """Raises ``CameraError``: absent, busy, denied, several cameras, or not the configured format."""
-        self._name = self._config.source or self._devices.only()
+        self._name = self._config.source or self._devices.only_camera()
         device = self._devices.examine(self._name)
         self._is_monotonic, self._unknown_stamps = False, 0
         if not self._reader.open(self._name, cv2.CAP_V4L2):
@@ -72,7 +72,7 @@ class V4l2Backend:
         picture, captured_ms = newest
         size = (self._config.width_px, self._config.height_px)
         self._seq += 1
-        return Frame(fitted(picture, *size, self._name), self._seq, captured_ms, *size)
+        return Frame(fit_to_size(picture, *size, self._name), self._seq, captured_ms, *size)
 
     def close(self) -> None:
         self._reader.close()
@@ -109,7 +109,7 @@ class V4l2Backend:
     def _newest(self, capture: cv2.VideoCapture) -> tuple[Picture, int] | None:
         """Newest picture and capture time; skips those that waited in the driver. None during a close."""
         broken = waiting = 0
-        while not self._reader.closing:
+        while not self._reader.is_closing:
             if not self._wait(capture):
                 continue
             now_ms, age_ms = self._clock.now_ms(), self._age_ms(capture)  # before decoding, which takes time
@@ -136,7 +136,7 @@ class V4l2Backend:
         would return the previous picture as a new one.
         """
         for _ in range(0, self._config.stall_ms, _WAIT_SLICE_MS):
-            if self._reader.closing:
+            if self._reader.is_closing:
                 return False
             try:
                 ready, _ = cv2.VideoCapture.waitAny([capture], _WAIT_SLICE_MS * 1_000_000)

@@ -24,7 +24,7 @@ class VideoDevice:
 
     name: str  # the name for the config: /dev/v4l/… where udev makes such a link
     card: str
-    usb: bool
+    is_usb: bool
 
 
 class Devices:
@@ -43,7 +43,7 @@ class Devices:
         """
         return _examine(name, must_be_free=True)
 
-    def only(self) -> str:
+    def only_camera(self) -> str:
         """The name of the only camera.
 
         Raises:
@@ -70,7 +70,7 @@ class Devices:
                 denied = error if error.code == CAMERA_DENIED.code else denied
         if not found:
             raise denied or camera_error(CAMERA_ABSENT, Text("detail.no_camera_under", folder=self._dev))
-        return [device for device in found if device.usb] or found
+        return [device for device in found if device.is_usb] or found
 
 
 def _examine(name: str, *, must_be_free: bool = False) -> VideoDevice:

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 
-from agent.control.status import fingerprint
+from agent.control.status import config_fingerprint
 from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
 from agent.diagnostics.check_inputs import CheckInputs
 from agent.errors import AgentError, AgentNotRunning
 from agent.health.conditions import condition_of
-from agent.texts import Text, from_fields
+from agent.texts import Text, text_of_fields
 from agent.toml_layers import trial_layer
 
 UNIT = "facepay-agent.service"
@@ -34,7 +34,7 @@ def status(inputs: CheckInputs) -> Finding:
         document = inputs.status()
     except AgentNotRunning as error:
         return warning(error.sentence, error.fix)
-    if document["config_sha256"] != fingerprint(inputs.config()):
+    if document["config_sha256"] != config_fingerprint(inputs.config()):
         return warning(Text("why.agent.status.config_differs"), Text("fix.restart_for_changed_config"))
     facts = {name: document[name] for name in ("version", "uptime_s", "status")}
     return passed(Text("why.agent.status.running", **facts))
@@ -58,7 +58,7 @@ def reported(condition: Mapping[str, object]) -> Text:
     """A condition of the status document: its code, and its detail if it has one."""
     if not condition.get("detail"):
         return Text("detail.condition", code=condition["code"])
-    return Text("detail.condition_detail", code=condition["code"], detail=from_fields("detail", condition))
+    return Text("detail.condition_detail", code=condition["code"], detail=text_of_fields("detail", condition))
 
 
 def _listed(first: Text, others: Text) -> Text:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from agent.control.status import pace_text
-from agent.core.pace import Pace, choose
+from agent.core.pace import Pace, choose_pace
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.check_inputs import CheckInputs
 from agent.errors import CameraError
@@ -121,9 +121,7 @@ def speed(inputs: CheckInputs) -> Finding:
     else:
         detection_ms = inputs.model().detection_ms
         width_px, fps = config.vision.detector_width_px, config.camera.fps
-        pace = (
-            choose(detection_ms, width_px, fps) if config.vision.adapt else Pace(width_px, fps, detection_ms)
-        )
+        pace = choose_pace(detection_ms, width_px, fps, may_reduce=config.vision.adapt)
     result = pace_text(pace)
     return (
         passed(result)

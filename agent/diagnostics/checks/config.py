@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agent.config import Config
 from agent.config import secret_files as secrets
-from agent.config.profile import signatures_required
+from agent.config.profile import requires_signatures
 from agent.config.secret_files import SecretState, secret_files, secret_state
 from agent.core.reasons import Refusal
 from agent.diagnostics.check import Finding, Verdict, consequence, failed, passed, skipped, warning
@@ -72,7 +72,7 @@ def _changed_since_start(inputs: CheckInputs, config: Config) -> Finding | None:
     if found is not None:
         return found
     read, paths = status.get("stamps", {}), secrets.files_at_start(config)
-    for key, stamp in secrets.stamps(config).items():
+    for key, stamp in secrets.file_stamps(config).items():
         if stamp != read.get(key, stamp):
             why = Text("why.keys.files.changed", key_=key, source=paths[key])
             return warning(why, Text("fix.restart_for_changed_file"))
@@ -113,7 +113,7 @@ def _refused_signatures(inputs: CheckInputs) -> Finding | None:
 
 def _till_keys(inputs: CheckInputs) -> Finding:
     """Without a usable key, each request is refused where all must be signed."""
-    if not signatures_required(inputs.config()):
+    if not requires_signatures(inputs.config()):
         return skipped(Text("why.keys.tills.unsigned"))
     try:
         keys = inputs.till_keys()

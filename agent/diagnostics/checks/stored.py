@@ -2,7 +2,7 @@
 
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.check_inputs import CheckInputs
-from agent.diagnostics.privacy import audit, worst
+from agent.diagnostics.privacy import audit, worst_level
 from agent.diagnostics.stored_files import Level
 from agent.errors import StorageError
 from agent.texts import Text
@@ -44,7 +44,7 @@ def outbox(inputs: CheckInputs) -> Finding:
 def privacy(inputs: CheckInputs) -> Finding:
     """Known files only, private modes, no picture."""
     items = audit(inputs)
-    level = worst(items)
+    level = worst_level(items)
     first = next(item for item in items if item.level is level)
     more = sum(item.level >= Level.WARN for item in items) - 1
     one = Text("why.privacy.audit.one", path=first.path, finding=first.finding or "")

@@ -19,10 +19,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.mqtt import paho_client
-from agent.mqtt.connect_failure import failure_of, without_connack
+from agent.mqtt.connect_failure import failure_of, failure_without_connack
 from agent.mqtt.paho_client import BrokerLimits, ClientOptions, Message, make_client
 from agent.mqtt.reachability import client_error
-from agent.mqtt.reason_codes import BrokerProblem, describe, of_connect, of_puback
+from agent.mqtt.reason_codes import BrokerProblem, describe, problem_of_connack, problem_of_puback
 from agent.texts import Text
 
 KEEPALIVE_EVERY_S = 5.0
@@ -132,7 +132,7 @@ class LoadConnection:
         except TimeoutError as error:
             raise client_error(config, BrokerProblem.UNREACHABLE, Text("detail.no_answer_in_time")) from error
         except _EndedEarly as error:
-            failure = await asyncio.to_thread(without_connack, config)
+            failure = await asyncio.to_thread(failure_without_connack, config)
             raise client_error(config, failure.problem, failure.why) from error
         except (OSError, ValueError) as error:
             failure = failure_of(error, tls=config.tls)
@@ -154,7 +154,7 @@ class LoadConnection:
 
     def _connected(self, _c: Client, _u: Any, _flags: Any, reason: ReasonCode, details: Any) -> None:
         if reason.is_failure:
-            self._fail(client_error(self._config, of_connect(reason), describe(reason, details)))
+            self._fail(client_error(self._config, problem_of_connack(reason), describe(reason, details)))
             return
         self.up = True
         if self._options.subscriptions:
@@ -163,7 +163,7 @@ class LoadConnection:
             self._subscribed.set_result(None)
 
     def _suback_received(self, _c: Client, _u: Any, _mid: int, reasons: list[ReasonCode], _p: Any) -> None:
-        refused = self._options.refused(BrokerLimits(), reasons)
+        refused = self._options.refused_filters(BrokerLimits(), reasons)
         if refused:
             self._fail(client_error(self._config, BrokerProblem.SUBSCRIPTION_REFUSED, refused[0]))
         elif not self._subscribed.done():
@@ -171,7 +171,9 @@ class LoadConnection:
 
     def _puback_received(self, _c: Client, _u: Any, _mid: int, reason: ReasonCode, details: Any) -> None:
         if reason.is_failure:
-            self._on_refusal(client_error(self._config, of_puback(reason.value), describe(reason, details)))
+            self._on_refusal(
+                client_error(self._config, problem_of_puback(reason.value), describe(reason, details))
+            )
 
     def _disconnected(self, _c: Client, _u: Any, _flags: Any, _reason: ReasonCode, _p: Any) -> None:
         self.up = False

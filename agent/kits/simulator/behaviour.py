@@ -231,7 +231,7 @@ async def _wait(event: asyncio.Event, wait_ms: int) -> bool:
 async def _wait_for_ack(terminal: SimulatedTerminal, request: Request) -> None:
     """Wait until no result is open, at most for half of the request's time."""
     end_ms = request.received_ms + request.ttl_ms // 2
-    while terminal.till.result_sender.depth and terminal.clock.now_ms() < end_ms:  # noqa: ASYNC110 - no event
+    while terminal.till.result_sender.open_count and terminal.clock.now_ms() < end_ms:  # noqa: ASYNC110 - no event
         await asyncio.sleep(0.02)
 
 

@@ -75,7 +75,7 @@ def decision_of(reason: Reason) -> Decision:
     return Decision.UNDECIDED
 
 
-def named(name: str) -> Script:
+def script_named(name: str) -> Script:
     """A script with one answer, by reason or fault. Raises ``ConfigError``: unknown name."""
     if name in {reason.value for reason in Reason}:
         return Script(answer=(ScriptStep(reason=Reason(name)),))

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from agent.core.admission import AdmissionFacts, Admit, Ignore, Refuse, Replay, admit
+from agent.core.admission import AdmissionFacts, Admit, Ignore, Refuse, SendAgain, admit
 from agent.core.model import Request
 from agent.core.ports import (
     AcceptedEvent,
@@ -63,7 +63,7 @@ class Simulator:
             await asyncio.gather(self._open.task, return_exceptions=True)
         await self.terminal.stop()
 
-    async def idle(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Wait until no request is open."""
         while self._open is not None:
             await asyncio.wait([self._open.task])
@@ -86,12 +86,12 @@ class Simulator:
                 known = await self.terminal.outbox.find(request.till, request.request_id)
                 epoch, now_ms = self.terminal.identity.epoch, self.terminal.clock.now_ms()
                 admission_facts = AdmissionFacts(
-                    epoch, now_ms, busy=self._open is not None, age_required=True
+                    epoch, now_ms, is_busy=self._open is not None, age_required=True
                 )
                 match admit(inbound, known, admission_facts):
                     case Admit():
                         await self._admitted(request)
-                    case Replay(stored=stored):
+                    case SendAgain(stored=stored):
                         await self.terminal.send(stored.till, stored.payload)
                     case Ignore():
                         await self.terminal.till.publish(AcceptedEvent(request, request.budget_ms))

@@ -137,7 +137,7 @@ class SimulatedTerminal:
     async def wait_for_connection(self) -> None:
         """Raises ``TimeoutError``."""
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            while not self.till.connection.connected:  # noqa: ASYNC110 - the connection has no event for it
+            while not self.till.connection.is_connected:  # noqa: ASYNC110 - the connection has no event for it
                 await asyncio.sleep(0.02)
 
     def rotate(self) -> None:

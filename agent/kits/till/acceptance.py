@@ -68,7 +68,7 @@ class OpenRequest:
         return cls(expected, deadline_s=now_s + request["ttl_ms"] / 1e3)
 
 
-def judge(
+def judge_result(
     envelope: dict[str, Any],
     opened: OpenRequest | None,
     pinned: PinnedKeys | None,
@@ -150,7 +150,7 @@ def check(payload: bytes, pinned: PublicKey, request: bytes | None, also: dict[s
     envelope = _object(payload, "result")
     opened = None if request is None else _open_request(request, _inner(envelope, "result"), also)
     address = also if opened is None else {}  # an open request expects these fields itself
-    verdict = judge(envelope, opened, PinnedKeys(pinned), address=address, retained=False, now_s=0.0)
+    verdict = judge_result(envelope, opened, PinnedKeys(pinned), address=address, retained=False, now_s=0.0)
     result = _inner(envelope, "result")
     match verdict:
         case str():

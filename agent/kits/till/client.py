@@ -12,7 +12,7 @@ from agent.config import MqttConfig
 from agent.core.reasons import Refusal
 from agent.core.strict_json import json_object
 from agent.errors import TillError
-from agent.kits.till.acceptance import Acceptance, AckOnly, OpenRequest, judge
+from agent.kits.till.acceptance import Acceptance, AckOnly, OpenRequest, judge_result
 from agent.kits.till.request import check_size, new_request, reference_of
 from agent.kits.till.terminal_state import GetState, TerminalState
 from agent.log import facts
@@ -23,7 +23,7 @@ from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
 from agent.mqtt.reachability import Reachability, silent_terminal
 from agent.tasks import Background
-from agent.texts import Text, has
+from agent.texts import Text, has_text
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class _Open:
 
 def refused(refusal: str, detail: str) -> TillError:
     """The error for a refusal of the terminal. ``detail``: of the terminal, English, for developers."""
-    if not has(f"refusal.{refusal}"):  # of a newer terminal
+    if not has_text(f"refusal.{refusal}"):  # of a newer terminal
         why = Text("detail.at", place=refusal, reason=detail)
         return TillError(why, code=refusal, fix=Text("fix.request_refused_by_terminal"))
     why, fix = Text(f"refusal.{refusal}"), Text(f"refusal_fix.{refusal}")
@@ -121,7 +121,7 @@ class TillClient:
             self._received,
             self._up,
             on_problem=self.reachability.note_problem,
-            optional=frozenset({topics.verify(till, STATE_COPY)}),
+            optional_filters=frozenset({topics.verify(till, STATE_COPY)}),
         )
         self._link = Connection(config, options)
         self._sender = _Sender(self._link, topics, till, signer)
@@ -209,7 +209,7 @@ class TillClient:
         if self._on_message is not None:
             self._on_message(message.topic, tree)
         if message.topic in (self._topics.state, self._topics.verify(self._till, STATE_COPY)):
-            self._state.received(tree)
+            self._state.note_state(tree)
         elif message.topic == self._topics.verify(self._till, RESULT):
             self._judge(tree, message.retained)
         elif tree.get("event") == "refused":
@@ -231,9 +231,9 @@ class TillClient:
             opened.answer.set_exception(refused(refusal, str(tree.get("detail"))))
 
     def _judge(self, tree: dict[str, Any], retained: bool) -> None:
-        opened, now_s = self._open, boot_s()
+        opened, pinned = self._open, self._state.pinned
         request = opened.request if opened else None
-        match judge(tree, request, self._state.pinned, address=self._address, retained=retained, now_s=now_s):
+        match judge_result(tree, request, pinned, address=self._address, retained=retained, now_s=boot_s()):
             case str(verdict):
                 self.violations.append(verdict)
             case AckOnly(result_id=result_id, broken=broken):

@@ -42,7 +42,7 @@ class TerminalState:
             return TERMINAL_UNSIGNED
         return Text("detail.terminal_silent")
 
-    def received(self, payload: dict[str, Any]) -> None:
+    def note_state(self, payload: dict[str, Any]) -> None:
         """Take the signed fields; a ``state`` of another key or another terminal changes nothing."""
         pinned = self.pinned
         fields: dict[str, Any] | None = payload

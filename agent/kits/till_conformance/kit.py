@@ -47,7 +47,7 @@ class Kit:
         self, setup: SimulatorSetup, till: str, wait_times: WaitTimes, instruct: Instruct = lambda _: None
     ) -> None:
         """``instruct`` receives each action for a person at the till: "ask", "cancel" or "restart"."""
-        self._topics, self._till = setup.topics, topics.checked(till)
+        self._topics, self._till = setup.topics, topics.checked_id(till)
         self._wait_times, self._instruct, self._steps = wait_times, instruct, deque[ScriptStep]()
         self._simulator = Simulator(setup, self._next_step, self._before_answer)
         observer = setup.observer or setup.mqtt
@@ -110,7 +110,7 @@ class Kit:
                 self._connections = self._proxy.connections
                 self._instruct(scenario.command)
                 await self._command(scenario.command)
-            await self._simulator.idle()
+            await self._simulator.wait_until_idle()
             if step.fault is SimulatedFault.RETAINED or self._restarts:
                 observation.reached = self._proxy.connections > self._connections
         await asyncio.sleep(self._wait_times.settle_s + self._restarts * RESTARTED_S)

@@ -46,7 +46,7 @@ AUTOFOCUS: dict[str, tuple[Any, Any, Any]] = {
 }
 
 
-class World:
+class SimulatedHardware:
     """The simulated environment of the library: sensor, driver, other programs. Tests set the attributes."""
 
     def __init__(self) -> None:
@@ -76,10 +76,10 @@ class World:
         return self.made[-1]
 
     def library(self) -> Library:
-        world = self
+        hardware = self
 
         class OfThisWorld(Picamera2):
-            _world = world
+            _world = hardware
 
         return Library(OfThisWorld, MappedArray)
 
@@ -115,8 +115,8 @@ class Request:
 
     def get_metadata(self) -> dict[str, Any]:
         assert self._uses > 0, "read after release"
-        stamp = {"SensorTimestamp": self._stamp_ns} if self._camera.world.stamps else {}
-        return stamp | self._camera.world.metadata
+        stamp = {"SensorTimestamp": self._stamp_ns} if self._camera.hardware.stamps else {}
+        return stamp | self._camera.hardware.metadata
 
 
 class MappedArray:
@@ -129,7 +129,7 @@ class MappedArray:
     def __enter__(self) -> MappedArray:
         camera = self._request._camera
         self.array = camera.memory[self._stream][self._request.buffer]
-        camera.world.while_mapped()
+        camera.hardware.while_mapped()
         return self
 
     def __exit__(
@@ -139,24 +139,24 @@ class MappedArray:
 
 
 class Picamera2:
-    _world: ClassVar[World]
+    _world: ClassVar[SimulatedHardware]
 
     @classmethod
     def global_camera_info(cls) -> list[dict[str, Any]]:
         return cls._world.cameras
 
     def __init__(self, camera_num: int = 0) -> None:
-        self.world = self._world
-        self.world.made.append(self)
+        self.hardware = self._world
+        self.hardware.made.append(self)
         reading, self.notifyme_w = os.pipe()
         self.notifymeread = os.fdopen(reading, "rb")
         self.is_open = False
-        if self.world.open_error is not None:
-            raise RuntimeError("Camera __init__ sequence did not complete.") from self.world.open_error
+        if self.hardware.open_error is not None:
+            raise RuntimeError("Camera __init__ sequence did not complete.") from self.hardware.open_error
         self.is_open = True
         atexit.register(self.close)
         self.camera_num = camera_num
-        self.camera_controls = dict(self.world.controls)
+        self.camera_controls = dict(self.hardware.controls)
         self.started = False
         self.stop_count = 0
         self.configure_count = 0
@@ -188,12 +188,12 @@ class Picamera2:
         return {"main": main, "lores": lores, "raw": raw, "buffer_count": buffer_count, "queue": queue}
 
     def configure(self, camera_config: Mapping[str, Any]) -> None:
-        if self.world.configure_error is not None:
-            raise self.world.configure_error
+        if self.hardware.configure_error is not None:
+            raise self.hardware.configure_error
         self.configure_count += 1
         self._config = dict(camera_config)
-        sizes = {"lores": self.world.lores_size}
-        for stream, form in zip(("main", "lores"), self.world.formats, strict=True):
+        sizes = {"lores": self.hardware.lores_size}
+        for stream, form in zip(("main", "lores"), self.hardware.formats, strict=True):
             if camera_config[stream] is not None:
                 wide, high = sizes.get(stream) or camera_config[stream]["size"]
                 stride = -(-wide * (3 if form == "RGB888" else 1) // 64) * 64 + 64  # padded, with 64 extra
@@ -209,14 +209,14 @@ class Picamera2:
         for name in controls:
             if name not in self.camera_controls:
                 raise RuntimeError(f"Control {name} is not advertised by libcamera")
-        if self.world.lost_controls:
-            self.world.lost_controls -= 1
+        if self.hardware.lost_controls:
+            self.hardware.lost_controls -= 1
             return
         self._controls |= controls
 
     def deliver_controls(self) -> None:
         if self._controls:
-            self.world.applied.append(self._controls)
+            self.hardware.applied.append(self._controls)
             self._controls = {}
 
     # --- running ----------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ class Picamera2:
         os.close(self.notifyme_w)
 
     def _stop(self) -> None:
-        self.world.driver_answers.wait()
+        self.hardware.driver_answers.wait()
         self._sensor_ends.set()
         self.stop_count += 1
         self.started = False
@@ -286,11 +286,11 @@ class Picamera2:
 
     def wait(self, job: Job, timeout: float | None = None) -> Any:
         result = job.future.result(timeout)
-        self.world.after_wait()
+        self.hardware.after_wait()
         return result
 
     def cancel_all_and_flush(self) -> None:
-        self.world.before_cancel()
+        self.hardware.before_cancel()
         with self.lock:
             for job in self._jobs:
                 job.future.set_exception(CancelledError())
@@ -301,11 +301,11 @@ class Picamera2:
     def _expose(self, ends: threading.Event) -> None:
         """The sensor: fills each free buffer."""
         while not ends.wait(PERIOD_S):
-            if self.world.is_silent or not self.free:
+            if self.hardware.is_silent or not self.free:
                 continue
             buffer = self.free.pop(0)
-            if self.world.cancels:
-                self.world.cancelled += 1
+            if self.hardware.cancels:
+                self.hardware.cancelled += 1
                 continue
             self._number += 1
             for memory in self.memory.values():
@@ -327,7 +327,7 @@ class Picamera2:
                 while self._completed:
                     self._completed.pop(0).release()
             for job in finished:
-                self.world.before_answer()
+                self.hardware.before_answer()
                 job.future.set_result(job.result)
 
     def _work(self) -> list[Job]:

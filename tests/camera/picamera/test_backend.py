@@ -25,7 +25,7 @@ from agent.config import CameraConfig
 from agent.core.model import FaceLight, Frame
 from agent.errors import CameraError, Retry
 from tests.camera.clock import HandClock, RunningClock
-from tests.camera.picamera.fake_picamera2 import AUTOFOCUS, PI_CONTROLS, World
+from tests.camera.picamera.fake_picamera2 import AUTOFOCUS, PI_CONTROLS, SimulatedHardware
 from tests.texts import en
 
 BUFFERS = 4
@@ -39,24 +39,24 @@ def patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
-    made = World()
+def hardware() -> Iterator[SimulatedHardware]:
+    made = SimulatedHardware()
     yield made
     made.driver_answers.set()
 
 
 @pytest.fixture
-def backend(world: World) -> Iterator[PicameraBackend]:
-    ready = backend_of(world)
+def backend(hardware: SimulatedHardware) -> Iterator[PicameraBackend]:
+    ready = backend_of(hardware)
     ready.open()
     yield ready
-    world.driver_answers.set()
+    hardware.driver_answers.set()
     ready.close()
 
 
-def backend_of(world: World, source: str = "") -> PicameraBackend:
+def backend_of(hardware: SimulatedHardware, source: str = "") -> PicameraBackend:
     config = CameraConfig(kind="picamera2", source=source, width_px=640, height_px=360, fps=50)
-    return PicameraBackend(config, RunningClock(), world.library)
+    return PicameraBackend(config, RunningClock(), hardware.library)
 
 
 def until(holds: Callable[[], bool], timeout_s: float = 60) -> None:
@@ -112,42 +112,46 @@ def test_both_streams_come_without_the_padding_of_their_rows(backend: PicameraBa
     assert frame.small.shape == (180, 320, 3)
 
 
-def test_it_is_configured_once_with_four_buffers_and_no_queue(world: World, backend: PicameraBackend) -> None:
+def test_it_is_configured_once_with_four_buffers_and_no_queue(
+    hardware: SimulatedHardware, backend: PicameraBackend
+) -> None:
     frame_of(backend)
     remedy(backend, "restart")()
     frame_of(backend)
-    configured = world.camera.camera_configuration()
+    configured = hardware.camera.camera_configuration()
     assert (configured["buffer_count"], configured["queue"], configured["raw"]) == (4, False, None)
-    assert len(world.made) == world.camera.configure_count == 1
+    assert len(hardware.made) == hardware.camera.configure_count == 1
 
 
-def test_a_camera_with_nv12_only_is_converted(world: World) -> None:
-    world.formats = ("NV12", "NV12")
-    backend = backend_of(world)
+def test_a_camera_with_nv12_only_is_converted(hardware: SimulatedHardware) -> None:
+    hardware.formats = ("NV12", "NV12")
+    backend = backend_of(hardware)
     backend.open()
     frame = frame_of(backend)
     assert isinstance(frame.pixels, np.ndarray) and frame.pixels.shape == (360, 640, 3)
     backend.close()
 
 
-def test_a_small_stream_with_another_view_is_not_used(world: World) -> None:
-    world.lores_size = (320, 240)
-    backend = backend_of(world)
+def test_a_small_stream_with_another_view_is_not_used(hardware: SimulatedHardware) -> None:
+    hardware.lores_size = (320, 240)
+    backend = backend_of(hardware)
     backend.open()
     assert frame_of(backend).small is None
     backend.close()
 
 
-def test_open_unknown_format_is_an_error_and_leaves_nothing_open(world: World) -> None:
-    world.formats = ("MJPEG", "YUV420")
+def test_open_unknown_format_is_an_error_and_leaves_nothing_open(hardware: SimulatedHardware) -> None:
+    hardware.formats = ("MJPEG", "YUV420")
     with pytest.raises(CameraError, match="MJPEG") as caught:
-        backend_of(world).open()
+        backend_of(hardware).open()
     assert "v4l2" in en(caught.value.fix)
-    assert not world.camera.is_open
+    assert not hardware.camera.is_open
 
 
-def test_grab_finite_metadata_is_part_of_the_frame(world: World, backend: PicameraBackend) -> None:
-    world.metadata = {
+def test_grab_finite_metadata_is_part_of_the_frame(
+    hardware: SimulatedHardware, backend: PicameraBackend
+) -> None:
+    hardware.metadata = {
         "ExposureTime": 9_985,
         "Lux": float("nan"),
         "ScalerCrop": (0, 0, 1, 1),
@@ -156,25 +160,27 @@ def test_grab_finite_metadata_is_part_of_the_frame(world: World, backend: Picame
     assert frame_of(backend).metadata == {"ExposureTime": 9_985.0, "AnalogueGain": 2.5}
 
 
-def test_grab_without_a_stamp_the_capture_time_is_the_arrival(world: World, backend: PicameraBackend) -> None:
-    world.stamps = False
+def test_grab_without_a_stamp_the_capture_time_is_the_arrival(
+    hardware: SimulatedHardware, backend: PicameraBackend
+) -> None:
+    hardware.stamps = False
     called_ms = RunningClock().now_ms()
     assert frame_of(backend).captured_ms >= called_ms
 
 
 def test_with_stamps_of_an_unknown_clock_the_first_pictures_are_not_used(
-    world: World, backend: PicameraBackend, caplog: pytest.LogCaptureFixture
+    hardware: SimulatedHardware, backend: PicameraBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
-    world.metadata = {"SensorTimestamp": 12_345}
+    hardware.metadata = {"SensorTimestamp": 12_345}
     frame_of(backend)
-    until(all_free(world))
+    until(all_free(hardware))
     assert "sensor_clock_unknown" in caplog.text
 
 
-def test_closing_ends_a_reader_that_waits_for_its_turn(world: World) -> None:
+def test_closing_ends_a_reader_that_waits_for_its_turn(hardware: SimulatedHardware) -> None:
     """A camera without an adjustable rate is read at the configured rate."""
-    world.controls = {"FrameDurationLimits": (33_333, 33_333, None)}
-    backend = PicameraBackend(CameraConfig(kind="picamera2", fps=0.05), RunningClock(), world.library)
+    hardware.controls = {"FrameDurationLimits": (33_333, 33_333, None)}
+    backend = PicameraBackend(CameraConfig(kind="picamera2", fps=0.05), RunningClock(), hardware.library)
     backend.open()
     frame_of(backend)
     ended: list[CameraError] = []
@@ -195,128 +201,138 @@ def test_closing_ends_a_reader_that_waits_for_its_turn(world: World) -> None:
 # --- buffers --------------------------------------------------------------------------------------
 
 
-def all_free(world: World) -> Callable[[], bool]:
+def all_free(hardware: SimulatedHardware) -> Callable[[], bool]:
     """A check that no buffer is held, while the sensor is silent."""
-    world.is_silent = True
-    return lambda: len(world.camera.free) == BUFFERS
+    hardware.is_silent = True
+    return lambda: len(hardware.camera.free) == BUFFERS
 
 
-def test_the_trap_captures_that_time_out_eat_a_buffer_each(world: World, backend: PicameraBackend) -> None:
+def test_the_trap_captures_that_time_out_eat_a_buffer_each(
+    hardware: SimulatedHardware, backend: PicameraBackend
+) -> None:
     """The leak of a caller that does not cancel: proof that the fake reproduces the trap."""
-    world.is_silent = True
+    hardware.is_silent = True
     for _ in range(3):
         with pytest.raises(FutureTimeout):
-            world.camera.capture_request(wait=0.01)
-    world.is_silent = False
-    until(lambda: world.camera._number > 20)
-    assert not all_free(world)()
-    until(lambda: len(world.camera.free) == BUFFERS - 3)
+            hardware.camera.capture_request(wait=0.01)
+    hardware.is_silent = False
+    until(lambda: hardware.camera._number > 20)
+    assert not all_free(hardware)()
+    until(lambda: len(hardware.camera.free) == BUFFERS - 3)
 
 
-def test_time_outs_leak_no_buffer(world: World, backend: PicameraBackend) -> None:
-    world.is_silent = True
+def test_time_outs_leak_no_buffer(hardware: SimulatedHardware, backend: PicameraBackend) -> None:
+    hardware.is_silent = True
     frames: list[Frame] = []
     waiting = in_thread(lambda: frames.append(backend.grab()))
     time.sleep(0.5)  # five time-outs
-    world.is_silent = False
+    hardware.is_silent = False
     waiting.join(20)
     assert len(frames) == 1
-    until(all_free(world))
+    until(all_free(hardware))
 
 
 def test_grab_request_that_completes_during_cancelling_is_used(
-    world: World, backend: PicameraBackend
+    hardware: SimulatedHardware, backend: PicameraBackend
 ) -> None:
-    world.is_silent = True
+    hardware.is_silent = True
 
     def complete() -> None:
-        world.before_cancel = lambda: None
-        world.is_silent = False
-        until(lambda: not world.camera._jobs)
-        world.is_silent = True
+        hardware.before_cancel = lambda: None
+        hardware.is_silent = False
+        until(lambda: not hardware.camera._jobs)
+        hardware.is_silent = True
 
-    world.before_cancel = complete
+    hardware.before_cancel = complete
     frame_of(backend)
-    until(all_free(world))
+    until(all_free(hardware))
 
 
 def test_grab_request_that_completes_after_cancelling_releases_its_buffer(
-    world: World, backend: PicameraBackend
+    hardware: SimulatedHardware, backend: PicameraBackend
 ) -> None:
-    world.is_silent = True
+    hardware.is_silent = True
     delivered = threading.Event()
 
     def complete_without_delivery() -> None:
-        world.before_cancel = lambda: None
-        world.before_answer = lambda: (delivered.wait(60), None)[1]
-        world.is_silent = False
-        until(lambda: not world.camera._jobs)
+        hardware.before_cancel = lambda: None
+        hardware.before_answer = lambda: (delivered.wait(60), None)[1]
+        hardware.is_silent = False
+        until(lambda: not hardware.camera._jobs)
 
-    world.before_cancel = complete_without_delivery
+    hardware.before_cancel = complete_without_delivery
     frames: list[Frame] = []
     waiting = in_thread(lambda: frames.append(backend.grab()))
     time.sleep(0.6)
     assert not frames
-    world.before_answer = lambda: None
+    hardware.before_answer = lambda: None
     delivered.set()
     waiting.join(20)
     assert frames
     frame_of(backend)
-    until(all_free(world))
+    until(all_free(hardware))
 
 
-def test_the_trap_kept_requests_starve_the_camera(world: World, backend: PicameraBackend) -> None:
-    kept = [world.camera.capture_request(wait=1.0) for _ in range(BUFFERS)]
+def test_the_trap_kept_requests_starve_the_camera(
+    hardware: SimulatedHardware, backend: PicameraBackend
+) -> None:
+    kept = [hardware.camera.capture_request(wait=1.0) for _ in range(BUFFERS)]
     with pytest.raises(FutureTimeout):
-        world.camera.capture_request(wait=0.05)
-    world.camera.cancel_all_and_flush()
+        hardware.camera.capture_request(wait=0.05)
+    hardware.camera.cancel_all_and_flush()
     for request in kept:
         request.release()
     frame_of(backend)
 
 
-def test_frames_may_be_kept_for_ever(world: World, backend: PicameraBackend) -> None:
+def test_frames_may_be_kept_for_ever(hardware: SimulatedHardware, backend: PicameraBackend) -> None:
     kept = [frame_of(backend) for _ in range(5 * BUFFERS)]
     assert len({number(frame) for frame in kept}) == len(kept)
-    until(all_free(world))
+    until(all_free(hardware))
 
 
-def test_grab_unreadable_pixels_release_their_buffer(world: World, backend: PicameraBackend) -> None:
+def test_grab_unreadable_pixels_release_their_buffer(
+    hardware: SimulatedHardware, backend: PicameraBackend
+) -> None:
     def unreadable() -> None:
         raise OSError("dma buf")
 
-    world.while_mapped = unreadable
+    hardware.while_mapped = unreadable
     for _ in range(2 * BUFFERS):
         with pytest.raises(CameraError, match="dma buf"):
             frame_of(backend)
-    until(all_free(world))
+    until(all_free(hardware))
 
 
 # --- silence, failure, hanging --------------------------------------------------------------------
 
 
-def test_restart_ends_a_stall_of_cancelled_requests(world: World, backend: PicameraBackend) -> None:
+def test_restart_ends_a_stall_of_cancelled_requests(
+    hardware: SimulatedHardware, backend: PicameraBackend
+) -> None:
     frame_of(backend)
-    world.cancels = True
-    until(lambda: world.cancelled == BUFFERS)
+    hardware.cancels = True
+    until(lambda: hardware.cancelled == BUFFERS)
     frames: list[Frame] = []
     waiting = in_thread(lambda: frames.append(backend.grab()))
-    world.cancels = False
+    hardware.cancels = False
     remedy(backend, "cancel")()
     time.sleep(0.3)
     assert not frames, "cancelling alone does not free such buffers"
     remedy(backend, "restart")()
     waiting.join(20)
-    assert len(frames) == 1 and world.camera.configure_count == 1
+    assert len(frames) == 1 and hardware.camera.configure_count == 1
 
 
-def test_the_trap_stop_waits_for_ever_for_an_ended_event_loop(world: World, backend: PicameraBackend) -> None:
-    end_loop_in_callback(world)
-    assert not wait([tasks.in_thread("stop", world.camera.stop)], 0.2).done
+def test_the_trap_stop_waits_for_ever_for_an_ended_event_loop(
+    hardware: SimulatedHardware, backend: PicameraBackend
+) -> None:
+    end_loop_in_callback(hardware)
+    assert not wait([tasks.in_thread("stop", hardware.camera.stop)], 0.2).done
 
 
-def test_restart_replaces_an_ended_event_loop(world: World, backend: PicameraBackend) -> None:
-    end_loop_in_callback(world)
+def test_restart_replaces_an_ended_event_loop(hardware: SimulatedHardware, backend: PicameraBackend) -> None:
+    end_loop_in_callback(hardware)
     frames: list[Frame] = []
     waiting = in_thread(lambda: frames.append(backend.grab()))
     time.sleep(0.3)
@@ -326,38 +342,43 @@ def test_restart_replaces_an_ended_event_loop(world: World, backend: PicameraBac
     assert len(frames) == 1
 
 
-def test_close_and_open_work_after_the_event_loop_has_ended(world: World, backend: PicameraBackend) -> None:
-    end_loop_in_callback(world)
+def test_close_and_open_work_after_the_event_loop_has_ended(
+    hardware: SimulatedHardware, backend: PicameraBackend
+) -> None:
+    end_loop_in_callback(hardware)
     backend.close()
     backend.open()
     assert frame_of(backend).seq == 1
-    assert len(world.made) == 2 and not world.made[0].is_open
+    assert len(hardware.made) == 2 and not hardware.made[0].is_open
 
 
-def end_loop_in_callback(world: World) -> None:
+def end_loop_in_callback(hardware: SimulatedHardware) -> None:
     def raising(request: object) -> None:
         raise ValueError("in a callback")
 
-    world.camera.pre_callback = raising
-    loop = world.camera._loop
+    hardware.camera.pre_callback = raising
+    loop = hardware.camera._loop
     assert loop is not None
     loop.join(20)
-    world.camera.pre_callback = None
+    hardware.camera.pre_callback = None
 
 
 def test_close_that_hangs_is_abandoned_and_open_fails_until_it_returns(
-    world: World, backend: PicameraBackend, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    hardware: SimulatedHardware,
+    backend: PicameraBackend,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(backend_module, "_CLOSE_S", 0.1)
     frame_of(backend)
-    world.driver_answers.clear()
+    hardware.driver_answers.clear()
     backend.close()
     assert "camera_close_abandoned" in caplog.text
     with pytest.raises(CameraError, match="driver hangs") as caught:
         backend.open()
     assert caught.value.code == "camera_stalled" and caught.value.retry is Retry.BACKOFF
-    world.driver_answers.set()
-    until(lambda: not world.camera.is_open)
+    hardware.driver_answers.set()
+    until(lambda: not hardware.camera.is_open)
     until(lambda: backend._closing is not None and backend._closing.done())
     backend.open()
     assert frame_of(backend).seq == 2
@@ -367,12 +388,12 @@ def test_process_with_a_hanging_camera_ends() -> None:
     """The library closes its cameras again at the interpreter's exit."""
     hanging = """
 from tests.camera.picamera import test_backend as kit
-world = kit.World()
-backend = kit.backend_of(world)
+hardware = kit.SimulatedHardware()
+backend = kit.backend_of(hardware)
 backend.open()
-world.driver_answers.clear()
+hardware.driver_answers.clear()
 kit.in_thread(kit.remedy(backend, "restart"))
-kit.until(lambda: world.camera._loop is None)
+kit.until(lambda: hardware.camera._loop is None)
 kit.backend_module._CLOSE_S = 0.1
 backend.close()
 """
@@ -380,12 +401,12 @@ backend.close()
 
 
 def test_restart_that_hangs_blocks_neither_grab_nor_close(
-    world: World, backend: PicameraBackend, monkeypatch: pytest.MonkeyPatch
+    hardware: SimulatedHardware, backend: PicameraBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backend_module, "_CLOSE_S", 0.1)
-    world.driver_answers.clear()
+    hardware.driver_answers.clear()
     restart = in_thread(remedy(backend, "restart"))
-    until(lambda: world.camera._loop is None)
+    until(lambda: hardware.camera._loop is None)
     ended: list[CameraError] = []
 
     def read() -> None:
@@ -400,12 +421,12 @@ def test_restart_that_hangs_blocks_neither_grab_nor_close(
     backend.close()
     reader.join(20)
     assert ended and restart.is_alive()
-    world.driver_answers.set()
+    hardware.driver_answers.set()
     restart.join(20)
 
 
-def test_closing_ends_a_waiting_reader(world: World, backend: PicameraBackend) -> None:
-    world.is_silent = True
+def test_closing_ends_a_waiting_reader(hardware: SimulatedHardware, backend: PicameraBackend) -> None:
+    hardware.is_silent = True
     ended: list[CameraError] = []
 
     def read() -> None:
@@ -422,51 +443,53 @@ def test_closing_ends_a_waiting_reader(world: World, backend: PicameraBackend) -
     assert ended[0].retry is Retry.BACKOFF
 
 
-def test_restart_after_close_has_no_effect(world: World, backend: PicameraBackend) -> None:
+def test_restart_after_close_has_no_effect(hardware: SimulatedHardware, backend: PicameraBackend) -> None:
     device = backend._device
     assert device is not None
     backend.close()
     device.restart()
-    assert not world.camera.started and not world.camera.is_open
+    assert not hardware.camera.started and not hardware.camera.is_open
 
 
 # --- torn pictures --------------------------------------------------------------------------------
 
 
-def test_restart_waits_while_pixels_are_read(world: World, backend: PicameraBackend) -> None:
+def test_restart_waits_while_pixels_are_read(hardware: SimulatedHardware, backend: PicameraBackend) -> None:
     reading, go_on = threading.Event(), threading.Event()
 
     def slow() -> None:
         reading.set()
         go_on.wait(60)
 
-    world.while_mapped = slow
+    hardware.while_mapped = slow
     frames: list[Frame] = []
     reader = in_thread(lambda: frames.append(backend.grab()))
     assert reading.wait(60)
     restart = in_thread(remedy(backend, "restart"))
     time.sleep(0.1)
-    assert world.camera.stop_count == 0
-    world.while_mapped = lambda: None
+    assert hardware.camera.stop_count == 0
+    hardware.while_mapped = lambda: None
     go_on.set()
     reader.join(20)
     restart.join(20)
-    assert world.camera.stop_count == 1
+    assert hardware.camera.stop_count == 1
     number(frames[0])
 
 
-def test_grab_request_from_before_a_restart_is_not_read(world: World, backend: PicameraBackend) -> None:
+def test_grab_request_from_before_a_restart_is_not_read(
+    hardware: SimulatedHardware, backend: PicameraBackend
+) -> None:
     before: list[int] = []
 
     def restart_during_the_wait() -> None:
-        world.after_wait = lambda: None
-        before.append(world.camera._number)
+        hardware.after_wait = lambda: None
+        before.append(hardware.camera._number)
         remedy(backend, "restart")()
 
-    world.after_wait = restart_during_the_wait
+    hardware.after_wait = restart_during_the_wait
     assert number(frame_of(backend)) > before[0]
-    assert world.camera.stop_count == 1
-    until(all_free(world))
+    assert hardware.camera.stop_count == 1
+    until(all_free(hardware))
 
 
 # --- opening --------------------------------------------------------------------------------------
@@ -476,123 +499,123 @@ def open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def test_open_busy_camera_is_an_error_and_leaks_no_file(world: World) -> None:
-    world.open_error = RuntimeError("failed to acquire camera: Device or resource busy")
+def test_open_busy_camera_is_an_error_and_leaks_no_file(hardware: SimulatedHardware) -> None:
+    hardware.open_error = RuntimeError("failed to acquire camera: Device or resource busy")
     before = open_files()
     for _ in range(5):
         with pytest.raises(CameraError) as caught:
-            backend_of(world).open()
+            backend_of(hardware).open()
         assert caught.value.code == "camera_busy" and "fuser" in en(caught.value.fix)
     assert open_files() == before
 
 
-def test_open_failed_configuration_closes_the_camera(world: World) -> None:
-    world.configure_error = RuntimeError("Invalid camera configuration")
+def test_open_failed_configuration_closes_the_camera(hardware: SimulatedHardware) -> None:
+    hardware.configure_error = RuntimeError("Invalid camera configuration")
     before = open_files()
     with pytest.raises(CameraError, match="Invalid camera configuration"):
-        backend_of(world).open()
-    assert not world.camera.is_open and open_files() == before
+        backend_of(hardware).open()
+    assert not hardware.camera.is_open and open_files() == before
 
 
-def test_open_without_a_camera_is_an_error(world: World) -> None:
-    world.cameras = []
+def test_open_without_a_camera_is_an_error(hardware: SimulatedHardware) -> None:
+    hardware.cameras = []
     with pytest.raises(CameraError, match="lists no camera") as caught:
-        backend_of(world).open()
-    assert caught.value.code == "camera_absent" and not world.made
+        backend_of(hardware).open()
+    assert caught.value.code == "camera_absent" and not hardware.made
 
 
 @pytest.mark.parametrize(("source", "chosen"), [("", 0), ("1", 1), ("imx219", 1), ("/base/i2c/imx708@1a", 0)])
-def test_one_of_two_cameras_is_chosen(world: World, source: str, chosen: int) -> None:
-    world.cameras.append({"Model": "imx219", "Id": "/base/i2c/imx219@10", "Num": 1})
-    backend = backend_of(world, source)
+def test_one_of_two_cameras_is_chosen(hardware: SimulatedHardware, source: str, chosen: int) -> None:
+    hardware.cameras.append({"Model": "imx219", "Id": "/base/i2c/imx219@10", "Num": 1})
+    backend = backend_of(hardware, source)
     backend.open()
-    assert world.camera.camera_num == chosen
+    assert hardware.camera.camera_num == chosen
     backend.close()
 
 
-def test_open_missing_camera_lists_the_present_cameras(world: World) -> None:
+def test_open_missing_camera_lists_the_present_cameras(hardware: SimulatedHardware) -> None:
     with pytest.raises(CameraError, match=r"imx477.*0 \(imx708\)"):
-        backend_of(world, "imx477").open()
+        backend_of(hardware, "imx477").open()
 
 
-def test_camera_without_controls_gets_no_control(world: World) -> None:
-    world.controls = {}
-    backend = backend_of(world)
+def test_camera_without_controls_gets_no_control(hardware: SimulatedHardware) -> None:
+    hardware.controls = {}
+    backend = backend_of(hardware)
     backend.open()
-    backend.expose(FaceLight(1, 10.0, 1.0, 0.0))
+    backend.adapt_exposure(FaceLight(1, 10.0, 0.0))
     frame_of(backend)
     backend.close()
-    assert world.applied == []
+    assert hardware.applied == []
 
 
 @pytest.mark.parametrize("more", [{}, AUTOFOCUS])
 def test_open_sets_offered_controls_only(
-    world: World, more: dict[str, tuple[object, object, object]]
+    hardware: SimulatedHardware, more: dict[str, tuple[object, object, object]]
 ) -> None:
-    world.controls = PI_CONTROLS | more
-    backend = backend_of(world)
+    hardware.controls = PI_CONTROLS | more
+    backend = backend_of(hardware)
     backend.open()
     backend.close()
-    assert ("AfWindows" in world.applied[0]) == bool(more)
-    assert world.applied[0]["FrameDurationLimits"] == (20_000, 20_000)
+    assert ("AfWindows" in hardware.applied[0]) == bool(more)
+    assert hardware.applied[0]["FrameDurationLimits"] == (20_000, 20_000)
 
 
 # --- exposing for the face ------------------------------------------------------------------------
 
 
 def test_expose_dark_face_raises_exposure_until_the_verification_ends(
-    world: World, backend: PicameraBackend
+    hardware: SimulatedHardware, backend: PicameraBackend
 ) -> None:
-    backend.expose(FaceLight(1, 30.0, 1.0, 0.0))
+    backend.adapt_exposure(FaceLight(1, 30.0, 0.0))
     frame_of(backend)
-    until(lambda: "ExposureValue" in world.applied[-1])
-    assert world.applied[-1] == {"ExposureValue": 0.5}
-    backend.expose(None)
+    until(lambda: "ExposureValue" in hardware.applied[-1])
+    assert hardware.applied[-1] == {"ExposureValue": 0.5}
+    backend.adapt_exposure(None)
     frame_of(backend)
-    until(lambda: world.applied[-1] == {"ExposureValue": 0.0})
+    until(lambda: hardware.applied[-1] == {"ExposureValue": 0.0})
 
 
-def test_expose_lost_control_is_set_again(world: World, backend: PicameraBackend) -> None:
-    world.lost_controls = 2
-    backend.expose(FaceLight(1, 30.0, 1.0, 0.0))
+def test_expose_lost_control_is_set_again(hardware: SimulatedHardware, backend: PicameraBackend) -> None:
+    hardware.lost_controls = 2
+    backend.adapt_exposure(FaceLight(1, 30.0, 0.0))
     for _ in range(3):
         frame_of(backend)
-    until(lambda: world.applied[-1] == {"ExposureValue": 0.5})
+    until(lambda: hardware.applied[-1] == {"ExposureValue": 0.5})
 
 
-def test_a_restart_keeps_the_exposure(world: World, backend: PicameraBackend) -> None:
-    backend.expose(FaceLight(1, 30.0, 1.0, 0.0))
+def test_a_restart_keeps_the_exposure(hardware: SimulatedHardware, backend: PicameraBackend) -> None:
+    backend.adapt_exposure(FaceLight(1, 30.0, 0.0))
     frame_of(backend)
     remedy(backend, "restart")()
     for _ in range(6):
         frame_of(backend)
-    restarts = [number for number, controls in enumerate(world.applied) if "AeEnable" in controls]
-    assert {"ExposureValue": 0.5} in world.applied[restarts[-1] + 1 :]
+    restarts = [number for number, controls in enumerate(hardware.applied) if "AeEnable" in controls]
+    assert {"ExposureValue": 0.5} in hardware.applied[restarts[-1] + 1 :]
 
 
 # --- as the terminal's camera ---------------------------------------------------------------------
 
 
-async def test_source_recovers_a_silent_camera_without_opening_it_again(world: World) -> None:
+async def test_source_recovers_a_silent_camera_without_opening_it_again(hardware: SimulatedHardware) -> None:
     clock = HandClock()
     camera = NewestFrameSource(
-        PicameraBackend(CameraConfig(kind="picamera2"), clock, world.library), clock, stall_ms=300
+        PicameraBackend(CameraConfig(kind="picamera2"), clock, hardware.library), clock, stall_ms=300
     )
     camera.start()
     async with asyncio.timeout(60):
         seq = (await camera.next_frame(0)).seq
-        world.cancels = True
-        await asyncio.to_thread(until, lambda: world.cancelled == BUFFERS)
-        world.cancels = False
+        hardware.cancels = True
+        await asyncio.to_thread(until, lambda: hardware.cancelled == BUFFERS)
+        hardware.cancels = False
         for waited_ms in (300, STEP_MS):  # the remedies are due in turn: cancel, restart
             clock.at_ms += waited_ms
             with pytest.raises(CameraError) as caught:
                 await camera.next_frame(seq)
             assert caught.value.code == "camera_stalled"
-        await asyncio.to_thread(until, lambda: world.camera.stop_count == 1)
+        await asyncio.to_thread(until, lambda: hardware.camera.stop_count == 1)
         await recovered(camera, seq)
     camera.stop()
-    assert len(world.made) == world.camera.configure_count == 1
+    assert len(hardware.made) == hardware.camera.configure_count == 1
 
 
 async def recovered(camera: NewestFrameSource, seq: int) -> Frame:
@@ -603,8 +626,8 @@ async def recovered(camera: NewestFrameSource, seq: int) -> Frame:
             await asyncio.sleep(0.01)
 
 
-async def test_source_delivers_increasing_numbers(world: World) -> None:
-    camera = NewestFrameSource(backend_of(world), RunningClock(), stall_ms=2_000)
+async def test_source_delivers_increasing_numbers(hardware: SimulatedHardware) -> None:
+    camera = NewestFrameSource(backend_of(hardware), RunningClock(), stall_ms=2_000)
     camera.start()
     seq = 0
     async with asyncio.timeout(60):
@@ -613,12 +636,12 @@ async def test_source_delivers_increasing_numbers(world: World) -> None:
             assert frame.seq > seq
             seq = frame.seq
     camera.stop()
-    assert not world.camera.is_open
+    assert not hardware.camera.is_open
 
 
-async def test_the_light_on_a_face_reaches_the_camera(world: World) -> None:
-    camera = NewestFrameSource(backend_of(world), RunningClock(), stall_ms=2_000)
+async def test_the_light_on_a_face_reaches_the_camera(hardware: SimulatedHardware) -> None:
+    camera = NewestFrameSource(backend_of(hardware), RunningClock(), stall_ms=2_000)
     camera.start()
-    camera.expose(FaceLight(1, 30.0, 1.0, 0.0))
-    await asyncio.to_thread(until, lambda: world.applied[-1] == {"ExposureValue": 0.5})
+    camera.adapt_exposure(FaceLight(1, 30.0, 0.0))
+    await asyncio.to_thread(until, lambda: hardware.applied[-1] == {"ExposureValue": 0.5})
     camera.stop()

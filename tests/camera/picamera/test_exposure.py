@@ -18,7 +18,7 @@ shares = st.floats(0, 1)
 
 
 def light(luma: float, *, at_ms: int = 0, over: float = 0.0) -> FaceLight:
-    return FaceLight(at_ms, luma, 0.0, over)
+    return FaceLight(at_ms, luma, over)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_update_any_input_stays_within_bounds(
 ) -> None:
     loop = FaceExposure(lowest, highest)
     for each in inputs:
-        measured = None if each is None else FaceLight(each[2], each[0], 0.0, each[1])
+        measured = None if each is None else FaceLight(each[2], each[0], each[1])
         value = loop.update(measured)
         assert value == loop.value
         assert max(-2.0, min(0.0, lowest)) <= value <= min(2.0, max(0.0, highest))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from agent.camera.picamera.formats import FORMATS, Layout, bgr, checked
+from agent.camera.picamera.formats import FORMATS, Layout, check_layout, to_bgr
 from agent.errors import CameraError
 
 WIDE, HIGH = 48, 32
@@ -53,8 +53,8 @@ def bytes_per_pixel(form: str) -> int:
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_format_gives_the_same_picture(form: str, padding: int) -> None:
     per_pixel = bytes_per_pixel(form)
-    layout = checked(Layout(form, WIDE, HIGH, WIDE * per_pixel + padding))
-    made = bgr(buffer_of(form, layout.stride_bytes), layout)
+    layout = check_layout(Layout(form, WIDE, HIGH, WIDE * per_pixel + padding))
+    made = to_bgr(buffer_of(form, layout.stride_bytes), layout)
     assert made.shape == (HIGH, WIDE, 3) and made.dtype == np.uint8 and made.flags.c_contiguous
     difference = np.abs(made.astype(int) - picture().astype(int))
     assert difference.max() <= (0 if per_pixel > 1 else 12)
@@ -65,7 +65,7 @@ def test_every_format_gives_the_same_picture(form: str, padding: int) -> None:
 def test_the_picture_outlives_its_buffer(form: str, padding: int) -> None:
     layout = Layout(form, WIDE, HIGH, WIDE * bytes_per_pixel(form) + padding)
     memory = buffer_of(form, layout.stride_bytes)
-    made = bgr(memory, layout)
+    made = to_bgr(memory, layout)
     before = made.copy()
     memory[:] = 0
     assert (made == before).all()
@@ -74,7 +74,7 @@ def test_the_picture_outlives_its_buffer(form: str, padding: int) -> None:
 def test_a_buffer_that_is_too_short_is_refused() -> None:
     layout = Layout("RGB888", WIDE, HIGH, WIDE * 3)
     with pytest.raises(CameraError, match="holds no RGB888"):
-        bgr(np.zeros(layout.frame_bytes - 1, np.uint8), layout)
+        to_bgr(np.zeros(layout.frame_bytes - 1, np.uint8), layout)
 
 
 @pytest.mark.parametrize(
@@ -91,4 +91,4 @@ def test_a_buffer_that_is_too_short_is_refused() -> None:
 )
 def test_checked_impossible_layout_is_refused(layout: Layout) -> None:
     with pytest.raises(CameraError):
-        checked(layout)
+        check_layout(layout)

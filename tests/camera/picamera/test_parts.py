@@ -12,9 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.camera.picamera.controls import af_window, exposure_range, limits_rate, period_us, wanted
-from agent.camera.picamera.device import same_view, small_size
-from agent.camera.picamera.errors import FOREIGN, absent, from_foreign, not_installed, translated
+from agent.camera.picamera.controls import (
+    af_window,
+    can_limit_rate,
+    exposure_range,
+    initial_controls,
+    period_us,
+)
+from agent.camera.picamera.device import have_same_view, small_size
+from agent.camera.picamera.errors import FOREIGN, absent_camera, from_foreign, not_installed, translate_errors
 from agent.camera.picamera.formats import Layout
 from agent.camera.picamera.sensor_clock import SensorClock
 from agent.config import CameraConfig
@@ -33,7 +39,7 @@ PI = PI_CONTROLS | AUTOFOCUS
 @given(st.sets(st.sampled_from(sorted(PI))))
 def test_nothing_is_set_that_is_not_offered(names: set[str]) -> None:
     offered = {name: PI[name] for name in names}
-    assert set(wanted(offered, 10.0)) <= names
+    assert set(initial_controls(offered, 10.0)) <= names
 
 
 @pytest.mark.parametrize(
@@ -48,11 +54,11 @@ def test_nothing_is_set_that_is_not_offered(names: set[str]) -> None:
 )
 def test_the_rate_is_what_the_camera_can_do(limits: Any, fps: float, period: int, paced: bool) -> None:
     offered = {"FrameDurationLimits": limits}
-    assert (period_us(offered, fps), limits_rate(offered, fps)) == (period, paced)
+    assert (period_us(offered, fps), can_limit_rate(offered, fps)) == (period, paced)
 
 
 def test_a_camera_without_a_rate_does_not_keep_pace() -> None:
-    assert not limits_rate({}, 10.0)
+    assert not can_limit_rate({}, 10.0)
 
 
 @given(st.integers(0, 5_000), st.integers(0, 5_000), st.integers(1, 5_000), st.integers(1, 5_000))
@@ -68,7 +74,7 @@ def test_the_focus_window_lies_within_what_the_picture_shows(x: int, y: int, wid
 def test_without_a_crop_there_is_no_focus_window(crop: Any) -> None:
     offered = dict(AUTOFOCUS) if crop is None else AUTOFOCUS | {"ScalerCrop": crop}
     assert af_window(offered) is None
-    assert "AfMetering" not in wanted(offered, 10.0)
+    assert "AfMetering" not in initial_controls(offered, 10.0)
 
 
 def test_the_exposure_range_is_the_cameras() -> None:
@@ -95,8 +101,8 @@ def test_the_small_stream_has_the_view_of_the_large_one(
 ) -> None:
     assert small_size(*size) == small
     if small is not None:
-        assert same_view(Layout("YUV420", *small, 320), Layout("RGB888", *size, size[0] * 3))
-    assert not same_view(Layout("YUV420", 320, 240, 320), Layout("RGB888", 1280, 720, 3840))
+        assert have_same_view(Layout("YUV420", *small, 320), Layout("RGB888", *size, size[0] * 3))
+    assert not have_same_view(Layout("YUV420", 320, 240, 320), Layout("RGB888", 1280, 720, 3840))
 
 
 # --- the sensor's clock ---------------------------------------------------------------------------
@@ -192,7 +198,7 @@ def test_each_error_has_its_code_and_its_fix(error: Exception, code: str, fix: s
 def test_translated_each_foreign_error_becomes_a_camera_error(
     kind: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(CameraError) as caught, translated("testing"):
+    with pytest.raises(CameraError) as caught, translate_errors("testing"):
         raise kind("odd")
     assert caught.value.__cause__ is not None
     is_deliberate = issubclass(kind, RuntimeError | OSError | MemoryError | CancelledError)
@@ -201,7 +207,7 @@ def test_translated_each_foreign_error_becomes_a_camera_error(
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), CameraError("ours", code="camera_busy")])
 def test_translated_bugs_and_agent_errors_pass_unchanged(error: Exception) -> None:
-    with pytest.raises(type(error)) as caught, translated("testing"):
+    with pytest.raises(type(error)) as caught, translate_errors("testing"):
         raise error
     assert caught.value is error
 
@@ -209,11 +215,11 @@ def test_translated_bugs_and_agent_errors_pass_unchanged(error: Exception) -> No
 def test_absent_denied_devices_differ_from_a_missing_camera(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert absent(Text("detail.libcamera_empty"), devices=tmp_path).code == "camera_absent"
+    assert absent_camera(Text("detail.libcamera_empty"), devices=tmp_path).code == "camera_absent"
     (tmp_path / "media0").touch()
-    assert "cable" in en(absent(Text("detail.libcamera_empty"), devices=tmp_path).fix)
+    assert "cable" in en(absent_camera(Text("detail.libcamera_empty"), devices=tmp_path).fix)
     monkeypatch.setattr("os.access", lambda *_: False)
-    denied = absent(Text("detail.libcamera_empty"), devices=tmp_path)
+    denied = absent_camera(Text("detail.libcamera_empty"), devices=tmp_path)
     assert "group video" in en(denied.fix) and denied.code == "camera_denied"
 
 

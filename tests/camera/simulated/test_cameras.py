@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from agent.camera.backend import CameraBackend
-from agent.camera.fitting import fitted
+from agent.camera.fitting import fit_to_size
 from agent.camera.simulated import cameras
 from agent.camera.simulated.cameras import SceneCamera, StillsCamera
 from agent.camera.simulated.renderer import SceneRenderer
@@ -215,7 +215,7 @@ def test_video_frames_come_in_order_and_start_over(tmp_path: Path) -> None:
 
 
 def test_a_picture_is_scaled_to_fit_and_keeps_its_aspect() -> None:
-    frame = fitted(np.full((100, 100, 3), 200, np.uint8), 320, 240, "square")
+    frame = fit_to_size(np.full((100, 100, 3), 200, np.uint8), 320, 240, "square")
     assert frame.shape == (240, 320, 3)
     lit = np.nonzero(frame.max(axis=(0, 2)))[0]
     assert (lit.min(), lit.max()) == (40, 279)

@@ -55,7 +55,7 @@ class Plugged(VideoReader):
         return True
 
     def use(self, work: Callable[[cv2.VideoCapture], T]) -> T | None:
-        return None if self.closing else work(cast(cv2.VideoCapture, self))
+        return None if self.is_closing else work(cast(cv2.VideoCapture, self))
 
     def wait_any(self, streams: list[object], timeout_ns: int) -> tuple[bool, list[int]]:
         """Takes a buffer, unless the previous buffer was not retrieved."""
@@ -101,7 +101,7 @@ class Port(Devices):
     def examine(self, name: str) -> VideoDevice:
         if self.errno:
             raise from_os_error(name, OSError(self.errno, os.strerror(self.errno)))
-        return VideoDevice(name, "USB camera", usb=True)
+        return VideoDevice(name, "USB camera", is_usb=True)
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ class Bus(Devices):
         device = self.nodes.get(Path(name).resolve().name)
         if device is None:
             raise CameraError("no device that captures video")
-        return VideoDevice(name, device.card, device.usb)
+        return VideoDevice(name, device.card, device.is_usb)
 
 
 def bus(root: Path, monkeypatch: pytest.MonkeyPatch, **nodes: VideoDevice) -> Bus:
@@ -302,20 +302,20 @@ def bus(root: Path, monkeypatch: pytest.MonkeyPatch, **nodes: VideoDevice) -> Bu
 
 
 def test_the_only_camera_is_found_by_its_stable_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = bus(tmp_path, monkeypatch, video0=VideoDevice("usb-cam-index0", "Cam", usb=True))
-    assert one.only() == str(tmp_path / "dev/v4l/by-id/usb-cam-index0")
+    one = bus(tmp_path, monkeypatch, video0=VideoDevice("usb-cam-index0", "Cam", is_usb=True))
+    assert one.only_camera() == str(tmp_path / "dev/v4l/by-id/usb-cam-index0")
 
 
 def test_several_cameras_are_named_for_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two = bus(
         tmp_path,
         monkeypatch,
-        video0=VideoDevice("usb-left", "Left", usb=True),
-        video2=VideoDevice("usb-right", "Right", usb=True),
-        video14=VideoDevice("", "bcm2835-isp", usb=False),
+        video0=VideoDevice("usb-left", "Left", is_usb=True),
+        video2=VideoDevice("usb-right", "Right", is_usb=True),
+        video14=VideoDevice("", "bcm2835-isp", is_usb=False),
     )
     with pytest.raises(CameraError, match="several cameras") as caught:
-        two.only()
+        two.only_camera()
     message = str(caught.value)
     assert "by-id/usb-left (Left)" in message and "usb-right (Right)" in message and "isp" not in message
     assert "camera.source" in en(caught.value.fix)
@@ -323,9 +323,9 @@ def test_several_cameras_are_named_for_the_config(tmp_path: Path, monkeypatch: p
 
 def twins(root: Path, monkeypatch: pytest.MonkeyPatch) -> Bus:
     """Two cameras with one serial number, each with a second node for metadata; udev's link by id is one."""
-    nodes = {f"video{number}": VideoDevice("", "HD Cam", usb=True) for number in (0, 2)}
+    nodes = {f"video{number}": VideoDevice("", "HD Cam", is_usb=True) for number in (0, 2)}
     made = bus(
-        root, monkeypatch, **nodes, video4=VideoDevice("usb-Other_Cam_77-video-index0", "Other", usb=True)
+        root, monkeypatch, **nodes, video4=VideoDevice("usb-Other_Cam_77-video-index0", "Other", is_usb=True)
     )
     by_id, by_path = root / "dev/v4l/by-id", root / "dev/v4l/by-path"
     by_path.mkdir(parents=True)
@@ -365,7 +365,7 @@ def test_one_camera_of_two_with_one_serial_is_found_by_its_id(
         tmp_path / "dev/video4",
     ]:
         path.unlink()
-    assert Path(left.only()).name == "usb-HD_Cam_0001-video-index0"
+    assert Path(left.only_camera()).name == "usb-HD_Cam_0001-video-index0"
 
 
 def test_init_prints_several_cameras_and_takes_the_only_one(
@@ -384,7 +384,7 @@ def test_init_prints_several_cameras_and_takes_the_only_one(
 
 def test_only_without_a_device_is_camera_absent(tmp_path: Path) -> None:
     with pytest.raises(CameraError) as caught:
-        Devices(tmp_path).only()
+        Devices(tmp_path).only_camera()
     assert caught.value.code == "camera_absent"
 
 

@@ -22,7 +22,7 @@ import numpy as np
 from agent.camera.picamera import backend as backend_module
 from agent.camera.picamera import device as picamera_device
 from agent.camera.picamera.backend import PicameraBackend
-from agent.camera.picamera.library import installed
+from agent.camera.picamera.library import import_library
 from agent.config import CameraConfig, VisionConfig
 from agent.core.model import Frame
 from agent.core.policy import PolicyLimits
@@ -31,7 +31,7 @@ from agent.root.cameras import make_camera
 from agent.root.wiring import BootClock
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 
-LIBRARY = installed()  # before the next imports: replaces a module that Debian lacks
+LIBRARY = import_library()  # before the next imports: replaces a module that Debian lacks
 
 import libcamera  # noqa: E402
 import picamera2  # noqa: E402
@@ -107,7 +107,7 @@ def buffers() -> dict[str, Any]:
     assert device is not None
     backend.grab()
     held = [camera.capture_request(wait=2.0) for _ in range(BUFFERS)]
-    timed_out = [device.take() for _ in range(3)]
+    timed_out = [device.next_frame() for _ in range(3)]
     for request in held:
         request.release()
     free_after_ours = _free(camera)

@@ -16,7 +16,7 @@ from agent.config.file import load
 from agent.core.model import Request
 from agent.core.reasons import Decision, Reason
 from agent.errors import ConfigError, TillError
-from agent.kits.simulator.script import FORGED, Script, ScriptStep, SimulatedFault, decision_of, named
+from agent.kits.simulator.script import FORGED, Script, ScriptStep, SimulatedFault, decision_of, script_named
 from agent.kits.simulator.simulator import Simulator
 from agent.kits.simulator.terminal import SimulatorSetup
 from agent.kits.till.client import TillClient
@@ -79,7 +79,7 @@ async def running_play(broker: Mosquitto, folder: Path, *steps: ScriptStep) -> A
 
 
 def quick(name: str) -> ScriptStep:
-    return named(name).answer[0].model_copy(update={"delay_ms": 20})
+    return script_named(name).answer[0].model_copy(update={"delay_ms": 20})
 
 
 @pytest.mark.forged
@@ -92,7 +92,7 @@ async def test_every_message_matches_the_contract(
             await play.till.ask(PHOTO, ttl_ms=1_000)
         except TillError as error:
             assert error.code in ("busy", "result_expired")
-        await play.simulator.idle()
+        await play.simulator.wait_until_idle()
         await play.till.stop()
     for message in play.wire:
         if fault in NOT_IN_THE_CONTRACT and message.topic.endswith(("/result", "/event")):
@@ -160,7 +160,7 @@ async def test_a_crash_between_result_and_ack_repeats_the_same_bytes(
     async with running_play(broker, tmp_path, quick("crash"), quick("same_person")) as play:
         before = (await play.till.online())["epoch"]
         assert (await play.till.ask(PHOTO, ttl_ms=20_000)).decision == Decision.MATCH
-        await play.simulator.idle()
+        await play.simulator.wait_until_idle()
         first, second, *_ = await play.until("result", 2)
         assert first.payload == second.payload
         topics = [message.topic for message in play.wire]
@@ -201,8 +201,8 @@ async def test_a_repeat_that_is_acknowledged_again_is_not_sent_a_third_time(
         assert known is not None and known.result is not None
         sender = body.till.result_sender
         await sender.deliver(known.result)
-        await sender.acknowledged("till-1", known.result.result_id)
-        assert sender.depth == 0
+        await sender.record_ack("till-1", known.result.result_id)
+        assert sender.open_count == 0
 
 
 async def test_without_a_step_left_the_simulator_is_not_ready(broker: Mosquitto, tmp_path: Path) -> None:
@@ -259,7 +259,7 @@ def test_a_wrong_script_names_the_line(text: str, expected: str, tmp_path: Path)
 
 def test_an_unknown_scenario_lists_the_known_scenarios() -> None:
     with pytest.raises(ConfigError) as caught:
-        named("everything_fine")
+        script_named("everything_fine")
     names: list[Any] = [*SimulatedFault, *Reason]
     assert all(name.value in en(caught.value.fix) for name in names)
 
@@ -285,7 +285,7 @@ async def test_till_client_accepts_a_stored_result_signed_before_a_rotation(
         assert (verdict.decision, verdict.reason) == ("no_match", "different_person")
         await play.until("ack")
         assert not play.till.violations
-        await play.simulator.idle()
+        await play.simulator.wait_until_idle()
         verdict = await play.till.ask(PHOTO, ttl_ms=10_000)
         assert verdict.decision == "match", "signed with the new key"
 

@@ -6,13 +6,13 @@ import pytest
 
 from agent.core.reasons import Refusal
 from agent.kits.till.client import refused
-from agent.texts import Text, group
+from agent.texts import Text, texts_below
 
 GENERAL = Text("fix.request_refused_by_terminal")
 
 
 def test_each_refusal_and_no_other_code_has_a_fix() -> None:
-    assert group("refusal_fix").keys() == set(Refusal)
+    assert texts_below("refusal_fix").keys() == set(Refusal)
 
 
 @pytest.mark.parametrize("refusal", Refusal)
