@@ -13,50 +13,34 @@ docs/explanation/seeing.md lists the simulated attacks. A video whose turns agre
 """
 
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 
+from agent.core.challenge_phase import ChallengeOutcome, Phase
 from agent.core.challenge_plan import Plan, TurnSide
 from agent.core.geometry import Pose
 from agent.core.head_move import MIN_YAW, Move, move_of
 from agent.core.model import Analysis
 from agent.core.motion import SLOWEST_MS, Motion
 from agent.core.reasons import Guidance
+from agent.core.rest_pose import REST_YAW, RestPose
 from agent.core.turn_path import TurnPath
 
 TURN_MS = 2_500  # time limit of the turn, and of holding the head turned
 REACTION_MS = 300  # a motion that is visible earlier started before a person can react to the prompt
-# A later turn may take this much longer than the first turn of the same payer; a film does not react.
-LONGER_MS = 500
+# A later turn may take this much longer than the first turn of the same payer, and one frame period more,
+# because frames measure both times; at most ``LONGEST_MS``. A film does not react.
+LONGER_MS, LONGEST_MS = 350, 500
 SHOT_MS = 1_000  # between the last turned frame and the straight frame, or three frame periods if longer
 CLEAR_YAW = 0.3  # a head with this yaw in the next frame has turned far enough
-MAX_REST = 0.25  # largest yaw of the first frame, which must not show a head that turns
 STILL_TURNED = 0.2  # below ``MIN_YAW``, because a head at the limit varies
-RETURN_YAW = 0.12  # largest yaw difference to the first frame of a head that looks straight again
 _PATH_STEP_MS = 60  # least time between two faces of a path: more faces would only cost time
-
-
-class Phase(StrEnum):
-    STEADY = "steady"  # the payer looks straight ahead until the prompt
-    TURNING = "turning"  # the prompt is a turn
-    RETURNING = "returning"  # the turn is done; the payer looks back to the camera
-
-
-class ChallengeOutcome(StrEnum):
-    """The result of one frame or one time limit for the attempt."""
-
-    CONTINUE = "continue"  # the attempt is not decided yet
-    PASSED = "passed"  # the frame may be the shot
-    RETRY = "retry"  # the attempt ends without a decision: the next attempt
-    FAILED = "failed"  # a wrong turn or a flat picture: no further attempt
-    TOO_SLOW = "too_slow"  # the camera delivers too few frames for any attempt
 
 
 @dataclass(frozen=True, slots=True)
 class ChallengeProgress:
-    """The state of one attempt. ``rest`` is the pose in its first frame."""
+    """The state of one attempt."""
 
     plan: Plan
-    rest: Pose
+    rest: RestPose
     until_ms: int  # end of the phase: the prompt when steady, the time limit otherwise
     motion: Motion
     # appearance of the first frame, then of two frames of each counted turn
@@ -86,7 +70,7 @@ class ChallengeProgress:
     def is_clear_soon(self) -> bool:
         """Whether the head, at the speed of the last two frames, has turned clearly by the next frame."""
         last = self.motion.frames[-2:]
-        earlier, yaw = (self._to_side(each[1] - self.rest.yaw) for each in (last[0], last[-1]))
+        earlier, yaw = (self._to_side(each[1] - self.rest.pose.yaw) for each in (last[0], last[-1]))
         return self.may_prompt_early and yaw >= STILL_TURNED and max(yaw, 2 * yaw - earlier) >= CLEAR_YAW
 
     @property
@@ -99,12 +83,14 @@ class ChallengeProgress:
         return offset if self.plan[self.turn].side is TurnSide.LEFT else -offset
 
     def offset(self, pose: Pose) -> tuple[float, float]:
-        """Yaw and depth relative to the first frame, positive to the prompted side."""
-        return self._to_side(pose.yaw - self.rest.yaw), self._to_side(pose.depth - self.rest.depth)
+        """Yaw and depth relative to the pose at rest, positive to the prompted side."""
+        rest = self.rest.pose
+        return self._to_side(pose.yaw - rest.yaw), self._to_side(pose.depth - rest.depth)
 
-    def turned(self, pose: Pose) -> float:
-        """The yaw relative to the first frame, to any side."""
-        return abs(pose.yaw - self.rest.yaw)
+    @property
+    def longest_ms(self) -> int:
+        """The longest time from a later prompt to its turn."""
+        return self.first_ms + min(LONGEST_MS, LONGER_MS + self.motion.shortest_ms)
 
 
 Judged = tuple[ChallengeOutcome, ChallengeProgress]
@@ -112,10 +98,11 @@ Judged = tuple[ChallengeOutcome, ChallengeProgress]
 
 def start(plan: Plan, analysis: Analysis, at_ms: int) -> ChallengeProgress | None:
     """An attempt that begins with this frame; None for an empty plan, a turned face or unusable landmarks."""
-    rest = _pose(analysis)
-    if rest is None or not plan or not abs(rest.yaw) <= MAX_REST:
+    pose = _pose(analysis)
+    rest = RestPose.of(pose) if pose is not None else None
+    if rest is None or not plan:
         return None
-    motion = Motion(((analysis.captured_ms, rest.yaw),))
+    motion = Motion(((analysis.captured_ms, rest.first_yaw),))
     return ChallengeProgress(plan, rest, at_ms + SLOWEST_MS, motion, (analysis.appearance,))
 
 
@@ -139,10 +126,12 @@ def judge_frame(progress: ChallengeProgress, analysis: Analysis) -> Judged:
     if not progress.motion.shortest_ms:  # the frame period is known now: the wait begins
         progress = replace(progress, until_ms=analysis.captured_ms + progress.plan[0].wait_ms)
     progress = _with_path(replace(progress, motion=motion), analysis)
-    progress = replace(progress, is_straight=progress.is_straight or progress.turned(pose) <= RETURN_YAW)
+    progress = replace(progress, is_straight=progress.is_straight or progress.rest.turned(pose) <= REST_YAW)
     match progress.phase:
         case Phase.STEADY:
-            is_early = progress.turned(pose) >= MIN_YAW
+            if progress.turn == 0:
+                progress = replace(progress, rest=progress.rest.straightened(pose))
+            is_early = progress.rest.turned(pose) >= MIN_YAW
             return (ChallengeOutcome.RETRY if is_early else ChallengeOutcome.CONTINUE), progress
         case Phase.TURNING:
             return _judge_turn(progress, pose, analysis)
@@ -175,12 +164,12 @@ def tick(progress: ChallengeProgress, at_ms: int) -> Judged:
 
 
 def _judge_turn(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -> Judged:
-    move = move_of(*progress.offset(pose), pose.slant_from(progress.rest))
+    move = move_of(*progress.offset(pose), pose.slant_from(progress.rest.pose))
     if move is not Move.PROMPTED and not progress.is_straight:
         move = None  # the head has not come back from the last turn yet
     is_new = progress.is_straight and progress.is_clear_soon
     progress = replace(
-        progress, is_clear=progress.turned(pose) > RETURN_YAW and (progress.is_clear or is_new)
+        progress, is_clear=progress.rest.turned(pose) > REST_YAW and (progress.is_clear or is_new)
     )
     since_ms = analysis.captured_ms - (progress.until_ms - TURN_MS)
     if _is_untimely(progress, pose, move, since_ms):
@@ -211,9 +200,9 @@ def _is_untimely(progress: ChallengeProgress, pose: Pose, move: Move | None, sin
     At a later prompt the head may still turn back, so a motion is early only when it counts as the turn.
     """
     is_turn = move is Move.PROMPTED
-    if since_ms < REACTION_MS and (is_turn or (progress.turn == 0 and progress.turned(pose) > RETURN_YAW)):
+    if since_ms < REACTION_MS and (is_turn or (progress.turn == 0 and progress.rest.has_moved(pose))):
         return True
-    is_late = progress.turn > 0 and since_ms > progress.first_ms + LONGER_MS
+    is_late = progress.turn > 0 and since_ms > progress.longest_ms
     return is_turn and (is_late or not progress.is_straight)
 
 
@@ -229,10 +218,10 @@ def _judge_return(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -
     is_last = progress.turn + 1 == len(progress.plan)
     # On the way back, the head looks straight before a person can react to the next prompt. If the yaw rose
     # between the two frames before, the smaller yaw of this frame can be noise.
-    earlier = [abs(yaw - progress.rest.yaw) for _, yaw in progress.motion.frames[-3:-1]]
+    earlier = [abs(yaw - progress.rest.pose.yaw) for _, yaw in progress.motion.frames[-3:-1]]
     is_early = not is_last and progress.may_prompt_early and earlier == sorted(earlier, reverse=True)
-    limit = STILL_TURNED if is_early else RETURN_YAW
-    if progress.turned(pose) > limit:
+    limit = STILL_TURNED if is_early else REST_YAW
+    if progress.rest.turned(pose) > limit:
         return ChallengeOutcome.CONTINUE, progress
     path = TurnPath(progress.plan[progress.turn].side is TurnSide.LEFT, progress.path)
     progress = replace(progress, paths=(*progress.paths[: progress.turn], path))

@@ -8,10 +8,13 @@ second (docs/explanation/seeing.md).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 MAX_STEP = 0.2  # yaw (``geometry.Pose``) from one frame to the next; more is a jump
-# Frames within this time count as one step: a picture that fades into another picture within some frames
-# jumps, too. A longer time would refuse fast heads: 0.2 in 100 ms is about 200 degrees a second.
+# The motion within this time counts as one step, too: a picture that fades into another picture within some
+# frames jumps. A longer time would refuse fast heads: 0.2 in 100 ms is about 200 degrees a second. Each end
+# of such a step is the mean of two frames: otherwise a camera with more frames would refuse more heads,
+# because a single frame out of more frames is more often far off by noise.
 _STEP_MS = 100
 # The longest frame period of a track without a gap (``FaceTracker``). A slower camera gives a turned face no
 # track number.
@@ -24,7 +27,8 @@ _PERIODS = 1.7  # of the shortest frame period of the attempt: a later frame is 
 class Motion:
     """The newest frames of one attempt.
 
-    ``frames``: (capture time, yaw), oldest first; at least the last three, or all if there are fewer.
+    ``frames``: (capture time, yaw), oldest first; those within 100 ms of the newest one and the frame before
+    them, at least the last three, or all if there are fewer.
     """
 
     frames: tuple[tuple[int, float], ...]
@@ -53,12 +57,23 @@ class Motion:
         period_ms = captured_ms - newest_ms
         if period_ms <= 0:
             return Motion(self.frames, self.shortest_ms, self.last_ms, self.late_frames, has_jumped=True)
-        recent = tuple(each for each in self.frames if captured_ms - each[0] <= _STEP_MS)
-        near = recent or self.frames[-1:]
+        frames = (*self.frames, (captured_ms, yaw))
+        near = sum(captured_ms - each[0] <= _STEP_MS for each in frames)
         return Motion(
-            (*(near if len(near) > 2 else self.frames[-2:]), (captured_ms, yaw)),
+            frames[-max(3, near + 1) :],
             min(period_ms, self.shortest_ms or period_ms),
             period_ms,
             self.late_frames + 1 if period_ms > SLOWEST_MS else 0,
-            has_jumped=not all(abs(yaw - earlier) <= MAX_STEP for _, earlier in near),
+            has_jumped=_has_jumped(frames),
         )
+
+
+def _has_jumped(frames: tuple[tuple[int, float], ...]) -> bool:
+    """Whether the yaw of the newest frame is too far from that of the frame before, or of 100 ms before."""
+    yaws = [yaw for _, yaw in frames]
+    newest_ms, _ = frames[-1]
+    means = [(one + other) / 2 for one, other in pairwise(yaws)]
+    near = [mean for (at_ms, _), mean in zip(frames[1:], means, strict=True) if newest_ms - at_ms <= _STEP_MS]
+    return not (
+        abs(yaws[-1] - yaws[-2]) <= MAX_STEP and all(abs(near[-1] - each) <= MAX_STEP for each in near)
+    )

@@ -36,7 +36,7 @@ The rules, safety first:
 from dataclasses import replace
 
 from agent.core import challenge
-from agent.core.challenge import ChallengeOutcome
+from agent.core.challenge_phase import ChallengeOutcome
 from agent.core.model import Shot
 from agent.core.reason_mapping import LOST, reason_at_deadline, reason_of
 from agent.core.reasons import Continuity, Decision, Reason

@@ -21,7 +21,7 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 
-from agent.core import challenge, head_move, motion
+from agent.core import challenge, head_move, motion, rest_pose
 from agent.core.challenge_plan import draw
 from agent.vision import face_identity, shot_checks, stillness
 from agent.vision.face_analyzer import LocalFaceAnalyzer
@@ -110,7 +110,7 @@ EARLIER = (
     *DEFENCES["columns"],
     (challenge, "REACTION_MS", 150),
     (challenge, "SHOT_MS", 2_500),
-    (challenge, "MAX_REST", inf),
+    (rest_pose, "MAX_REST", inf),
     (head_move, "MIN_RELIEF", 0.0),
 )
 

@@ -19,10 +19,10 @@ from random import Random
 import cv2
 import numpy as np
 
-from agent.core.challenge import MAX_REST
 from agent.core.challenge_plan import draw
 from agent.core.geometry import Pose
 from agent.core.head_move import MIN_DEPTH, MIN_YAW, Move, move_of
+from agent.core.rest_pose import MAX_REST
 from agent.core.turn_path import TurnPath
 from agent.vision.embedding import align
 from agent.vision.turn_relief import has_relief

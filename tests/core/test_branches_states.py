@@ -9,7 +9,8 @@ import pytest
 
 from agent.core import challenge, head_move
 from agent.core.attempt_limits import AttemptLimits, PaidCalls
-from agent.core.challenge import ChallengeOutcome, ChallengeProgress, Phase
+from agent.core.challenge import ChallengeProgress
+from agent.core.challenge_phase import ChallengeOutcome, Phase
 from agent.core.challenge_plan import Plan, Turn, TurnSide
 from agent.core.frame_log import FRAMES_MAX, FrameLog
 from agent.core.geometry import Pose, pitch_ratio, roll
@@ -22,6 +23,7 @@ from agent.core.policy import PolicyLimits, continuity_of, face_reason
 from agent.core.rate import SenderBuckets
 from agent.core.reason_mapping import reason_at_deadline
 from agent.core.reasons import Continuity, Decision, FrameReason, Guidance, Reason
+from agent.core.rest_pose import RestPose
 from agent.core.transitions import hold
 from agent.core.verification import _after_challenge_step, advance
 from agent.core.verification_types import (
@@ -41,7 +43,8 @@ TURNS = Limits(turns=1, plans=(PLAN,))
 
 def challenging(**progress: object) -> Challenging:
     motion = Motion(((0, 0.0),))
-    state = ChallengeProgress(PLAN, Pose(0.0, 0.0), until_ms=1_000, motion=motion, evidence=(None,))
+    rest = RestPose(Pose(0.0, 0.0), 0.0)
+    state = ChallengeProgress(PLAN, rest, until_ms=1_000, motion=motion, evidence=(None,))
     return Challenging(Context(DEADLINE_MS), 1, replace(state, **progress))  # type: ignore[arg-type] # by name
 
 

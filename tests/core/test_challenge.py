@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.challenge import LONGER_MS, TURN_MS
+from agent.core.challenge import TURN_MS
 from agent.core.challenge_plan import ATTEMPTS, NEXT_WAIT_MS, WAIT_MS, Plan, Turn, TurnSide, draw
 from agent.core.model import Analysis, Landmarks
 from agent.core.reasons import Continuity, Decision, FrameReason, Reason
@@ -211,19 +211,50 @@ def test_motion_within_the_reaction_time_of_the_first_prompt_starts_another_atte
     assert isinstance(scenario.state, Challenging) is counts
 
 
-@pytest.mark.parametrize(("longer_ms", "passes"), [(LONGER_MS, True), (LONGER_MS + 1, False)])
-def test_a_later_turn_may_take_a_little_longer_than_the_first_turn(longer_ms: int, passes: bool) -> None:
-    scenario = Scenario(limits((LEFT, RIGHT), (LEFT, RIGHT))).look().steady().look(times=3).turn().back()
+@pytest.mark.parametrize(("period_ms", "longer_ms"), [(50, 400), (100, 450), (140, 490), (151, 500)])
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_later_turn_may_take_a_little_longer_than_the_first_turn(
+    period_ms: int, longer_ms: int, is_late: bool
+) -> None:
+    """By a time, and by the frame period with which both turns are measured."""
+    parts = max(2, 200 // period_ms)  # of the motion, so that no step is a jump
+
+    def move(begin: float, end: float) -> None:
+        for part in range(1, parts + 1):
+            scenario.look(begin + (end - begin) * part / parts, after_ms=period_ms)
+
+    scenario = Scenario(limits((LEFT, RIGHT), (LEFT, RIGHT))).look(after_ms=period_ms)
+    while prompted(scenario) == "look_straight":
+        scenario.look(after_ms=period_ms)
+    scenario.look(times=400 // period_ms, after_ms=period_ms)
+    move(0, TURNED)
+    scenario.look(TURNED, after_ms=period_ms)
     assert isinstance(scenario.state, Challenging)
     first_ms = scenario.state.progress.first_ms
-    scenario.steady()
-    assert isinstance(scenario.state, Challenging)
-    turned_ms = scenario.state.progress.until_ms - TURN_MS + first_ms + longer_ms
-    while scenario.at_ms < turned_ms - 500:
-        scenario.look()
-    scenario.look(after_ms=turned_ms - scenario.at_ms - 300).turn(-TURNED)
+    move(TURNED, 0)
+    while prompted(scenario) == "look_straight":
+        scenario.look(after_ms=period_ms)
+    turned_ms = scenario.state.progress.until_ms - TURN_MS + first_ms + longer_ms + is_late
+    before_ms = turned_ms - (parts + 1) * period_ms
+    while scenario.at_ms < before_ms - 2 * period_ms:
+        scenario.look(after_ms=period_ms)
+    scenario.look(after_ms=before_ms - scenario.at_ms)
+    move(0, -TURNED)
+    scenario.look(-TURNED, after_ms=period_ms)
     assert scenario.at_ms == turned_ms
-    assert isinstance(scenario.state, Challenging) is passes
+    assert isinstance(scenario.state, Challenging) is not is_late
+
+
+def test_a_head_that_is_straight_soon_after_the_first_frame_turns_as_far_as_any_other() -> None:
+    """The turn is measured from the straightest frame before the first prompt."""
+    scenario = Scenario(limits((LEFT,))).look(8).look(4).steady().look(times=3).turn().back().wait(200)
+    assert isinstance(scenario.state, Comparing)
+
+
+def test_a_head_that_turned_between_the_first_frame_and_the_prompt_starts_another_attempt() -> None:
+    """Otherwise films of turns pass more often: their first frame shows a moment of a turn."""
+    scenario = Scenario(limits((LEFT,), (LEFT,))).send(frame(0, view(yaw=16), usable=True))
+    assert isinstance(scenario.look(8).steady().state, Seeking)
 
 
 def returning(period_ms: int = 100) -> Scenario:

@@ -25,13 +25,19 @@ def after(*frames: tuple[int, float]) -> Motion:
     return motion
 
 
+def still(period_ms: int) -> list[tuple[int, float]]:
+    return [(0, 0.0), (period_ms, 0.0)]
+
+
 @pytest.mark.parametrize(
     ("frames", "jumped"),
     [
         pytest.param([(0, 0.0), (100, 0.19)], False, id="one step of a fast head"),
         pytest.param([(0, 0.0), (100, 0.21)], True, id="another picture"),
         pytest.param([(0, 0.3), (100, 0.0)], True, id="another picture on the way back"),
-        pytest.param([(0, 0.0), (33, 0.11), (66, 0.22)], True, id="one picture fades into another"),
+        pytest.param([*still(33), (66, 0.11), (99, 0.22), (132, 0.22)], True, id="another picture fades in"),
+        pytest.param([*still(50), (100, 0.14), (150, 0.28)], True, id="the same at 20 frames a second"),
+        pytest.param([*still(50), (100, 0.09), (150, 0.21)], False, id="one frame of noise"),
         pytest.param([(0, 0.0), (66, 0.11), (132, 0.22)], False, id="a fast head at 15 frames a second"),
         pytest.param([(0, 0.0), (500, 0.21)], True, id="a slow camera does not allow larger steps"),
         pytest.param([(0, 0.0), (0, 0.0)], True, id="a frame that is not newer"),

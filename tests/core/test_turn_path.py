@@ -7,7 +7,8 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.challenge import TURN_MS, ChallengeProgress, Phase
+from agent.core.challenge import TURN_MS, ChallengeProgress
+from agent.core.challenge_phase import Phase
 from agent.core.challenge_plan import Plan, TurnSide, draw
 from agent.core.motion import SLOWEST_MS
 from agent.core.turn_path import TurnPath

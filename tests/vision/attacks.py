@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from agent.config import VisionConfig
-from agent.core.challenge import Phase
+from agent.core.challenge_phase import Phase
 from agent.core.challenge_plan import Plan
 from agent.core.model import Frame
 from agent.core.policy import PolicyLimits
