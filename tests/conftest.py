@@ -34,6 +34,14 @@ wire.watch()
 pytest.register_assert_rewrite("tests.health", "tests.e2e", "tests.cluster")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The order of ``tests.slow_first`` in a worker of pytest-xdist: each worker collects the same order."""
+    if config.getoption("dist", "no") == "worksteal" and hasattr(config, "workerinput"):
+        from tests.slow_first import slow_first
+
+        items[:] = slow_first(items, config.workerinput["workercount"])
+
+
 def pytest_collection_finish() -> None:
     """Exclude the modules and the collected tests from garbage collection.
 
