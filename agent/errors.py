@@ -206,7 +206,7 @@ class CompareUnreachable(CompareError):
 
 
 class CompareSlow(CompareUnreachable):
-    """The request was sent and no complete answer came in time. The call may be paid."""
+    """A sent request got no complete answer in time and may be paid; or a call was withheld after that."""
 
     fix_code = "compare_slow"
 

@@ -8,7 +8,7 @@ breaker.
 
 from agent.core.rate import TokenBucket
 from agent.core.reasons import Reason
-from agent.errors import CompareError, Retry
+from agent.errors import CompareError, CompareSlow, Retry
 from agent.texts import Text
 
 FAULTS_TO_OPEN = 5
@@ -25,17 +25,21 @@ class CircuitBreaker:
         self._bucket = TokenBucket(RATE_PER_S, BURST, now_ms / 1e3)
         self._faults = 0
         self._last_code: str | None = None  # not the error: its traceback refers to the pictures
+        self._last_was_slow = False
         self._open_until_ms = now_ms
 
     def admit(self, now_ms: int, *, is_first: bool = False) -> None:
         """Permit one call, or raise ``CompareError`` with ``retry`` = backoff.
+
+        An error after a slow call is ``CompareSlow``.
 
         ``is_first``: the first call of a verification, which passes an open breaker as a probe.
         """
         if self._last_code is not None and self._faults >= FAULTS_TO_OPEN:
             if now_ms < self._open_until_ms and not is_first:
                 why = Text("detail.call_withheld", faults=self._faults)
-                raise CompareError(why, code=self._last_code, retry=Retry.BACKOFF)
+                kind = CompareSlow if self._last_was_slow else CompareError
+                raise kind(why, code=self._last_code, retry=Retry.BACKOFF)
             self._open_until_ms = now_ms + PAUSE_MS  # the next probe passes after another pause
         if not self._bucket.take(now_ms / 1e3):
             why = Text("detail.call_rate")
@@ -49,7 +53,7 @@ class CircuitBreaker:
         """Record a failed call. Only ``compare_unreachable``, ``_failed`` and ``_malformed`` are faults."""
         if error.code in _FAULTS:
             self._faults += 1
-            self._last_code = error.code
+            self._last_code, self._last_was_slow = error.code, isinstance(error, CompareSlow)
             self._open_until_ms = now_ms + PAUSE_MS
         else:
             self.answered()

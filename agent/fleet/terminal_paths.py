@@ -46,7 +46,7 @@ class TerminalPaths:
 
     def is_shipped(self) -> bool:
         """Whether the config is the unchanged file of the package."""
-        return self.config.exists() and self.config.read_bytes() == config_file("agent.toml").read_bytes()
+        return self.config.is_file() and self.config.read_bytes() == config_file("agent.toml").read_bytes()
 
     def text_with(self, values: Mapping[str, Value]) -> str:
         """The text of ``target`` with these keys. Raises ``ConfigError``, ``OSError``."""

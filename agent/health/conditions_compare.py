@@ -19,3 +19,8 @@ REPORTED_BY_API = (COMPARE_CREDENTIALS, COMPARE_ACCOUNT, COMPARE_CONFIG, CLOCK, 
 """Only an answer from the API's address reports one of these. One answer reports one condition."""
 CLEARED_BY_ANSWER = (COST_LIMIT, COMPARE_UNREACHABLE, COMPARE_SLOW, *REPORTED_BY_API)
 """One successful API call disproves all of these."""
+
+# after several verifications in a row, until the next comparison: ``health.result_meter``
+COMPARE_FAILING = Condition(code="compare_failing", severity=Severity.WARNING, depends_on=CLEARED_BY_ANSWER)
+PHOTOS_FAILING = Condition(code="photos_failing", severity=Severity.WARNING)
+RESULT_CONDITIONS = (COMPARE_FAILING, PHOTOS_FAILING)

@@ -1,6 +1,6 @@
 """The ASGI application: the endpoints of the APIs, and the endpoints of the operator."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -12,40 +12,33 @@ from agent.compare.contract import PATH
 from agent.service.endpoint import CompareApi
 from agent.service.served_api import ServedApi
 
-_OK, _UNAVAILABLE = 200, 503
+_OK, _NO_CONTENT, _NOT_ALLOWED, _UNAVAILABLE = 200, 204, 405, 503
 
 
 def application(api: CompareApi, by_path: Mapping[str, ServedApi]) -> ASGIApp:
-    """Serve each API at its path."""
-
-    def comparison(served: ServedApi) -> Callable[[Request], Awaitable[Response]]:
-        async def answer(request: Request) -> Response:
-            return await api.answer(request, served)
-
-        return answer
-
-    async def options(_request: Request) -> Response:
-        """Let a client open its connection in advance, without a paid call."""
-        return Response(status_code=204, headers={"Allow": "POST, OPTIONS"})
-
-    app = Starlette(
-        routes=[
-            *(Route(path, comparison(served), methods=["POST"]) for path, served in by_path.items()),
-            *(Route(path, options, methods=["OPTIONS"]) for path in by_path),
-            *_observed(api),
-        ]
-    )
+    """Serve each API at its path, without the routes and the middleware of Starlette."""
+    app = Starlette(routes=_observed(api))
     app.router.redirect_slashes = False  # a redirect would lose the body of a POST
 
     async def any_target(scope: Scope, receive: Receive, send: Send) -> None:
-        """Accepts the absolute form of a request target (RFC 9112, 3.2.2) and a final slash."""
+        """Accept the absolute form of a request target (RFC 9112, 3.2.2) and a final slash."""
         path = scope.get("path", "")
         scheme, separator, rest = path.partition("://")
         if separator and scheme.lower() in ("http", "https"):
             path = "/" + rest.partition("/")[2]
         if path == PATH + "/":
             path = PATH
-        await app({**scope, "path": path}, receive, send)
+        served = by_path.get(path)
+        if served is None:
+            await app({**scope, "path": path}, receive, send)
+            return
+        request = Request(scope, receive, send)
+        if request.method == "POST":
+            response = await api.answer(request, served)
+        else:  # OPTIONS lets a client open its connection in advance, without a paid call
+            status = _NO_CONTENT if request.method == "OPTIONS" else _NOT_ALLOWED
+            response = Response(status_code=status, headers={"Allow": "POST, OPTIONS"})
+        await response(scope, receive, send)
 
     return any_target
 

@@ -9,8 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -37,7 +36,6 @@ _DRAIN_S = 2.0
 _PAUSE_S = 0.25
 _PAUSED = (Cause.QUEUE_LENGTH, Cause.QUEUE_TIME)
 _CLOSE = {"Connection": "close"}
-_Found = TypeVar("_Found")
 
 
 class CompareApi:
@@ -127,9 +125,10 @@ class CompareApi:
         try:
             async with asyncio.timeout(self._config.body_timeout_ms / 1e3):
                 form = await self._read(call, served)
-            pictures = await _unless_gone(call.request, self._pictures(call, served, form))
-            form = None  # the pool owns both pictures now
-            return await _unless_gone(call.request, self.pool.compare(*pictures, call.begun_s))
+            async with _WhileConnected(call.request):
+                pictures = await self._pictures(call, served, form)
+                form = None  # the pool owns both pictures now
+                return await self.pool.compare(*pictures, call.begun_s)
         except ApiFailure as failure:
             if failure.cause in _PAUSED:
                 await asyncio.sleep(_PAUSE_S)
@@ -186,22 +185,29 @@ class CompareApi:
         return picture
 
 
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, _Found]) -> _Found:
-    """Await ``work``; or cancel it and raise ``ClientDisconnect`` when the client leaves before its end."""
-    working, gone = asyncio.create_task(work), asyncio.create_task(_gone(request))
-    try:
-        await asyncio.wait((working, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
+class _WhileConnected:
+    """Cancel the body, and raise ``ClientDisconnect``, when the client leaves before the end of the body.
+
+    One task for each request. As ``asyncio.timeout``, it distinguishes its cancellation from that of others.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._is_gone = False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._cancelling = task, task.cancelling()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._watching.cancel()
+        if self._is_gone and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise ClientDisconnect
-        return working.result()
-    finally:
-        for task in (working, gone):
-            task.cancel()
-        await asyncio.gather(working, gone, return_exceptions=True)
-        # A task refers to its exception, whose traceback refers to this frame and to the pictures.
-        del working, gone, task
 
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+    async def _watch(self) -> None:
+        while (await self._request.receive())["type"] != "http.disconnect":
+            pass
+        self._is_gone = True
+        self._task.cancel()

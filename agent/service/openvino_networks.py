@@ -15,28 +15,26 @@ Four properties of OpenVINO determine this module:
 """
 
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import ModelError
 from agent.service.openvino_sface import sface
+from agent.service.openvino_yunet import STRIDES, faces, yunet
 from agent.texts import Text
-from agent.vision.detector import MAX_FACES, NMS_OVERLAP, Detector
+from agent.vision.detector import Detector
 from agent.vision.embedding import SIDE_PX, Pixels, Vector, unit_vector
 from agent.vision.models import YUNET, locate
 
 _REPORTING_MODULES = ("openvino_telemetry", "openvino.tools.ovc")
 _SIZES_MAX = 6  # of each worker; each takes 10 to 17 MB, and 0.2 s at its first use
 _SIZE_MAX_PX = 320 * 640  # larger inputs are rare
-
-_STRIDES = (8, 16, 32)
-_OUTPUTS = ("cls", "obj", "bbox", "kps")
 
 
 class OpenVino:
@@ -55,15 +53,18 @@ class OpenVino:
         self.ov: Any = import_module("openvino")
         self._core = self.ov.Core()
         self._sface: Any = None
+        self._yunets: dict[bool, Any] = {}  # by the type of the input
+        self._lock = threading.Lock()
         self._config = {
             "INFERENCE_PRECISION_HINT": "f32",
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,  # otherwise the input of the last layer gets 8 bits
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "ENABLE_CPU_PINNING": False,  # two processes would pin their threads to the same core
         }
 
     def compile_sface(self) -> Any:
-        """Compile SFace. All compiled networks share one model, which keeps 38 MB of weights.
+        """Compile SFace. All compiled networks share one model, which keeps 19 MB of weights.
 
         Raises ``ModelError``, ``RuntimeError``: the processor or the system refuses.
         """
@@ -76,14 +77,12 @@ class OpenVino:
         Args:
             of_bytes: the input is uint8, not float32.
         """
-        model = self._core.read_model(locate(YUNET))
-        model.reshape([1, 3, high, wide])
-        steps = self.ov.preprocess.PrePostProcessor(model)
-        steps.input().tensor().set_layout(self.ov.Layout("NHWC"))
-        if of_bytes:
-            steps.input().tensor().set_element_type(self.ov.Type.u8)
-        steps.input().model().set_layout(self.ov.Layout("NCHW"))
-        return self._core.compile_model(steps.build(), "CPU", self._config)
+        with self._lock:
+            model = self._yunets.get(of_bytes) or yunet(self.ov, self._core, of_bytes=of_bytes)
+            self._yunets[of_bytes] = model
+            model = model.clone()
+        model.reshape([1, high, wide, 3])
+        return self._core.compile_model(model, "CPU", self._config)
 
 
 class CompiledNetworks:
@@ -155,7 +154,7 @@ class OpenVinoDetector(Detector):
     @_failures_of("YuNet")
     def infer(self, picture: Pixels) -> NDArray[np.float32]:
         """As ``Detector.infer``. Raises ``ModelError``: the network failed, or cannot be compiled."""
-        high, wide = (-(-side // _STRIDES[-1]) * _STRIDES[-1] for side in picture.shape[:2])
+        high, wide = (-(-side // STRIDES[-1]) * STRIDES[-1] for side in picture.shape[:2])
         found = self._requests.get((wide, high)) or self._request(wide, high)
         if found is not None:
             return self._run_request(*found, picture)
@@ -169,10 +168,7 @@ class OpenVinoDetector(Detector):
     def _run_request(self, request: Any, padded: NDArray[Any], picture: Pixels) -> NDArray[np.float32]:
         padded[0, : picture.shape[0], : picture.shape[1]] = picture
         _run(request, padded)
-        levels = [
-            [request.get_tensor(f"{name}_{stride}").data[0] for name in _OUTPUTS] for stride in _STRIDES
-        ]
-        return _faces(levels, padded.shape[2], self.confidence)
+        return faces(request.get_output_tensor().data[0], padded.shape[2], padded.shape[1], self.confidence)
 
     def _request(self, wide: int, high: int) -> tuple[Any, NDArray[Any]] | None:
         compiled = self._compiled.detector(wide, high)
@@ -185,28 +181,3 @@ class OpenVinoDetector(Detector):
         request, padded = compiled.create_infer_request(), np.zeros((1, high, wide, 3), kind)
         request.set_input_tensor(self._compiled.openvino.ov.Tensor(padded, shared_memory=True))
         return request, padded
-
-
-def _faces(levels: list[list[NDArray[np.float32]]], wide: int, confidence: float) -> NDArray[np.float32]:
-    """Rows of 15 as from ``FaceDetectorYN.detect``: box, five landmarks, confidence; best first.
-
-    Source: ``FaceDetectorYNImpl::postProcess`` of OpenCV.
-    """
-    rows = []
-    for stride, (is_face, is_object, boxes, marks) in zip(_STRIDES, levels, strict=True):
-        scores = np.sqrt(np.clip(is_face[:, 0], 0, 1) * np.clip(is_object[:, 0], 0, 1))
-        kept = np.flatnonzero(scores >= confidence)
-        if not kept.size:
-            continue
-        cells = np.stack([kept % (wide // stride), kept // (wide // stride)], 1).astype(np.float32)
-        centre, size = (boxes[kept, :2] + cells) * stride, np.exp(boxes[kept, 2:]) * stride
-        points = (marks[kept].reshape(-1, 5, 2) + cells[:, None]) * stride
-        rows.append(np.hstack([centre - size / 2, size, points.reshape(-1, 10), scores[kept, None]]))
-    if not rows:
-        return np.empty((0, 15), np.float32)
-    found = np.vstack(rows).astype(np.float32)
-    if len(found) == 1:
-        return found
-    whole = found[:, :4].astype(np.int32).tolist()
-    best = cv2.dnn.NMSBoxes(whole, found[:, 14].tolist(), confidence, NMS_OVERLAP, 1.0, MAX_FACES)
-    return found[np.asarray(best, np.intp).reshape(-1)]

@@ -94,7 +94,7 @@ class PhaseTimes:
     connect_ms: int = 0
     api_ms: int = 0
     calls: int = 0  # sent to the API
-    is_slow: bool = False  # the newest call was sent and not answered within its time limit
+    is_slow: bool = False  # the newest sent call was not answered within its time limit
 
     def timings(self, total_ms: int) -> Timings:
         return Timings(
@@ -135,8 +135,8 @@ class ApiCall:
     def end(self) -> None:
         """Add the durations, and release an unused reservation."""
         ended_ms, outcome, times = self.now_ms(), self.outcome, self.times
-        is_late = isinstance(outcome, CompareSlow) or (outcome is None and ended_ms >= self.late_at_ms)
-        times.is_slow = self._sent_ms is not None and is_late
+        is_late = self._sent_ms is not None and outcome is None and ended_ms >= self.late_at_ms
+        times.is_slow = is_late or isinstance(outcome, CompareSlow)
         if self._sent_ms is None:
             self.budget.release()
         if isinstance(outcome, Comparison):

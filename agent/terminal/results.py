@@ -19,8 +19,10 @@ from agent.health.conditions_compare import (
     COMPARE_SLOW,
     COMPARE_UNREACHABLE,
     REPORTED_BY_API,
+    RESULT_CONDITIONS,
 )
 from agent.health.counters import Counters
+from agent.health.result_meter import ResultMeter
 from agent.log import facts
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.verification_runner import VerificationOutcome
@@ -107,6 +109,7 @@ class Results:
         self._claim_store, self._till = ports.claim_store, ports.till
         self.settings = settings
         self._counters, self._conditions = counters, conditions
+        self._meter = ResultMeter()
 
     async def store(self, result: Result) -> tuple[Result, StoredResult]:
         """Store the result. After an exception other than ``StorageError``, store an internal error instead.
@@ -165,11 +168,14 @@ class Results:
         self._counters.ended(result)
         is_undecided = result.decision is Decision.UNDECIDED
         condition = api_condition(result.reason, result.api_code) if is_undecided else None
+        is_explained = any(each in CLEARED_BY_ANSWER for each in conditions.active)
         if condition is not None and condition not in conditions_camera.ROWS:  # the frame loop raises those
             raise_api_condition(conditions, condition, is_slow=is_slow)
         if result.comparison is not None:
             # an answer proves that the detector made a shot
             conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)
+        failing = self._meter.add(result, explained=is_explained)
+        conditions.raise_only(failing, of=RESULT_CONDITIONS, detail=self._meter.detail)
         about = {"decision": result.decision, "reason": result.reason, "asks": result.asks}
         request_id, total_ms = result.request.request_id, result.timings.total
         log.info("result", extra=facts(request_id=request_id, **about, total_ms=total_ms))

@@ -59,10 +59,12 @@ REASONS: Mapping[str, str] = {
     " each of which Python 3.11 compiles seven functions, about 200 for its 169 modules, 50 for two networks"
     " and 30 for the models of the config; the start waits for nothing",
     "pss": "the agent also has two networks, some frames and the noise of the simulated camera in memory",
-    "both_new": "the embeddings and the detector run in OpenVINO and take 45 of the 52 ms; the goal leaves"
-    " 46 ms for everything",
-    "service_overhead": "beside the recognition, an API call takes 2 ms of CPU time in the event loop of the"
-    " service and 2 ms in the client, which also counts; the goal leaves 2.3 ms for both",
+    "both_new": "the two embeddings take 27 ms: each has 574 million multiplications, and one core of this"
+    " processor makes 50 million in a millisecond; the detector and the orientation take 12 ms, nearly as"
+    " close to that limit; the goal leaves 46 ms for everything",
+    "service_overhead": "beside the recognition, an API call takes 1.7 ms of CPU time in the event loop of"
+    " the service and 1.6 ms in the client, which also counts; half of that when no recognition has filled"
+    " the caches of the processor before; the goal leaves 2.2 ms for both",
     "two_workers": "the two workers share one event loop and one interpreter lock; two services do not",
     "delivery": "the fsync is one of five steps, and none can follow the publish: at the median, the result"
     " is encoded and signed (0.2 ms), committed with one fsync (0.25 ms), sent (0.12 ms), acknowledged by"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agent.compare.circuit_breaker import BURST, FAULTS_TO_OPEN, PAUSE_MS, CircuitBreaker
 from agent.core.reasons import Reason
-from agent.errors import CompareError, CompareUnreachable, Retry
+from agent.errors import CompareError, CompareSlow, CompareUnreachable, Retry
 
 FAULT = CompareError("HTTP 502", code=Reason.COMPARE_FAILED)
 
@@ -26,6 +26,18 @@ def test_faults_in_a_row_open_the_breaker_and_the_refusal_names_the_last_fault()
     with pytest.raises(CompareError) as caught:
         breaker.admit(1)
     assert (caught.value.code, caught.value.retry) == (Reason.COMPARE_FAILED, Retry.BACKOFF)
+
+
+def test_refusal_after_slow_calls_is_slow_and_after_another_fault_is_not() -> None:
+    breaker = opened()
+    breaker.failed(CompareSlow("late"), 0)
+    with pytest.raises(CompareSlow) as caught:
+        breaker.admit(1)
+    assert (caught.value.code, caught.value.retry) == (Reason.COMPARE_UNREACHABLE, Retry.BACKOFF)
+    breaker.failed(CompareUnreachable("refused"), 2)
+    with pytest.raises(CompareError) as other:
+        breaker.admit(3)
+    assert not isinstance(other.value, CompareSlow)
 
 
 def test_one_probe_per_pause() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from agent.control.server import path_for, request_status
+from agent.errors import TillError
 from agent.messages.signing import KEY_FILE, Signer
 from agent.service.compare_service import CompareService
 from tests import commands
@@ -125,6 +126,23 @@ async def test_doctor_reports_files_changed_since_the_start(place: Place) -> Non
         verdict, why, fix = await found()
         assert verdict == "fail" and "does not exist" in why and "Do not restart" in fix
     assert (await found())[0] == "pass", "without a running agent there is no other key to compare with"
+
+
+async def test_doctor_reports_the_signatures_that_the_agent_refused(place: Place) -> None:
+    config = place.config("one_obama_podium")
+    (place.folder / "till.pem").write_bytes(Signer.generate().public.pem())
+    async with running(config), till_of(place) as (till, _):
+        await till.online(60)
+        check = ("doctor", "--config", config, "--json", "--only", "keys.tills")
+        _, printed, _ = await asyncio.to_thread(facepay, *check)
+        assert verdicts(printed)["keys.tills"][0] == "skip", "this config accepts unsigned requests"
+        trust = ("keys", "trust", "till-1", place.folder / "till.pem", "--config", config)
+        await asyncio.to_thread(facepay, *trust)
+        with pytest.raises(TillError, match="not signed"):
+            await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)
+        _, printed, _ = await asyncio.to_thread(facepay, *check)
+        verdict, why = verdicts(printed)["keys.tills"]
+        assert verdict == "warn" and why.endswith(": 1 signature_missing")
 
 
 async def test_a_stopped_process_is_hung_and_a_killed_one_is_not_running(place: Place) -> None:

@@ -177,6 +177,11 @@ def test_init_does_not_edit_the_config_of_the_package(place: Place) -> None:
     assert 'site = "shop-1"' in own.with_name(f"{own.name}.before").read_text()
 
 
+def test_init_with_a_folder_as_config_names_the_folder(place: Place) -> None:
+    refused = facepay(*flags(place, place.folder), "--no-tests")
+    assert refused.returncode == 78 and refused.stderr.startswith(f"config_exists: {place.folder}")
+
+
 def test_each_risk_has_a_sentence() -> None:
     for name in risks(Config()):
         assert en(Text(f"risk.{name}")).startswith(f"{name}: ") and zh(Text(f"risk.{name}")).startswith(name)

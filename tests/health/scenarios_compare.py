@@ -12,6 +12,7 @@ import pytest
 
 from agent.compare.base import CompareClient
 from agent.core import attempt_limits
+from agent.health.result_meter import VERIFICATIONS_MIN
 from agent.root import self_checks
 from agent.root.wiring import BootClock
 from agent.service.faults import InjectedFault
@@ -149,6 +150,26 @@ async def clock_differs_from_that_of_the_api(stage: Stage) -> AsyncIterator[None
         await stage.until(lambda: not stage.causes())
 
 
+@asynccontextmanager
+async def api_refuses_each_call_with_a_code_of_no_condition(stage: Stage) -> AsyncIterator[None]:
+    await stage.start()
+    await stage.serve_with(InjectedFault("code", -1200))
+    for _ in range(VERIFICATIONS_MIN):
+        assert await stage.verify() == "undecided/compare_failed"
+    yield
+    await stage.serve_with()
+    assert await stage.verify() == MATCH
+
+
+@asynccontextmanager
+async def photos_are_on_a_host_that_is_not_allowed(stage: Stage) -> AsyncIterator[None]:
+    await stage.start()
+    for _ in range(VERIFICATIONS_MIN):
+        assert await stage.verify(photo="https://photos.test/1.jpg") == "undecided/reference_refused"
+    yield
+    assert await stage.verify() == MATCH
+
+
 SCENARIOS: dict[str, Scenario] = {
     "compare_unreachable": compare_service_is_stopped,
     "compare_slow": compare_service_answers_too_late,
@@ -158,6 +179,8 @@ SCENARIOS: dict[str, Scenario] = {
     "clock": wall_clock_is_an_hour_slow,
     "clock_offset": clock_differs_from_that_of_the_api,
     "compare_not_api": login_page_answers_in_place_of_the_api,
+    "compare_failing": api_refuses_each_call_with_a_code_of_no_condition,
+    "photos_failing": photos_are_on_a_host_that_is_not_allowed,
     "cost_limit": calls_per_minute_reach_the_limit,
     "cost_high": calls_per_day_reach_the_warning,
 }

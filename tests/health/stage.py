@@ -7,6 +7,7 @@ outside the agent: in the camera, the broker, the service, the files, the clock.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -38,6 +39,7 @@ WAIT_S = 120.0  # on a machine with other work; each wait ends with its event
 # An API call and a verification of such a machine. A scenario with a slow API sets its own limit.
 LONG_LIMITS = {"ask_timeout_ms": 20_000, "budget_ms": 40_000}
 
+PHOTO_SHA256 = hashlib.sha256(ENROLLED).hexdigest()
 Scenario = Callable[["Stage"], AbstractAsyncContextManager[None]]
 
 
@@ -107,7 +109,7 @@ class Stage:
             update={name: getattr(made, name).model_copy(update=keys) for name, keys in changes.items()}
         )
 
-    async def verify(self, ttl_ms: int = LONG_LIMITS["budget_ms"]) -> str:
+    async def verify(self, ttl_ms: int = LONG_LIMITS["budget_ms"], *, photo: bytes | str = ENROLLED) -> str:
         """Run one verification of the payer in the scene. Returns "decision/reason"."""
         self.requests += 1
         till = TillClient(
@@ -115,7 +117,7 @@ class Stage:
         )
         await till.start()
         try:
-            verdict = await till.ask(ENROLLED, ttl_ms=ttl_ms)
+            verdict = await till.ask(photo, sha256=PHOTO_SHA256, ttl_ms=ttl_ms)
         finally:
             await till.stop()
         return f"{verdict.decision}/{verdict.reason}"

@@ -283,6 +283,7 @@ def test_other_paths_and_methods(service: CompareService) -> None:
             service, line + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
         )
         assert answer.split(b" ")[1] == status, line
+        assert (b"allow: post, options" in answer.lower()) == (status in (b"204", b"405")), line
     assert b'facepay_service_answers_total{code="14"}' in answer
     assert b"server:" not in answer.lower()
 

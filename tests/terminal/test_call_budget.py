@@ -169,6 +169,16 @@ async def test_slow_api_is_api_time_and_compare_slow() -> None:
         assert world.terminal.conditions.active == ()
 
 
+async def test_call_withheld_after_slow_calls_is_compare_slow() -> None:
+    world = guarded(AttemptLimits())
+    world.compare.is_reached = False  # the circuit breaker sends nothing
+    world.compare.answers = [CompareSlow("withheld", retry=Retry.NEVER)]
+    async with serving(world):
+        assert await ask(world, 1) == "undecided/compare_unreachable"
+        assert [condition.code for condition in world.terminal.conditions.active] == ["compare_slow"]
+        assert world.terminal.counters.calls == 0
+
+
 async def test_unreachable_api_is_not_compare_slow() -> None:
     world = guarded(AttemptLimits())
     world.compare.is_reached = False

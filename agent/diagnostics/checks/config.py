@@ -8,10 +8,13 @@ from agent.config import Config
 from agent.config import secret_files as secrets
 from agent.config.profile import signatures_required
 from agent.config.secret_files import SecretState, secret_files, secret_state
-from agent.diagnostics.check import Finding, consequence, failed, passed, skipped, warning
+from agent.core.reasons import Refusal
+from agent.diagnostics.check import Finding, Verdict, consequence, failed, passed, skipped, warning
 from agent.diagnostics.check_inputs import CheckInputs
 from agent.errors import ConfigError
 from agent.texts import Text
+
+_SIGNATURE_REFUSALS = (Refusal.SIGNATURE_MISSING, Refusal.SIGNATURE_INVALID)
 
 
 def lint(inputs: CheckInputs) -> Finding:
@@ -92,7 +95,24 @@ def _signing_key(inputs: CheckInputs, used: str | None) -> Finding | None:
 
 
 def tills(inputs: CheckInputs) -> Finding:
-    """Whether a till has a usable key. Without one, each request is refused where all must be signed."""
+    """Whether each till has a usable key, and whether the running agent refused a signature of a till."""
+    keys, refused = _till_keys(inputs), _refused_signatures(inputs)
+    return refused if refused is not None and keys.verdict in (Verdict.PASS, Verdict.SKIP) else keys
+
+
+def _refused_signatures(inputs: CheckInputs) -> Finding | None:
+    """A till that signs with another key than the installed one; None without a refusal."""
+    document = inputs.running_or_hung()
+    counted = document["counters"]["refusals"] if document else {}
+    refusals = {code: counted[code] for code in _SIGNATURE_REFUSALS if counted.get(code)}
+    if not refusals:
+        return None
+    codes = ", ".join(f"{count} {code}" for code, count in refusals.items())
+    return warning(Text("why.keys.tills.refused", codes=codes), Text("fix.till_key_differs"))
+
+
+def _till_keys(inputs: CheckInputs) -> Finding:
+    """Without a usable key, each request is refused where all must be signed."""
     if not signatures_required(inputs.config()):
         return skipped(Text("why.keys.tills.unsigned"))
     try:
