@@ -10,8 +10,8 @@ LONG_WORKERS ?= $(shell echo $$(( $$(nproc) * 3 )))
 unexport PYTHONDONTWRITEBYTECODE
 # without broker, process or camera: seconds
 PURE := tests/core tests/contract tests/docs tests/vision $(wildcard tests/test_*.py)
-# measured: 94.13 % of lines and branches; a command that ends by os._exit is not counted
-COVERAGE_FLOOR := 94
+# measured: 95.93 % of lines and branches, core 100 %; a command that ends by os._exit is not counted
+COVERAGE_FLOOR := 95
 COVERAGE_FLOOR_CORE := 100
 # the files with long tests, the longest first: no worker waits for one of them at the end
 LONG_FIRST := tests/faults tests/tills tests/systemd tests/chaos
