@@ -237,7 +237,7 @@ def verification_error(code: int) -> ssl.SSLCertVerificationError:
 
 def sqlite_error() -> sqlite3.Error:
     try:
-        sqlite3.connect("/nonexistent/x")
+        sqlite3.connect("/dev/null/x")
     except sqlite3.Error as error:
         return error
     raise AssertionError
