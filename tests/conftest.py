@@ -37,12 +37,20 @@ wire.watch()
 pytest.register_assert_rewrite("tests.health", "tests.e2e", "tests.cluster")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Pass ``--dist`` to a worker of pytest-xdist, where the option is always ``no``."""
+    node.workerinput["dist"] = node.config.getoption("dist")
+
+
+@pytest.hookimpl(trylast=True)  # after the deselection by marks, which changes the parts of the workers
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The order of ``tests.slow_first`` in a worker of pytest-xdist: each worker collects the same order."""
-    if config.getoption("dist", "no") == "worksteal" and hasattr(config, "workerinput"):
+    worker = getattr(config, "workerinput", {"dist": "no"})
+    if worker["dist"] == "worksteal":
         from tests.slow_first import slow_first
 
-        items[:] = slow_first(items, config.workerinput["workercount"])
+        items[:] = slow_first(items, worker["workercount"])
 
 
 def pytest_collection_finish() -> None:

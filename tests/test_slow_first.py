@@ -43,3 +43,11 @@ def test_each_entry_names_a_test() -> None:
     for start in SLOW:
         file, _, name = start.partition("::")
         assert f"def {name.partition('[')[0]}" in (ROOT / file).read_text(encoding="utf-8"), start
+
+
+def test_a_worker_has_collected_this_order(request: pytest.FixtureRequest) -> None:
+    worker = getattr(request.config, "workerinput", {"dist": "no"})
+    if worker["dist"] != "worksteal":
+        pytest.skip("needs --dist worksteal, as in make test")
+    items = request.session.items
+    assert items == slow_first(items, worker["workercount"])
