@@ -5,6 +5,8 @@ forks a process for each command. The process runs ``agent.cli`` as ``python -m 
 own working folder, environment, input, output and exit code. Of the variables that an interpreter reads at
 its start, it uses PYTHONIOENCODING, PYTHONUNBUFFERED, and PYTHONWARNINGS if it is ``error``. A test of
 terminals, imports or an empty environment starts its own interpreter instead.
+
+``facepay`` runs the exit handlers and does not free the modules: this takes more CPU time than most commands.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import os
 import pkgutil
 import random
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -70,7 +73,7 @@ def facepay(
         given.write(answers.encode())
         given.seek(0)
         files = {"stdin": given.fileno(), "stdout": out.fileno(), "stderr": err.fileno()}
-        with Command(words, **files, cwd=cwd, env=env, code=code) as command:
+        with Command(words, **files, cwd=cwd, env=env, code=code, frees_modules=False) as command:
             try:
                 exit_code = command.wait(timeout_s)
             except subprocess.TimeoutExpired:
@@ -111,8 +114,8 @@ class Command:
 
     ``stdin``, ``stdout``, ``stderr``: descriptors; the command gets copies of them. Without ``stdin``, its
     input is empty. ``env`` is added to the environment. ``code``: Python code that runs in the place of
-    ``facepay``, with ``words`` in ``sys.argv[1:]``. As a context manager, it closes its socket at the
-    end and does not wait for the command.
+    ``facepay``, with ``words`` in ``sys.argv[1:]``. ``frees_modules``: it ends as an interpreter does. As a
+    context manager, it closes its socket at the end and does not wait for the command.
     """
 
     def __init__(
@@ -125,12 +128,13 @@ class Command:
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         code: str = "",
+        frees_modules: bool = True,
     ) -> None:
         self.args = list(words)
         self.returncode: int | None = None
         self._waiting = threading.Lock()
         complete = {**os.environ, **(env or {})}
-        request = json.dumps([self.args, str(cwd or Path.cwd()), complete, code]).encode()
+        request = json.dumps([self.args, str(cwd or Path.cwd()), complete, code, frees_modules]).encode()
         self._link, its_link = socket.socketpair()
         with its_link, Path(os.devnull).open("rb") as empty:
             files = [empty.fileno() if stdin is None else stdin, stdout, stderr]
@@ -231,17 +235,40 @@ def _serve(control: socket.socket) -> tuple[socket.socket, list[int]]:
         _share_networks()
 
     gc.freeze()  # the collector of a command leaves the shared memory as it is
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombie is left
+    commands = dict[int, tuple[int, socket.socket]]()  # by the descriptor of the process: pid and socket
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
     while True:
-        one, fds, _, _ = socket.recv_fds(control, 1, 4)
-        if not one:
-            os._exit(0)
-        if os.fork() == 0:
-            control.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            return socket.socket(fileno=fds[0]), fds[1:]
-        for fd in fds:
-            os.close(fd)
+        for fd, _ in poll.poll():
+            if fd in commands:
+                poll.unregister(fd)
+                _report_end(fd, *commands.pop(fd))
+                continue
+            one, fds, _, _ = socket.recv_fds(control, 1, 4)
+            if not one:
+                os._exit(0)
+            link = socket.socket(fileno=fds[0])
+            pid = os.fork()
+            if pid == 0:
+                for other, (_, its_link) in commands.items():
+                    os.close(other)
+                    its_link.close()
+                control.close()
+                return link, fds[1:]
+            for each in fds[1:]:  # the reader of a pipe sees the end of the command
+                os.close(each)
+            with contextlib.suppress(OSError):  # no test waits for it
+                link.sendall(pid.to_bytes(4))
+            process = os.pidfd_open(pid)
+            commands[process] = pid, link
+            poll.register(process, select.POLLIN)
+
+
+def _report_end(process: int, pid: int, link: socket.socket) -> None:
+    os.close(process)
+    _, status = os.waitpid(pid, 0)
+    with link, contextlib.suppress(OSError):  # no test waits for it
+        link.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, signed=True))
 
 
 def _share_networks() -> None:
@@ -254,20 +281,9 @@ def _share_networks() -> None:
     vars(detector_check).update(Embedder=LoadedOnce)
 
 
-def _become_command(link: socket.socket, files: list[int]) -> str:
-    """Fork again: one process becomes the command, the other sends the pid and the exit code.
-
-    Returns the code to run; empty: ``facepay``.
-    """
-    words, cwd, env, code = json.loads(_exactly(link, int.from_bytes(_exactly(link, 4))))
-    if pid := os.fork():
-        for fd in files:  # the reader of a pipe sees the end of the command
-            os.close(fd)
-        link.sendall(pid.to_bytes(4))
-        _, status = os.waitpid(pid, 0)
-        with contextlib.suppress(BrokenPipeError):  # no test waits for it
-            link.sendall(os.waitstatus_to_exitcode(status).to_bytes(4, signed=True))
-        os._exit(0)
+def _become_command(link: socket.socket, files: list[int]) -> tuple[str, bool]:
+    """Become the command that the test sends. Returns the code to run, empty: ``facepay``; and the end."""
+    words, cwd, env, code, frees_modules = json.loads(_exactly(link, int.from_bytes(_exactly(link, 4))))
     link.close()
     for target, fd in enumerate(files):
         os.dup2(fd, target)
@@ -282,7 +298,7 @@ def _become_command(link: socket.socket, files: list[int]) -> str:
     if env.get("PYTHONWARNINGS") == "error":
         warnings.simplefilter("error")
     _open_streams(env)
-    return str(code)
+    return str(code), bool(frees_modules or env.get("PYTHONWARNINGS"))
 
 
 def _open_streams(env: Mapping[str, str]) -> None:
@@ -299,8 +315,30 @@ def _open_streams(env: Mapping[str, str]) -> None:
         setattr(sys, name, stream)
 
 
-if __name__ == "__main__":
-    if given_code := _become_command(*_serve(socket.socket(fileno=int(sys.argv[1])))):
-        exec(given_code, {"__name__": "__main__"})
+def _end_without_freeing(ended: SystemExit) -> None:
+    """The end of an interpreter that frees no object. Returns if the complete end is needed."""
+    if isinstance(ended.code, int | None):
+        threading._shutdown()  # type: ignore[attr-defined] # waits for threads that are no daemons
+        atexit._run_exitfuncs()
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(ended.code or 0)
+
+
+def _run(code: str) -> None:
+    if code:
+        exec(code, {"__name__": "__main__"})
     else:
         runpy.run_module("agent.cli", run_name="__main__", alter_sys=True)
+    raise SystemExit
+
+
+if __name__ == "__main__":
+    given_code, given_end = _become_command(*_serve(socket.socket(fileno=int(sys.argv[1]))))
+    try:
+        _run(given_code)
+    except SystemExit as given:
+        if not given_end:
+            _end_without_freeing(given)
+        raise

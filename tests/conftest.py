@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import resource
 import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +21,7 @@ from tests.contract import wire
 if TYPE_CHECKING:
     from tests.brokers import Mosquitto
 
+gc.disable()  # until the tests are collected: their modules are no garbage
 # No property fails on a busy machine: neither an example nor its generation has a time limit. CI uses the
 # same examples each time.
 settings.register_profile(
@@ -34,6 +37,22 @@ wire.watch()
 pytest.register_assert_rewrite("tests.health", "tests.e2e", "tests.cluster")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Pass ``--dist`` to a worker of pytest-xdist, where the option is always ``no``."""
+    node.workerinput["dist"] = node.config.getoption("dist")
+
+
+@pytest.hookimpl(trylast=True)  # after the deselection by marks, which changes the parts of the workers
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The order of ``tests.slow_first`` in a worker of pytest-xdist: each worker collects the same order."""
+    worker = getattr(config, "workerinput", {"dist": "no"})
+    if worker["dist"] == "worksteal":
+        from tests.slow_first import slow_first
+
+        items[:] = slow_first(items, worker["workercount"])
+
+
 def pytest_collection_finish() -> None:
     """Exclude the modules and the collected tests from garbage collection.
 
@@ -42,6 +61,28 @@ def pytest_collection_finish() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def bounded_memory(memory_after_collection: list[int]) -> Iterator[None]:
+    """Return memory after tests that left 100 MB: pictures in cycles, and freed pages of the C library."""
+    yield
+    if _memory_bytes() > memory_after_collection[0] + 100e6:
+        from agent.health.process import return_free_memory
+
+        gc.collect()
+        return_free_memory()
+        memory_after_collection[0] = _memory_bytes()
+
+
+@pytest.fixture(scope="session")
+def memory_after_collection() -> list[int]:
+    return [_memory_bytes()]
+
+
+def _memory_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -92,7 +92,7 @@ class Driver:
 
     def wait_for(self, holds: Callable[[], bool]) -> None:
         with self._changed:
-            assert self._changed.wait_for(holds, timeout=20)
+            assert self._changed.wait_for(holds, timeout=60)
 
     # ----------------------------------------------------------------------------------------------
 

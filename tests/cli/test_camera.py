@@ -21,7 +21,8 @@ runner = CliRunner()
 def config(tmp_path: Path) -> str:
     path = tmp_path / "agent.toml"
     path.write_text(
-        f'profile = "demo"\n[camera]\nsource = "one_obama_portrait"\n[storage]\ndirectory = "{tmp_path}"\n'
+        'profile = "demo"\n[camera]\nsource = "one_obama_portrait"\nstall_ms = 120000\n'
+        f'[storage]\ndirectory = "{tmp_path}"\n'
     )
     return str(path)
 
@@ -63,7 +64,7 @@ def test_camera_meter_strobed_camera_reads_the_lit_frames_only(tmp_path: Path) -
     path = tmp_path / "agent.toml"
     path.write_text(
         f'profile = "demo"\n[camera]\nsource = "{tmp_path}/film.avi"\nloop = true\nfps = 30\n'
-        f'[storage]\ndirectory = "{tmp_path}"\n'
+        f'stall_ms = 120000\n[storage]\ndirectory = "{tmp_path}"\n'
     )
     done = runner.invoke(
         application(), ["camera", "focus", "--json", "--seconds", "1.2", "--config", str(path)]

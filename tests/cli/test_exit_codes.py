@@ -24,13 +24,15 @@ FACEPAY = [sys.executable, "-m", "agent.cli"]
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """The config of a terminal without broker, API and agent."""
+    """The config of a terminal without broker, API and agent. On a busy machine, a late frame is no fault."""
     (tmp_path / "secret").write_bytes(b"a secret")
     (tmp_path / "secret").chmod(0o600)
     path = tmp_path / "agent.toml"
     path.write_text(
         f"""
 profile = "demo"
+[camera]
+stall_ms = 120000
 [compare]
 url = "http://127.0.0.1:9/face/compare"
 appid = "1250000001"

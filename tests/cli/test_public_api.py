@@ -55,7 +55,7 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "secret").chmod(0o600)
     (tmp_path / "agent.toml").write_text(
         'profile = "demo"\nsite = "s"\nterminal = "t"\ninline_reference = true\n'
-        '[camera]\nsource = "one_obama_portrait"\n'
+        '[camera]\nsource = "one_obama_portrait"\nstall_ms = 120000\n'
         '[compare]\nurl = "http://127.0.0.1:9"\nappid = "1250000001"\nsecret_id = "AKIDEXAMPLE"\n'
         f'secret_key_file = "{tmp_path / "secret"}"\n[mqtt]\nport = 9\n'
         f'[storage]\ndirectory = "{tmp_path / "state"}"\n'

@@ -416,7 +416,9 @@ def test_the_real_camera_of_the_config_is_measured(place: TerminalFiles) -> None
 
 
 def test_a_missing_model_is_no_fault_of_the_camera(place: TerminalFiles) -> None:
-    place.extra = '[camera]\nwidth_px = 640\nheight_px = 480\n[vision]\ndetector_model = "gone.onnx"'
+    place.extra = (
+        '[camera]\nwidth_px = 640\nheight_px = 480\nstall_ms = 120000\n[vision]\ndetector_model = "gone.onnx"'
+    )
     found = findings(inputs_from_file(place.write()), "camera.light", "camera.focus", "camera.mounting")
     assert causes(found) == ["model.integrity"]
     assert hanging_on(found, "model.integrity") == {"camera.mounting"}

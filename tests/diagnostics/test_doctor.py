@@ -51,13 +51,13 @@ def test_run_checks_starts_a_check_after_its_dependency_in_any_order() -> None:
 
 
 def test_run_checks_runs_independent_checks_in_parallel() -> None:
-    met = threading.Barrier(3, timeout=5)  # passes only when three threads wait at the same time
+    met = threading.Barrier(3, timeout=60)  # passes only when three threads wait at the same time
 
     def meet(_: CheckInputs) -> Finding:
         met.wait()
         return passed("met")
 
-    assert set(verdicts(*(Check(name, meet) for name in "abc")).values()) == {"pass"}
+    assert set(verdicts(*(Check(name, meet, timeout_s=60) for name in "abc")).values()) == {"pass"}
 
 
 def test_run_checks_abandons_a_silent_check_and_runs_the_others() -> None:

@@ -27,6 +27,13 @@ BUSY_S = 120  # an upper bound for a machine with other work; each wait ends wit
 # A verification and an API call on such a machine. A config with its own [verification] has none of it.
 LONG_LIMITS = "[verification]\nask_timeout_ms = 20000\nbudget_ms = 40000\n"
 LONG_TTL_MS = 40_000
+# facepay without its own checks of the API, of which the first comes three seconds after the start
+NO_OWN_CHECKS = """
+import agent.root.self_checks
+from agent.cli import main
+agent.root.self_checks.FIRST_AFTER_S = 86_400.0
+main()
+"""
 ENROLLED = data("photos/enrolled/obama_portrait.jpg").read_bytes()
 
 
@@ -71,10 +78,12 @@ class Agent:
     """`facepay run`, and its notifications to systemd.
 
     ``prefix``: a program that starts it; then, and with ``fresh``, it is a new interpreter. Otherwise the
-    server of commands has imported its modules.
+    server of commands has imported its modules. ``code``: of ``Command``, in the place of ``facepay``.
     """
 
-    def __init__(self, config: Path, prefix: tuple[str, ...] = (), *, fresh: bool = False) -> None:
+    def __init__(
+        self, config: Path, prefix: tuple[str, ...] = (), *, fresh: bool = False, code: str = ""
+    ) -> None:
         self._supervisor = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         address = config.parent / f"notify-{os.urandom(4).hex()}"
         self._supervisor.bind(str(address))
@@ -86,7 +95,7 @@ class Agent:
             command = [*prefix, sys.executable, "-m", "agent.cli", *words]
             self.process = subprocess.Popen(command, stderr=self.log, env=os.environ | env)
         else:
-            self.process = Command(words, stderr=self.log.fileno(), env=env)
+            self.process = Command(words, stderr=self.log.fileno(), env=env, code=code)
 
     async def notified(self, notification: str) -> None:
         """Wait until the agent sends this notification to systemd."""
@@ -117,8 +126,8 @@ class Agent:
 
 
 @asynccontextmanager
-async def running(config: Path, *, fresh: bool = False) -> AsyncIterator[Agent]:
-    agent = Agent(config, fresh=fresh)
+async def running(config: Path, *, fresh: bool = False, code: str = "") -> AsyncIterator[Agent]:
+    agent = Agent(config, fresh=fresh, code=code)
     try:
         await agent.notified("READY=1")
         yield agent

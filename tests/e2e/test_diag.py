@@ -24,7 +24,7 @@ from agent.messages.topics import REPORT, REQUEST
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import ClientOptions, Message
 from agent.till.remote_diagnosis import VERIFIED_PER_MINUTE
-from tests.e2e.agents import ENROLLED, LONG_TTL_MS, TOPICS, Agent, Place, running, till_of
+from tests.e2e.agents import ENROLLED, LONG_TTL_MS, NO_OWN_CHECKS, TOPICS, Agent, Place, running, till_of
 from tests.e2e.test_keys import facepay
 
 WHO = "back-office"
@@ -91,7 +91,7 @@ async def lined(place: Place, scene: str = "empty") -> AsyncIterator[tuple[Line,
 
 async def test_a_trusted_operator_gets_the_doctors_findings_signed(place: Place, operator: Signer) -> None:
     before = place.service.calls
-    async with running(place.config("empty")):
+    async with running(place.config("empty"), code=NO_OWN_CHECKS):
         reported = await client_of(place, operator).request_report()
     assert place.service.calls == before, "no API call"
     rows = {row["id"]: row for row in reported["doctor"]["checks"]}

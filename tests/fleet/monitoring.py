@@ -48,6 +48,7 @@ class Notifications:
         self.ended = set[Named]()
         self.paths = dict[str, str]()  # alert: path
         self.summaries = dict[Named, str]()
+        self._is_stopped = False
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -62,7 +63,13 @@ class Notifications:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = int(self.server.server_address[1])
 
+    def stop(self) -> None:
+        """Ignore all notifications from now on."""
+        self._is_stopped = True
+
     def note(self, path: str, group: Mapping[str, Any]) -> None:
+        if self._is_stopped:
+            return
         for alert in group["alerts"]:
             labels = alert["labels"]
             named = labels["alertname"], labels.get("site", ""), labels.get("terminal", "")

@@ -89,5 +89,5 @@ async def test_file_that_is_unreadable_for_a_moment_changes_nothing(
 
 async def test_without_a_client_certificate_the_watcher_ends(stage: Stage) -> None:
     await stage.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await background_jobs.watch_certificate(stage.running, BootClock())

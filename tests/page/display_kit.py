@@ -62,7 +62,7 @@ class OpenDisplay:
     def client(self, *, headers: dict[str, str] | None = None) -> httpx.AsyncClient:
         """A client with the key."""
         key = {"Authorization": "Bearer " + self.start_url.partition("#")[2]}
-        return httpx.AsyncClient(base_url=self.url, timeout=10, verify=False, headers=key | (headers or {}))
+        return httpx.AsyncClient(base_url=self.url, timeout=60, verify=False, headers=key | (headers or {}))
 
     def begin(
         self, request_id: str = "sale-1", *, locale: str | None = None, budget_ms: int = 8_000

@@ -122,7 +122,7 @@ class Open:
 
     def stranger(self, **more: Any) -> httpx.AsyncClient:
         # The page has no TLS: a client that loads no certificates saves 20 ms of CPU.
-        return httpx.AsyncClient(base_url=self.url, timeout=10, verify=False, **more)
+        return httpx.AsyncClient(base_url=self.url, timeout=60, verify=False, **more)
 
 
 @asynccontextmanager

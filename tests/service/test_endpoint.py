@@ -259,7 +259,7 @@ def test_header_is_checked_before_the_body_and_the_body_before_the_images(servic
 def talk(service: CompareService, raw: bytes) -> bytes:
     """Send bytes; return all bytes until the service closes the connection."""
     host, port = service.url.split("/")[2].split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as link:
+    with socket.create_connection((host, int(port)), timeout=60) as link:
         link.sendall(raw)
         received = b""
         while chunk := link.recv(65_536):
@@ -298,7 +298,7 @@ def test_body_far_over_the_limit_is_answered_and_the_connection_closed(service: 
     head = f"POST /face/compare HTTP/1.1\r\nHost: x\r\nAuthorization: {sign()}\r\n"
     head += "Content-Length: 9999999999\r\n\r\n"
     host, port = service.url.split("/")[2].split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as link:
+    with socket.create_connection((host, int(port)), timeout=60) as link:
         link.sendall(head.encode())
         sent = 0
         try:

@@ -177,9 +177,10 @@ async def test_refusals_without_memory_do_not_shorten_the_estimated_duration() -
 
 async def test_newest_comparison_runs_first_under_overload() -> None:
     recogniser = FakeRecogniser()
-    pool = WorkerPool([recogniser], queue_max=100, cache_max=0, answer_within_s=0.5)
+    pool = WorkerPool([recogniser], queue_max=100, cache_max=0, answer_within_s=60)
     waiting = busy(recogniser, pool, 3)
-    await asyncio.sleep(0.3)  # the oldest has waited more than half of the time
+    await asyncio.sleep(0)
+    pool._waiting[0].begun_s -= 31  # the oldest has waited more than half of the time
     recogniser.may_go.set()
     await asyncio.gather(*waiting, return_exceptions=True)
     shots = [image for image in recogniser.images if image != b"ref"]

@@ -40,7 +40,7 @@ async def test_till_that_never_acknowledges_delays_no_other_till(broker: Mosquit
         async with till_client(broker.port, running, "till-2") as till:
             for _ in range(3):
                 assert (await till.ask(PHOTO, ttl_ms=8_000)).decision == "match"
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 while running.till.delivery_counters["unacknowledged"] != RESULTS:  # noqa: ASYNC110 - no event for it
                     await asyncio.sleep(0.02)
         await asyncio.sleep(1.5)  # for a repeat of each result
@@ -105,22 +105,22 @@ async def test_till_with_an_earlier_state_of_the_terminal_gets_the_newest_one_af
     monkeypatch.setattr(terminal_state, "GET_STATE_S", 3_600.0)
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(terminal(broker.port, tmp_path))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not running.till.state._payload:  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.02)
         # a copy that arrives late would replace the earlier state
         lost = lose_copies(running.till.state, 1)
         till = await stack.enter_async_context(till_client(broker.port, running))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not lost:  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.02)
         await _deliver_earlier_state(running)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while till._state.fields["epoch"] != "e-0":  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.02)
         with pytest.raises(TillError, match="The request is too old"):
             await till.ask(PHOTO, ttl_ms=8_000)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while till._state.fields["epoch"] != "e-1":  # noqa: ASYNC110 - no event for it
                 await asyncio.sleep(0.02)
         assert (await till.ask(PHOTO, ttl_ms=8_000)).decision == "match"
