@@ -65,10 +65,10 @@ def init(
 
 
 def _try(paths: TerminalPaths, *, undo: bool) -> int:
-    """The exit code of `--try`: 0 for a match, or for a try that is removed."""
+    """The exit code of `--try`: 0 for a match, or for a trial that is removed."""
     if undo:
         removed = init_try.undo(paths)
-        print("The try is stopped and removed." if removed else "There is no try to remove.")
+        print("The trial is stopped and removed." if removed else "There is no trial to remove.")
         return 0
     verdict = init_try.run_try(paths)
     print_verdict(verdict, as_json=False, checked=True)

@@ -136,12 +136,12 @@ def undo(paths: TerminalPaths) -> bool:
 
 
 def next_steps(paths: TerminalPaths) -> str:
-    """The commands after a try that ended."""
+    """The commands after a trial that ended."""
     if not paths.trial.exists():
         following = "sudo facepay init    # camera, broker, API"
         if is_configured(paths) and paths.config.exists():
             following = "facepay status       # this terminal has a config, which the trial did not use"
-        return f"The try ran in this process and wrote nothing.\n\nNext:\n  {following}"
+        return f"The trial ran in this process and wrote nothing.\n\nNext:\n  {following}"
     return (
         f"The units {AGENT} and {COMPARE} run with a simulated camera and the example account.\n\nNext:\n"
         f"  sudo facepay status; sudo facepay why; sudo facepay doctor\n"

@@ -24,7 +24,7 @@ class Move(StrEnum):
 def move_of(yaw: float, depth: float, slant: float = 0.0) -> Move | None:
     """The movement for two offsets, positive to the prompted side; None for offsets that are too small.
 
-    ``slant``: of the face against the first frame (``Pose.slant_from``).
+    ``slant``: of the face against the pose at rest (``Pose.slant_from``).
     """
     if yaw >= MIN_YAW and depth >= MIN_DEPTH:
         return Move.PROMPTED if yaw >= MIN_RELIEF * slant else None

@@ -1,5 +1,7 @@
 """Detects a fault behind several verifications in a row that no other condition explains. Pure: no clock."""
 
+from collections import Counter
+
 from agent.core.model import Result
 from agent.core.reasons import Reason
 from agent.health.condition import Condition
@@ -25,30 +27,26 @@ class ResultMeter:
     """Counts the results in a row with a reason of ``_FAULTS``, separately for the API and the photos.
 
     The small check of the API can succeed while each call with two pictures fails, and it then clears the
-    condition of the call. Some reasons have no condition at all. A single failure can end by itself, so the
+    condition of the call. Some reasons have no condition at all. A single failure can end by itself, so a
     fault needs ``VERIFICATIONS_MIN`` results. Only a comparison proves the contrary.
-
-    Attributes:
-        detail: reason and API code of the newest result that counted; empty before the first.
     """
 
     def __init__(self) -> None:
-        self.detail = ""
-        self._condition: Condition | None = None
-        self._in_a_row = 0
+        self._in_a_row = Counter[Condition]()
+        self._details = dict[Condition, str]()
 
-    def add(self, result: Result, *, explained: bool = False) -> Condition | None:
-        """Add one result. Returns the present fault; None: no known fault.
+    def add(self, result: Result, *, explained: bool = False) -> dict[Condition, str]:
+        """Add one result. Returns the present faults, each with the reason and API code of its newest result.
 
         ``explained``: a condition of the API was active when the result ended; the result does not count. A
         result with another reason, e.g. without a face, changes nothing.
         """
         condition = _FAULTS.get(result.reason)
         if result.comparison is not None:
-            self._condition, self._in_a_row = None, 0
+            self._in_a_row.clear()
         elif condition is not None and not explained:
-            self._in_a_row = self._in_a_row + 1 if condition is self._condition else 1
-            self._condition = condition
+            self._in_a_row[condition] += 1
             code = "" if result.api_code is None else f", API code {result.api_code}"
-            self.detail = f"{result.reason}{code}"
-        return self._condition if self._in_a_row >= VERIFICATIONS_MIN else None
+            self._details[condition] = f"{result.reason}{code}"
+        present = (each for each, count in self._in_a_row.items() if count >= VERIFICATIONS_MIN)
+        return {each: self._details[each] for each in present}

@@ -175,7 +175,8 @@ class Results:
             # an answer proves that the detector made a shot
             conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)
         failing = self._meter.add(result, explained=is_explained)
-        conditions.raise_only(failing, of=RESULT_CONDITIONS, detail=self._meter.detail)
+        for each in RESULT_CONDITIONS:
+            conditions.update(each, each in failing, failing.get(each, ""))
         about = {"decision": result.decision, "reason": result.reason, "asks": result.asks}
         request_id, total_ms = result.request.request_id, result.timings.total
         log.info("result", extra=facts(request_id=request_id, **about, total_ms=total_ms))

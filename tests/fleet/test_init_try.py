@@ -147,4 +147,4 @@ def test_init_ends_a_try(paths: TerminalPaths) -> None:
 
 def test_undo_without_a_try_says_so(paths: TerminalPaths) -> None:
     done = facepay("init", "--try", "--undo", "--config", paths.config)
-    assert (done.returncode, done.stdout) == (0, "There is no try to remove.\n")
+    assert (done.returncode, done.stdout) == (0, "There is no trial to remove.\n")

@@ -85,7 +85,7 @@ def a_try_ends_in_a_match(transcript: Transcript) -> None:
 
 
 def undo_restores_the_installation(transcript: Transcript, before: str) -> None:
-    assert transcript.do("facepay init --try --undo") == "The try is stopped and removed."
+    assert transcript.do("facepay init --try --undo") == "The trial is stopped and removed."
     assert [transcript.show(unit, "ActiveState") for unit in (AGENT, COMPARE)] == ["inactive", "inactive"]
     assert stored(transcript) == before
     assert transcript.do("dpkg --verify facepay-agent") == ""
