@@ -142,6 +142,8 @@ def _normalization(name: str, blobs: Any) -> tuple[_Numbers, _Numbers]:
 def _packed(weights: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
     """The bytes of the file, which OpenCV has unpacked: weight = (byte - zero) * step.
 
+    One block of the file does not use all 256 values, so its weights change by up to half a step.
+
     Returns:
         Bytes (rows, blocks, 64); zeros and steps, (rows, blocks, 1).
     """

@@ -71,7 +71,7 @@ def test_the_demo_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
         ("undecided", "compare_unreachable", 0),
         ("match", "same_person", 1),
     ]
-    assert calls > 0
+    assert calls in (1, 2)
     assert all(row["as_expected"] for row in report["verifications"])
     assert report["summary"]["frames_seen"] >= report["summary"]["frames_looked_at"] > 0
     assert list(tmp_path.iterdir()) == [], "the demo leaves nothing behind"
