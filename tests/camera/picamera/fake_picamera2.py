@@ -172,6 +172,7 @@ class Picamera2:
         self._loop: threading.Thread | None = None
         self._loop_ends = threading.Event()
         self._sensor_ends = threading.Event()
+        self._sensor = threading.Thread()
 
     # --- configuration and controls ---------------------------------------------------------------
 
@@ -230,7 +231,8 @@ class Picamera2:
         self.free = list(range(self._config["buffer_count"]))
         self.started = True
         self._sensor_ends = threading.Event()
-        threading.Thread(target=self._expose, args=(self._sensor_ends,), daemon=True).start()
+        self._sensor = threading.Thread(target=self._expose, args=(self._sensor_ends,), daemon=True)
+        self._sensor.start()
 
     def stop_preview(self) -> None:
         if self._loop is None:
@@ -269,6 +271,7 @@ class Picamera2:
     def _stop(self) -> None:
         self.hardware.driver_answers.wait()
         self._sensor_ends.set()
+        self._sensor.join()  # otherwise it could fill a buffer of this run in the next one
         self.stop_count += 1
         self.started = False
         self._fresh.clear()
