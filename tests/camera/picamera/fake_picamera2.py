@@ -56,7 +56,8 @@ class SimulatedHardware:
         self.lores_size: tuple[int, int] | None = None  # the requested size is adjusted to this
         self.open_error: Exception | None = None
         self.configure_error: Exception | None = None
-        self.is_silent = False  # no frames at all
+        self.is_silent = False  # no frames at all, after the one that the sensor is exposing
+        self.rests = threading.Event()  # set when the sensor does nothing because it is silent
         self.cancels = False  # requests come back cancelled, and their buffers are lost
         self.cancelled = 0  # number of cancelled requests
         self.lost_controls = 0  # number of next controls that get lost
@@ -304,7 +305,10 @@ class Picamera2:
     def _expose(self, ends: threading.Event) -> None:
         """The sensor: fills each free buffer."""
         while not ends.wait(PERIOD_S):
-            if self.hardware.is_silent or not self.free:
+            if self.hardware.is_silent:
+                self.hardware.rests.set()
+                continue
+            if not self.free:
                 continue
             buffer = self.free.pop(0)
             if self.hardware.cancels:

@@ -207,11 +207,19 @@ def all_free(hardware: SimulatedHardware) -> Callable[[], bool]:
     return lambda: len(hardware.camera.free) == BUFFERS
 
 
+def silence(hardware: SimulatedHardware) -> None:
+    """Make the sensor silent, and wait until no frame is on its way."""
+    hardware.rests.clear()
+    is_free = all_free(hardware)
+    assert hardware.rests.wait(60)
+    until(is_free)
+
+
 def test_the_trap_captures_that_time_out_eat_a_buffer_each(
     hardware: SimulatedHardware, backend: PicameraBackend
 ) -> None:
     """The leak of a caller that does not cancel: proof that the fake reproduces the trap."""
-    hardware.is_silent = True
+    silence(hardware)
     for _ in range(3):
         with pytest.raises(FutureTimeout):
             hardware.camera.capture_request(wait=0.01)
@@ -222,7 +230,7 @@ def test_the_trap_captures_that_time_out_eat_a_buffer_each(
 
 
 def test_time_outs_leak_no_buffer(hardware: SimulatedHardware, backend: PicameraBackend) -> None:
-    hardware.is_silent = True
+    silence(hardware)
     frames: list[Frame] = []
     waiting = in_thread(lambda: frames.append(backend.grab()))
     time.sleep(0.5)  # five time-outs
@@ -235,7 +243,7 @@ def test_time_outs_leak_no_buffer(hardware: SimulatedHardware, backend: Picamera
 def test_grab_request_that_completes_during_cancelling_is_used(
     hardware: SimulatedHardware, backend: PicameraBackend
 ) -> None:
-    hardware.is_silent = True
+    silence(hardware)
 
     def complete() -> None:
         hardware.before_cancel = lambda: None
@@ -251,7 +259,7 @@ def test_grab_request_that_completes_during_cancelling_is_used(
 def test_grab_request_that_completes_after_cancelling_releases_its_buffer(
     hardware: SimulatedHardware, backend: PicameraBackend
 ) -> None:
-    hardware.is_silent = True
+    silence(hardware)
     delivered = threading.Event()
 
     def complete_without_delivery() -> None:
@@ -426,7 +434,7 @@ def test_restart_that_hangs_blocks_neither_grab_nor_close(
 
 
 def test_closing_ends_a_waiting_reader(hardware: SimulatedHardware, backend: PicameraBackend) -> None:
-    hardware.is_silent = True
+    silence(hardware)
     ended: list[CameraError] = []
 
     def read() -> None:
