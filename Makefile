@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # More workers than cores: most tests wait for brokers, clocks and processes. Each worker collects all tests: 4 s of CPU.
-TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 4 )))
+TEST_WORKERS ?= $(shell echo $$(( $$(nproc) * 3 )))
 LONG_WORKERS ?= $(shell echo $$(( $$(nproc) * 3 )))
 # Without cached bytecode, each worker and each process of a test compiles every module again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -36,7 +36,7 @@ check: lint ## format, ruff, mypy --strict and tests of pure code: less than a m
 
 # One run: the pure tests use the cores while the others wait. worksteal and tests/slow_first.py: no worker has a
 # long test alone at the end.
-test: lint mosquitto picamera2 ## lint, and every test without internet and camera: less than 5 minutes on 2 cores
+test: lint mosquitto picamera2 ## lint, and every test without internet and camera: about 5 minutes on 2 cores
 	@$(BIN)/pytest -m "not long" -n $(TEST_WORKERS) --dist worksteal
 
 test-full: test test-long ## test, and the long tests: package in a minimal Debian, real systemd, browser
