@@ -45,6 +45,14 @@ def test_add_same_fault_in_a_row_is_reported(reason: Reason, condition: Conditio
     assert not any(before) and last == ([] if condition is None else [condition])
 
 
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason.startswith("compare_")])
+def test_add_no_fault_of_the_api_is_forgotten(reason: Reason) -> None:
+    """A new reason of the API without an entry would leave ``status`` at ONLINE while every payment fails."""
+    meter = ResultMeter()
+    found = [meter.add(undecided(reason)) for _ in range(VERIFICATIONS_MIN)]
+    assert [*found[-1]] == [COMPARE_FAILING]
+
+
 def test_add_only_a_comparison_ends_the_fault_and_its_count() -> None:
     meter = ResultMeter()
     for _ in range(VERIFICATIONS_MIN):
