@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from agent.control.status import health_facts
@@ -44,22 +46,26 @@ def start_background_jobs(
     changed: asyncio.Event,
 ) -> None:
     """Start every background job; ``background`` ends them. ``changed``: the shown conditions changed."""
-    background.add(announce_changes(changed, handle.till, background))
     if not machine.is_of_this_machine(handle.reload.config.storage.directory):
         handle.terminal.conditions.raise_(MACHINE_CHANGED)
-    background.add(drop_old_traces(make_trace_files(handle.reload.config), clock))
-    background.add(handle.reload.watch(source))
-    background.add(feed_watchdog(handle.terminal, clock))
-    background.add(refresh_conditions(handle.terminal.conditions))
-    background.add(watch_storage(handle))
-    background.add(stop_when_damaged(handle, stop))
-    background.add(watch_board(handle))
-    background.add(watch_upgrades(handle, clock))
-    background.add(adapt_pace(handle))
-    background.add(watch_api(handle, clock))
-    background.add(watch_certificate(handle, clock))
-    background.add(_announce_stopping(stop, handle.till))
-    background.add(report_health(handle, clock))
+    terminal, till = handle.terminal, handle.till
+    for job in (
+        partial(announce_changes, changed, handle, background),
+        partial(drop_old_traces, make_trace_files(handle.reload.config), clock),
+        partial(handle.reload.watch, source),
+        partial(feed_watchdog, terminal, clock),
+        partial(refresh_conditions, terminal.conditions),
+        partial(watch_storage, handle),
+        partial(stop_when_damaged, handle, stop),
+        partial(watch_board, handle),
+        partial(watch_upgrades, handle, clock),
+        partial(adapt_pace, handle),
+        partial(watch_api, handle, clock),
+        partial(watch_certificate, handle, clock),
+        partial(_announce_stopping, stop, till),
+        partial(report_health, handle, clock),
+    ):
+        background.keep(job)
     if handle.till.accepts_diagnosis:
         from agent.root.remote import start_remote_diagnosis  # loads modules of the doctor
 
@@ -72,12 +78,25 @@ async def _announce_stopping(stop: asyncio.Event, till: MqttTill) -> None:
     await till.state.announce("stopping")
 
 
-async def announce_changes(changed: asyncio.Event, till: MqttTill, background: Background) -> None:
-    """Publish ``state`` after each change of the conditions; several quick changes are one message."""
+async def announce_changes(changed: asyncio.Event, handle: AgentHandle, background: Background) -> None:
+    """Publish ``state`` after each change of the conditions; several quick changes are one message.
+
+    Also updates the status line of the systemd unit.
+    """
     while True:
         await changed.wait()
         changed.clear()
-        background.add(till.state.announce())  # a publish can wait for its broker; the next change must not
+        config = handle.reload.config
+        causes = [each.code for each in handle.terminal.conditions.causes]
+        notify(f"STATUS={status_line(config.site, config.terminal, causes)}")
+        # a publish can wait for its broker; the next change must not
+        background.add(handle.till.state.announce())
+
+
+def status_line(site: str, terminal: str, causes: Sequence[str]) -> str:
+    """The line of ``systemctl status``. ``causes``: the codes of the shown conditions; empty: no fault."""
+    degraded = f", degraded: {', '.join(causes)}" if causes else ""
+    return f"serving {site}/{terminal}{degraded}"
 
 
 async def report_health(handle: AgentHandle, clock: BootClock) -> None:
