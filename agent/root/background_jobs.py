@@ -13,12 +13,13 @@ from agent.errors import StorageError, TillError
 from agent.fleet import machine
 from agent.health.board import is_read_only
 from agent.health.condition_tracker import ConditionTracker
-from agent.health.conditions_board import DISK_LOW, MACHINE_CHANGED, STORAGE_UNAVAILABLE
+from agent.health.conditions_board import DISK_LOW, MACHINE_CHANGED, STORAGE_SLOW, STORAGE_UNAVAILABLE
 from agent.health.expiry import EXPIRY_CONDITIONS, days_left, expiry_level
 from agent.health.notify import notify, watchdog_period_s
 from agent.health.probe_results import CertificateProbe
 from agent.log import facts
 from agent.messages.signing import KEY_FILE
+from agent.outbox.outbox import SLOW_S
 from agent.recorder.traces import TraceFiles
 from agent.root.handle import AgentHandle
 from agent.root.reload import Source
@@ -34,6 +35,7 @@ HEALTH_EVERY_S = 60.0
 REFRESH_EVERY_S = 0.5
 TRACES_EVERY_S = 3_600.0
 STORAGE_EVERY_S = 10.0
+SLOW_WRITES_MIN = 3  # one slow write can be a pause of the machine
 CERTIFICATE_EVERY_S = 3_600.0  # often enough for a clock that was wrong at the start
 
 
@@ -130,7 +132,7 @@ async def watch_storage(handle: AgentHandle) -> None:
     """Raise and clear ``storage_unavailable`` without a verification.
 
     The check for a read-only disk writes nothing, because writing wears a card. An almost full disk is tested
-    with a write. Only a successful write clears the condition.
+    with a write, and so is a slow disk. Only a successful write clears the condition.
     """
     conditions, key = handle.terminal.conditions, handle.reload.config.storage.directory / KEY_FILE
     while True:
@@ -142,12 +144,14 @@ async def watch_storage(handle: AgentHandle) -> None:
         elif await asyncio.to_thread(is_read_only, key):
             log.error("storage_failed", extra=facts(why=f"{key.parent} went read-only"))
             conditions.raise_(STORAGE_UNAVAILABLE)
-        elif DISK_LOW in conditions.active:
+        elif DISK_LOW in conditions.active or STORAGE_SLOW in conditions.active:
             try:
                 await handle.outbox.check_writable()
             except StorageError as error:
                 log.error("storage_failed", extra=facts(why=error))
                 conditions.raise_(STORAGE_UNAVAILABLE)
+        is_slow = handle.outbox.slow_writes >= SLOW_WRITES_MIN
+        conditions.update(STORAGE_SLOW, is_slow, f"{handle.outbox.slow_writes} x {SLOW_S:g} s")
 
 
 async def stop_when_damaged(handle: AgentHandle, stop: asyncio.Event) -> None:

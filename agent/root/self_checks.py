@@ -82,7 +82,7 @@ def _show_offset(conditions: ConditionTracker, offset_ms: int | None, unix_ms: i
 
 
 async def watch_board(handle: AgentHandle) -> None:
-    """Raise and clear ``disk_low`` and ``terminal_hot``; update ``attempts_paused``."""
+    """Raise and clear ``disk_low`` and ``terminal_hot``; update those that end by time."""
     conditions, directory = handle.terminal.conditions, handle.reload.config.storage.directory
     while True:
         with suppress(OSError):  # the next check reads again
@@ -91,6 +91,7 @@ async def watch_board(handle: AgentHandle) -> None:
         hottest = await asyncio.to_thread(hottest_c) or 0.0
         conditions.update(TERMINAL_HOT, hottest >= HOT_C, f"{hottest:.0f} °C")
         handle.terminal.budget.show_pause()
+        handle.terminal.results.show_till_faults()
         await asyncio.sleep(BOARD_EVERY_S)
 
 

@@ -64,7 +64,13 @@ class MqttTill:
         )
         self.connection = Connection(config, self._client_options())
         self.result_sender = ResultSender(
-            self.connection, outbox, self.topics, clock, ack=config.ack, margin_ms=margin_ms
+            self.connection,
+            outbox,
+            self.topics,
+            clock,
+            ack=config.ack,
+            margin_ms=margin_ms,
+            on_problem=self._on_problem,
         )
         acknowledged = self.result_sender.record_ack
         self._messages = TillMessages(rules, clock, self._limits, self._background, acknowledged)
