@@ -13,6 +13,7 @@ VERIFICATIONS_FAILING = Condition(code="verifications_failing", severity=Severit
 CONFIG_REFUSED = Condition(code="config_refused", severity=Severity.WARNING)
 OUTBOX_RESET = Condition(code="outbox_reset", severity=Severity.WARNING)
 MACHINE_CHANGED = Condition(code="machine_changed")
+OPEN_FILES_HIGH = Condition(code="open_files_high", severity=Severity.WARNING)
 DISK_LOW = Condition(code="disk_low", severity=Severity.WARNING)
 UPGRADE_FAILED = Condition(code="upgrade_failed", severity=Severity.WARNING)
 UPGRADE_MISSING = Condition(code="upgrade_missing", severity=Severity.WARNING)

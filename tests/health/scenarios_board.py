@@ -219,6 +219,7 @@ SCENARIOS: dict[str, Scenario] = {
     "machine_changed": memory_card_is_moved_to_another_board,
     "outbox_reset": outbox_is_damaged_by_a_power_cut,
     "terminal_hot": board_reports("hottest_c", 91.0, 40.0),
+    "open_files_high": board_reports("files_shortage", "1000 of 1024 files open", ""),
     "disk_low": board_reports("shortage", "0 MB free", ""),
     "upgrade_failed": upgrade_stores("failed", "returned 0.2.0+deb12 0.3.0+deb12"),
     "upgrade_missing": upgrade_stores("waiting", "0.2.0+deb12 0.3.0+deb12 1767225600"),
