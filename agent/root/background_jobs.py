@@ -27,6 +27,7 @@ from agent.root.self_checks import adapt_pace, watch_api, watch_board, watch_upg
 from agent.root.wiring import BootClock, make_trace_files
 from agent.tasks import Background
 from agent.terminal.terminal import Terminal
+from agent.texts import load_messages
 from agent.till.adapter import MqttTill
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def start_background_jobs(
         handle.terminal.conditions.raise_(MACHINE_CHANGED)
     terminal, till = handle.terminal, handle.till
     for job in (
+        partial(asyncio.to_thread, load_messages),
         partial(announce_changes, changed, handle, background),
         partial(drop_old_traces, make_trace_files(handle.reload.config), clock),
         partial(handle.reload.watch, source),
