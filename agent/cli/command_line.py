@@ -1,4 +1,4 @@
-"""The command line ``facepay``: commands in modules by topic, listed in ``command_table``.
+"""The run of one command, from ``sys.argv`` to the exit code of the process.
 
 Every ``AgentError`` becomes two lines on stderr, ``code: sentence`` and ``fix: step``, then both in the other
 languages, and the exit code of its class. A file that this user may not open, and a full disk behind stdout,
@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable
 from typing import NoReturn
 
+from agent.cli import INTERRUPTED
 from agent.errors import AgentError, StorageError, failure_at, reason_of
 from agent.log import printable, without_url_secrets
 from agent.terminal_output import install
@@ -24,17 +25,16 @@ from agent.texts import Text, labelled_lines, translated_lines
 
 _PLAIN = {"✓": "+", "✗": "x", "→": "->", "█": "#", "…": "...", "—": "-", "×": "x", "·": "."}
 _ERRORS = "facepay_plain"
-_INTERRUPTED = 130  # after Ctrl-C, as of a shell: 128 + SIGINT
 
 
-def main() -> None:
-    """Entry point of the ``facepay`` command."""
+def run_process() -> NoReturn:
+    """Run the command of ``sys.argv`` and end the process."""
     try:
         _open_missing_streams()
         _configure_output()
         _exit(_run())
     except KeyboardInterrupt:
-        _exit(_INTERRUPTED)
+        _exit(INTERRUPTED)
 
 
 def _open_missing_streams() -> None:
@@ -79,7 +79,7 @@ def _run() -> int:
 
 
 def _application(name: str) -> Callable[[], None]:
-    """As ``command_table.application``; imported here, because ``main`` handles Ctrl-C only while it runs."""
+    """As ``command_table.application``: its import takes the longest, and ``run_process`` handles Ctrl-C."""
     from agent.cli.command_table import application
 
     return application(name)
@@ -87,8 +87,10 @@ def _application(name: str) -> Callable[[], None]:
 
 def _report(error: AgentError) -> int:
     fix, *fixes = labelled_lines(_fix_of(error), "fix")
-    for line in [f"{error.code}: {error}", fix, *translated_lines(error.detail, "why"), *fixes]:
-        print(printable(without_url_secrets(line)), file=sys.stderr)  # a sentence may quote the other side
+    lines = [f"{error.code}: {error}", fix, *translated_lines(error.detail, "why"), *fixes]
+    with contextlib.suppress(OSError):  # a full disk or a closed pipe behind stderr keeps the exit code
+        for line in lines:
+            print(printable(without_url_secrets(line)), file=sys.stderr)  # may quote the other side
     return error.exit_code
 
 
@@ -136,6 +138,6 @@ def _exit(code: int) -> NoReturn:
             stream.flush()
     except OSError:  # closed pipe or full disk: the flush at exit would print a traceback
         os._exit(code or 1)
-    if code == _INTERRUPTED or any(thread.daemon for thread in threading.enumerate()):
+    if code == INTERRUPTED or any(thread.daemon for thread in threading.enumerate()):
         os._exit(code)
     sys.exit(code)
