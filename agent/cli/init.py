@@ -154,7 +154,7 @@ def _check(paths: TerminalPaths) -> int:
 
 
 def _print_next_steps(paths: TerminalPaths, fingerprint: str) -> None:
-    packaged = paths.config == DEFAULT
+    packaged = paths.is_packaged and paths.config == DEFAULT
     facepay, config = ("sudo facepay", "") if packaged else ("facepay", f" --config {paths.config}")
     print(f"\n{paths.target} is written. This terminal's signing key: {fingerprint}\n\nNext:")
     print(f"  {facepay} keys show{config} > terminal.pem   # pin this key on each till")

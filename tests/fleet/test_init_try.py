@@ -15,6 +15,7 @@ from agent.cli import init_try
 from agent.config import Config
 from agent.config.file import load
 from agent.demo.demo_system import Visit, VisitRow
+from agent.fleet import terminal_paths
 from agent.fleet.terminal_paths import TerminalPaths
 from agent.kits.till.acceptance import Acceptance
 from agent.resources import config_file
@@ -176,3 +177,17 @@ def test_init_ends_a_try(paths: TerminalPaths) -> None:
 def test_undo_without_a_try_says_so(paths: TerminalPaths) -> None:
     done = facepay("init", "--try", "--undo", "--config", paths.config)
     assert (done.returncode, done.stdout) == (0, "There is no trial to remove.\n")
+
+
+def test_without_the_unit_the_config_in_etc_names_no_credential_of_systemd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `pip install` nothing passes credentials: the agent reads the file that `init` writes."""
+    units = tmp_path / "units"
+    units.mkdir()
+    monkeypatch.setattr(terminal_paths, "PACKAGED", tmp_path)
+    monkeypatch.setattr(terminal_paths, "_UNITS", (tmp_path / "none", units))
+    found = TerminalPaths(tmp_path / "agent.toml")
+    assert found.secret_in_config("secret-key") == str(found.secret("secret-key"))
+    (units / "facepay-agent.service").touch()
+    assert found.secret_in_config("secret-key").startswith("/run/credentials/")
