@@ -67,6 +67,14 @@ def test_it_installs_and_the_demo_passes(debian: Debian, before: set[str]) -> No
     assert debian.run("dpkg", "--verify", "facepay-agent") == "", "the demo changed an installed file"
 
 
+def test_python_of_the_users_shell_has_no_effect(debian: Debian) -> None:
+    other = debian.file("/root/other/agent/__init__.py")
+    other.parent.mkdir(parents=True)
+    other.write_text("raise SystemExit(9)")
+    for variable in ("PYTHONPATH=/root/other", "PYTHONHOME=/root"):
+        assert "facepay-agent " in debian.run("env", variable, "facepay", "--version")
+
+
 def test_no_unit_is_enabled_and_config_check_names_the_risks(debian: Debian) -> None:
     assert not list(debian.file("/etc/systemd/system").rglob("facepay*"))
     refused = debian.run("facepay", "config", "check", "--config", CONFIG, ok=(78,))
