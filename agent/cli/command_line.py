@@ -12,6 +12,7 @@ import contextlib
 import errno
 import os
 import shlex
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -35,6 +36,16 @@ def run_process() -> NoReturn:
         _exit(_run())
     except KeyboardInterrupt:
         _exit(INTERRUPTED)
+
+
+def end_as_ctrl_c() -> None:
+    """From now on SIGTERM and SIGHUP act as Ctrl-C: a command with a temporary folder deletes the folder.
+
+    A signal that the caller ignores, e.g. by nohup, stays ignored.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
 
 
 def _open_missing_streams() -> None:

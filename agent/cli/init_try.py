@@ -40,9 +40,12 @@ _SYSTEMD = Path("/run/systemd/system")
 
 def run_try(paths: TerminalPaths) -> Acceptance:
     """Play a scene and send one request. Raises ``AgentError``: no broker, or a part does not start."""
+    from agent.cli.command_line import end_as_ctrl_c
+
     log.setup("error")
     with Spinner("broker, compare service and terminal are starting"):
         if not uses_units(paths):
+            end_as_ctrl_c()
             return asyncio.run(_in_this_process())
         _start_broker()
         storage = Path("/var/lib/facepay-agent/try")

@@ -213,6 +213,22 @@ def test_full_disk_behind_a_redirection_is_one_sentence(command: str, config: Pa
     assert not output or output.startswith("output_failed: ")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminated_command_deletes_its_temporary_folder(number: signal.Signals, tmp_path: Path) -> None:
+    """SIGHUP: the terminal window or the ssh connection was closed."""
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [*FACEPAY, "demo"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env
+    ) as demo:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        demo.send_signal(number)
+        output = demo.communicate(timeout=60)[1]
+    assert demo.returncode == 130 and b"Traceback" not in output, output
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("command", ["config check --config missing.toml", "status --config {config}"])
 def test_full_disk_behind_stderr_keeps_the_exit_code(command: str, config: Path) -> None:
     words = shlex.split(command.format(config=config))
