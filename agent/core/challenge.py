@@ -9,7 +9,7 @@ The motion must be continuous: a picture that replaces another picture jumps. Al
 The analyzer compares the faces of the counted frames with the shot (``Shot.evidence``), and checks whether
 the nose is in front of the face in each turn (``Shot.paths``).
 
-docs/explanation/seeing.md lists the simulated attacks. A video whose turns agree with the prompts passes.
+docs/explanation/attacks.md lists the simulated attacks. A video whose turns agree with the prompts passes.
 """
 
 from dataclasses import dataclass, field, replace

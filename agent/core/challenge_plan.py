@@ -6,7 +6,8 @@ from enum import StrEnum
 
 # From the second frame to the first prompt, and from the last turned frame to a later prompt. The first wait
 # and the times of the turns stop films that turn in a loop. A longer wait before a later prompt lets more of
-# them pass, because their next turn then comes sooner after the prompt (docs/explanation/seeing.md).
+# them pass, because their next turn then comes sooner after the prompt
+# (docs/explanation/challenge-payers.md).
 WAIT_MS, NEXT_WAIT_MS = (250, 500), (50, 150)
 ATTEMPTS = 3  # challenges drawn per verification
 

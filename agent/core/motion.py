@@ -2,7 +2,7 @@
 
 A living head passes through the poses between two poses. A picture that replaces another picture does not.
 Measured: films of people who move and talk change their yaw by at most 0.12 between two frames at 10 frames a
-second (docs/explanation/seeing.md).
+second (docs/explanation/attacks.md).
 """
 
 from __future__ import annotations

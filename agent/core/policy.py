@@ -20,7 +20,7 @@ _BRIGHT_LUMA = 50.0  # percent of white: a brighter face without contrast has to
 # refused.
 _SAME_COSINE, _OTHER_COSINE = 0.5, 0.363
 # A turned face of the same person scores lower. In a simulation 5 % of the turned faces were below 0.39 to
-# 0.48, and the highest of another person was 0.343 (docs/explanation/seeing.md).
+# 0.48, and the highest of another person was 0.343 (docs/explanation/challenge.md).
 _SAME_TURNED, _OTHER_TURNED = 0.363, 0.25
 
 # Measures of ``Quality`` in the order of the checks, with the reason for a measure below its limit.

@@ -4,7 +4,7 @@ A region of the frame is compared with itself: the shift of the picture by least
 face widths. Landmarks are not precise enough: with the same picture and new sensor noise they move by up to
 0.05 eye distances.
 
-Measured (docs/explanation/seeing.md): a print with sensor noise of 2 to 12 levels shifts by at most 0.0019
+Measured (docs/explanation/challenge.md): a print with sensor noise of 2 to 12 levels shifts by at most 0.0019
 within ten frames, and by at most 0.0010 up to 8 levels. In films, no head shifted by less than 0.0024 within
 3 s. A print that is held in a hand moves.
 """

@@ -11,7 +11,7 @@ middle of its cheeks. The nose of a head is in front of its cheeks, too, and mov
 Points of the aligned face are followed from frame to frame by optical flow. A cubic function of the column,
 with terms for a roll and a tilt, is fitted to the points above and below the nose; a linear function is
 fitted to the cheeks beside the nose. The results are the distances of the points of the nose from these
-functions, in eye distances. Measurements: docs/explanation/seeing.md.
+functions, in eye distances. Measurements: docs/explanation/attacks.md.
 """
 
 from collections.abc import Iterator, Sequence

@@ -6,7 +6,7 @@ down. So a head that turns to the left always shows a left side that loses brigh
 A photograph that a program bends and turns on a screen carries its light along: nothing changes.
 
 The light must come from a direction. Under lamps that shine equally from all sides, a living head changes as
-little as a photograph, so this check is off by default. Measurements: docs/explanation/seeing.md.
+little as a photograph, so this check is off by default. Measurements: docs/explanation/attacks.md.
 """
 
 from collections.abc import Sequence
