@@ -37,6 +37,6 @@ def draw(turns: int, rand: Callable[[int], int]) -> tuple[Plan, ...]:
         return ()
     sides, waits = tuple(TurnSide), (WAIT_MS, *[NEXT_WAIT_MS] * (turns - 1))
     return tuple(
-        tuple(Turn(sides[rand(len(sides))], least + rand(most - least)) for least, most in waits)
+        tuple(Turn(sides[rand(len(sides))], min_ms + rand(max_ms - min_ms)) for min_ms, max_ms in waits)
         for _ in range(ATTEMPTS)
     )
