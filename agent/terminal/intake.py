@@ -87,8 +87,8 @@ class Intake:
             case CancelReceived(till=till, request_id=request_id):
                 await self._cancel(till, request_id)
             case RequestReceived(request=request):
-                known = await self._ports.claim_store.find(request.till, request.request_id)
-                match admit(inbound, known, self._facts(request.till)):
+                record = await self._ports.claim_store.find(request.till, request.request_id)
+                match admit(inbound, record, self._facts(request.till)):
                     case Admit():
                         await self._accept(request)
                     case SendAgain(stored=stored):
@@ -117,8 +117,8 @@ class Intake:
         if (current := self._open.matching(till, request_id)) is not None:
             current.post(Cancelled(self._ports.clock.now_ms()))
             return
-        known = await self._ports.claim_store.find(till, request_id)
-        if known is not None and known.result is not None:
-            await self._ports.till.deliver(known.result, again=True)  # the first stored outcome wins
+        record = await self._ports.claim_store.find(till, request_id)
+        if record is not None and record.result is not None:
+            await self._ports.till.deliver(record.result, again=True)  # the first stored outcome wins
         else:
             await self._results.refuse(till, request_id, Refusal.UNKNOWN_REQUEST, "nothing to cancel")
