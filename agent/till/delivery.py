@@ -22,7 +22,7 @@ from agent.messages.encode import event
 from agent.messages.topics import EVENT, RESULT, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import Message
-from agent.mqtt.publisher import CUT
+from agent.mqtt.publisher import PUBLISH_CUT
 from agent.outbox.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -229,7 +229,7 @@ class ResultSender:
             delivered = await self._connection.publish(message)
         except TillError as error:
             log.warning("result_not_delivered", extra=facts(result_id=stored.result_id, why=error))
-            cut = error.code == CUT
+            cut = error.code == PUBLISH_CUT
         if stored.result_id not in self._open:
             return  # the acknowledgement of the till arrived before the PUBACK
         if delivered and self._ack == "broker":

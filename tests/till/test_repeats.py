@@ -8,7 +8,7 @@ from typing import Any
 from agent.core.ports import StoredResult
 from agent.errors import TillError
 from agent.messages.topics import Topics
-from agent.mqtt.publisher import CUT
+from agent.mqtt.publisher import PUBLISH_CUT
 from agent.till.delivery import CUTS_MAX, ResultSender
 
 STORED = StoredResult("till-1", "r-1", "id", 1, b"{}", False, deadline_ms=10_000)
@@ -56,7 +56,7 @@ class CuttingBroker:
 
     async def publish(self, message: Any, qos: int = 1) -> bool:
         self.published += 1
-        raise TillError("cut", code=CUT)
+        raise TillError("cut", code=PUBLISH_CUT)
 
 
 def sender_of(broker: Any, clock: StoppedClock) -> ResultSender:
