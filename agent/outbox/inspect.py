@@ -25,8 +25,8 @@ def inspect_outbox(directory: Path) -> OutboxProbe | None:
     try:
         if not path.exists():
             return None
-        for each in (path, *directory.glob(f"{FILE}-[ws][ah][lm]")):
-            check_plain(each)  # SQLite reports only "unable to open", and waits for a pipe
+        for file in (path, *directory.glob(f"{FILE}-[ws][ah][lm]")):
+            check_plain(file)  # SQLite reports only "unable to open", and waits for a pipe
         set_aside = len(list(directory.glob(f"{FILE}.damaged-*[0-9]")))
         depth, oldest, damage = _read(path)
     except PermissionError as error:
