@@ -15,10 +15,10 @@ _M_ARENA_MAX = -8  # malloc.h of glibc
 
 def process_facts() -> dict[str, int | float]:
     """``rss_bytes``, ``cpu_s`` (user and system), ``open_files``, ``max_files``, ``threads``; in 0.1 ms."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "rss_bytes": int((_SELF / "statm").read_text().split()[1]) * _PAGE_BYTES,
-        "cpu_s": round(used.ru_utime + used.ru_stime, 2),
+        "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
         "open_files": len(os.listdir(_SELF / "fd")),  # noqa: PTH208 - names only, no paths
         "max_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         "threads": len(os.listdir(_SELF / "task")),  # noqa: PTH208

@@ -20,7 +20,7 @@ DAY_S = 86_400
 MISSING_AFTER_S = 3 * DAY_S  # unattended-upgrades runs once a day
 ENDS_SOON_S = 7 * DAY_S  # `make apt-repo` signs the index for 30 days
 INVALID_S = 0  # the end of an index with an invalid date
-_KEPT, _LISTS = "var/lib/facepay-upgrade", "var/lib/apt/lists"
+_UPGRADE_DIR, _APT_LISTS = "var/lib/facepay-upgrade", "var/lib/apt/lists"
 _ORIGIN = "Origin: facepay"
 _HEAD_BYTES = 4_096  # of an index; its checksums follow and can have 200 kB
 _REPORT_MAX_BYTES = 512
@@ -69,15 +69,15 @@ def read_upgrades(root: Path = Path("/")) -> UpgradeFacts | None:
     Args:
         root: parent of /var. An index or ``waiting`` that this user cannot read counts as absent.
     """
-    kept, indexes = root / _KEPT, _indexes(root / _LISTS)
-    if not indexes and not _is_folder(kept):
+    upgrade_dir, indexes = root / _UPGRADE_DIR, _indexes(root / _APT_LISTS)
+    if not indexes and not _is_folder(upgrade_dir):
         return None
-    failed, installed, other = _failure(kept / "failed")
+    failed, installed, other = _failure(upgrade_dir / "failed")
     candidate, since_s = "", 0
-    match (_read(kept / "waiting", _REPORT_MAX_BYTES) or "").split():
+    match (_read(upgrade_dir / "waiting", _REPORT_MAX_BYTES) or "").split():
         case [version, offered, digits] if digits.isascii() and digits.isdecimal():
             installed, candidate, since_s = installed or version, offered, int(digits)
-    ends_s = [end_s for each in indexes if (end_s := _end_of(each)) is not None]
+    ends_s = [end_s for index in indexes if (end_s := _valid_until_s(index)) is not None]
     end_s = min(ends_s, default=None)
     return UpgradeFacts(failed, installed, other, candidate, since_s, bool(indexes), end_s)
 
@@ -137,10 +137,10 @@ def _indexes(lists: Path) -> list[str]:
         heads = [_read(path, _HEAD_BYTES) or "" for path in sorted(lists.glob("*InRelease"))]
     except OSError:
         return []
-    return [each for each in heads if _ORIGIN in each.splitlines()]
+    return [head for head in heads if _ORIGIN in head.splitlines()]
 
 
-def _end_of(index: str) -> int | None:
+def _valid_until_s(index: str) -> int | None:
     """Unix time of ``Valid-Until``; None: the index has no end."""
     for line in index.splitlines():
         name, _, value = line.partition(":")
