@@ -76,10 +76,10 @@ def evaluate(
     The terms are those of ISO/IEC 30107-3: APCER for each kind of attack, BPCER for living people, with
     intervals at 95 %. No conformance is claimed. The challenge is not part of this measurement.
     """
-    from agent.vision.passive.error_rates import rates, sources
+    from agent.vision.passive.error_rates import pictures_by_kind, rates
 
     try:
-        found = sources(folder)
+        found = pictures_by_kind(folder)
     except (ValueError, OSError) as error:
         raise ImageError(reason_of(error), fix=Text("fix.liveness_folder_wrong")) from error
     judge = _liveness_test(load_config(config))

@@ -52,10 +52,10 @@ class BrightnessCheck:
     def __init__(self, frozen_ms: int = _REPEATED_MS) -> None:
         """``frozen_ms``: time without a change, in ms, after which the camera is frozen."""
         self._frozen_ms = frozen_ms
-        self._last: Sample | None = None  # the newest sample that differs at all from the one before
-        self._newest: Sample | None = (
-            None  # of the last new picture: differs by more than ``_REPEATED_LEVELS``
-        )
+        # the newest sample that differs at all from the one before
+        self._last_changed_sample: Sample | None = None
+        # of the last new picture: differs by more than ``_REPEATED_LEVELS``
+        self._last_new_sample: Sample | None = None
         self._changed_ms = 0
         self._lit_ms: int | None = None
         self._unsaturated_ms: int | None = None
@@ -67,11 +67,13 @@ class BrightnessCheck:
             luma = np.zeros((1, 1), np.uint8)
         mean = float(cv2.mean(luma)[0])
         now_ms = frame.captured_ms
-        is_repeated = self._newest is not None and _same(luma, self._newest, _REPEATED_LEVELS)
+        is_repeated = self._last_new_sample is not None and _is_same(
+            luma, self._last_new_sample, _REPEATED_LEVELS
+        )
         if not is_repeated:  # otherwise slow changes would never add up to a new picture
-            self._newest = luma
-        if self._last is None or not _same(luma, self._last):
-            self._last = luma
+            self._last_new_sample = luma
+        if self._last_changed_sample is None or not _is_same(luma, self._last_changed_sample):
+            self._last_changed_sample = luma
             self._changed_ms = now_ms
         if mean > _COVERED_LUMA or self._lit_ms is None:
             self._lit_ms = now_ms
@@ -88,8 +90,8 @@ class BrightnessCheck:
         )
 
 
-def _same(one: Sample, other: Sample, levels: float = 0.0) -> bool:
-    return one.shape == other.shape and cv2.norm(one, other, cv2.NORM_INF) <= levels
+def _is_same(one: Sample, other: Sample, max_levels: float = 0.0) -> bool:
+    return one.shape == other.shape and cv2.norm(one, other, cv2.NORM_INF) <= max_levels
 
 
 class PresenceGate:

@@ -26,8 +26,8 @@ Luma = NDArray[np.float32]
 MIN_CHANGE = 0.018
 _SMOOTH_PX = 2.5  # hides the noise of the sensor, and most of the texture
 _DARK_LUMA = 4.0  # added to the luma, so that noise in a black picture is no light
-_LEAST_POINTS = 16
-_FLOOR = 0.005  # of the logarithm: scale of the errors in the robust fit
+_MIN_POINTS = 16
+_ERROR_SCALE_MIN = 0.005  # of the logarithm: scale of the errors in the robust fit
 
 
 def changes_light(path: TurnPath) -> bool:
@@ -37,7 +37,7 @@ def changes_light(path: TurnPath) -> bool:
     """
     sign = -1.0 if path.is_left else 1.0
     changes = [sign * change for change in _changes(path.faces)]
-    return any(one >= MIN_CHANGE and other >= MIN_CHANGE for one, other in pairwise(changes))
+    return any(earlier >= MIN_CHANGE and later >= MIN_CHANGE for earlier, later in pairwise(changes))
 
 
 def _changes(faces: Sequence[object]) -> list[float]:
@@ -46,15 +46,15 @@ def _changes(faces: Sequence[object]) -> list[float]:
     NaN where too few points were followed.
     """
     pictures = [face for face in faces if isinstance(face, np.ndarray)]
-    changes, first = list[float](), None
-    for picture, (points, found) in zip(pictures[1:], follow_points(pictures), strict=True):
-        first = _luma_at(pictures[0], POINTS) if first is None else first
-        used = found[BANDS]
-        if used.sum() < _LEAST_POINTS:
+    changes, first_luma = list[float](), None
+    for picture, (points, followed) in zip(pictures[1:], follow_points(pictures), strict=True):
+        first_luma = _luma_at(pictures[0], POINTS) if first_luma is None else first_luma
+        used = followed[BANDS]
+        if used.sum() < _MIN_POINTS:
             changes.append(float("nan"))
             continue
-        change = (_luma_at(picture, points) - first)[used].astype(np.float64)
-        changes.append(float(robust_fit(BAND_TERMS[used], change, _FLOOR)[1]))
+        change = (_luma_at(picture, points) - first_luma)[used].astype(np.float64)
+        changes.append(float(robust_fit(BAND_TERMS[used], change, _ERROR_SCALE_MIN)[1]))
     return changes
 
 

@@ -12,7 +12,7 @@ from agent.config import VisionConfig
 from agent.core.model import Box, Detection, Frame
 from agent.core.policy import PolicyLimits
 from agent.vision.face_analyzer import LocalFaceAnalyzer
-from agent.vision.low_resolution import detect_all, stands_for
+from agent.vision.low_resolution import can_replace, detect_all
 from tests.vision.people import NAMES, Pixels, detector, empty_shop, standing
 
 INPUT_PX = 320
@@ -105,6 +105,6 @@ def test_used_low_resolution_picture_has_equal_scales(
     wide: int, high: int, small_wide: int, small_high: int
 ) -> None:
     frame, small = pixels_of(wide, high), pixels_of(small_wide, small_high)
-    if stands_for(small, frame, INPUT_PX):
+    if can_replace(small, frame, INPUT_PX):
         assert small_wide <= wide and small_wide >= min(INPUT_PX, wide)
         assert abs(wide * small_high - small_wide * high) <= 0.02 * small_wide * high * 1.001
