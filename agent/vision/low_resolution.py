@@ -40,7 +40,8 @@ def can_replace(small: NDArray[np.generic], bgr: Pixels, input_px: int) -> bool:
         return False
     scale_x, scale_y = bgr.shape[1] / small.shape[1], bgr.shape[0] / small.shape[0]
     is_large_enough = max(small.shape[:2]) >= min(input_px, max(bgr.shape[:2]))
-    return bool(is_large_enough and scale_x >= 1 and abs(scale_x / scale_y - 1) <= _SAME_VIEW)
+    is_not_larger = scale_x >= 1 and scale_y >= 1
+    return bool(is_large_enough and is_not_larger and abs(scale_x / scale_y - 1) <= _SAME_VIEW)
 
 
 def _scaled(face: Detection, x: float, y: float) -> Detection:
