@@ -41,7 +41,7 @@ class NewestFrameSource:
         self._recovery = recovery.RecoveryState()
         self._created_ms = clock.now_ms()
         self._started_ms = 0
-        self._first_ms, self._last_ms = 0, 0  # returned frames, of all runs
+        self._first_returned_ms, self._last_returned_ms = 0, 0  # returned frames, of all runs
 
     def start(self) -> None:
         """Start or restart the capture thread; returns when the camera is open, or after 2 s.
@@ -75,7 +75,8 @@ class NewestFrameSource:
                 raise self._unrecoverable(Text("detail.camera_driver_hangs"), None, self._clock.now_ms())
             newest, now_ms = capture.newest, self._clock.now_ms()
             if newest is not None and newest.seq > after_seq and now_ms - newest.captured_ms < self._stall_ms:
-                self._first_ms, self._last_ms = self._first_ms or newest.captured_ms, newest.captured_ms
+                self._first_returned_ms = self._first_returned_ms or newest.captured_ms
+                self._last_returned_ms = newest.captured_ms
                 self._recovery = recovery.RecoveryState()
                 return newest
             self._recover(capture, now_ms)
@@ -128,8 +129,9 @@ class NewestFrameSource:
 
     def _unrecoverable(self, why: Text, error: CameraError | None, now_ms: int) -> CameraError:
         """The camera's error until a new process is due, then ``CameraHung``."""
-        final = error is not None and error.retry is Retry.NEVER  # the end of a recording is not urgent
-        frames_ms = 0 if final else self._last_ms - self._first_ms
+        # the end of a recording is not urgent
+        is_end_of_recording = error is not None and error.retry is Retry.NEVER
+        frames_ms = 0 if is_end_of_recording else self._last_returned_ms - self._first_returned_ms
         if now_ms >= recovery.exit_due_ms(self._created_ms, frames_ms, now_ms):
             last = Text("detail.camera_no_picture") if error is None else error.detail
             return CameraHung(Text("detail.camera_unrecoverable", why=why, last=last))
