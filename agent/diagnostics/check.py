@@ -96,7 +96,7 @@ class CheckReport:
             "id": check.id,
             **json_fields("title", check.title),
             "verdict": finding.verdict,
-            **_why(finding.reason),
+            **_reason_fields(finding.reason),
             "because": finding.because,
             **json_fields("fix", finding.remedy),
             "docs": check.docs,
@@ -104,6 +104,6 @@ class CheckReport:
         }
 
 
-def _why(reason: str | Text) -> dict[str, str]:
+def _reason_fields(reason: str | Text) -> dict[str, str]:
     """JSON fields, one per language, without the secrets of urls."""
     return {field: without_url_secrets(sentence) for field, sentence in json_fields("why", reason).items()}

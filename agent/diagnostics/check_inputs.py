@@ -22,12 +22,12 @@ Addresses = Sequence[tuple[Any, ...]]  # as socket.getaddrinfo returns them
 def run_program(*command: str) -> str | None:
     """The stdout of a system tool; None when it is not installed, fails, or does not end in time."""
     try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
+        completed = subprocess.run(  # noqa: S603 - fixed arguments, no shell
             command, check=True, capture_output=True, text=True, errors="replace", timeout=_PROGRAM_TIMEOUT_S
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout
+    return completed.stdout
 
 
 def resolve(host: str, port: int) -> Addresses:

@@ -55,10 +55,10 @@ def addresses(inputs: CheckInputs, host: str, port: int) -> Addresses:
         raise TimeoutError(f"{host}: no answer from the name server") from None
 
 
-def connect(found: Addresses) -> socket.socket:
+def connect(candidates: Addresses) -> socket.socket:
     """A connection to the first address that accepts it. Raises ``OSError``: that of the last address."""
     last_error = OSError("no address")
-    for family, kind, protocol, _, address in found:
+    for family, kind, protocol, _, address in candidates:
         connection = socket.socket(family, kind, protocol)
         connection.settimeout(CONNECT_TIMEOUT_S)
         try:
@@ -96,9 +96,9 @@ def exchange(inputs: CheckInputs, endpoint: Endpoint) -> Exchange:
     def end_step() -> None:
         times_s.append(time.monotonic())
 
-    found = addresses(inputs, endpoint.host, endpoint.port)
+    candidates = addresses(inputs, endpoint.host, endpoint.port)
     end_step()
-    with connect(found) as plain:
+    with connect(candidates) as plain:
         end_step()
         with (
             unverified_context().wrap_socket(plain, server_hostname=endpoint.host)
@@ -114,8 +114,8 @@ def exchange(inputs: CheckInputs, endpoint: Endpoint) -> Exchange:
             end_step()
             if not head:
                 raise ConnectionResetError("closed without an answer")
-            while b"\r\n\r\n" not in head and len(head) < _HEAD_MAX_BYTES and (piece := link.recv(4_096)):
-                head += piece
+            while b"\r\n\r\n" not in head and len(head) < _HEAD_MAX_BYTES and (chunk := link.recv(4_096)):
+                head += chunk
     dns_ms, tcp_ms, tls_ms, first_byte_ms = (round((end - start) * 1e3) for start, end in pairwise(times_s))
     return Exchange(dns_ms, tcp_ms, tls_ms, first_byte_ms, _date(head))
 

@@ -59,19 +59,19 @@ def light_line(reading: LensReading) -> str:
     return "  ".join([*parts, *_camera_values(reading, _OF_LIGHT)])
 
 
-def _camera_values(reading: LensReading, of: Mapping[str, tuple[str, float]]) -> list[str]:
+def _camera_values(reading: LensReading, factors: Mapping[str, tuple[str, float]]) -> list[str]:
     """The values that the camera reports with this frame; empty for most cameras."""
     return [
         on_one_line(Text(key, value=reading.metadata[name] * scale))
-        for name, (key, scale) in of.items()
+        for name, (key, scale) in factors.items()
         if name in reading.metadata
     ]
 
 
 def _columns(reading: LensReading) -> str:
     """The histogram as square roots: otherwise one bright wall would hide all other levels."""
-    most = max(*reading.levels, 1e-9)
-    return "".join(_COLUMNS[min(8, round(8 * (share / most) ** 0.5))] for share in reading.levels)
+    highest = max(*reading.levels, 1e-9)
+    return "".join(_COLUMNS[min(8, round(8 * (share / highest) ** 0.5))] for share in reading.levels)
 
 
 def _numbers(reading: LensReading) -> str:

@@ -65,7 +65,7 @@ def pack(
         "schema": SCHEMA,
         **about,
         "parts": rows,
-        "left_out": [{"name": each.name, "why": redactor.text(each.why)} for each in missing],
+        "left_out": [{"name": part.name, "why": redactor.text(part.why)} for part in missing],
         "redacted": "secrets, urls but for their host, ids of sales, requests and tills (id-N: the same "
         "throughout), nonces, hashes, places of faces, home folders",
     }

@@ -14,17 +14,18 @@ from agent.texts import Text, text_of_fields
 from agent.toml_layers import trial_layer
 
 UNIT = "facepay-agent.service"
-_FACTS = (
+_PROPERTIES = (
     "LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,WatchdogUSec,ExecMainStatus,StatusText"
 )
 _RESTARTS_MANY = 3
-_LINES, _ERROR_MAX = "2000", 160  # lines of the journal that are read; shown characters of a line
+_JOURNAL_LINES = "2000"  # that are read
+_ERROR_MAX_CHARS = 160  # of a line that is shown
 _KILLED = "Failed with result 'watchdog'"  # a message of systemd
-_ERRORS, _AS_JSON = ("error ", "critical "), ('"level": "error"', '"level": "critical"')
-_REPORTED = re.compile(r"[a-z]+(?:_[a-z]+)+: ")  # of a command that ends: ``code: sentence``
-_STARTED, _AGAIN = "Starting ", "Scheduled restart job"  # messages of systemd
+_ERROR_PREFIXES, _JSON_ERROR_MARKS = ("error ", "critical "), ('"level": "error"', '"level": "critical"')
+_COMMAND_ERROR = re.compile(r"[a-z]+(?:_[a-z]+)+: ")  # of a command that ends: ``code: sentence``
+_STARTING, _SCHEDULED_RESTART = "Starting ", "Scheduled restart job"  # messages of systemd
 _CREDENTIALS_STATUS = "243"  # EXIT_CREDENTIALS of systemd.exec(5)
-_WAITS = "config refused"  # root.config_wait
+_WAITS_FOR_CONFIG = "config refused"  # root.config_wait
 _DISABLED = "disabled"
 
 
@@ -49,7 +50,7 @@ def conditions(inputs: CheckInputs) -> Finding:
         return passed(Text("why.agent.conditions.none"))
     first = document["conditions"][0]
     summary = reduce(_listed, map(reported, document["conditions"]))
-    consequences = ", ".join(each["code"] for each in document["consequences"])
+    consequences = ", ".join(condition["code"] for condition in document["consequences"])
     both = Text("why.agent.conditions.active", codes=summary, consequences=consequences)
     return warning(both if consequences else summary, condition_fix(first["code"]))
 
@@ -67,15 +68,15 @@ def _listed(first: Text, others: Text) -> Text:
 
 def condition_fix(code: str) -> Text:
     """The fix of a condition of the running agent, which may be another version."""
-    known = condition_of(code)
-    return known.fix if known else Text("fix.other_version_running")
+    condition = condition_of(code)
+    return condition.fix if condition else Text("fix.other_version_running")
 
 
 def unit(inputs: CheckInputs) -> Finding:
     """State, restarts, watchdog, and the reason when the unit does not serve."""
     if not (inputs.root / "run/systemd/system").is_dir():
         return skipped(Text("why.service.state.no_systemd"))
-    output = inputs.program("systemctl", "show", UNIT, f"--property={_FACTS}")
+    output = inputs.program("systemctl", "show", UNIT, f"--property={_PROPERTIES}")
     if output is None:
         return skipped(Text("why.service.state.no_answer"))
     values = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
@@ -111,7 +112,7 @@ def _not_active(inputs: CheckInputs, values: Mapping[str, str], error: str) -> F
         fault = "missing" if missing else "unreadable"
         why = Text(f"why.service.state.credential_{fault}", unit=UNIT, path=path)
         return failed(why, Text("fix.credential_file_missing", path=path))
-    if values.get("StatusText", "").startswith(_WAITS):
+    if values.get("StatusText", "").startswith(_WAITS_FOR_CONFIG):
         return _waiting(inputs, values["StatusText"])
     state = "/".join(values.get(key, "?") for key in ("ActiveState", "SubState", "Result"))
     if values.get("UnitFileState") == _DISABLED:
@@ -154,7 +155,7 @@ def _waiting(inputs: CheckInputs, status: str) -> Finding:
 
 def _journal(inputs: CheckInputs) -> list[str]:
     """The unit's newest lines of this boot, oldest first; empty where this user may not read them."""
-    output = inputs.program("journalctl", "-u", UNIT, "-b", "-n", _LINES, "-o", "cat", "--no-pager")
+    output = inputs.program("journalctl", "-u", UNIT, "-b", "-n", _JOURNAL_LINES, "-o", "cat", "--no-pager")
     return [line.strip() for line in (output or "").splitlines()]
 
 
@@ -163,13 +164,17 @@ def _last_error(journal: list[str]) -> str:
 
     systemd's own restarts are the same start: the error that ended the process is before the restart.
     """
-    starts = [number for number, line in enumerate(journal) if line.startswith(_STARTED)]
-    first = [at for at in starts if not any(_AGAIN in line for line in journal[max(0, at - 4) : at])]
-    lines = journal[first[-1] :] if first else journal
+    starts = [number for number, line in enumerate(journal) if line.startswith(_STARTING)]
+    first_starts = [
+        number
+        for number in starts
+        if not any(_SCHEDULED_RESTART in line for line in journal[max(0, number - 4) : number])
+    ]
+    lines = journal[first_starts[-1] :] if first_starts else journal
     errors = [line for line in lines if _is_error(line)]
-    return errors[-1][:_ERROR_MAX] if errors else ""
+    return errors[-1][:_ERROR_MAX_CHARS] if errors else ""
 
 
 def _is_error(line: str) -> bool:
-    is_logged = line.startswith(_ERRORS) or any(sign in line for sign in _AS_JSON)
-    return is_logged or _REPORTED.match(line) is not None
+    is_logged = line.startswith(_ERROR_PREFIXES) or any(mark in line for mark in _JSON_ERROR_MARKS)
+    return is_logged or _COMMAND_ERROR.match(line) is not None

@@ -19,7 +19,7 @@ from agent.texts import Text
 
 _SLOW_SHARE = 0.7  # of camera.fps
 _USUAL_FPS = 5.0  # below this rate a track breaks often and needs an embedding
-_LEAST_FPS = 1.0  # the lowest rate that was tried with the continuity rules (docs/explanation/seeing.md)
+_MIN_FPS = 1.0  # the lowest rate that was tried with the continuity rules (docs/explanation/seeing.md)
 _DARK, _BRIGHT = 40.0, 215.0  # mean brightness, 0–255
 _DETAILED = 5.0  # sharpness 0–100 of a whole scene in focus; an empty wall in focus has less than 1
 
@@ -28,8 +28,8 @@ def detect(inputs: CheckInputs) -> Finding:
     camera = inputs.config().camera
     status = inputs.running()
     if status is not None:
-        codes = {each["code"] for each in status["conditions"]}
-        condition = next((each for each in conditions.NO_PICTURE if each.code in codes), None)
+        codes = {condition["code"] for condition in status["conditions"]}
+        condition = next((condition for condition in conditions.NO_PICTURE if condition.code in codes), None)
         if condition is None:
             return _shared_name(inputs) or passed(
                 Text("why.camera.detect.in_use", kind=status["camera"]["kind"])
@@ -77,15 +77,15 @@ def _shared_name(inputs: CheckInputs) -> Finding | None:
 
 def _holders(root: Path, device: Path) -> list[tuple[int, str]]:
     """(pid, name) of the other processes that have the device open, if visible to this user."""
-    found = []
+    holders = []
     for descriptor in (root / "proc").glob("[0-9]*/fd/*"):
         process = descriptor.parent.parent
         try:
             if descriptor.readlink() == device and int(process.name) != os.getpid():
-                found.append((int(process.name), (process / "comm").read_text().strip()))
+                holders.append((int(process.name), (process / "comm").read_text().strip()))
         except OSError:
             continue  # the process ended, or belongs to another user
-    return found
+    return holders
 
 
 def frame(inputs: CheckInputs) -> Finding:
@@ -97,16 +97,16 @@ def frame(inputs: CheckInputs) -> Finding:
             return failed(Text("why.camera.frame.frozen"), conditions.CAMERA_FROZEN.fix)
         fps = probe.fps
     else:
-        if any(each["code"] == conditions.CAMERA_FROZEN.code for each in status["conditions"]):
+        if any(condition["code"] == conditions.CAMERA_FROZEN.code for condition in status["conditions"]):
             return failed(Text("why.camera.frame.frozen_agent"), conditions.CAMERA_FROZEN.fix)
         age_ms, fps = status["camera"]["frame_age_ms"], status["camera"]["fps"]
         if age_ms is None or age_ms > config.stall_ms:
-            late = Text("why.camera.frame.late", age_ms=age_ms)
-            why = Text("why.camera.frame.none") if age_ms is None else late
+            late_frame = Text("why.camera.frame.late", age_ms=age_ms)
+            why = Text("why.camera.frame.none") if age_ms is None else late_frame
             return failed(why, conditions.CAMERA_UNAVAILABLE.fix)
     rate = Text("why.camera.frame.rate", fps=f"{fps:.1f}", wanted=f"{config.fps:g}")
-    if fps < _LEAST_FPS:
-        why = Text("why.camera.frame.too_slow", rate=rate, least=f"{_LEAST_FPS:g}")
+    if fps < _MIN_FPS:
+        why = Text("why.camera.frame.too_slow", rate=rate, least=f"{_MIN_FPS:g}")
         return failed(why, Text("fix.reduce_load"))
     return warning(rate, Text("fix.reduce_load")) if fps < _SLOW_SHARE * config.fps else passed(rate)
 
@@ -156,9 +156,9 @@ def focus(inputs: CheckInputs) -> Finding:
         scene = Text("why.camera.focus.scene", sharpness=f"{reading.sharpness:.0f}")
         no_detail = skipped(Text("why.camera.focus.no_detail", scene=scene))
         return passed(scene) if reading.sharpness >= _DETAILED else no_detail
-    sharpness, least = reading.face_sharpness, inputs.config().policy.min_sharpness
-    result = Text("why.camera.focus.face", sharpness=f"{sharpness:.0f}", least=f"{least:g}")
-    return passed(result) if sharpness >= least else warning(result, Text("fix.focus_lens"))
+    sharpness, min_sharpness = reading.face_sharpness, inputs.config().policy.min_sharpness
+    result = Text("why.camera.focus.face", sharpness=f"{sharpness:.0f}", least=f"{min_sharpness:g}")
+    return passed(result) if sharpness >= min_sharpness else warning(result, Text("fix.focus_lens"))
 
 
 def mounting(inputs: CheckInputs) -> Finding:
