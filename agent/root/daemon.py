@@ -116,7 +116,7 @@ async def _start_parts(
 
     ``on_change``: called after each change of the shown conditions.
     """
-    at_start = file_stamps(config)  # before the files are read
+    stamps = file_stamps(config)  # before the files are read
     identity, signer = wiring.make_identity(config), Signer.load_or_create(config.storage.directory)
     compare = wiring.make_compare(config, clock)
     stack.push_async_callback(compare.close)
@@ -139,9 +139,19 @@ async def _start_parts(
     stack.push_async_callback(till.stop)
     await till.start()
     reload = Reload(config, terminal, analyzer, clock)
-    own = compare if ports.compare is compare else None
+    checked_compare = compare if ports.compare is compare else None
     return AgentHandle(
-        terminal, till, signer.public, meter, reload, tap, analyzer, outbox, own, clock.now_ms(), at_start
+        terminal,
+        till,
+        signer.public,
+        meter,
+        reload,
+        tap,
+        analyzer,
+        outbox,
+        checked_compare,
+        clock.now_ms(),
+        stamps,
     )
 
 
@@ -159,35 +169,37 @@ async def run_until_signal(config: Config, path: Path | None = None) -> None:
 
 
 async def _open_status(
-    stack: AsyncExitStack, handle: AgentHandle, clock: BootClock, path: Path | None, more: Facts
+    stack: AsyncExitStack, handle: AgentHandle, clock: BootClock, path: Path | None, display_facts: Facts
 ) -> None:
     """Open the local socket of `facepay status`, `doctor` and `camera`, and the page if it is configured.
 
-    ``path``: the file of the config; ``more``: further facts of the status document.
+    ``path``: the file of the config; ``display_facts``: further facts of the status document.
     """
-    terminal, first = handle.terminal, handle.reload.config
+    terminal, config_at_start = handle.terminal, handle.reload.config
 
     def status() -> dict[str, Any]:
         is_open = {"preview_open": handle.frame_tap.watched, "serving": terminal.open_verification.is_open}
-        return status_document(handle.reload.config, handle.now(clock)) | is_open | more()
+        return status_document(handle.reload.config, handle.now(clock)) | is_open | display_facts()
 
     def check_mounting(pixels: object) -> MountingReading:
         from agent.vision import detector_check  # for the doctor only
 
-        return detector_check.check_mounting(first.vision, pixels)
+        return detector_check.check_mounting(config_at_start.vision, pixels)
 
     def limits() -> PolicyLimits:
         return wiring.policy_limits(handle.reload.config)
 
     live_view = LiveView(handle.frame_tap, handle.analyzer, terminal.worker, limits, check_mounting)
-    issuer = PageLinkIssuer(first.page.listen)
-    if first.page.listen != "off":
+    issuer = PageLinkIssuer(config_at_start.page.listen)
+    if config_at_start.page.listen != "off":
         from agent.root.page import open_page  # loads a web server
 
         async def open_listener() -> None:
-            read = {key: stamp for key, stamp in file_stamps(first).items() if key.startswith("page.")}
+            page_stamps = {
+                key: stamp for key, stamp in file_stamps(config_at_start).items() if key.startswith("page.")
+            }
             issuer.new_link = await open_page(stack, handle, live_view, status, path)
-            handle.stamps.update(read)  # the listener can be opened long after the start
+            handle.stamps.update(page_stamps)  # the listener can be opened long after the start
 
         background = Background()
         stack.push_async_callback(background.close)
@@ -195,7 +207,7 @@ async def _open_status(
         if not await page.open():
             background.add(page.retry())
     handlers = {**live_view.handlers, PAGE: issuer.answer}
-    server = StatusServer(path_for(first.storage.directory), status, handlers)
+    server = StatusServer(path_for(config_at_start.storage.directory), status, handlers)
     stack.push_async_callback(server.close)
     await server.open()
 

@@ -84,7 +84,7 @@ def inputs_from_config(config: Callable[[], Config], path: Path | None = None) -
 def _config(path: Path) -> Config:
     """For root while the service is down: with the files from which systemd makes the credentials."""
     config = load_runnable_config(path, is_local=False)
-    if os.geteuid() != 0 or all(each.exists() for each in secret_files(config).values()):
+    if os.geteuid() != 0 or all(file.exists() for file in secret_files(config).values()):
         return config
     return with_credential_sources(config, _credentials())
 
