@@ -89,9 +89,9 @@ class CompareFaceApi:
             raise ApiFailure(_TOO_LARGE, f"more than {BASE64_MAX_CHARS} characters in base64")
         image = inspect(picture)
         most_px = _JPEG_MAX_PX if picture_format(bytes(picture[:8])) == "jpeg" else _OTHER_MAX_PX
-        if max(image.wide, image.high) > most_px:
+        if max(image.width, image.height) > most_px:
             raise ApiFailure(_FORMAT, f"the long side is over {most_px} px", cause=Cause.SIZE)
-        if min(image.wide, image.high) < _SIDE_MIN_PX:
+        if min(image.width, image.height) < _SIDE_MIN_PX:
             raise ApiFailure(_FORMAT, f"the short side is under {_SIDE_MIN_PX} px", cause=Cause.SIZE_SMALL)
 
     def success(self, similarity: float, session: str) -> bytes:

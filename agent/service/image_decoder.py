@@ -62,7 +62,7 @@ def _decode(image: Image, data: bytes | bytearray | memoryview) -> Pixels:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS[image.scale])
     except cv2.error as error:
         raise ApiFailure(_UNDECODABLE, "the decoder failed", cause=Cause.DECODER) from error
-    size = sorted(-(-side // image.scale) for side in (image.wide, image.high))
+    size = sorted(-(-side // image.scale) for side in (image.width, image.height))
     if pixels is None or sorted(pixels.shape[:2]) != size:
         raise ApiFailure(_UNDECODABLE, "the decoder failed", cause=Cause.DECODER)
     return np.asarray(pixels, np.uint8)

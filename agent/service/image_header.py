@@ -38,8 +38,8 @@ class Image:
     """A picture that may be decoded. ``scale``: decode at 1/1, 1/2, 1/4 or 1/8 of the size."""
 
     data: bytes | bytearray | memoryview = field(repr=False)
-    wide: int
-    high: int
+    width: int
+    height: int
     cost_bytes: int  # of the decoder and its result
     scale: int = 1
     needs_end: bool = False  # a JPEG without its last marker: whether the data is complete is unknown
@@ -62,23 +62,23 @@ def inspect(data: bytes | bytearray) -> Image:
         case None:
             raise ApiFailure(_BAD_FORMAT, "not JPEG, PNG or BMP", cause=Cause.FORMAT)
     if image.cost_bytes > _COST_MAX_BYTES:
-        raise _too_large(image.wide, image.high)
+        raise _too_large(image.width, image.height)
     return image
 
 
-def _sized(wide: int, high: int, side_max_px: int) -> None:
-    if min(wide, high) < 1:
+def _sized(width: int, height: int, side_max_px: int) -> None:
+    if min(width, height) < 1:
         raise _broken("no size in the header", Cause.HEADER)
-    if max(wide, high) > side_max_px:
-        raise _too_large(wide, high)
+    if max(width, height) > side_max_px:
+        raise _too_large(width, height)
 
 
 def _broken(why: str, cause: Cause) -> ApiFailure:
     return ApiFailure(_UNDECODABLE, why, cause=cause)
 
 
-def _too_large(wide: int, high: int) -> ApiFailure:
-    return ApiFailure(_BAD_FORMAT, f"{wide}x{high} px is too large", cause=Cause.SIZE)
+def _too_large(width: int, height: int) -> ApiFailure:
+    return ApiFailure(_BAD_FORMAT, f"{width}x{height} px is too large", cause=Cause.SIZE)
 
 
 # --- PNG -------------------------------------------------------------------------------------------
@@ -87,15 +87,15 @@ def _too_large(wide: int, high: int) -> ApiFailure:
 def _png(data: bytes | bytearray) -> Image:
     if len(data) < 33 or data[8:16] != b"\0\0\0\rIHDR":
         raise _broken("no PNG header", Cause.HEADER)
-    wide, high, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
-    _sized(wide, high, IMAGE_MAX_PX)
+    width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    _sized(width, height, IMAGE_MAX_PX)
     samples = _PNG_SAMPLES.get(colour)
     if samples is None or depth not in (1, 2, 4, 8, 16) or interlaced > 1:
         raise _broken("unknown PNG colour type", Cause.HEADER)
-    row_bytes = (wide * samples * depth + 7) // 8
+    row_bytes = (width * samples * depth + 7) // 8
     # the result, a copy with an alpha channel, and the whole of an interlaced picture
-    cost = wide * high * (_PIXEL_BYTES + 4) + row_bytes * (high if interlaced else 4)
-    return Image(_png_chunks(data), wide, high, cost)
+    cost = width * height * (_PIXEL_BYTES + 4) + row_bytes * (height if interlaced else 4)
+    return Image(_png_chunks(data), width, height, cost)
 
 
 def _png_chunks(data: bytes | bytearray) -> bytes | bytearray:
@@ -127,24 +127,24 @@ def _bmp(data: bytes | bytearray) -> Image:
         raise _broken("no BMP header", Cause.HEADER)
     offset, header_bytes = struct.unpack_from("<II", data, 10)
     if header_bytes == 12:  # the OS/2 header has 16-bit sizes
-        wide, high, _, depth = struct.unpack_from("<HHHH", data, 18)
+        width, height, _, depth = struct.unpack_from("<HHHH", data, 18)
         packing = colours = 0
     elif 40 <= header_bytes <= 124 and len(data) >= 54:
-        wide, high, _, depth, packing = struct.unpack_from("<iiHHI", data, 18)
+        width, height, _, depth, packing = struct.unpack_from("<iiHHI", data, 18)
         (colours,) = struct.unpack_from("<I", data, 46)
-        high = abs(high)  # a negative height means: top row first
+        height = abs(height)  # a negative height means: top row first
     else:
         raise _broken("unknown BMP header", Cause.HEADER)
-    _sized(wide, high, IMAGE_MAX_PX)
+    _sized(width, height, IMAGE_MAX_PX)
     if depth not in (1, 4, 8, 16, 24, 32) or colours > 256:
         raise _broken("unknown BMP colours", Cause.HEADER)
-    row_bytes = (wide * depth + 31) // 32 * 4
+    row_bytes = (width * depth + 31) // 32 * 4
     is_packed = packing in (1, 2)  # run lengths: every size is possible
     if not 14 + header_bytes <= offset <= len(data) or (
-        not is_packed and offset + row_bytes * high > len(data)
+        not is_packed and offset + row_bytes * height > len(data)
     ):
         raise _broken("the BMP pixels are longer than the data", Cause.LENGTH)
-    return Image(data, wide, high, wide * high * (_PIXEL_BYTES + 4))
+    return Image(data, width, height, width * height * (_PIXEL_BYTES + 4))
 
 
 # --- JPEG ------------------------------------------------------------------------------------------
@@ -214,31 +214,31 @@ def _without_fill(data: bytes | bytearray, end: int) -> int:
 
 def _restarts(marker: int, frame: bytes, interval: int) -> int:
     """Restart markers in the one scan of a whole sequential picture."""
-    high, wide, components = struct.unpack_from(">HHB", frame, 3)
+    height, width, components = struct.unpack_from(">HHB", frame, 3)
     if marker not in _SEQUENTIAL or len(frame) < 8 + 3 * components:
         return _MANY
     across = max((frame[at + 1] >> 4 for at in range(8, 8 + 3 * components, 3)), default=1) or 1
     down = max((frame[at + 1] & 15 for at in range(8, 8 + 3 * components, 3)), default=1) or 1
     if components == 1:
         across = down = 1
-    blocks: int = -(-wide // (8 * across)) * -(-high // (8 * down))
+    blocks: int = -(-width // (8 * across)) * -(-height // (8 * down))
     return -(-blocks // interval) - 1
 
 
 def _framed(data: memoryview, frame: bytes, *, is_buffered: bool, needs_end: bool) -> Image:
-    high, wide, components = struct.unpack_from(">HHB", frame, 3)
-    _sized(wide, high, JPEG_MAX_PX)
-    if wide * high > JPEG_MAX_AREA_PX:
-        raise _too_large(wide, high)
+    height, width, components = struct.unpack_from(">HHB", frame, 3)
+    _sized(width, height, JPEG_MAX_PX)
+    if width * height > JPEG_MAX_AREA_PX:
+        raise _too_large(width, height)
     sampling = [frame[at + 1] for at in range(8, min(len(frame) - 2, 8 + 3 * components), 3)]
     are_known = all(0 < each >> 4 <= 4 and 0 < each & 15 <= 4 for each in sampling)
     if not 1 <= len(sampling) == components <= 4 or not are_known:
         raise _broken("unknown JPEG components", Cause.HEADER)
-    scale = next(n for n in (1, 2, 4, 8) if max(wide, high) <= IMAGE_MAX_PX * n)
-    cost = 2 * (wide // scale + 1) * (high // scale + 1) * _PIXEL_BYTES  # OpenCV copies its result
+    scale = next(n for n in (1, 2, 4, 8) if max(width, height) <= IMAGE_MAX_PX * n)
+    cost = 2 * (width // scale + 1) * (height // scale + 1) * _PIXEL_BYTES  # OpenCV copies its result
     # the decoder holds all coefficients at full size, 16 bits each: progressive, or a scan for each colour
     if is_buffered:
         across, down = max(s >> 4 for s in sampling), max(s & 15 for s in sampling)
         share = sum((s >> 4) * (s & 15) for s in sampling) / (across * down)
-        cost += round(wide * high * share * 2)
-    return Image(data, wide, high, cost, scale, needs_end)
+        cost += round(width * height * share * 2)
+    return Image(data, width, height, cost, scale, needs_end)

@@ -84,14 +84,14 @@ def _numbers(node: Any, index: int) -> _Floats:
     return np.array(source.data, np.float32)
 
 
-def faces(cells: _Floats, wide: int, high: int, confidence: float) -> _Floats:
+def faces(cells: _Floats, width: int, height: int, confidence: float) -> _Floats:
     """Rows of 15 as from ``FaceDetectorYN.detect``: box, five landmarks, confidence; best first.
 
     Source: ``FaceDetectorYNImpl::postProcess`` of OpenCV.
 
     Args:
         cells: (cells of all levels, 16), the output of the network.
-        wide, high: of its input.
+        width, height: of its input, px.
     """
     # Each factor of the confidence is at most 1, so none is below its square: few cells are computed in full.
     square = min(max(confidence**2, 1e-6), 1 - 1e-6)
@@ -99,7 +99,7 @@ def faces(cells: _Floats, wide: int, high: int, confidence: float) -> _Floats:
     kept = np.flatnonzero((cells[:, 0] > least) & (cells[:, 1] > least))  # without NaN
     found = cells[kept]
     scores = np.sqrt(1 / ((1 + np.exp(-found[:, 0])) * (1 + np.exp(-found[:, 1]))))
-    corners, strides = _positions(kept, wide, high)
+    corners, strides = _positions(kept, width, height)
     centre, size = (found[:, 2:4] + corners) * strides, np.exp(found[:, 4:6]) * strides
     points = (found[:, 6:].reshape(-1, 5, 2) + corners[:, None]) * strides[:, None]
     rows: _Floats = np.hstack([centre - size / 2, size, points.reshape(-1, 10), scores[:, None]])
@@ -111,13 +111,13 @@ def faces(cells: _Floats, wide: int, high: int, confidence: float) -> _Floats:
     return np.asarray(rows[np.asarray(best, np.intp).reshape(-1)], np.float32)
 
 
-def _positions(cells: NDArray[np.intp], wide: int, high: int) -> tuple[_Floats, _Floats]:
+def _positions(cells: NDArray[np.intp], width: int, height: int) -> tuple[_Floats, _Floats]:
     """Column and row of cells in their levels, (N, 2), and the strides of these levels, (N, 1), in pixels."""
-    counts = [(wide // stride) * (high // stride) for stride in STRIDES]
+    counts = [(width // stride) * (height // stride) for stride in STRIDES]
     ends = np.cumsum(counts)
     level = np.searchsorted(ends, cells, side="right")
     inside = cells - (ends - counts)[level]
     strides = np.array(STRIDES)[level]
-    across = wide // strides
+    across = width // strides
     corners = np.stack([inside % across, inside // across], 1).astype(np.float32)
     return corners, strides[:, None].astype(np.float32)
