@@ -139,19 +139,9 @@ async def _start_parts(
     stack.push_async_callback(till.stop)
     await till.start()
     reload = Reload(config, terminal, analyzer, clock)
-    checked_compare = compare if ports.compare is compare else None
+    used = compare if ports.compare is compare else None
     return AgentHandle(
-        terminal,
-        till,
-        signer.public,
-        meter,
-        reload,
-        tap,
-        analyzer,
-        outbox,
-        checked_compare,
-        clock.now_ms(),
-        stamps,
+        terminal, till, signer.public, meter, reload, tap, analyzer, outbox, used, clock.now_ms(), stamps
     )
 
 
@@ -175,7 +165,7 @@ async def _open_status(
 
     ``path``: the file of the config; ``display_facts``: further facts of the status document.
     """
-    terminal, config_at_start = handle.terminal, handle.reload.config
+    terminal, first_config = handle.terminal, handle.reload.config
 
     def status() -> dict[str, Any]:
         is_open = {"preview_open": handle.frame_tap.watched, "serving": terminal.open_verification.is_open}
@@ -184,22 +174,20 @@ async def _open_status(
     def check_mounting(pixels: object) -> MountingReading:
         from agent.vision import detector_check  # for the doctor only
 
-        return detector_check.check_mounting(config_at_start.vision, pixels)
+        return detector_check.check_mounting(first_config.vision, pixels)
 
     def limits() -> PolicyLimits:
         return wiring.policy_limits(handle.reload.config)
 
     live_view = LiveView(handle.frame_tap, handle.analyzer, terminal.worker, limits, check_mounting)
-    issuer = PageLinkIssuer(config_at_start.page.listen)
-    if config_at_start.page.listen != "off":
+    issuer = PageLinkIssuer(first_config.page.listen)
+    if first_config.page.listen != "off":
         from agent.root.page import open_page  # loads a web server
 
         async def open_listener() -> None:
-            page_stamps = {
-                key: stamp for key, stamp in file_stamps(config_at_start).items() if key.startswith("page.")
-            }
+            read = {key: stamp for key, stamp in file_stamps(first_config).items() if key.startswith("page.")}
             issuer.new_link = await open_page(stack, handle, live_view, status, path)
-            handle.stamps.update(page_stamps)  # the listener can be opened long after the start
+            handle.stamps.update(read)  # the listener can be opened long after the start
 
         background = Background()
         stack.push_async_callback(background.close)
@@ -207,7 +195,7 @@ async def _open_status(
         if not await page.open():
             background.add(page.retry())
     handlers = {**live_view.handlers, PAGE: issuer.answer}
-    server = StatusServer(path_for(config_at_start.storage.directory), status, handlers)
+    server = StatusServer(path_for(first_config.storage.directory), status, handlers)
     stack.push_async_callback(server.close)
     await server.open()
 

@@ -76,7 +76,7 @@ class LocalFaceAnalyzer:
         self._follower = Follower(region_detector)
         self._schedule = DetectionSchedule()
         self._began_ms = 0
-        self._whole_frame_reason: FrameReason | None = None  # of the payer in the last whole frame
+        self._whole_reason: FrameReason | None = None  # of the payer in the last whole frame
         self._last_shot_quality: Quality | None = None  # of the last whole frame, if its reason was SHOT
 
     def set_limits(self, limits: PolicyLimits) -> None:
@@ -148,9 +148,7 @@ class LocalFaceAnalyzer:
         if judgement.quality is None:
             return None
         is_shot = judgement.reason is FrameReason.SHOT
-        if judgement.reason is not self._whole_frame_reason or (
-            is_shot and self._is_useful(judgement.quality)
-        ):
+        if judgement.reason is not self._whole_reason or (is_shot and self._is_useful(judgement.quality)):
             return None
         aligned = align(bgr, face) if is_shot or self._challenge else None
         shot_face = aligned if is_shot else None
@@ -191,7 +189,7 @@ class LocalFaceAnalyzer:
         judgement = judgement if aligned is None else judge_cover(judgement, aligned, self._limits)
         is_shot = judgement.reason is FrameReason.SHOT
         self._follower.start(face, judgement.others, bgr)
-        self._whole_frame_reason = judgement.reason
+        self._whole_reason = judgement.reason
         self._last_shot_quality = quality if is_shot and frame.captured_ms >= self._began_ms else None
         assigned = self._identity.assign(face, frame.captured_ms, aligned if is_shot else None)
         return _analysis(frame, bgr, judgement, assigned, aligned)
