@@ -88,9 +88,9 @@ class CompareFaceApi:
         if len(picture) > _PICTURE_MAX_BYTES:
             raise ApiFailure(_TOO_LARGE, f"more than {BASE64_MAX_CHARS} characters in base64")
         image = inspect(picture)
-        most_px = _JPEG_MAX_PX if picture_format(bytes(picture[:8])) == "jpeg" else _OTHER_MAX_PX
-        if max(image.width, image.height) > most_px:
-            raise ApiFailure(_FORMAT, f"the long side is over {most_px} px", cause=Cause.SIZE)
+        max_px = _JPEG_MAX_PX if picture_format(bytes(picture[:8])) == "jpeg" else _OTHER_MAX_PX
+        if max(image.width, image.height) > max_px:
+            raise ApiFailure(_FORMAT, f"the long side is over {max_px} px", cause=Cause.SIZE)
         if min(image.width, image.height) < _SIDE_MIN_PX:
             raise ApiFailure(_FORMAT, f"the short side is under {_SIDE_MIN_PX} px", cause=Cause.SIZE_SMALL)
 
@@ -162,10 +162,10 @@ def _parse(authorization: str, timestamp: str) -> _Signed:
         raise ApiFailure(_NO_SIGNATURE)
     if not timestamp:
         raise ApiFailure(_INVALID, "X-TC-Timestamp is missing", cause=Cause.PARAMETER_MISSING)
-    found = _FORM.fullmatch(authorization.strip()) if len(authorization) <= HEADER_MAX_CHARS else None
-    if found is None or not _SECONDS.fullmatch(timestamp):
+    match = _FORM.fullmatch(authorization.strip()) if len(authorization) <= HEADER_MAX_CHARS else None
+    if match is None or not _SECONDS.fullmatch(timestamp):
         raise ApiFailure(_MALFORMED, "not the form of a TC3 signature")
-    secret_id, scope, names, signature = found.groups()
+    secret_id, scope, names, signature = match.groups()
     signed = _Signed(secret_id, int(timestamp), tuple(names.split(";")), signature)
     if scope != tc3.scope(SERVICE, signed.signed_s):
         raise ApiFailure(_MALFORMED, "the credential is of another day or service")
@@ -181,9 +181,9 @@ def _is_genuine(signed: _Signed, key: bytes, headers: Mapping[str, str], body_sh
     accepted.
     """
     as_sent = {name: headers.get(name, "").strip() for name in signed.names}
-    genuine = False
+    is_genuine = False
     for values in (as_sent, {name: value.lower() for name, value in as_sent.items()}):
         text = tc3.string_to_sign(tc3.canonical_form(values, body_sha256), SERVICE, signed.signed_s)
         expected = tc3.signature(key, text, SERVICE, signed.signed_s)
-        genuine |= hmac.compare_digest(expected, signed.signature)
-    return genuine
+        is_genuine |= hmac.compare_digest(expected, signed.signature)
+    return is_genuine

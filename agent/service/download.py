@@ -23,7 +23,7 @@ _REDIRECTS_MAX = 3
 _ADDRESSES_MAX = 3  # tried one after the other when connecting fails
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Ranges that Python 3.11 calls global, although they are internal or contain an internal address.
-_INNER = [
+_INTERNAL_NETWORKS = [
     ipaddress.ip_network(each)
     for each in (
         "168.63.129.16/32",  # the virtual host of a cloud: name server, agent, metadata
@@ -74,7 +74,7 @@ class Downloader:
             answer = await self._get(url, await self._resolve(url))
             if isinstance(answer, bytearray):
                 return answer
-            url = _joined(url, answer.headers["location"])
+            url = _redirect_target(url, answer.headers["location"])
         raise ApiFailure(_REFUSED, "too many redirects", cause=Cause.REDIRECTS)
 
     async def _resolve(self, url: httpx.URL) -> list[Address]:
@@ -87,8 +87,8 @@ class Downloader:
         """The body, or the response of a redirect."""
         for address in addresses:
             try:
-                work = partial(self._exchange, url=url, address=address)
-                return await self._exchanges[url.scheme].run(work, self._timeout_s)
+                exchange = partial(self._exchange, url=url, address=address)
+                return await self._exchanges[url.scheme].run(exchange, self._timeout_s)
             except httpx.ConnectError:
                 continue
             except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
@@ -154,8 +154,8 @@ def is_public(address: Address) -> bool:
             return is_public(address.ipv4_mapped)
         if address.sixtofour is not None or address.teredo is not None:
             return False
-    is_inner = any(address in network for network in _INNER)  # False for the other version
-    return address.is_global and not address.is_multicast and not is_inner
+    is_internal = any(address in network for network in _INTERNAL_NETWORKS)  # False for the other version
+    return address.is_global and not address.is_multicast and not is_internal
 
 
 def _parse(text: str) -> httpx.URL:
@@ -168,7 +168,7 @@ def _parse(text: str) -> httpx.URL:
     return url
 
 
-def _joined(url: httpx.URL, location: str) -> httpx.URL:
+def _redirect_target(url: httpx.URL, location: str) -> httpx.URL:
     try:
         target = str(url.join(location))
     except (httpx.InvalidURL, ValueError) as error:

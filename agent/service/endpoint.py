@@ -34,7 +34,7 @@ _BUSY, _INVALID, _INTERNAL, _NO_IMAGE = 15, 21, 213, -1300
 _DRAIN_S = 2.0
 # Clients that send the next request at once would otherwise use the CPU time of the comparisons.
 _PAUSE_S = 0.25
-_PAUSED = (Cause.QUEUE_LENGTH, Cause.QUEUE_TIME)
+_PAUSED_CAUSES = (Cause.QUEUE_LENGTH, Cause.QUEUE_TIME)
 _CLOSE = {"Connection": "close"}
 
 
@@ -98,27 +98,27 @@ class CompareApi:
         finally:
             for lease in call.leases:
                 lease.release()
-        self._answered(call, served, 0)
+        self._record_answer(call, served, 0)
         return Response(served.success(similarity, call.session), media_type="application/json")
 
     def _refuse(self, call: Call, served: ServedApi, failure: ApiFailure) -> Response:
         if isinstance(failure, forms.BodyTooLarge) and not failure.drained:
             call.is_drained = False
         self.stats.refused(failure)
-        why = {"flag": failure.fail_flag, "cause": failure.cause, "why": str(failure)}
-        self._answered(call, served, failure.api_code, **why)
+        failure_facts = {"flag": failure.fail_flag, "cause": failure.cause, "why": str(failure)}
+        self._record_answer(call, served, failure.api_code, **failure_facts)
         body = served.failure(failure, call.session)
         return Response(body, media_type="application/json", headers={} if call.is_drained else _CLOSE)
 
-    def _answered(self, call: Call, served: ServedApi, code: int, **why: object) -> None:
+    def _record_answer(self, call: Call, served: ServedApi, code: int, **failure_facts: object) -> None:
         seconds = time.monotonic() - call.begun_s
         self.stats.answered(code, seconds, call.appid)
         # The rate of an account bounds its lines, so a till can quote any session. Lines of other senders
         # are limited for each address.
-        limited = bounded_facts if call.is_permitted else facts
-        values = {"code": code, **why, "ms": round(seconds * 1e3), "session": call.session}
+        make_facts = bounded_facts if call.is_permitted else facts
+        values = {"code": code, **failure_facts, "ms": round(seconds * 1e3), "session": call.session}
         names = {"api": served.name, "account": call.appid, "client": call.address}
-        log.info("answered", extra=limited(**values, **names))
+        log.info("answered", extra=make_facts(**values, **names))
 
     async def _compare(self, call: Call, served: ServedApi) -> float:
         form = None
@@ -130,7 +130,7 @@ class CompareApi:
                 form = None  # the pool owns both pictures now
                 return await self.pool.compare(*pictures, call.begun_s)
         except ApiFailure as failure:
-            if failure.cause in _PAUSED:
+            if failure.cause in _PAUSED_CAUSES:
                 await asyncio.sleep(_PAUSE_S)
             raise
         finally:

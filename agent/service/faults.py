@@ -95,26 +95,27 @@ async def _drain(receive: Receive) -> None:
 
 
 async def _answer_faulty(fault: InjectedFault, served: ServedApi, send: Send) -> None:
-    good = served.success(91.0, "fault")
+    success_body = served.success(91.0, "fault")
     match fault.kind:
         case "code":
             await _answer(send, served.failure(ApiFailure(fault.value, fail_flag=fault.flag), "fault"))
         case "truncate":
-            await _answer(send, good[:-9])
+            await _answer(send, success_body[:-9])
         case "html":
             await _answer(send, b"<html><body>Bad Gateway</body></html>", status=_BAD_GATEWAY)
         case "nan":
-            await _answer(send, _NUMBER.sub(b"NaN", good))
+            await _answer(send, _NUMBER.sub(b"NaN", success_body))
         case "types":
-            await _answer(send, _NUMBER.sub(b'"91.0"', good))
+            await _answer(send, _NUMBER.sub(b'"91.0"', success_body))
         case "drop":
-            await _start(send, _OK, len(good))
-            await send({"type": "http.response.body", "body": good[:9], "more_body": True})
+            await _start(send, _OK, len(success_body))
+            await send({"type": "http.response.body", "body": success_body[:9], "more_body": True})
         case "drip":
-            await _start(send, _OK, len(good))
-            for at in range(len(good)):
-                more = at + 1 < len(good)
-                await send({"type": "http.response.body", "body": good[at : at + 1], "more_body": more})
+            await _start(send, _OK, len(success_body))
+            for position in range(len(success_body)):
+                has_more = position + 1 < len(success_body)
+                byte = success_body[position : position + 1]
+                await send({"type": "http.response.body", "body": byte, "more_body": has_more})
                 await asyncio.sleep(_DRIP_S)
         case "latency":
             raise ValueError("a delay has no answer")

@@ -50,9 +50,9 @@ def decode_inspected(image: Image) -> Pixels:
     # Some senders cut the last two bytes. The decoder fills missing rows without an error, and the grey rows
     # of half a picture must not be compared. Complete data ignores what follows, so both results are equal.
     # Compared by their hash: two pictures at once would need 50 MB more.
-    other = hashlib.sha256(_decode(image, b"".join((image.data, _OTHER_BYTES, _END))).data).digest()
+    other_digest = hashlib.sha256(_decode(image, b"".join((image.data, _OTHER_BYTES, _END))).data).digest()
     pixels = _decode(image, b"".join((image.data, _END)))
-    if hashlib.sha256(pixels.data).digest() != other:
+    if hashlib.sha256(pixels.data).digest() != other_digest:
         raise ApiFailure(_UNDECODABLE, "the picture is not complete", cause=Cause.UNFINISHED)
     return pixels
 

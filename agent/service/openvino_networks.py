@@ -99,10 +99,10 @@ class CompiledNetworks:
 
         Raises ``ModelError``, ``RuntimeError``.
         """
-        found = self._detectors.get((width, height))
-        if found is None and width * height <= _SIZE_MAX_PX and len(self._detectors) < _SIZES_MAX:
-            found = self._detectors[width, height] = self.openvino.compile_yunet(width, height)
-        return found
+        compiled = self._detectors.get((width, height))
+        if compiled is None and width * height <= _SIZE_MAX_PX and len(self._detectors) < _SIZES_MAX:
+            compiled = self._detectors[width, height] = self.openvino.compile_yunet(width, height)
+        return compiled
 
     def release_buffers(self) -> None:
         """Give back the buffers between the layers, about 6 MB for each network, until their next use."""
@@ -119,12 +119,12 @@ def _failures_of(network: str) -> Iterator[None]:
         raise ModelError(Text("detail.openvino_failed", network=network, err=str(error))) from error
 
 
-def _run(request: Any, given: NDArray[Any]) -> None:
-    """Run the network on ``given``, its input, which is empty afterwards, also after a failure."""
+def _run(request: Any, input_data: NDArray[Any]) -> None:
+    """Run the network on ``input_data``, its input, which is empty afterwards, also after a failure."""
     try:
         request.infer()
     finally:
-        given.fill(0)
+        input_data.fill(0)
 
 
 class OpenVinoEmbedder:
@@ -155,9 +155,9 @@ class OpenVinoDetector(Detector):
     def infer(self, picture: Pixels) -> NDArray[np.float32]:
         """As ``Detector.infer``. Raises ``ModelError``: the network failed, or cannot be compiled."""
         height, width = (-(-side // STRIDES[-1]) * STRIDES[-1] for side in picture.shape[:2])
-        found = self._requests.get((width, height)) or self._request(width, height)
-        if found is not None:
-            return self._run_request(*found, picture)
+        request = self._requests.get((width, height)) or self._request(width, height)
+        if request is not None:
+            return self._run_request(*request, picture)
         if width * height <= _SIZE_MAX_PX:
             return super().infer(picture)
         self._compiled.release_buffers()
@@ -174,10 +174,10 @@ class OpenVinoDetector(Detector):
         compiled = self._compiled.detector(width, height)
         if compiled is None:
             return None
-        found = self._requests[width, height] = self._new_request(compiled, width, height, np.float32)
-        return found
+        request = self._requests[width, height] = self._new_request(compiled, width, height, np.float32)
+        return request
 
-    def _new_request(self, compiled: Any, width: int, height: int, kind: Any) -> tuple[Any, NDArray[Any]]:
-        request, padded = compiled.create_infer_request(), np.zeros((1, height, width, 3), kind)
+    def _new_request(self, compiled: Any, width: int, height: int, dtype: Any) -> tuple[Any, NDArray[Any]]:
+        request, padded = compiled.create_infer_request(), np.zeros((1, height, width, 3), dtype)
         request.set_input_tensor(self._compiled.openvino.ov.Tensor(padded, shared_memory=True))
         return request, padded
