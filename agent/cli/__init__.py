@@ -119,7 +119,7 @@ def _plain_characters(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lacking = error.object[error.start : error.end]
-    return "".join(_PLAIN.get(each, "?") for each in lacking), error.end
+    return "".join(_PLAIN.get(char, "?") for char in lacking), error.end
 
 
 def _exit(code: int) -> NoReturn:

@@ -95,12 +95,12 @@ def _warnings(loaded: Config, path: Path) -> list[tuple[Text, Text]]:
     from agent.config.secret_files import exposed_config
     from agent.root.judge import lacks_till_key
 
-    found = list[tuple[Text, Text]]()
+    warnings = list[tuple[Text, Text]]()
     if exposed := exposed_config(loaded, path):
-        found.append((exposed[1], Text("fix.run_command", command=f"chmod o= {exposed[0]}")))
+        warnings.append((exposed[1], Text("fix.run_command", command=f"chmod o= {exposed[0]}")))
     if lacks_till_key(loaded):
-        found.append((Text("why.keys.tills.none"), Text("fix.till_key_missing")))
-    return found
+        warnings.append((Text("why.keys.tills.none"), Text("fix.till_key_missing")))
+    return warnings
 
 
 @app.command("show", epilog="Example:  facepay config show --config agent.toml --json")

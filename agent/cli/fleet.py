@@ -75,8 +75,8 @@ def exporter(
     host, port = _address(listen)
     broker = broker_of(at, client, config)
     with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
-        found = FleetExporter(broker, host, port, terminals_max)
-        runner.run(serve(found, lambda line: print(line, file=sys.stderr, flush=True)))
+        fleet_exporter = FleetExporter(broker, host, port, terminals_max)
+        runner.run(serve(fleet_exporter, lambda line: print(line, file=sys.stderr, flush=True)))
 
 
 def _address(text: str) -> tuple[str, int]:
