@@ -67,9 +67,9 @@ class RolloutMonitor:
         healthy_checks, problem = 0, Text("detail.no_answer")
         while time.monotonic() < until_s:
             time.sleep(CHECK_EVERY_S)
-            found = self._problem(new, before)
-            problem = found or problem
-            healthy_checks = 0 if found else healthy_checks + 1
+            new_problem = self._problem(new, before)
+            problem = new_problem or problem
+            healthy_checks = 0 if new_problem else healthy_checks + 1
             if healthy_checks >= CHECKS_MIN:
                 return None
         return Text("detail.not_healthy_within", limit_s=self._running.within_s, reason=problem)
@@ -100,4 +100,4 @@ def _has_api(status: Mapping[str, Any]) -> bool:
 
 
 def _errors(status: Mapping[str, Any]) -> set[str]:
-    return {each["code"] for each in status["conditions"] if each["severity"] == "error"}
+    return {condition["code"] for condition in status["conditions"] if condition["severity"] == "error"}
