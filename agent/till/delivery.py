@@ -130,8 +130,8 @@ class ResultSender:
         ``again``: only make the result due, for ``run``.
         """
         now_ms = self._clock.now_ms()
-        known = self._open.get(stored.result_id)
-        history = PublishHistory(now_ms) if known is None else known[1].after_request(now_ms)
+        delivery = self._open.get(stored.result_id)
+        history = PublishHistory(now_ms) if delivery is None else delivery[1].after_request(now_ms)
         self._open[stored.result_id] = (stored, history)
         if again:
             self._due.set()
