@@ -67,7 +67,7 @@ def _configs_of(files: list[Path]) -> dict[str, str]:
     terminal, or repeats a terminal.
     """
     from agent.fleet.config_bundle import ALL_TERMINALS
-    from agent.root.judge import load_runnable_config
+    from agent.root.runnable_config import load_runnable_config
 
     configs = dict[str, str]()
     for file in files:

@@ -63,9 +63,9 @@ def exporter(
     One line on stderr reports that the exporter is ready; `--json` logs one JSON object per line. Metrics:
     docs/reference/metrics.md.
     """
-    from agent.health.process import loading
+    from agent.health.process import imports_without_gc
 
-    with loading():
+    with imports_without_gc():
         import asyncio
 
         from agent.event_loop import AgentEventLoop

@@ -105,7 +105,7 @@ def _fault(field: str, answers: Answers, paths: TerminalPaths) -> str:
     """Why the answer for this field is refused; empty: accepted. Placeholders fill the other fields."""
     from agent.config import Config
     from agent.config.profile import risks_of
-    from agent.root.judge import load_runnable_config
+    from agent.root.runnable_config import load_runnable_config
 
     if not getattr(answers, field) and field not in _MAY_BE_EMPTY:
         return on_one_line(Text("prompt.required"))

@@ -61,7 +61,7 @@ def _with_cause(error: AgentNotRunning, config: Path | None) -> AgentNotRunning:
     if finding.because:
         try:
             inputs.config()
-            inputs.judge()
+            inputs.check_runnable()
         except AgentError as cause:
             return AgentNotRunning(_with(error, cause.sentence), code=error.code, fix=cause.fix)
     return error

@@ -30,7 +30,7 @@ def _camera_risk(camera: CameraConfig) -> str:
     except PermissionError:
         return ""
     except (OSError, ValueError):
-        return "unverified_stream_camera"  # ``root.judge`` reports the fault of the file
+        return "unverified_stream_camera"  # ``root.runnable_config`` reports the fault of the file
     match url.authentication(has_ca=camera.ca_file is not None):
         case Authentication.VERIFIED:
             return ""

@@ -55,7 +55,7 @@ def worst_level(items: list[AuditItem]) -> Level:
 
 def _pid(inputs: CheckInputs) -> int | None:
     try:
-        running = inputs.running()
+        running = inputs.status_if_running()
     except StatusError:
         return None
     return None if running is None else int(running["pid"])

@@ -51,7 +51,7 @@ def return_free_memory() -> bool:
 
 
 @contextlib.contextmanager
-def loading() -> Iterator[None]:
+def imports_without_gc() -> Iterator[None]:
     """Context for module imports: no garbage collection within, and none of the new objects later.
 
     The objects of modules live until the end of the process. Collections during the imports took a tenth of

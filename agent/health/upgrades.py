@@ -44,7 +44,7 @@ class UpgradeFacts:
     Attributes:
         failed: the newest upgrade failed so; None: it did not fail.
         installed: the version at that time, or the version that waits for ``candidate``; may be empty.
-        other: the version that was not healthy; empty without a failure.
+        unhealthy: the version that was not healthy; empty without a failure.
         candidate: a newer version in the ring that is not installed; empty: there is none.
         candidate_since_s: Unix time since which a newer version waits.
         has_index: apt has a readable index of the ring.
@@ -54,7 +54,7 @@ class UpgradeFacts:
 
     failed: Failure | None = None
     installed: str = ""
-    other: str = ""
+    unhealthy: str = ""
     candidate: str = ""
     candidate_since_s: int = 0
     has_index: bool = False
@@ -72,14 +72,14 @@ def read_upgrades(root: Path = Path("/")) -> UpgradeFacts | None:
     upgrade_dir, indexes = root / _UPGRADE_DIR, _indexes(root / _APT_LISTS)
     if not indexes and not _is_folder(upgrade_dir):
         return None
-    failed, installed, other = _failure(upgrade_dir / "failed")
+    failed, installed, unhealthy = _failure(upgrade_dir / "failed")
     candidate, since_s = "", 0
     match (_read(upgrade_dir / "waiting", _REPORT_MAX_BYTES) or "").split():
         case [version, offered, digits] if digits.isascii() and digits.isdecimal():
             installed, candidate, since_s = installed or version, offered, int(digits)
     ends_s = [end_s for index in indexes if (end_s := _valid_until_s(index)) is not None]
     end_s = min(ends_s, default=None)
-    return UpgradeFacts(failed, installed, other, candidate, since_s, bool(indexes), end_s)
+    return UpgradeFacts(failed, installed, unhealthy, candidate, since_s, bool(indexes), end_s)
 
 
 def judge_upgrades(facts: UpgradeFacts, unix_s: int) -> tuple[Condition, Text] | None:
@@ -103,7 +103,7 @@ def judge_upgrades(facts: UpgradeFacts, unix_s: int) -> tuple[Condition, Text] |
 
 
 def _failure_text(facts: UpgradeFacts) -> Text:
-    versions = {"installed": facts.installed, "other": facts.other}
+    versions = {"installed": facts.installed, "other": facts.unhealthy}
     match facts.failed:
         case Failure.ROLLED_BACK | Failure.ROLLBACK_FAILED:
             return Text(f"why.sys.upgrades.{facts.failed.value}", **versions)

@@ -42,9 +42,9 @@ from agent.root import wiring
 from agent.root.background_jobs import start_background_jobs
 from agent.root.cameras import make_camera, make_frame_check
 from agent.root.handle import AgentHandle
-from agent.root.judge import check_rules, with_location
 from agent.root.opener import Opener
 from agent.root.reload import Reload, Source
+from agent.root.runnable_config import check_rules, with_location
 from agent.root.wiring import BootClock
 from agent.tasks import Background
 from agent.terminal.parts import Ports

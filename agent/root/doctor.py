@@ -38,14 +38,14 @@ from agent.mqtt.paho_client import tls_context
 from agent.mqtt.selftest import BrokerSelfTest
 from agent.outbox.inspect import inspect_outbox
 from agent.root.cameras import make_brightness_check, make_camera
-from agent.root.judge import (
+from agent.root.liveness import make_liveness_models
+from agent.root.runnable_config import (
     check_parts,
     check_photos,
     check_placeholders,
     load_runnable_config,
     with_location,
 )
-from agent.root.liveness import make_liveness_models
 from agent.root.wiring import BootClock, make_compare
 from agent.texts import Text
 from agent.vision.detector_check import check_models, check_mounting, scene_sharpness
@@ -63,7 +63,7 @@ def inputs_from_config(config: Callable[[], Config], path: Path | None = None) -
     """As ``inputs_from_file``, for a config that is in force already. ``path``: the file of the config."""
     return CheckInputs(
         config=config,
-        judge=lambda: _judge(config(), path),
+        check_runnable=lambda: _check_runnable(config(), path),
         status=cache(lambda: _status(config())),
         model=cache(lambda: _check_models(config())),  # the check of the speed reads it, too
         camera=cache(lambda: asyncio.run(_probe_camera(config()))),  # several checks share one probe
@@ -110,7 +110,7 @@ def _signing_key(directory: Path) -> SigningKeyProbe:
         raise
 
 
-def _judge(config: Config, path: Path | None) -> None:
+def _check_runnable(config: Config, path: Path | None) -> None:
     """Raise what `run` refuses, except for files.
 
     The checks keys.*, net.tls, mqtt.tls and mqtt.certificate name the files.

@@ -22,8 +22,8 @@ from agent.root import reload as reload_module
 from agent.root.cameras import make_camera
 from agent.root.daemon import Overrides, serve
 from agent.root.handle import AgentHandle
-from agent.root.judge import load_runnable_config
 from agent.root.reload import Source
+from agent.root.runnable_config import load_runnable_config
 from agent.root.wiring import BootClock
 from agent.terminal.parts import Ports
 from tests.e2e.agents import ENROLLED, Place, till_of, until

@@ -43,7 +43,7 @@ def status(inputs: CheckInputs) -> Finding:
 
 def conditions(inputs: CheckInputs) -> Finding:
     """At most a warning: the check that finds the cause fails."""
-    document = inputs.running()
+    document = inputs.status_if_running()
     if document is None:
         return skipped(Text("why.agent.conditions.no_agent"))
     if not document["conditions"]:
@@ -144,7 +144,7 @@ def _waiting(inputs: CheckInputs, status: str) -> Finding:
     """The agent waits for a correction of its config; ``config.lint`` names a fault that this user sees."""
     try:
         inputs.config()
-        inputs.judge()
+        inputs.check_runnable()
     except AgentError:
         return consequence("config.lint")
     file = inputs.config_file or "agent.toml"

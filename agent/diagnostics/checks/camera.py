@@ -26,7 +26,7 @@ _DETAILED = 5.0  # sharpness 0–100 of a whole scene in focus; an empty wall in
 
 def detect(inputs: CheckInputs) -> Finding:
     camera = inputs.config().camera
-    status = inputs.running()
+    status = inputs.status_if_running()
     if status is not None:
         codes = {condition["code"] for condition in status["conditions"]}
         condition = next((condition for condition in conditions.NO_PICTURE if condition.code in codes), None)
@@ -52,7 +52,7 @@ def _device_fault(inputs: CheckInputs) -> Finding | None:
     node = (inputs.root / device.relative_to("/")).resolve()  # a stable name is a link
     if not node.exists():
         return failed(Text("why.camera.detect.absent", device=device), conditions.CAMERA_ABSENT.fix)
-    status = inputs.running()
+    status = inputs.status_if_running()
     if status is None and not os.access(node, os.R_OK | os.W_OK):
         return failed(Text("why.camera.detect.denied", device=device), conditions.CAMERA_DENIED.fix)
     for pid, name in _holders(inputs.root, Path("/") / node.relative_to(inputs.root.resolve())):
@@ -90,7 +90,7 @@ def _holders(root: Path, device: Path) -> list[tuple[int, str]]:
 
 def frame(inputs: CheckInputs) -> Finding:
     """The frame rate against ``camera.fps``, the age of the last frame against ``camera.stall_ms``."""
-    config, status = inputs.config().camera, inputs.running()
+    config, status = inputs.config().camera, inputs.status_if_running()
     if status is None:
         probe = inputs.camera()
         if probe.frozen:
@@ -113,7 +113,7 @@ def frame(inputs: CheckInputs) -> Finding:
 
 def speed(inputs: CheckInputs) -> Finding:
     """The measured time of a detection, and the width and the rate that are served with it."""
-    status, config = inputs.running(), inputs.config()
+    status, config = inputs.status_if_running(), inputs.config()
     if status is not None and status.get("pace") is None:
         return skipped(Text("why.camera.speed.not_yet"))
     if status is not None:
@@ -187,11 +187,11 @@ def mounting(inputs: CheckInputs) -> Finding:
 
 def _mean_luma(inputs: CheckInputs) -> float | None:
     """0–255; None: the running agent has no frame yet."""
-    status = inputs.running()
+    status = inputs.status_if_running()
     luma: float | None = inputs.camera().mean_luma if status is None else status["camera"]["mean_luma"]
     return luma
 
 
 def _mounting(inputs: CheckInputs) -> MountingReading:
     """Raises ``CameraReserved``: the agent shows no frame of a payer."""
-    return inputs.camera().mounting if inputs.running() is None else inputs.mounting()
+    return inputs.camera().mounting if inputs.status_if_running() is None else inputs.mounting()

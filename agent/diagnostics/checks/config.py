@@ -25,7 +25,7 @@ def lint(inputs: CheckInputs) -> Finding:
         if not isinstance(error.__cause__, PermissionError):
             raise
         return failed(error.sentence, Text("fix.run_with_sudo", command="sudo facepay doctor"))
-    inputs.judge()
+    inputs.check_runnable()
     risks = ", ".join(config.accepted_risks)
     summary = Text("why.config.lint.profile", profile=config.profile)
     if risks:
@@ -67,7 +67,7 @@ def files(inputs: CheckInputs) -> Finding:
 
 def _changed_since_start(inputs: CheckInputs, config: Config) -> Finding | None:
     """The difference between the files and what the running agent has read; None without one."""
-    status = inputs.running_or_hung() or {}
+    status = inputs.status_if_answering() or {}
     key_finding = _signing_key(inputs, status.get("key_sha256"))
     if key_finding is not None:
         return key_finding
@@ -102,7 +102,7 @@ def tills(inputs: CheckInputs) -> Finding:
 
 def _refused_signatures(inputs: CheckInputs) -> Finding | None:
     """A till that signs with another key than the installed one; None without a refusal."""
-    document = inputs.running_or_hung()
+    document = inputs.status_if_answering()
     counted = document["counters"]["refusals"] if document else {}
     refusals = {code: counted[code] for code in _SIGNATURE_REFUSALS if counted.get(code)}
     if not refusals:

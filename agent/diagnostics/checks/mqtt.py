@@ -40,7 +40,7 @@ def tls(inputs: CheckInputs) -> Finding:
 
 def connection(inputs: CheckInputs) -> Finding:
     """Connect as far as CONNACK; for a running agent, read its status instead."""
-    status, where = inputs.running(), _endpoint(inputs)
+    status, where = inputs.status_if_running(), _endpoint(inputs)
     if status is not None and status["mqtt"]["connected"]:
         return passed(Text("why.mqtt.connect.agent_connected", where=where))
     obstacle = without_secrets(inputs.config(), "mqtt")
@@ -68,7 +68,7 @@ def connection(inputs: CheckInputs) -> Finding:
 
 def roundtrip(inputs: CheckInputs) -> Finding:
     """Publish on the terminal's ``doctor`` topic and receive the message and the last will."""
-    status = inputs.running()
+    status = inputs.status_if_running()
     if status is not None:
         fault = _broker_fault(status)
         if fault is not None and status["mqtt"]["connected"]:

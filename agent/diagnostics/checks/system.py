@@ -134,7 +134,7 @@ def memory(inputs: CheckInputs) -> Finding:
 def _is_idle(inputs: CheckInputs) -> bool:
     """Whether no agent is running: a running agent uses camera memory."""
     try:
-        return inputs.running() is None
+        return inputs.status_if_running() is None
     except StatusError:
         return False
 
