@@ -52,7 +52,7 @@ class NewestFrameSource:
         """
         self.stop()
         self._is_started = True
-        capture = self._begin()
+        capture = self._start_capture()
         if capture is None:
             raise camera_error(CAMERA_STALLED, Text("detail.camera_driver_hangs"))
         capture.opened.wait(_START_S)
@@ -68,7 +68,7 @@ class NewestFrameSource:
             CameraHung: the camera is unrecoverable in this process.
         """
         while True:
-            capture = self._capture or self._begin()
+            capture = self._capture or self._start_capture()
             if capture is None and not self._is_started:
                 raise CameraError(Text("detail.camera_not_started"), retry=Retry.BACKOFF)
             if capture is None:  # the abandoned run hangs in the driver
@@ -79,7 +79,7 @@ class NewestFrameSource:
                 self._last_returned_ms = newest.captured_ms
                 self._recovery = recovery.RecoveryState()
                 return newest
-            self._recover(capture, now_ms)
+            self._take_recovery_step(capture, now_ms)
             await capture.wait(newest, _STALL_CHECK_S)
 
     def adapt_exposure(self, light: FaceLight | None) -> None:
@@ -95,7 +95,7 @@ class NewestFrameSource:
             capture.end()
             self._abandoned = capture
 
-    def _begin(self) -> Capture | None:
+    def _start_capture(self) -> Capture | None:
         """Start a new run; None while an earlier run hangs in the driver, and when not started."""
         if not self._is_started or (self._abandoned is not None and self._abandoned.is_hanging):
             return None
@@ -106,7 +106,7 @@ class NewestFrameSource:
 
     # --- recovery -------------------------------------------------------------------------------
 
-    def _recover(self, capture: Capture, now_ms: int) -> None:
+    def _take_recovery_step(self, capture: Capture, now_ms: int) -> None:
         """Take the next step when due. Raises the present error of the camera."""
         status, rules = capture.status, recovery.RecoveryRules(self._stall_ms, len(self._backend.remedies))
         error, silent_ms = capture.error, now_ms - max(status.frame_ms, self._started_ms)

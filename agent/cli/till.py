@@ -62,9 +62,10 @@ def verify(
         print(f"NOT valid: {checked.broken}")
     else:
         against = "signature only (no --request)" if request is None else "signature and request"
+        result_of = checked.result.get
         outcome, sender = (
-            "/".join(str(checked.result.get(name)) for name in names)
-            for names in (("decision", "reason"), ("site", "terminal"))
+            f"{result_of('decision')}/{result_of('reason')}",
+            f"{result_of('site')}/{result_of('terminal')}",
         )
         print(f"valid: {outcome} from {sender}; checked: {against}")
     if checked.broken:

@@ -35,8 +35,11 @@ def draw(turns: int, rand: Callable[[int], int]) -> tuple[Plan, ...]:
     """
     if turns == 0:
         return ()
-    sides, waits = tuple(TurnSide), (WAIT_MS, *[NEXT_WAIT_MS] * (turns - 1))
-    return tuple(
-        tuple(Turn(sides[rand(len(sides))], min_ms + rand(max_ms - min_ms)) for min_ms, max_ms in waits)
-        for _ in range(ATTEMPTS)
-    )
+    waits = (WAIT_MS, *[NEXT_WAIT_MS] * (turns - 1))
+    return tuple(tuple(_draw_turn(wait, rand) for wait in waits) for _ in range(ATTEMPTS))
+
+
+def _draw_turn(wait: tuple[int, int], rand: Callable[[int], int]) -> Turn:
+    """``wait``: the shortest wait, and the end of the range, which is excluded; ms."""
+    sides, (min_ms, max_ms) = tuple(TurnSide), wait
+    return Turn(sides[rand(len(sides))], min_ms + rand(max_ms - min_ms))

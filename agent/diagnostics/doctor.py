@@ -77,7 +77,7 @@ class _Run:
     def step(self) -> None:
         """Start or skip the checks whose dependencies ended, then wait for one finding or time-out."""
         for check in list(self._waiting):
-            self._start(check)
+            self._start_or_skip(check)
         if not self._running:
             return
         due_s = min(started_s + check.timeout_s for check, started_s in self._running.values())
@@ -94,27 +94,27 @@ class _Run:
             del self._running[future]
             self.reports[check.id] = CheckReport(check, finding, round(spent_s * 1e3))
 
-    def _start(self, check: Check) -> None:
+    def _start_or_skip(self, check: Check) -> None:
         dependencies = [self.reports.get(name) for name in check.depends_on]
-        cause = next(filter(None, map(_cause, dependencies)), "")
+        cause = next(filter(None, map(_blocking_check, dependencies)), "")
         if cause:
             self.reports[check.id] = CheckReport(check, consequence(cause), 0)
         elif None not in dependencies:
-            future = in_thread(check.id, partial(_finding, check, self._inputs))
+            future = in_thread(check.id, partial(_run_check, check, self._inputs))
             self._running[future] = check, time.monotonic()
         else:
             return
         self._waiting.remove(check)
 
 
-def _cause(report: CheckReport | None) -> str:
+def _blocking_check(report: CheckReport | None) -> str:
     """The failed check behind a report that stops dependent checks; empty when they may run."""
     if report is None:
         return ""
     return report.check.id if report.finding.verdict is Verdict.FAIL else report.finding.because
 
 
-def _finding(check: Check, inputs: CheckInputs) -> Finding:
+def _run_check(check: Check, inputs: CheckInputs) -> Finding:
     try:
         return check.run(inputs)
     except AgentError as error:

@@ -117,10 +117,10 @@ def exchange(inputs: CheckInputs, endpoint: Endpoint) -> Exchange:
             while b"\r\n\r\n" not in head and len(head) < _HEAD_MAX_BYTES and (chunk := link.recv(4_096)):
                 head += chunk
     dns_ms, tcp_ms, tls_ms, first_byte_ms = (round((end - start) * 1e3) for start, end in pairwise(times_s))
-    return Exchange(dns_ms, tcp_ms, tls_ms, first_byte_ms, _date(head))
+    return Exchange(dns_ms, tcp_ms, tls_ms, first_byte_ms, _date_unix_ms(head))
 
 
-def _date(head: bytes) -> int | None:
+def _date_unix_ms(head: bytes) -> int | None:
     for line in head.decode("latin-1").split("\r\n"):
         name, _, value = line.partition(":")
         if name.lower() == "date":

@@ -36,12 +36,12 @@ def audit(inputs: CheckInputs) -> list[AuditItem]:
     Raises ``ConfigError``: the config cannot be loaded, so the state directory is unknown.
     """
     config = inputs.config()
-    pid = _pid(inputs)
+    pid = _agent_pid(inputs)
     state, runtime = config.storage.directory, inputs.root / FileLocation.RUNTIME.lstrip("/")
     return [
-        *_config(inputs, config),
-        *_tree(inputs, FileLocation.STATE, state),
-        *(_tree(inputs, FileLocation.RUNTIME, runtime) if runtime != state else ()),
+        *_config_items(inputs, config),
+        *_folder_items(inputs, FileLocation.STATE, state),
+        *(_folder_items(inputs, FileLocation.RUNTIME, runtime) if runtime != state else ()),
         *residual_data.logs(inputs),
         *residual_data.temporary(inputs),
         *residual_data.core_dumps(inputs, pid),
@@ -53,7 +53,7 @@ def worst_level(items: list[AuditItem]) -> Level:
     return max((item.level for item in items), default=Level.OK)
 
 
-def _pid(inputs: CheckInputs) -> int | None:
+def _agent_pid(inputs: CheckInputs) -> int | None:
     try:
         running = inputs.status_if_running()
     except StatusError:
@@ -61,22 +61,24 @@ def _pid(inputs: CheckInputs) -> int | None:
     return None if running is None else int(running["pid"])
 
 
-def _config(inputs: CheckInputs, config: Config) -> Iterator[AuditItem]:
+def _config_items(inputs: CheckInputs, config: Config) -> Iterator[AuditItem]:
     etc = inputs.root / FileLocation.CONFIG.lstrip("/")
     file = inputs.config_file
     if file is not None and not file.is_relative_to(etc):
-        yield _item(inputs, file, kind_of(FileLocation.CONFIG, "agent.toml"))
+        yield _file_item(inputs, file, kind_of(FileLocation.CONFIG, "agent.toml"))
     for key, path in secret_files(config).items():
         if not path.is_relative_to(etc):
             kind = kind_of(FileLocation.CONFIG, "credentials/x")
             if kind is not None and path.exists():
                 # systemd 254 gives the service access through an ACL; its mask is in the group's bits
                 forbidden = 0o037 if is_credential(path) else kind.forbidden
-                yield _item(inputs, path, replace(kind, purpose=f"{key} of the config", forbidden=forbidden))
-    yield from _tree(inputs, FileLocation.CONFIG, etc)
+                yield _file_item(
+                    inputs, path, replace(kind, purpose=f"{key} of the config", forbidden=forbidden)
+                )
+    yield from _folder_items(inputs, FileLocation.CONFIG, etc)
 
 
-def _tree(inputs: CheckInputs, location: FileLocation, folder: Path) -> Iterator[AuditItem]:
+def _folder_items(inputs: CheckInputs, location: FileLocation, folder: Path) -> Iterator[AuditItem]:
     """Every file below a folder of the product. A link is an entry and is not followed."""
     denied = list[Path]()
     count = 0
@@ -86,7 +88,7 @@ def _tree(inputs: CheckInputs, location: FileLocation, folder: Path) -> Iterator
             count += 1
             path = Path(base) / name
             if count <= ENTRIES_MAX:
-                yield _item(inputs, path, kind_of(location, path.relative_to(folder).as_posix()))
+                yield _file_item(inputs, path, kind_of(location, path.relative_to(folder).as_posix()))
     if count > ENTRIES_MAX:
         yield AuditItem(str(folder), "").with_finding(
             Text("why.privacy.entries", count=count), level=Level.FAIL
@@ -94,7 +96,7 @@ def _tree(inputs: CheckInputs, location: FileLocation, folder: Path) -> Iterator
     yield from (unreadable(path) for path in denied if path.exists())
 
 
-def _item(inputs: CheckInputs, path: Path, kind: FileKind | None) -> AuditItem:
+def _file_item(inputs: CheckInputs, path: Path, kind: FileKind | None) -> AuditItem:
     try:
         file_stat = path.lstat()
     except FileNotFoundError:

@@ -65,6 +65,12 @@ def forms(secret: bytes) -> Iterator[bytes]:
     yield quote(secret, safe="").encode()
 
 
+def _secret_lines(value: bytes) -> list[bytes]:
+    """The lines of a key file without its frame, or the one value of another file; not those too short."""
+    lines = value.split(b"\n") if b"-----BEGIN" in value else [value.strip()]
+    return [line for line in lines if len(line) >= SECRET_MIN_BYTES and not line.startswith(b"-----")]
+
+
 class Redactor:
     """Redacts the texts of one bundle. ``secrets``: name → value; each line of a key file is a secret."""
 
@@ -72,14 +78,10 @@ class Redactor:
         """``keep``: fingerprints that are not redacted, e.g. the config's."""
         self._keep = keep
         self._ids = dict[str, str]()
-        self._secrets = {
-            form: name
-            for name, value in secrets.items()
-            for line in (value.split(b"\n") if b"-----BEGIN" in value else (value.strip(),))
-            if len(line) >= SECRET_MIN_BYTES and not line.startswith(b"-----")
-            for form in forms(line)
-            if len(form) >= SECRET_MIN_BYTES
-        }
+        self._secrets = dict[bytes, str]()  # form of a secret → name of the secret
+        for name, value in secrets.items():
+            for line in _secret_lines(value):
+                self._secrets |= {form: name for form in forms(line) if len(form) >= SECRET_MIN_BYTES}
         self._names = sorted(set(self._secrets.values()))
         longest = sorted(self._secrets, key=len, reverse=True)
         self._secret_pattern = re.compile(b"|".join(map(re.escape, longest))) if longest else None
@@ -114,13 +116,13 @@ class Redactor:
         """The redacted text. Urls first: a secret inside a url would split it."""
         text = _PRIVATE_KEY.sub("[private key]", self._mark_secrets(text))
         text = self._unmark(_URL.sub(_bare_url, text))
-        text = _NAMED.sub(lambda match: match[1] + match[2] + self._id(match[3]), text)
-        text = _UUID.sub(lambda match: self._id(match[0]), text)
-        text = _HEX.sub(lambda match: self._id(match[0]), text)
-        text = _FOLDER.sub(lambda match: f"{match[1]}/{self._id(match[2])}", text)
-        text = _TOPIC.sub(lambda match: f"{match[1]}/{self._id(match[2])}/", text)
+        text = _NAMED.sub(lambda match: match[1] + match[2] + self._replace_id(match[3]), text)
+        text = _UUID.sub(lambda match: self._replace_id(match[0]), text)
+        text = _HEX.sub(lambda match: self._replace_id(match[0]), text)
+        text = _FOLDER.sub(lambda match: f"{match[1]}/{self._replace_id(match[2])}", text)
+        text = _TOPIC.sub(lambda match: f"{match[1]}/{self._replace_id(match[2])}/", text)
         text = _HOME.sub("/home/…", text)
-        return _LONG.sub(lambda match: self._long(match[0]), text)
+        return _LONG.sub(lambda match: self._redact_long(match[0]), text)
 
     def tree(self, value: Any, name: str = "") -> Any:
         """Redacted JSON values. Numbers stay."""
@@ -130,7 +132,7 @@ class Redactor:
             case list() | tuple():
                 return [self.tree(item, name) for item in value]
             case str():
-                return self._id(value) if name in _NAMES and value else self.text(value)
+                return self._replace_id(value) if name in _NAMES and value else self.text(value)
             case Path():
                 return self.text(str(value))
             case bool() | int() | float() | None:
@@ -138,11 +140,11 @@ class Redactor:
             case _:
                 return f"[{type(value).__name__}]"
 
-    def _long(self, text: str) -> str:
+    def _redact_long(self, text: str) -> str:
         is_path = text.startswith("/") and not re.search(r"[+=]|[^/]{41}", text)
         return text if text in self._keep or is_path else f"[{len(text)} characters]"
 
-    def _id(self, value: str) -> str:
+    def _replace_id(self, value: str) -> str:
         if value in self._keep or re.fullmatch(r"id-\d+|None|null", value):
             return value
         return self._ids.setdefault(value, f"id-{len(self._ids) + 1}")
@@ -160,7 +162,7 @@ class ConfigRedactor:
 
     def __init__(self, config: Config, path: Path | None) -> None:
         named = dict[str, list[str]]()
-        for value, key in _values(config.model_dump(), ""):
+        for value, key in _config_texts(config.model_dump(), ""):
             named.setdefault(value.lower(), []).append(key)
         if path is not None:
             named[str(path).lower()] = ["config file"]
@@ -202,13 +204,13 @@ def _any_of(values: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(rf"(?<!\w){re.escape(value)}(?!\w)" for value in longest) or r"(?!)", re.I)
 
 
-def _values(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:
+def _config_texts(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:
     """(text, key) of every text in a config, and of the host in each url."""
     for key, value in tree.items():
         name = f"{above}{key}"
         match value:
             case Mapping():
-                yield from _values(value, f"{name}.")
+                yield from _config_texts(value, f"{name}.")
             case list() | tuple():
                 yield from ((text, name) for text in map(str, value) if _is_redacted(text))
             case str() | Path() if _is_redacted(str(value)):

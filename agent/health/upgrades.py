@@ -72,9 +72,9 @@ def read_upgrades(root: Path = Path("/")) -> UpgradeFacts | None:
     upgrade_dir, indexes = root / _UPGRADE_DIR, _indexes(root / _APT_LISTS)
     if not indexes and not _is_folder(upgrade_dir):
         return None
-    failed, installed, unhealthy = _failure(upgrade_dir / "failed")
+    failed, installed, unhealthy = _read_failure(upgrade_dir / "failed")
     candidate, since_s = "", 0
-    match (_read(upgrade_dir / "waiting", _REPORT_MAX_BYTES) or "").split():
+    match (_read_or_none(upgrade_dir / "waiting", _REPORT_MAX_BYTES) or "").split():
         case [version, offered, digits] if digits.isascii() and digits.isdecimal():
             installed, candidate, since_s = installed or version, offered, int(digits)
     ends_s = [end_s for index in indexes if (end_s := _valid_until_s(index)) is not None]
@@ -117,7 +117,7 @@ def _failure_text(facts: UpgradeFacts) -> Text:
             assert_never(facts.failed)
 
 
-def _failure(path: Path) -> tuple[Failure | None, str, str]:
+def _read_failure(path: Path) -> tuple[Failure | None, str, str]:
     try:
         text = _read_file(path, _REPORT_MAX_BYTES)
     except FileNotFoundError:
@@ -134,7 +134,7 @@ def _failure(path: Path) -> tuple[Failure | None, str, str]:
 def _indexes(lists: Path) -> list[str]:
     """The heads of the signed indexes of this product's repository."""
     try:
-        heads = [_read(path, _HEAD_BYTES) or "" for path in sorted(lists.glob("*InRelease"))]
+        heads = [_read_or_none(path, _HEAD_BYTES) or "" for path in sorted(lists.glob("*InRelease"))]
     except OSError:
         return []
     return [head for head in heads if _ORIGIN in head.splitlines()]
@@ -159,7 +159,7 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _read(path: Path, max_bytes: int) -> str | None:
+def _read_or_none(path: Path, max_bytes: int) -> str | None:
     """The beginning of a file; None when it is absent or not readable."""
     try:
         return _read_file(path, max_bytes)

@@ -88,7 +88,7 @@ class BrokerStatus:
 
     def note_subscribed(self, refused: Sequence[Text]) -> None:
         """A SUBACK arrived. ``refused``: the needed filters that it refuses, each with the reason."""
-        detail = reduce(_listed, refused) if refused else ""
+        detail = reduce(_joined, refused) if refused else ""
         self._set_problem("subscribe", BrokerProblem.SUBSCRIPTION_REFUSED if refused else None, detail)
 
     def note_puback(self, sent: SentPacket, problem: BrokerProblem | None, detail: str | Text) -> None:
@@ -168,5 +168,5 @@ class BrokerStatus:
                 timer.cancel()
 
 
-def _listed(first: Text, others: Text) -> Text:
+def _joined(first: Text, others: Text) -> Text:
     return Text("detail.listed", first=first, others=others)

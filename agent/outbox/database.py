@@ -172,8 +172,8 @@ class OutboxIdentity:
 
     def read_from(self, db: sqlite3.Connection) -> None:
         """Read the keys from the file: at the start, and after old rows were deleted."""
-        self._claim = _row(db, _NEWEST_CLAIM, ())
-        self._result = _row(db, _NEWEST_RESULT, ())
+        self._claim = _first_row(db, _NEWEST_CLAIM, ())
+        self._result = _first_row(db, _NEWEST_RESULT, ())
 
     def note_claim(self, till: str, request_id: str) -> None:
         """This claim is the newest one."""
@@ -186,10 +186,10 @@ class OutboxIdentity:
     def check(self, db: sqlite3.Connection) -> None:
         """Raises ``StorageError`` when the newest claim or the newest result is missing in ``db``."""
         for statement, key in ((_CLAIM, self._claim), (_RESULT, self._result)):
-            if key is not None and _row(db, statement, key) is None:
+            if key is not None and _first_row(db, statement, key) is None:
                 raise StorageError(Text("detail.outbox_replaced"))
 
 
-def _row(db: sqlite3.Connection, statement: str, values: Key) -> Key | None:
+def _first_row(db: sqlite3.Connection, statement: str, values: Key) -> Key | None:
     row = db.execute(statement, values).fetchone()
     return None if row is None else tuple(row)

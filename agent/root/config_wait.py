@@ -43,17 +43,17 @@ def wait_for_change(path: Path, stop: threading.Event, pause_s: float, status: s
 
     False when ``stop`` is set before.
     """
-    initial = _state(path)
+    initial = _file_states(path)
     notify(f"STATUS=config refused, waiting for a correction: {status}".replace("\n", " "))
     for _ in range(round(pause_s / _CHECK_S)):
         if stop.wait(_CHECK_S):
             return False
-        if _state(path) != initial:
+        if _file_states(path) != initial:
             return True
     return False
 
 
-def _state(path: Path) -> list[tuple[Path, int, int, int]]:
+def _file_states(path: Path) -> list[tuple[Path, int, int, int]]:
     """Identity, time and size of each file of the config that exists."""
     files = []
     for file in layers(path):

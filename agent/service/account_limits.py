@@ -136,10 +136,10 @@ class ExpiryRanges:
             if 0 <= index_of_pair < len(self._ranges) - 1:
                 (_, end_s), (begin_s, _) = self._ranges[index_of_pair : index_of_pair + 2]
                 if begin_s - end_s <= _JOINED_S:
-                    self._join(index_of_pair)
+                    self._join_ranges(index_of_pair)
         if len(self._ranges) > _RANGES_MAX:
-            self._join(0)
+            self._join_ranges(0)
 
-    def _join(self, index_of_pair: int) -> None:
+    def _join_ranges(self, index_of_pair: int) -> None:
         (begin_s, _), (_, end_s) = self._ranges[index_of_pair : index_of_pair + 2]
         self._ranges[index_of_pair : index_of_pair + 2] = [(begin_s, end_s)]

@@ -53,15 +53,15 @@ class CompareFaceApi:
         self._authenticator = authenticator
 
     async def accept(self, call: Call) -> Upload:
-        signed = _parse(call.header("authorization"), call.header("x-tc-timestamp"))
+        signed = _parse_header(call.header("authorization"), call.header("x-tc-timestamp"))
         account = self._authenticator.account_of(signed.secret_id)
         self._authenticator.check_time(account, signed.expires_s, 2 * _WINDOW_S)
         _check_target(call)
         call.claimed = account.appid
         memory_bytes = compareface_body.memory_bytes(call.declared_bytes(), self.body_max_bytes)
-        return Upload(memory_bytes, partial(self._read, call, signed))
+        return Upload(memory_bytes, partial(self._read_body, call, signed))
 
-    async def _read(self, call: Call, signed: _Signed, chunks: AsyncIterator[bytes]) -> forms.Form:
+    async def _read_body(self, call: Call, signed: _Signed, chunks: AsyncIterator[bytes]) -> forms.Form:
         body, sha256 = bytearray(), hashlib.sha256()
 
         def write(chunk: bytes) -> None:
@@ -151,7 +151,7 @@ class _Signed:
         return bytes.fromhex(self.signature)
 
 
-def _parse(authorization: str, timestamp: str) -> _Signed:
+def _parse_header(authorization: str, timestamp: str) -> _Signed:
     """Parse ``Authorization`` and ``X-TC-Timestamp``.
 
     Raises:

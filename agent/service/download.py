@@ -65,13 +65,13 @@ class Downloader:
         """
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._follow(_parse(url))
+                return await self._follow_redirects(_parse(url))
         except TimeoutError as error:
             raise ApiFailure(_TIMED_OUT, "too slow", cause=Cause.DOWNLOAD_SLOW) from error
 
-    async def _follow(self, url: httpx.URL) -> bytearray:
+    async def _follow_redirects(self, url: httpx.URL) -> bytearray:
         for _ in range(1 + _REDIRECTS_MAX):
-            answer = await self._get(url, await self._resolve(url))
+            answer = await self._get_from(url, await self._resolve(url))
             if isinstance(answer, bytearray):
                 return answer
             url = _redirect_target(url, answer.headers["location"])
@@ -83,7 +83,7 @@ class Downloader:
             raise ApiFailure(_REFUSED, "the address is not public", cause=Cause.NOT_PUBLIC)
         return addresses[:_ADDRESSES_MAX]
 
-    async def _get(self, url: httpx.URL, addresses: list[Address]) -> bytearray | httpx.Response:
+    async def _get_from(self, url: httpx.URL, addresses: list[Address]) -> bytearray | httpx.Response:
         """The body, or the response of a redirect."""
         for address in addresses:
             try:
@@ -117,11 +117,11 @@ class Downloader:
                 raise
             raise ApiFailure(_BAD_URL, "the redirect is malformed", cause=Cause.URL) from error
         try:
-            return await self._read(response)
+            return await self._read_body(response)
         finally:
             await response.aclose()
 
-    async def _read(self, response: httpx.Response) -> bytearray | httpx.Response:
+    async def _read_body(self, response: httpx.Response) -> bytearray | httpx.Response:
         if response.has_redirect_location:
             return response
         encoding = response.headers.get("content-encoding", "identity").lower()

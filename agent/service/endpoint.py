@@ -124,7 +124,7 @@ class CompareApi:
         form = None
         try:
             async with asyncio.timeout(self._config.body_timeout_ms / 1e3):
-                form = await self._read(call, served)
+                form = await self._read_form(call, served)
             async with _WhileConnected(call.request):
                 pictures = await self._pictures(call, served, form)
                 form = None  # the pool owns both pictures now
@@ -137,12 +137,12 @@ class CompareApi:
             if form is not None:
                 form.wipe()
 
-    async def _read(self, call: Call, served: ServedApi) -> forms.Form:
+    async def _read_form(self, call: Call, served: ServedApi) -> forms.Form:
         chunks = call.request.stream()
         try:
             upload = await served.accept(call)
             self.pool.admit(call.begun_s)
-            lease = self._reserve(call, upload.memory_bytes)
+            lease = self._reserve_memory(call, upload.memory_bytes)
         except ApiFailure:
             call.is_drained = False
             if "100-continue" not in call.header("expect").lower():  # it waits for an answer
@@ -156,7 +156,7 @@ class CompareApi:
         lease.verify(call.appid)  # the signature can cover the body
         return form
 
-    def _reserve(self, call: Call, size: int) -> Lease:
+    def _reserve_memory(self, call: Call, size: int) -> Lease:
         is_verified = call.appid != NO_ACCOUNT
         account = call.appid if is_verified else call.claimed
         lease = self._flight.take(size, account=account, address=call.address, is_verified=is_verified)
@@ -179,7 +179,7 @@ class CompareApi:
         return picture
 
     async def _download(self, call: Call, url: str) -> bytearray:
-        lease = self._reserve(call, self._config.body_max_bytes)
+        lease = self._reserve_memory(call, self._config.body_max_bytes)
         picture = await self._downloader.fetch(url)
         lease.shrink(len(picture))
         return picture
@@ -199,14 +199,14 @@ class _WhileConnected:
         task = asyncio.current_task()
         assert task is not None
         self._task, self._cancelling = task, task.cancelling()
-        self._watching = asyncio.create_task(self._watch())
+        self._watching = asyncio.create_task(self._watch_disconnect())
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._watching.cancel()
         if self._is_gone and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise ClientDisconnect
 
-    async def _watch(self) -> None:
+    async def _watch_disconnect(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":
             pass
         self._is_gone = True

@@ -85,7 +85,7 @@ class Faulty:
             try:
                 await asyncio.sleep(fault.value / 1e3)
             except asyncio.CancelledError:  # the service stops
-                return await _answer(send, served.failure(ApiFailure(15, cause=Cause.STOPPING), "fault"))
+                return await _send_answer(send, served.failure(ApiFailure(15, cause=Cause.STOPPING), "fault"))
         return await self.app(scope, receive, send)
 
 
@@ -98,20 +98,20 @@ async def _answer_faulty(fault: InjectedFault, served: ServedApi, send: Send) ->
     success_body = served.success(91.0, "fault")
     match fault.kind:
         case "code":
-            await _answer(send, served.failure(ApiFailure(fault.value, fail_flag=fault.flag), "fault"))
+            await _send_answer(send, served.failure(ApiFailure(fault.value, fail_flag=fault.flag), "fault"))
         case "truncate":
-            await _answer(send, success_body[:-9])
+            await _send_answer(send, success_body[:-9])
         case "html":
-            await _answer(send, b"<html><body>Bad Gateway</body></html>", status=_BAD_GATEWAY)
+            await _send_answer(send, b"<html><body>Bad Gateway</body></html>", status=_BAD_GATEWAY)
         case "nan":
-            await _answer(send, _NUMBER.sub(b"NaN", success_body))
+            await _send_answer(send, _NUMBER.sub(b"NaN", success_body))
         case "types":
-            await _answer(send, _NUMBER.sub(b'"91.0"', success_body))
+            await _send_answer(send, _NUMBER.sub(b'"91.0"', success_body))
         case "drop":
-            await _start(send, _OK, len(success_body))
+            await _send_head(send, _OK, len(success_body))
             await send({"type": "http.response.body", "body": success_body[:9], "more_body": True})
         case "drip":
-            await _start(send, _OK, len(success_body))
+            await _send_head(send, _OK, len(success_body))
             for position in range(len(success_body)):
                 has_more = position + 1 < len(success_body)
                 byte = success_body[position : position + 1]
@@ -123,12 +123,12 @@ async def _answer_faulty(fault: InjectedFault, served: ServedApi, send: Send) ->
             assert_never(fault.kind)
 
 
-async def _answer(send: Send, body: bytes, *, status: int = _OK) -> None:
-    await _start(send, status, len(body))
+async def _send_answer(send: Send, body: bytes, *, status: int = _OK) -> None:
+    await _send_head(send, status, len(body))
     await send({"type": "http.response.body", "body": body})
 
 
-async def _start(send: Send, status: int, length: int) -> None:
+async def _send_head(send: Send, status: int, length: int) -> None:
     kind = b"application/json" if status == _OK else b"text/html"
     headers = [(b"content-type", kind), (b"content-length", str(length).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -68,12 +68,12 @@ def inspect(data: bytes | bytearray) -> Image:
 
 def _check_size(width: int, height: int, side_max_px: int) -> None:
     if min(width, height) < 1:
-        raise _broken("no size in the header", Cause.HEADER)
+        raise _undecodable("no size in the header", Cause.HEADER)
     if max(width, height) > side_max_px:
         raise _too_large(width, height)
 
 
-def _broken(why: str, cause: Cause) -> ApiFailure:
+def _undecodable(why: str, cause: Cause) -> ApiFailure:
     return ApiFailure(_UNDECODABLE, why, cause=cause)
 
 
@@ -86,12 +86,12 @@ def _too_large(width: int, height: int) -> ApiFailure:
 
 def _png(data: bytes | bytearray) -> Image:
     if len(data) < 33 or data[8:16] != b"\0\0\0\rIHDR":
-        raise _broken("no PNG header", Cause.HEADER)
+        raise _undecodable("no PNG header", Cause.HEADER)
     width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
     _check_size(width, height, IMAGE_MAX_PX)
     samples = _PNG_SAMPLES.get(colour)
     if samples is None or depth not in (1, 2, 4, 8, 16) or interlaced > 1:
-        raise _broken("unknown PNG colour type", Cause.HEADER)
+        raise _undecodable("unknown PNG colour type", Cause.HEADER)
     row_bytes = (width * samples * depth + 7) // 8
     # the result, a copy with an alpha channel, and the whole of an interlaced picture
     cost = width * height * (_PIXEL_BYTES + 4) + row_bytes * (height if interlaced else 4)
@@ -103,12 +103,12 @@ def _png_chunks(data: bytes | bytearray) -> bytes | bytearray:
     chunks, position, is_whole = [bytes(data[:8])], 8, True
     for _ in range(_CHUNKS_MAX):
         if position + 8 > len(data):
-            raise _broken("PNG without its end", Cause.UNFINISHED)
+            raise _undecodable("PNG without its end", Cause.UNFINISHED)
         (chunk_bytes,) = struct.unpack_from(">I", data, position)
         kind = bytes(data[position + 4 : position + 8])
         end = position + 12 + chunk_bytes
         if end > len(data):
-            raise _broken("a PNG chunk is longer than the data", Cause.LENGTH)
+            raise _undecodable("a PNG chunk is longer than the data", Cause.LENGTH)
         if kind in _PNG_KEPT:
             chunks.append(bytes(memoryview(data)[position:end]))
         else:
@@ -116,7 +116,7 @@ def _png_chunks(data: bytes | bytearray) -> bytes | bytearray:
         position = end
         if kind == b"IEND":
             return data if is_whole and position == len(data) else b"".join(chunks)
-    raise _broken("too many PNG chunks", Cause.HEADER)
+    raise _undecodable("too many PNG chunks", Cause.HEADER)
 
 
 # --- BMP -------------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def _png_chunks(data: bytes | bytearray) -> bytes | bytearray:
 
 def _bmp(data: bytes | bytearray) -> Image:
     if len(data) < 26:
-        raise _broken("no BMP header", Cause.HEADER)
+        raise _undecodable("no BMP header", Cause.HEADER)
     offset, header_bytes = struct.unpack_from("<II", data, 10)
     if header_bytes == 12:  # the OS/2 header has 16-bit sizes
         width, height, _, depth = struct.unpack_from("<HHHH", data, 18)
@@ -134,16 +134,16 @@ def _bmp(data: bytes | bytearray) -> Image:
         (colours,) = struct.unpack_from("<I", data, 46)
         height = abs(height)  # a negative height means: top row first
     else:
-        raise _broken("unknown BMP header", Cause.HEADER)
+        raise _undecodable("unknown BMP header", Cause.HEADER)
     _check_size(width, height, IMAGE_MAX_PX)
     if depth not in (1, 4, 8, 16, 24, 32) or colours > 256:
-        raise _broken("unknown BMP colours", Cause.HEADER)
+        raise _undecodable("unknown BMP colours", Cause.HEADER)
     row_bytes = (width * depth + 31) // 32 * 4
     is_packed = packing in (1, 2)  # run lengths: every size is possible
     if not 14 + header_bytes <= offset <= len(data) or (
         not is_packed and offset + row_bytes * height > len(data)
     ):
-        raise _broken("the BMP pixels are longer than the data", Cause.LENGTH)
+        raise _undecodable("the BMP pixels are longer than the data", Cause.LENGTH)
     return Image(data, width, height, width * height * (_PIXEL_BYTES + 4))
 
 
@@ -157,16 +157,16 @@ def _jpeg(data: bytes | bytearray) -> Image:
         marker, pos = found
         markers += 1
         if markers > _MARKERS_MAX:
-            raise _broken("too many JPEG markers", Cause.HEADER)
+            raise _undecodable("too many JPEG markers", Cause.HEADER)
         if marker == _EOI:
             break
         if marker in _STANDALONE_MARKERS:
             continue
         if pos + 2 > len(data) or pos + (size := max(2, struct.unpack_from(">H", data, pos)[0])) > len(data):
-            raise _broken("a JPEG segment is longer than the data", Cause.LENGTH)
+            raise _undecodable("a JPEG segment is longer than the data", Cause.LENGTH)
         if marker in _SOF_MARKERS:
             if frame is not None or size < 8:
-                raise _broken("not one JPEG frame", Cause.HEADER)
+                raise _undecodable("not one JPEG frame", Cause.HEADER)
             frame = (marker, bytes(data[pos : pos + size]))
         if marker == _DRI and size == 4:
             (interval,) = struct.unpack_from(">H", data, pos + 2)
@@ -175,19 +175,19 @@ def _jpeg(data: bytes | bytearray) -> Image:
             scans += 1
             scan_components = scan_components or (data[pos - size + 2] if size > 2 else 0)
             if scans > _SCANS_MAX:
-                raise _broken("too many scans", Cause.SCANS)
+                raise _undecodable("too many scans", Cause.SCANS)
             end_of_scan = _NEXT_MARKER.search(data, pos)
             scan_start, pos = pos, len(data) if end_of_scan is None else end_of_scan.start()
             restarts = sum(data.count(mark, scan_start, pos) for mark in _RESTART_MARKERS) if interval else 0
     if frame is None:
-        raise _broken("no size in the header", Cause.HEADER)
+        raise _undecodable("no size in the header", Cause.HEADER)
     if scans == 0:
-        raise _broken("JPEG without a picture", Cause.UNFINISHED)
+        raise _undecodable("JPEG without a picture", Cause.UNFINISHED)
     is_ended = data[pos - 2 : pos] == b"\xff\xd9"
     if not is_ended:
         pos = _without_fill(data, pos)  # also without half a marker
     if not is_ended and interval and (scans > 1 or restarts < _expected_restarts(*frame, interval)):
-        raise _broken("rows of the picture are missing", Cause.UNFINISHED)
+        raise _undecodable("rows of the picture are missing", Cause.UNFINISHED)
     is_buffered = frame[0] not in _SEQUENTIAL or scans > 1 or scan_components < frame[1][7]
     return _image_of_frame(memoryview(data)[:pos], frame[1], is_buffered=is_buffered, needs_end=not is_ended)
 
@@ -198,7 +198,7 @@ def _next_marker(data: bytes | bytearray, position: int) -> tuple[int, int] | No
     if match is not None:
         return data[match.end() - 1], match.end()
     if position + 1 < len(data) and data[position] != 0xFF:
-        raise _broken("no JPEG marker where one is due", Cause.HEADER)
+        raise _undecodable("no JPEG marker where one is due", Cause.HEADER)
     return None
 
 
@@ -233,7 +233,7 @@ def _image_of_frame(data: memoryview, frame: bytes, *, is_buffered: bool, needs_
     sampling = [frame[position + 1] for position in range(8, min(len(frame) - 2, 8 + 3 * components), 3)]
     are_known = all(0 < factors >> 4 <= 4 and 0 < factors & 15 <= 4 for factors in sampling)
     if not 1 <= len(sampling) == components <= 4 or not are_known:
-        raise _broken("unknown JPEG components", Cause.HEADER)
+        raise _undecodable("unknown JPEG components", Cause.HEADER)
     scale = next(divisor for divisor in (1, 2, 4, 8) if max(width, height) <= IMAGE_MAX_PX * divisor)
     cost = 2 * (width // scale + 1) * (height // scale + 1) * _PIXEL_BYTES  # OpenCV copies its result
     # the decoder holds all coefficients at full size, 16 bits each: progressive, or a scan for each colour

@@ -119,7 +119,7 @@ def _failures_of(network: str) -> Iterator[None]:
         raise ModelError(Text("detail.openvino_failed", network=network, err=str(error))) from error
 
 
-def _run(request: Any, input_data: NDArray[Any]) -> None:
+def _infer_and_clear(request: Any, input_data: NDArray[Any]) -> None:
     """Run the network on ``input_data``, its input, which is empty afterwards, also after a failure."""
     try:
         request.infer()
@@ -139,7 +139,7 @@ class OpenVinoEmbedder:
     def describe(self, aligned: Pixels) -> Vector | None:
         """As ``Embedder.describe``. Raises ``ModelError``: the network failed."""
         self._input[0] = aligned
-        _run(self._request, self._input)
+        _infer_and_clear(self._request, self._input)
         return unit_vector(self._request.get_output_tensor().data)
 
 
@@ -167,7 +167,7 @@ class OpenVinoDetector(Detector):
 
     def _run_request(self, request: Any, padded: NDArray[Any], picture: Pixels) -> NDArray[np.float32]:
         padded[0, : picture.shape[0], : picture.shape[1]] = picture
-        _run(request, padded)
+        _infer_and_clear(request, padded)
         return faces(request.get_output_tensor().data[0], padded.shape[2], padded.shape[1], self.confidence)
 
     def _request(self, width: int, height: int) -> tuple[Any, NDArray[Any]] | None:

@@ -49,7 +49,7 @@ def _level(op: Any, outputs: list[Any]) -> Any:
     """One head in place of four: (1, cells, 16), before the sigmoid of the first two numbers."""
     heads = [_head(output.get_node()) for output in outputs]
     weights, biases, filters, shifts = (
-        np.concatenate(arrays) for arrays in zip(*(head[1:] for head in heads), strict=True)
+        np.concatenate([head[part] for head in heads]) for part in range(1, 5)
     )
     mixed = op.convolution(heads[0][0], op.constant(weights), [1, 1], [0, 0], [0, 0], [1, 1])
     mixed = op.add(mixed, op.constant(biases.reshape(1, -1, 1, 1)))

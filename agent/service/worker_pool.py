@@ -127,7 +127,7 @@ class WorkerPool:
         except BaseException:
             job.wipe()
             raise
-        return await self._run(job)
+        return await self._run_job(job)
 
     async def join(self) -> None:
         """Wait for the running comparisons. Their results reach this event loop, so the loop must not end."""
@@ -142,7 +142,7 @@ class WorkerPool:
     async def _await_turn(self, job: _Job) -> None:
         """Wait for a recogniser."""
         self._waiting.append(job)
-        self._dispatch()
+        self._start_waiting()
         try:
             await job.started
         except asyncio.CancelledError:
@@ -153,7 +153,7 @@ class WorkerPool:
             raise
         self._observe_wait(time.monotonic() - job.queued_s)
 
-    def _dispatch(self) -> None:
+    def _start_waiting(self) -> None:
         now_s = time.monotonic()
         while self._waiting and self._waiting[0].is_late(now_s, self._mean_s):
             late_job = self._waiting.popleft()
@@ -166,7 +166,7 @@ class WorkerPool:
                 self._running[job] = now_s
                 job.started.set_result(None)
 
-    async def _run(self, job: _Job) -> float:
+    async def _run_job(self, job: _Job) -> float:
         recogniser = self._idle.pop()  # as many recognisers as running jobs, so one is always idle
         future = asyncio.get_running_loop().run_in_executor(self._workers, self._embed_both, recogniser, job)
         self._futures.add(future)
@@ -188,7 +188,7 @@ class WorkerPool:
             self._idle.append(recogniser)
             if not (job.is_dropped or job.is_refused):
                 self._mean_s += _MEAN_SHARE * (took_s - self._mean_s)
-        self._dispatch()
+        self._start_waiting()
 
     def _embed_both(self, recogniser: Recogniser, job: _Job) -> float | ApiFailure:
         """The result, or a failure without a traceback, whose frames would refer to decoded pictures."""

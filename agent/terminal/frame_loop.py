@@ -105,7 +105,7 @@ class FrameLoop:
             if verification is None:
                 self._counters.frames[FrameReason.IDLE] += 1
             else:
-                await self._analyze(verification, frame, health)
+                await self._analyze_frame(verification, frame, health)
             await self._restart_if_frozen(health)
 
     async def _restart_if_frozen(self, health: CameraHealth) -> None:
@@ -120,9 +120,9 @@ class FrameLoop:
             pause_ms = RESTART_PAUSES_MS[min(self._restarts, len(RESTART_PAUSES_MS) - 1)]
             self._restart_at_ms = now_ms + pause_ms
             self._restarts += 1
-            await self._restart()
+            await self._restart_camera()
 
-    async def _restart(self) -> None:
+    async def _restart_camera(self) -> None:
         """Restart the camera in a thread, because a driver may be slow. A failed restart is repeated later.
 
         The loop may end during the restart, and then another task stops the camera. So the thread stops the
@@ -153,7 +153,7 @@ class FrameLoop:
         self._conditions.update(camera.CAMERA_OVEREXPOSED, health.overexposed)
         self._conditions.clear(*camera.NO_PICTURE)
 
-    async def _analyze(self, verification: Verification, frame: Frame, health: CameraHealth) -> None:
+    async def _analyze_frame(self, verification: Verification, frame: Frame, health: CameraHealth) -> None:
         if health.frozen:  # a repeated picture shows no live face
             self._counters.frames[FrameReason.NO_FACE] += 1
             verification.post(CameraFailed(self._ports.clock.now_ms(), Reason.CAMERA_FROZEN))

@@ -58,13 +58,13 @@ class Intake:
     async def run(self) -> None:
         while True:
             inbound = await self._ports.till.receive()
-            task = asyncio.create_task(self._answer(inbound), name="inbound message")
+            task = asyncio.create_task(self._answer_message(inbound), name="inbound message")
             self.open_tasks.add(task)
             task.add_done_callback(self.open_tasks.discard)
             await asyncio.shield(task)
             del inbound, task  # a request can hold a photo, and the next message can arrive hours later
 
-    async def _answer(self, inbound: Inbound) -> None:
+    async def _answer_message(self, inbound: Inbound) -> None:
         try:
             await self._handle(inbound)
         except StorageError as error:
@@ -88,7 +88,7 @@ class Intake:
                 await self._cancel(till, request_id)
             case RequestReceived(request=request):
                 record = await self._ports.claim_store.find(request.till, request.request_id)
-                match admit(inbound, record, self._facts(request.till)):
+                match admit(inbound, record, self._admission_facts(request.till)):
                     case Admit():
                         await self._accept(request)
                     case SendAgain(stored=stored):
@@ -101,7 +101,7 @@ class Intake:
                     case Refuse(refusal=refusal, detail=detail):
                         await self._results.refuse(request.till, request.request_id, refusal, detail)
 
-    def _facts(self, till: str) -> AdmissionFacts:
+    def _admission_facts(self, till: str) -> AdmissionFacts:
         return AdmissionFacts(
             epoch=self.settings.epoch,
             now_ms=self._ports.clock.now_ms(),

@@ -68,7 +68,7 @@ class Terminal:
             open_verification=self.open_verification,
             results=self._results,
             conditions=conditions,
-            accept=self._accept,
+            accept=self._claim_and_start,
         )
         self._frames = FrameLoop(
             ports,
@@ -144,7 +144,7 @@ class Terminal:
 
     # --- one request ----------------------------------------------------------------------------
 
-    async def _accept(self, request: Request) -> None:
+    async def _claim_and_start(self, request: Request) -> None:
         await self._ports.claim_store.claim(request)  # durable before any paid call
         self.conditions.clear(STORAGE_UNAVAILABLE)
         ports = self._ports
@@ -158,12 +158,12 @@ class Terminal:
             verification.post(self._stop_event)
         self.worker.submit(ports.analyzer.begin, ports.clock.now_ms())
         self.open_verification.current = verification
-        task = asyncio.create_task(self._verify(verification), name="verification")
+        task = asyncio.create_task(self._run_and_settle(verification), name="verification")
         self._verify_tasks.add(task)
         task.add_done_callback(self._verify_tasks.discard)
         await ports.till.publish(AcceptedEvent(request, request.budget_ms))
 
-    async def _verify(self, verification: Verification) -> None:
+    async def _run_and_settle(self, verification: Verification) -> None:
         record = self._ports.record
         try:
             outcome = await outcome_of(verification)

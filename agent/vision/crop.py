@@ -40,7 +40,7 @@ def crop_face(
         ImageError: ``image_undecodable`` (the face lies outside the frame), ``image_too_large`` (the limit
             cannot be reached).
     """
-    area = _inside(_enlarged(face.box, margin), bgr)
+    area = _clipped_rect(_enlarged(face.box, margin), bgr)
     if area is None:
         raise ImageError(Text("detail.face_outside"))
     picture = _blanked(bgr, area, face.box, others)
@@ -49,7 +49,7 @@ def crop_face(
     scale = max(smallest, min(1.0, _FACE_HEIGHT_PX / face.box.height_px))
     while True:
         is_smallest = scale <= smallest
-        crop = _encoded(
+        crop = _encode_within(
             picture, scale, max_bytes, _QUALITIES + _LAST_QUALITIES if is_smallest else _QUALITIES
         )
         if crop is not None:
@@ -64,7 +64,7 @@ def _enlarged(box: Box, share: float) -> Box:
     return Box(box.x_px - dx, box.y_px - dy, box.width_px + 2 * dx, box.height_px + 2 * dy)
 
 
-def _inside(box: Box, bgr: Pixels) -> Rect | None:
+def _clipped_rect(box: Box, bgr: Pixels) -> Rect | None:
     """The box in whole pixels, clipped to the picture; None for an empty area."""
     height, width = bgr.shape[:2]
     left, top = max(0, math.floor(box.x_px)), max(0, math.floor(box.y_px))
@@ -78,7 +78,7 @@ def _blanked(bgr: Pixels, area: Rect, payer: Box, others: tuple[Detection, ...])
     left, top, right, bottom = area
     canvas = bgr[top:bottom, left:right].copy()
     for other in others:
-        if grey_rect := _inside(_shifted(_enlarged(other.box, _BYSTANDER_MARGIN), left, top), canvas):
+        if grey_rect := _clipped_rect(_shifted(_enlarged(other.box, _BYSTANDER_MARGIN), left, top), canvas):
             canvas[grey_rect[1] : grey_rect[3], grey_rect[0] : grey_rect[2]] = _GREY
     if others:
         payer_ellipse = _ellipse(_shifted(payer, left, top), canvas)
@@ -99,7 +99,7 @@ def _shifted(box: Box, left: int, top: int) -> Box:
     return Box(box.x_px - left, box.y_px - top, box.width_px, box.height_px)
 
 
-def _encoded(picture: Pixels, scale: float, max_bytes: int, qualities: tuple[int, ...]) -> Crop | None:
+def _encode_within(picture: Pixels, scale: float, max_bytes: int, qualities: tuple[int, ...]) -> Crop | None:
     """The first encoding that fits, or None."""
     height, width = (max(1, math.ceil(side * scale)) for side in picture.shape[:2])
     scaled = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) if scale < 1.0 else picture

@@ -107,7 +107,7 @@ class Detector:
         if min(size) < _MIN_INPUT_PX:
             return ()
         try:
-            rows = self._run(bgr, size)
+            rows = self._infer_scaled(bgr, size)
         except cv2.error as error:
             raise ModelError(
                 Text("detail.yunet_failed", wide=picture_width, high=picture_height, err=error.err)
@@ -142,7 +142,7 @@ class Detector:
         """Overwrite the last picture in the buffers."""
         self._scaler.wipe()
 
-    def _run(self, bgr: Pixels, size: tuple[int, int]) -> NDArray[np.float32]:
+    def _infer_scaled(self, bgr: Pixels, size: tuple[int, int]) -> NDArray[np.float32]:
         if self._size != size:
             self._size = size
             self._net.setInputSize(size)

@@ -79,10 +79,10 @@ def _mean_deg(confidences: list[float]) -> float | None:
     if max(confidences) < _UPRIGHT_CONFIDENCE - 2 * _CONFIDENCE_MARGIN:
         return None
     weights = [max(0.0, confidence - _MIN_CONFIDENCE) ** 2 for confidence in confidences]
-    total = sum(
-        weight * complex(math.cos(angle), math.sin(angle))
-        for weight, angle in zip(weights, (2 * math.pi * n / _ANGLES for n in range(_ANGLES)), strict=True)
-    )
+    total = 0j
+    for step, weight in enumerate(weights):
+        angle = 2 * math.pi * step / _ANGLES
+        total += weight * complex(math.cos(angle), math.sin(angle))
     if abs(total) < _AGREEMENT_MIN * sum(weights):
         return None
     angle = math.degrees(math.atan2(total.imag, total.real))

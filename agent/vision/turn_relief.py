@@ -88,10 +88,8 @@ def has_relief(path: TurnPath) -> bool:
     False also for a path with fewer than three faces, and where too few points can be followed.
     """
     sign = 1.0 if path.is_left else -1.0
-    return any(
-        earlier and later
-        for earlier, later in pairwise(_leaves_column_and_row(sign, *shift) for shift in _shifts(path.faces))
-    )
+    leaves = (_leaves_column_and_row(sign, shifts, followed) for shifts, followed in _shifts(path.faces))
+    return any(earlier and later for earlier, later in pairwise(leaves))
 
 
 def follow_points(faces: Sequence[object]) -> Iterator[tuple[Points, Mask]]:

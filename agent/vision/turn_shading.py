@@ -36,11 +36,11 @@ def changes_light(path: TurnPath) -> bool:
     False also for a path with fewer than three faces, and where too few points can be followed.
     """
     sign = -1.0 if path.is_left else 1.0
-    changes = [sign * change for change in _changes(path.faces)]
+    changes = [sign * change for change in _luma_changes(path.faces)]
     return any(earlier >= MIN_CHANGE and later >= MIN_CHANGE for earlier, later in pairwise(changes))
 
 
-def _changes(faces: Sequence[object]) -> list[float]:
+def _luma_changes(faces: Sequence[object]) -> list[float]:
     """Of each face after the first: change of the logarithm of the luma per eye distance to the right.
 
     NaN where too few points were followed.

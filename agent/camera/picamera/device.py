@@ -76,7 +76,7 @@ class PicameraDevice:
         self._camera = construct_camera(library, config.source)
         try:
             self._configure(config)
-            self._start()
+            self._start_stream()
         except BaseException:
             close_half_open(self._camera)
             raise
@@ -123,7 +123,7 @@ class PicameraDevice:
                 self._has_event_loop = False
                 self._camera.stop_preview()
             self._camera.stop()
-            self._start()
+            self._start_stream()
 
     def close(self) -> None:
         """Release the camera. May block for ever."""
@@ -157,7 +157,7 @@ class PicameraDevice:
         limits = exposure_range(self._camera.camera_controls)
         self._exposure = None if limits is None else FaceExposure(*limits)
 
-    def _start(self) -> None:
+    def _start_stream(self) -> None:
         self._clock.begin()
         self._camera.set_controls(initial_controls(self._camera.camera_controls, self._fps))
         if self._exposure is not None and self._exposure.value:

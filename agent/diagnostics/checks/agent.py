@@ -49,7 +49,7 @@ def conditions(inputs: CheckInputs) -> Finding:
     if not document["conditions"]:
         return passed(Text("why.agent.conditions.none"))
     first = document["conditions"][0]
-    summary = reduce(_listed, map(reported, document["conditions"]))
+    summary = reduce(_joined, map(reported, document["conditions"]))
     consequences = ", ".join(condition["code"] for condition in document["consequences"])
     both = Text("why.agent.conditions.active", codes=summary, consequences=consequences)
     return warning(both if consequences else summary, condition_fix(first["code"]))
@@ -62,7 +62,7 @@ def reported(condition: Mapping[str, object]) -> Text:
     return Text("detail.condition_detail", code=condition["code"], detail=text_of_fields("detail", condition))
 
 
-def _listed(first: Text, others: Text) -> Text:
+def _joined(first: Text, others: Text) -> Text:
     return Text("detail.listed", first=first, others=others)
 
 
@@ -84,11 +84,11 @@ def unit(inputs: CheckInputs) -> Finding:
         return skipped(Text("why.service.state.not_installed", unit=UNIT))
     journal = _journal(inputs)
     if values.get("ActiveState") != "active":
-        return _not_active(inputs, values, _last_error(journal))
-    return _active(inputs, values, journal)
+        return _inactive_unit(inputs, values, _last_error(journal))
+    return _active_unit(inputs, values, journal)
 
 
-def _active(inputs: CheckInputs, values: Mapping[str, str], journal: list[str]) -> Finding:
+def _active_unit(inputs: CheckInputs, values: Mapping[str, str], journal: list[str]) -> Finding:
     read_log = Text("fix.read_service_log", then="facepay status")
     kills, restarts = sum(_KILLED in line for line in journal), int(values.get("NRestarts") or 0)
     if kills:
@@ -105,7 +105,7 @@ def _active(inputs: CheckInputs, values: Mapping[str, str], journal: list[str]) 
     return passed(Text("why.service.state.active", restarts=restarts, watchdog=values["WatchdogUSec"]))
 
 
-def _not_active(inputs: CheckInputs, values: Mapping[str, str], error: str) -> Finding:
+def _inactive_unit(inputs: CheckInputs, values: Mapping[str, str], error: str) -> Finding:
     missing = [path for path in inputs.credentials().values() if not _is_file(path)]
     if missing or values.get("ExecMainStatus") == _CREDENTIALS_STATUS:  # systemd starts no process then
         path = missing[0] if missing else Path("/etc/facepay-agent/credentials")
@@ -113,7 +113,7 @@ def _not_active(inputs: CheckInputs, values: Mapping[str, str], error: str) -> F
         why = Text(f"why.service.state.credential_{fault}", unit=UNIT, path=path)
         return failed(why, Text("fix.credential_file_missing", path=path))
     if values.get("StatusText", "").startswith(_WAITS_FOR_CONFIG):
-        return _waiting(inputs, values["StatusText"])
+        return _waiting_unit(inputs, values["StatusText"])
     state = "/".join(values.get(key, "?") for key in ("ActiveState", "SubState", "Result"))
     if values.get("UnitFileState") == _DISABLED:
         why = Text("why.service.state.not_active_disabled", unit=UNIT, state=state)
@@ -140,7 +140,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _waiting(inputs: CheckInputs, status: str) -> Finding:
+def _waiting_unit(inputs: CheckInputs, status: str) -> Finding:
     """The agent waits for a correction of its config; ``config.lint`` names a fault that this user sees."""
     try:
         inputs.config()
@@ -164,14 +164,12 @@ def _last_error(journal: list[str]) -> str:
 
     systemd's own restarts are the same start: the error that ended the process is before the restart.
     """
-    starts = [number for number, line in enumerate(journal) if line.startswith(_STARTING)]
-    first_starts = [
-        number
-        for number in starts
-        if not any(_SCHEDULED_RESTART in line for line in journal[max(0, number - 4) : number])
-    ]
-    lines = journal[first_starts[-1] :] if first_starts else journal
-    errors = [line for line in lines if _is_error(line)]
+    begin = 0
+    for number, line in enumerate(journal):
+        lines_before = journal[max(0, number - 4) : number]
+        if line.startswith(_STARTING) and not any(_SCHEDULED_RESTART in before for before in lines_before):
+            begin = number
+    errors = [line for line in journal[begin:] if _is_error(line)]
     return errors[-1][:_ERROR_MAX_CHARS] if errors else ""
 
 

@@ -55,7 +55,7 @@ def _device_fault(inputs: CheckInputs) -> Finding | None:
     status = inputs.status_if_running()
     if status is None and not os.access(node, os.R_OK | os.W_OK):
         return failed(Text("why.camera.detect.denied", device=device), conditions.CAMERA_DENIED.fix)
-    for pid, name in _holders(inputs.root, Path("/") / node.relative_to(inputs.root.resolve())):
+    for pid, name in _device_users(inputs.root, Path("/") / node.relative_to(inputs.root.resolve())):
         if status is None or pid != status["pid"]:
             remedy = Text("fix.end_other_program", pid=pid)
             return failed(Text("why.camera.detect.busy", device=device, name=name, pid=pid), remedy)
@@ -75,7 +75,7 @@ def _shared_name(inputs: CheckInputs) -> Finding | None:
     return warning(Text("why.camera.detect.shared", device=source), remedy)
 
 
-def _holders(root: Path, device: Path) -> list[tuple[int, str]]:
+def _device_users(root: Path, device: Path) -> list[tuple[int, str]]:
     """(pid, name) of the other processes that have the device open, if visible to this user."""
     holders = []
     for descriptor in (root / "proc").glob("[0-9]*/fd/*"):
@@ -146,7 +146,7 @@ def focus(inputs: CheckInputs) -> Finding:
     detail. YuNet finds a face up to a blur of 20 px in 1280.
     """
     try:
-        reading = _mounting(inputs)
+        reading = _mounting_reading(inputs)
     except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
         return skipped(Text("why.camera.no_frame", error=error.detail))
     if reading.face_sharpness is None:
@@ -164,7 +164,7 @@ def focus(inputs: CheckInputs) -> Finding:
 def mounting(inputs: CheckInputs) -> Finding:
     """Whether faces are upright and of a permitted size. Without a face in the picture there is no result."""
     try:
-        reading = _mounting(inputs)
+        reading = _mounting_reading(inputs)
     except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
         return skipped(Text("why.camera.no_frame", error=error.detail))
     if reading.rotation is None:
@@ -192,6 +192,6 @@ def _mean_luma(inputs: CheckInputs) -> float | None:
     return luma
 
 
-def _mounting(inputs: CheckInputs) -> MountingReading:
+def _mounting_reading(inputs: CheckInputs) -> MountingReading:
     """Raises ``CameraReserved``: the agent shows no frame of a payer."""
     return inputs.camera().mounting if inputs.status_if_running() is None else inputs.mounting()

@@ -57,7 +57,7 @@ def files(inputs: CheckInputs) -> Finding:
         return skipped(Text("why.keys.files.service_only", keys=", ".join(unreadable)))
     for key, path in secret_files(config).items():
         source = inputs.credentials().get(path.name) if secrets.is_credential(path) else None
-        if source is not None and _differs(path, source):
+        if source is not None and _is_outdated_copy(path, source):
             return failed(
                 Text("why.keys.files.changed", key_=key, source=source), Text("fix.restart_for_secret")
             )
@@ -129,7 +129,7 @@ def _till_keys(inputs: CheckInputs) -> Finding:
     return passed(Text("why.keys.tills.trusted", count=len(keys)))
 
 
-def _differs(credential: Path, source: Path) -> bool:
+def _is_outdated_copy(credential: Path, source: Path) -> bool:
     """Whether systemd's copy is of an earlier content. A source that this user may not read is no finding."""
     try:
         return credential.read_bytes() != source.read_bytes()
@@ -171,10 +171,10 @@ def permissions(inputs: CheckInputs) -> Finding:
     file = inputs.config_file
     if file is not None and (exposed := secrets.exposed_config(config, file)):
         return warning(exposed[1], _chmod("640", exposed[0]))
-    return _storage(config.storage.directory)
+    return _state_directory(config.storage.directory)
 
 
-def _storage(directory: Path) -> Finding:
+def _state_directory(directory: Path) -> Finding:
     try:
         directory_stat = directory.stat()
         entries = [(path, path.lstat()) for path in directory.iterdir()]

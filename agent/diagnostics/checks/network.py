@@ -170,13 +170,13 @@ def auth(inputs: CheckInputs) -> Finding:
     if obstacle is not None:
         return obstacle
     busy_answers, began_s = 0, time.monotonic()
-    while (error := _answer(inputs)) is not None and error.code == Reason.COMPARE_BUSY:
+    while (error := _call_api(inputs)) is not None and error.code == Reason.COMPARE_BUSY:
         busy_answers += 1
         if busy_answers == _CALLS_MAX:
             return failed(Text("why.api.auth.busy", busy=busy_answers, error=error.detail), _RATE_FIX)
         time.sleep(_PAUSE_S)
         began_s = time.monotonic()
-    finding, took_ms = _interpret(error), round((time.monotonic() - began_s) * 1e3)
+    finding, took_ms = _finding_of_answer(error), round((time.monotonic() - began_s) * 1e3)
     timeout_ms = inputs.config().verification.ask_timeout_ms
     if finding.remedy is None and took_ms >= min(_SLOW_MS, timeout_ms):
         why, slow_fix = Text("why.api.auth.late", why=finding.reason, took_ms=took_ms), Text("fix.api_slow")
@@ -189,7 +189,7 @@ def auth(inputs: CheckInputs) -> Finding:
     return finding
 
 
-def _answer(inputs: CheckInputs) -> CompareError | None:
+def _call_api(inputs: CheckInputs) -> CompareError | None:
     try:
         inputs.call_api()
     except CompareError as error:
@@ -197,7 +197,7 @@ def _answer(inputs: CheckInputs) -> CompareError | None:
     return None
 
 
-def _interpret(error: CompareError | None) -> Finding:
+def _finding_of_answer(error: CompareError | None) -> Finding:
     if error is None:
         return passed(Text("why.api.auth.accepted_unchecked"))
     match error.code:

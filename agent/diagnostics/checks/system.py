@@ -27,7 +27,7 @@ _MEMORY_FIX = Text("fix.free_memory")
 _TIME_SOURCE_FIX = Text("fix.no_time_source")
 
 
-def _number(path: Path) -> int | None:
+def _number_in_file(path: Path) -> int | None:
     """The number in a file, decimal or 0x…; None when the file is absent or holds no number."""
     try:
         return int(path.read_text().split()[0], 0)
@@ -41,7 +41,7 @@ def power(inputs: CheckInputs) -> Finding:
     try:
         bits = int((output or "").strip().split("=")[1], 16)
     except (IndexError, ValueError):
-        firmware_bits = _number(inputs.root / "sys/devices/platform/soc/soc:firmware/get_throttled")
+        firmware_bits = _number_in_file(inputs.root / "sys/devices/platform/soc/soc:firmware/get_throttled")
         if firmware_bits is None:
             return skipped(Text("why.sys.power.no_firmware"))
         bits = firmware_bits
@@ -50,14 +50,16 @@ def power(inputs: CheckInputs) -> Finding:
     if bits & 0x1_0000:
         return warning(Text("why.sys.power.was_under_voltage", bits=f"0x{bits:x}"), _POWER_FIX)
     if bits & 0xE:
-        return warning(Text("why.sys.power.slowed", cause=_throttled(bits), bits=f"0x{bits:x}"), _COOL_FIX)
+        return warning(
+            Text("why.sys.power.slowed", cause=_throttle_causes(bits), bits=f"0x{bits:x}"), _COOL_FIX
+        )
     if bits & 0xE_0000:
-        why = Text("why.sys.power.was_slowed", cause=_throttled(bits >> 16), bits=f"0x{bits:x}")
+        why = Text("why.sys.power.was_slowed", cause=_throttle_causes(bits >> 16), bits=f"0x{bits:x}")
         return warning(why, _COOL_FIX)
     return passed(Text("why.sys.power.good", bits=f"0x{bits:x}"))
 
 
-def _throttled(bits: int) -> Text:
+def _throttle_causes(bits: int) -> Text:
     """At least one of the three bits is set."""
     names = ((0x2, "frequency_capped"), (0x4, "throttled"), (0x8, "temperature_limit"))
     causes = [Text(f"why.sys.power.{name}") for bit, name in names if bits & bit]
@@ -88,7 +90,7 @@ def disk(inputs: CheckInputs) -> Finding:
         return failed(Text("why.sys.disk.short", lack=missing, place=place), _free_space_fix(place))
     if free_bytes < _DISK_LOW_BYTES:
         return warning(free, _free_space_fix(place))
-    return _wear(inputs.root, free)
+    return _emmc_wear(inputs.root, free)
 
 
 def _free_space_fix(place: Path) -> Text:
@@ -97,7 +99,7 @@ def _free_space_fix(place: Path) -> Text:
     return Text("fix.free_disk_space", top=top)
 
 
-def _wear(root: Path, free: Text) -> Finding:
+def _emmc_wear(root: Path, free: Text) -> Finding:
     """eMMC only: two estimates in tenths of its life time, and the state of its spare blocks."""
     replace = Text("fix.plan_replace_storage")
     for device in sorted((root / "sys/block").glob("mmcblk*/device")):
@@ -105,7 +107,7 @@ def _wear(root: Path, free: Text) -> Finding:
             used = max(int(word, 16) for word in (device / "life_time").read_text().split())
         except (OSError, ValueError):
             continue  # an SD card has no such values
-        spare = _number(device / "pre_eol_info") or 0
+        spare = _number_in_file(device / "pre_eol_info") or 0
         if used >= _WORN_OUT or spare >= 0x03:
             return failed(Text("why.sys.disk.worn_out", free=free, life_time=f"0x{used:02x}"), replace)
         if used >= _WORN or spare == 0x02:

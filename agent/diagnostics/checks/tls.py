@@ -82,30 +82,30 @@ def handshake(
 ) -> Finding:
     """``no_tls``: the fix for a server without TLS."""
     try:
-        chain = _chain(inputs, where, context, "get_verified_chain")
+        chain = _certificate_chain(inputs, where, context, "get_verified_chain")
     except ssl.SSLCertVerificationError as error:
-        return _untrusted(inputs, where, error, context, keys)
+        return _untrusted_chain(inputs, where, error, context, keys)
     except ssl.SSLError as error:
         return failed(Text("why.tls.none", where=where, error=reason_of(error)), no_tls)
     except OSError as error:
         why = Text("why.tls.handshake", where=where, error=reason_of(error))
         return failed(why, no_tls)
-    return _trusted(
+    return _trusted_chain(
         min(chain, key=lambda certificate: certificate.ends_unix_s), inputs.unix_ms(), keys.ca_file
     )
 
 
-def _trusted(first: Certificate, now_ms: int, ca_key: str) -> Finding:
+def _trusted_chain(first: Certificate, now_ms: int, ca_key: str) -> Finding:
     """``first``: the certificate of the chain that ends first, and with it the trust in the server."""
     ends = datetime.fromtimestamp(first.ends_unix_s, UTC).date()
     level = expiry_level(first.ends_unix_s, now_ms)
     if level is ExpiryLevel.ENDED:
-        return failed(Text("why.tls.ended", certificate=first.label, ends=ends), _renewal(first, ca_key))
+        return failed(Text("why.tls.ended", certificate=first.label, ends=ends), _renewal_fix(first, ca_key))
     days = days_left(first.ends_unix_s, now_ms)
     summary = Text("why.tls.ends", certificate=first.label, ends=ends, days=days)
     if level is ExpiryLevel.FAR:
         return passed(Text("why.tls.trusted", summary=summary))
-    return _near_expiry(level, summary, _renewal(first, ca_key))
+    return _near_expiry(level, summary, _renewal_fix(first, ca_key))
 
 
 def _near_expiry(level: ExpiryLevel, summary: Text, remedy: Text) -> Finding:
@@ -113,11 +113,11 @@ def _near_expiry(level: ExpiryLevel, summary: Text, remedy: Text) -> Finding:
     return warning(urgent if level is ExpiryLevel.THIS_WEEK else summary, remedy)
 
 
-def _renewal(certificate: Certificate, ca_key: str) -> Text:
+def _renewal_fix(certificate: Certificate, ca_key: str) -> Text:
     return Text("fix.renew_issuer_certificate", ca_key=ca_key) if certificate.is_issuer else _RENEW_FIX
 
 
-def _untrusted(
+def _untrusted_chain(
     inputs: CheckInputs,
     where: Endpoint,
     error: ssl.SSLCertVerificationError,
@@ -140,7 +140,7 @@ def _untrusted(
             why = Text("why.tls.not_yet", where=where, certificate=label)
             return failed(why, Text("fix.certificate_not_valid_yet"))
         why = Text("why.tls.expired", where=where, certificate=label)
-        return failed(why, _renewal(out_of_date[0], ca_key) if out_of_date else _RENEW_FIX)
+        return failed(why, _renewal_fix(out_of_date[0], ca_key) if out_of_date else _RENEW_FIX)
     if code in _WRONG_NAMES:
         chain = _unverified_chain(inputs, where)
         names = ", ".join(printable(name) for name in (chain[0].names if chain else ())[:_NAMES_MAX])
@@ -158,12 +158,14 @@ def _untrusted(
 def _unverified_chain(inputs: CheckInputs, where: Endpoint) -> Sequence[Certificate]:
     """The unverified chain of the server, from a second handshake; empty when that fails."""
     try:
-        return _chain(inputs, where, unverified_context(), "get_unverified_chain")
+        return _certificate_chain(inputs, where, unverified_context(), "get_unverified_chain")
     except OSError:
         return ()
 
 
-def _chain(inputs: CheckInputs, where: Endpoint, context: ssl.SSLContext, method: str) -> list[Certificate]:
+def _certificate_chain(
+    inputs: CheckInputs, where: Endpoint, context: ssl.SSLContext, method: str
+) -> list[Certificate]:
     """The server's certificate first. Only an inner object of Python (3.10+) has the parsed chain."""
     with (
         connect(addresses(inputs, where.host, where.port)) as plain,

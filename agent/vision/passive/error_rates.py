@@ -65,12 +65,9 @@ def pictures_by_kind(folder: Path) -> dict[str, list[Path]]:
     species = sorted(path for path in attack.iterdir() if path.is_dir()) if attack.is_dir() else []
     if attack / BONA_FIDE in species:  # its pictures would replace those of living people
         raise WrongValueError(Text("weights.attack_name", path=attack / BONA_FIDE))
-    pictures = {
-        species_folder.name: sorted(
-            path for path in species_folder.rglob("*") if path.suffix.lower() in _PICTURES
-        )
-        for species_folder in (folder / BONA_FIDE, *species)
-    }
+    pictures = dict[str, list[Path]]()
+    for kind in (folder / BONA_FIDE, *species):
+        pictures[kind.name] = sorted(path for path in kind.rglob("*") if path.suffix.lower() in _PICTURES)
     empty = [name for name, paths in pictures.items() if not paths]
     if empty or not species:
         raise WrongValueError(Text("weights.no_pictures", folder=folder, names=", ".join(empty) or ATTACK))
