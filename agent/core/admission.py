@@ -5,9 +5,9 @@
    a lost answer or a restart. The same bytes get the stored result, never a second paid call. Other bytes are
    a conflict.
 3. A terminal that is stopping accepts no new request.
-4. A request is stale when its epoch is that of another process, its deadline has passed, it is older than its
-   ttl, or its send time is in the future. Where an age is required, a request of unknown age is stale, too.
-   After a pause of this terminal a message expiry shows no age.
+4. A request is stale in each of these cases: its epoch is that of another process; its deadline has passed;
+   it is older than its ttl; its send time is in the future; its age is unknown and an age is required. After
+   a pause of this terminal a message expiry shows no age.
 5. Consent and the form of the reference photo must be as the config requires.
 6. Only one verification runs at a time. Then the rate limit of the till applies.
 """

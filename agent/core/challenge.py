@@ -6,8 +6,8 @@ enough to the prompted side **and** left the plane of the face to that side (``g
 picture can be turned, but its nose stays in the plane.
 
 The motion must be continuous: a picture that replaces another picture jumps. All times are capture times.
-The analyzer compares the faces of the counted frames with the shot (``Shot.evidence``), and checks whether
-the nose is in front of the face in each turn (``Shot.paths``).
+The analyzer makes two more checks with the shot. It compares the faces of the counted frames with the shot
+(``Shot.evidence``). It checks whether the nose is in front of the face in each turn (``Shot.paths``).
 
 docs/explanation/attacks.md lists the simulated attacks. A video whose turns agree with the prompts passes.
 """

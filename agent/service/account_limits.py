@@ -113,11 +113,11 @@ class UsedSignatures:
 
 
 class ExpiryRanges:
-    """Contains each added expiry, in at most 1 000 ranges, of which the earliest ones are joined.
+    """A set of expiry times, stored as at most 1 000 ranges. Above that, the two earliest ranges are joined.
 
-    One range would refuse all new signatures after the clock was set back: from the first expiry that was
-    removed before the clock was wrong to the last one of the wrong clock. An early expiry that was not added
-    belongs to a signature that has expired anyway.
+    Each added expiry is in the set. An expiry between two joined ranges is in the set without being added: it
+    belongs to a signature that has expired anyway. One range alone would not do. A clock that was wrong and
+    was set back would leave a range from the present to the wrong future, and all new signatures are in it.
     """
 
     def __init__(self) -> None:

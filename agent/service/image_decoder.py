@@ -14,8 +14,9 @@ Pixels = NDArray[np.uint8]
 
 _EMPTY, _UNDECODABLE = -1300, -1102
 _END = b"\xff\xd9"
-# Continues any Huffman code in some way, and not with the zero bits that the decoder adds by itself: the
-# pixels of unfinished data differ from those with these bytes. Without 0xFF.
+# Appended to the data of a JPEG without an end marker. After complete data, the decoder ignores these bytes.
+# Within unfinished data, the decoder reads them as Huffman codes, and the pixels differ from those with the
+# zero bits that it adds by itself. No byte is 0xFF, which would begin a marker.
 _OTHER_BYTES = bytes((number * 73 + 0x5B) % 255 for number in range(256))
 _FLAGS = {
     1: cv2.IMREAD_COLOR,

@@ -125,11 +125,12 @@ class Lease:
 class FlightBudget:
     """Bytes of bodies and downloads in flight. For one event loop.
 
-    One account holds at most half of ``total_bytes``, one address at most a quarter. Senders whose signature
-    is not verified yet hold at most half together, an eighth from one address, and a quarter in the name of
-    one account. A share has room for one request, that of a claimed account for two: one address without a
-    key must not use up the share of an account. ``Lease.verify`` moves bytes without a refusal, so an account
-    can exceed its half by its share before the verification.
+    The largest shares of ``total_bytes``: one account a half, one address a quarter. Of senders whose
+    signature is not verified yet: all a half, one address an eighth, the name of one account a quarter.
+
+    Each share has room for at least one request. The share in the name of an account has room for two, so one
+    address without a key cannot use it up. ``Lease.verify`` moves bytes to the account and is never refused,
+    so an account can exceed its half by the bytes that it held before the verification.
     """
 
     def __init__(self, total_bytes: int, pool: SharedPool | None = None) -> None:

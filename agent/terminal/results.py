@@ -79,10 +79,13 @@ def interrupted_result(request: Request, assurance: Assurance, max_calls: int) -
 
 
 def api_condition(code: str, api_code: int | None, *, of_check: bool = False) -> Condition | None:
-    """The condition that an outcome shows; None when it shows none.
+    """The condition that the outcome of an API call shows; None when it shows none.
 
-    ``of_check``: the agent's own call without a picture: then also a failed answer without the API's code
-    comes from another server. In a verification such an answer can be a single fault of a gateway.
+    Args:
+        code: of the error, or the reason of the result.
+        api_code: None: the answer had no code of the API.
+        of_check: the call was the agent's own check, without a picture. Then an answer ``compare_failed``
+            without a code shows another server, too. In a verification it can be one fault of a gateway.
     """
     reasons_of_other_server = (
         (Reason.COMPARE_MALFORMED, Reason.COMPARE_FAILED) if of_check else (Reason.COMPARE_MALFORMED,)

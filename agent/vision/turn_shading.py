@@ -1,9 +1,10 @@
 """Light on a turning head: whether the side that turns away from the camera becomes darker.
 
-The light of a room does not turn with the head. A convex surface under lamps and daylight, in any number and
-from any side, has its brightness as a function of its direction, and the logarithm of that function bends
-down. So a head that turns to the left always shows a left side that loses brightness against the right side.
-A photograph that a program bends and turns on a screen carries its light along: nothing changes.
+The light of a room does not turn with the head. The brightness of a point of the face depends on the
+direction of the surface there, for any number of lamps from any side. The logarithm of the brightness bends
+down as a function of that direction. So on a head that turns to the left, the left side always loses
+brightness against the right side. A photograph that a program bends and turns on a screen carries its light
+along: nothing changes.
 
 The light must come from a direction. Under lamps that shine equally from all sides, a living head changes as
 little as a photograph, so this check is off by default. Measurements: docs/explanation/attacks.md.
