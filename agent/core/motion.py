@@ -58,7 +58,7 @@ class Motion:
         if period_ms <= 0:
             return Motion(self.frames, self.shortest_ms, self.last_ms, self.late_frames, has_jumped=True)
         frames = (*self.frames, (captured_ms, yaw))
-        recent_count = sum(captured_ms - each[0] <= _STEP_MS for each in frames)
+        recent_count = sum(captured_ms - at_ms <= _STEP_MS for at_ms, _ in frames)
         return Motion(
             frames[-max(3, recent_count + 1) :],
             min(period_ms, self.shortest_ms or period_ms),

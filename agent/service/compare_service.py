@@ -23,7 +23,7 @@ from agent.service.auth import Authenticator
 from agent.service.compareface_api import CompareFaceApi
 from agent.service.endpoint import CompareApi
 from agent.service.face2018_api import Face2018Api
-from agent.service.faults import Faulty, InjectedFault
+from agent.service.faults import FaultInjector, InjectedFault
 from agent.service.freed_memory import return_and_overwrite
 from agent.service.memory_budget import DecodeBudget, SharedPool
 from agent.service.networks import load_networks
@@ -62,7 +62,7 @@ class ListeningService:
         apis = {path: api_class(*limits) for path, api_class in _APIS.items()}
         app = application(self.api, apis)
         self.listener = ServiceListener(
-            Faulty(app, faults, apis) if faults else app,
+            FaultInjector(app, faults, apis) if faults else app,
             stats,
             connections_max=config.connections_max,
             tls=server_tls(config),

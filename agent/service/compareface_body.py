@@ -22,7 +22,7 @@ _TEXT_COPIES = 4
 _PIECE_BYTES = 64 * 1024
 _ESCAPE_BYTES = 6
 _ESCAPES = [(rb"\/", b"/")]  # JSON writers escape these characters of base64, with hex digits of either case
-_ESCAPES += [(form % ord(each), each) for each in (b"+", b"/", b"=") for form in (b"\\u%04x", b"\\u%04X")]
+_ESCAPES += [(form % ord(char), char) for char in (b"+", b"/", b"=") for form in (b"\\u%04x", b"\\u%04X")]
 _QUALITY_LEVELS = range(5)
 _PARAMETERS = frozenset(
     {"ImageA", "ImageB", "UrlA", "UrlB", "FaceModelVersion", "QualityControl", "NeedRotateDetection"}

@@ -24,8 +24,8 @@ _ADDRESSES_MAX = 3  # tried one after the other when connecting fails
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Ranges that Python 3.11 calls global, although they are internal or contain an internal address.
 _INTERNAL_NETWORKS = [
-    ipaddress.ip_network(each)
-    for each in (
+    ipaddress.ip_network(network)
+    for network in (
         "168.63.129.16/32",  # the virtual host of a cloud: name server, agent, metadata
         "192.0.0.0/24",  # protocol assignments; metadata service of some clouds
         "::/96",

@@ -65,7 +65,7 @@ def parse_fault(text: str) -> InjectedFault:
 
 
 @dataclass(frozen=True, slots=True)
-class Faulty:
+class FaultInjector:
     """ASGI middleware. Applies the first fault whose share includes the comparison; ``latency`` adds up."""
 
     app: ASGIApp
@@ -81,7 +81,7 @@ class Faulty:
                 continue
             if fault.kind != "latency":
                 await _drain(receive)
-                return await _answer_faulty(fault, served, send)
+                return await _send_faulty_answer(fault, served, send)
             try:
                 await asyncio.sleep(fault.value / 1e3)
             except asyncio.CancelledError:  # the service stops
@@ -94,7 +94,7 @@ async def _drain(receive: Receive) -> None:
         pass
 
 
-async def _answer_faulty(fault: InjectedFault, served: ServedApi, send: Send) -> None:
+async def _send_faulty_answer(fault: InjectedFault, served: ServedApi, send: Send) -> None:
     success_body = served.success(91.0, "fault")
     match fault.kind:
         case "code":
