@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from agent.core.model import Detection
 from agent.core.policy import continuity_of
 from agent.core.reasons import Continuity
+from agent.core.turn_path import evidence_count
 from agent.errors import ModelError
 from agent.log import facts
 from agent.texts import Text
@@ -100,15 +101,19 @@ class FaceIdentity:
             return self._extend_track(face, at_ms, shot_face, similarity)
         return self._start_track(face, at_ms, shot_face, TrackAssignment(None, continuity, similarity))
 
-    def compare_challenge(self, evidence: tuple[object, ...], shot_face: Pixels) -> Continuity:
+    def compare_challenge(
+        self, evidence: tuple[object, ...], starts: tuple[object, ...], shot_face: Pixels
+    ) -> Continuity:
         """Whether the faces of a passed challenge and the face of the shot are one person.
 
         The challenge proves that a head moves, and the track that no other face appeared. This check closes
-        the gap between both: one person turns the head, a picture of another person is shown for the shot.
+        the gap between both: one person turns the head, a picture of another person is shown for the shot, or
+        for the frames that count. Relief is measured from the start of a turn on, without a break.
 
         Args:
             evidence: aligned faces: at rest, then two of each turn.
-            usable: the aligned face of the shot.
+            starts: the aligned face before each turn, which looks straight.
+            shot_face: the aligned face of the shot.
         Returns:
             OTHER if one comparison shows another person; SAME only if all show the same person.
         Raises:
@@ -118,12 +123,16 @@ class FaceIdentity:
         if model is None:
             raise ModelError(Text("detail.embedding_missing"), code="model_missing")
         shot = model.describe(shot_face)
-        embeddings = [model.describe(face) if isinstance(face, np.ndarray) else None for face in evidence]
+        faces = (*evidence, *starts)
+        embeddings = [model.describe(face) if isinstance(face, np.ndarray) else None for face in faces]
         cosines = [_cosine(shot, embedding) for embedding in embeddings]
-        results = {continuity_of(cosines[0] if cosines else None)}
-        for first, second in zip_longest(cosines[1::2], cosines[2::2]):
+        turned, straight = cosines[1 : len(evidence)], (*cosines[:1], *cosines[len(evidence) :])
+        results = {continuity_of(cosine) for cosine in straight}
+        for first, second in zip_longest(turned[0::2], turned[1::2]):
             mean = None if first is None or second is None else (first + second) / 2
             results.add(continuity_of(mean, turned=True))
+        if len(evidence) != evidence_count(len(starts)):
+            results.add(Continuity.UNKNOWN)
         if Continuity.OTHER in results:
             return Continuity.OTHER
         return Continuity.SAME if results == {Continuity.SAME} else Continuity.UNKNOWN
