@@ -27,6 +27,8 @@ class RunningAgent:
     sha256: Callable[[Config], str]
     kill: Callable[[int, int], None] = os.kill
     within_s: float = 60.0
+    now_s: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
 
 
 class RolloutMonitor:
@@ -63,10 +65,10 @@ class RolloutMonitor:
         return self._watch(new, self._before)
 
     def _watch(self, new: Config, before: Mapping[str, Any]) -> Text | None:
-        until_s = time.monotonic() + self._running.within_s
+        until_s = self._running.now_s() + self._running.within_s
         healthy_checks, problem = 0, Text("detail.no_answer")
-        while time.monotonic() < until_s:
-            time.sleep(CHECK_EVERY_S)
+        while self._running.now_s() < until_s:
+            self._running.sleep(CHECK_EVERY_S)
             new_problem = self._problem(new, before)
             problem = new_problem or problem
             healthy_checks = 0 if new_problem else healthy_checks + 1
