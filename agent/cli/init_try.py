@@ -139,8 +139,9 @@ def next_steps(paths: TerminalPaths) -> str:
     """The commands after a trial that ended."""
     if not paths.trial.exists():
         following = "sudo facepay init    # camera, broker, API"
-        if is_configured(paths) and paths.config.exists():
-            following = "facepay status       # this terminal has a config, which the trial did not use"
+        with suppress(PermissionError):  # a user without rights may not know: `init` replaces no config
+            if is_configured(paths) and paths.config.exists():
+                following = "facepay status       # this terminal has a config, which the trial did not use"
         return f"The trial ran in this process and wrote nothing.\n\nNext:\n  {following}"
     return (
         f"The units {AGENT} and {COMPARE} run with a simulated camera and the example account.\n\nNext:\n"

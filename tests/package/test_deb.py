@@ -149,3 +149,20 @@ def test_purge_empties_a_partition_that_is_mounted_for_the_state(debian: Debian)
         run("umount", str(state))
         state.rmdir()
         script.unlink()
+
+
+def test_purge_with_a_process_of_the_service_user_names_it_and_ends(debian: Debian) -> None:
+    debian.file("/root/postrm").write_bytes((ROOT / "packaging/postrm").read_bytes())
+    begin = (
+        "useradd --system facepay; setpriv --reuid=facepay --regid=facepay --clear-groups sleep 60 & sleep 1"
+    )
+    reported = debian.run("sh", "-c", f"{begin}; sh /root/postrm purge")
+    assert "end this process, then: userdel facepay" in reported
+    debian.run("sh", "/root/postrm", "purge")  # the process has ended with its namespace
+    assert "facepay" not in debian.file("/etc/passwd").read_text()
+
+
+def test_purge_names_the_folder_to_which_the_state_was_linked(debian: Debian) -> None:
+    debian.run("sh", "-c", f"mkdir /srv/state; touch /srv/state/{KEY_FILE}; ln -s /srv/state {STATE}")
+    assert "/srv/state" in debian.run("sh", "/root/postrm", "purge")
+    assert not debian.has(STATE) and debian.has(f"/srv/state/{KEY_FILE}")
