@@ -204,17 +204,13 @@ class Connection:
             self._options.on_message(Message.of(message))
 
 
-def _set_callbacks(client: Client, connection: Connection, loop_queue: LoopQueue) -> None:
+def _set_callbacks(client: Client, owner: Connection, queue: LoopQueue) -> None:
     """No callback holds the client: in a reference cycle its socket pair would be collected unclosed."""
-    client.on_connect = lambda source, _u, _flags, *answer: loop_queue.call(
-        connection.on_connack, source, *answer
-    )
-    client.on_disconnect = lambda source, _u, *end: loop_queue.call(connection.on_disconnect, source, *end)
-    client.on_publish = lambda source, _u, *answer: loop_queue.call(connection.on_puback, source, *answer)
-    client.on_subscribe = lambda source, _u, _mid, reasons, _p: loop_queue.call(
-        connection.on_suback, source, reasons
-    )
-    client.on_message = lambda source, _u, message: loop_queue.put(source, message)
+    client.on_connect = lambda source, _u, _flags, *answer: queue.call(owner.on_connack, source, *answer)
+    client.on_disconnect = lambda source, _u, *end: queue.call(owner.on_disconnect, source, *end)
+    client.on_publish = lambda source, _u, *answer: queue.call(owner.on_puback, source, *answer)
+    client.on_subscribe = lambda source, _u, _mid, reasons, _p: queue.call(owner.on_suback, source, reasons)
+    client.on_message = lambda source, _u, message: queue.put(source, message)
 
 
 def _logged(error: Exception) -> ConnectFailure:
