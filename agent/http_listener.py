@@ -106,17 +106,21 @@ class HttpListener(ABC):
     @property
     def open_now(self) -> list[HttpConnection]:
         """The open connections without those in a TLS handshake."""
-        return [each for each in self._state.connections if isinstance(each, HttpConnection)]
+        return [
+            connection for connection in self._state.connections if isinstance(connection, HttpConnection)
+        ]
 
     @property
     def peers(self) -> list[str]:
         """The client's address of each open connection, with those in a TLS handshake."""
-        return [each.peer for each in self.open_now] + [each.peer for each in self.handshakes]
+        return [connection.peer for connection in self.open_now] + [
+            connection.peer for connection in self.handshakes
+        ]
 
     @property
     def handshakes(self) -> list[Handshake]:
         """The connections in a TLS handshake, the oldest first."""
-        return [each for each in self._handshakes.values() if not each.is_ended]
+        return [connection for connection in self._handshakes.values() if not connection.is_ended]
 
     def listen(self, listener: socket.socket) -> None:
         """Listen. ``listener`` is bound; it may listen already, with connections in its backlog.
@@ -142,8 +146,8 @@ class HttpListener(ABC):
         await self.stop_accepting()
         if self._socket is not None:
             self._socket.close()
-        for each in self.open_now:
-            each.transport.abort()
+        for connection in self.open_now:
+            connection.transport.abort()
         handshakes, self._handshakes = self._handshakes, {}
         tasks = [*handshakes, *self._state.tasks, *([self._sweeping] if self._sweeping else [])]
         for task in tasks:
@@ -157,8 +161,8 @@ class HttpListener(ABC):
     def sweep(self) -> None:
         """Abort the connections of slow clients. Called every second."""
         now_s = time.monotonic()
-        for each in self.open_now:
-            each.abort_if_overdue(now_s)
+        for connection in self.open_now:
+            connection.abort_if_overdue(now_s)
 
     async def _sweep_often(self) -> None:
         while True:

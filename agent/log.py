@@ -34,7 +34,7 @@ def printable(text: str) -> str:
     """The text on one line: line ends and control characters for a terminal window are escaped."""
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 # Compiled by ``re`` at the first url: most processes write none.
@@ -106,13 +106,13 @@ class Sparing(logging.Filter):
         return self._passes(record, (*event, sender), 1) and self._passes(None, event, self.SENDERS)
 
     def _passes(self, record: logging.LogRecord | None, key: tuple[object, ...], share: int) -> bool:
-        now_s, most = self._now_s(), float(self.BURST * share)
-        left, at_s, dropped = self._events.pop(key, (most, now_s, 0))
-        left = min(most, left + (now_s - at_s) * share / self.REFILL_S)
-        passes = left >= 1.0
+        now_s, max_tokens = self._now_s(), float(self.BURST * share)
+        tokens, at_s, dropped = self._events.pop(key, (max_tokens, now_s, 0))
+        tokens = min(max_tokens, tokens + (now_s - at_s) * share / self.REFILL_S)
+        passes = tokens >= 1.0
         if passes and dropped and record is not None:
             record.facts = {**getattr(record, "facts", {}), "left_out": dropped}
-        self._events[key] = (left - 1.0, now_s, 0) if passes else (left, now_s, dropped + 1)
+        self._events[key] = (tokens - 1.0, now_s, 0) if passes else (tokens, now_s, dropped + 1)
         while len(self._events) > self.EVENTS_MAX:
             self._events.popitem(last=False)
         return passes

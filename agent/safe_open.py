@@ -62,8 +62,8 @@ def read_plain(path: Path, limit_bytes: int, *, links: bool = False) -> bytes:
 
 def file_stamp(path: Path, *, links: bool = False) -> tuple[int, int, int]:
     """Inode, time of change in ns and size: differs after each change of the file. Raises ``OSError``."""
-    about = path.stat() if links else path.lstat()
-    return about.st_ino, about.st_mtime_ns, about.st_size
+    file_stat = path.stat() if links else path.lstat()
+    return file_stat.st_ino, file_stat.st_mtime_ns, file_stat.st_size
 
 
 def too_long(path: Path, limit_bytes: int) -> OSError:

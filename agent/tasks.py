@@ -19,21 +19,21 @@ T = TypeVar("T")
 RESTART_PAUSE_S = 10.0  # between the bug of an endless job and its next start
 
 
-def in_thread(name: str, work: Callable[[], T]) -> Future[T]:
-    """Start ``work`` in a new daemon thread; returns its future at once.
+def in_thread(name: str, function: Callable[[], T]) -> Future[T]:
+    """Start ``function`` in a new daemon thread; returns its future at once.
 
     Where the system allows no further thread (``TasksMax``, memory), the future has an ``OSError`` (EAGAIN).
 
     The caller may stop waiting: the cost is one thread, and the process can still end. A thread pool does not
     fit: a hanging call keeps a worker, and the interpreter waits for each worker at its end. In a coroutine
-    wait with ``asyncio.wrap_future``; cancelling the wait does not cancel ``work``.
+    wait with ``asyncio.wrap_future``; cancelling the wait does not cancel ``function``.
     """
     future: Future[T] = Future()
     future.set_running_or_notify_cancel()
 
     def run() -> None:
         try:
-            value = work()
+            value = function()
         except BaseException as error:
             future.set_exception(error)
         else:
@@ -54,8 +54,8 @@ class Background:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+    def add(self, job: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(job)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task

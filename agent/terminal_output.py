@@ -30,10 +30,10 @@ def escaped(text: str) -> str:
     return "".join([*parts, _NOT_PLAIN.sub(_escaped_character, text[end:])])
 
 
-def _escaped_character(found: re.Match[str]) -> str:
-    if unicodedata.category(found[0]) not in _CONTROL:
-        return found[0]
-    units = found[0].encode("utf-16-be")
+def _escaped_character(match: re.Match[str]) -> str:
+    if unicodedata.category(match[0]) not in _CONTROL:
+        return match[0]
+    units = match[0].encode("utf-16-be")
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 

@@ -22,14 +22,14 @@ def layers(path: Path) -> tuple[Path, ...]:
     """
     try:
         folder = path.with_suffix(".d")
-        about = folder.stat()
+        folder_stat = folder.stat()
     except (OSError, ValueError):  # no folder; "/" and "." have no name
         return (path,)
     owners = {0, os.geteuid()} | ({path.stat().st_uid} if path.exists() else set())
-    if about.st_uid not in owners or about.st_mode & stat.S_IWOTH:
+    if folder_stat.st_uid not in owners or folder_stat.st_mode & stat.S_IWOTH:
         raise ConfigError(Text("detail.folder_foreign", folder=folder), code="config_folder_foreign")
-    found = folder.glob("*.toml")
-    return (path, *sorted(file for file in found if not file.name.startswith(".")))
+    files = folder.glob("*.toml")
+    return (path, *sorted(file for file in files if not file.name.startswith(".")))
 
 
 def trial_layer(path: Path) -> Path:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.compiled_modules import ROOT, compile_part
 from tests.contract import wire
 
 if TYPE_CHECKING:
@@ -41,6 +42,15 @@ pytest.register_assert_rewrite("tests.health", "tests.e2e", "tests.cluster")
 def pytest_configure_node(node: Any) -> None:
     """Pass ``--dist`` to a worker of pytest-xdist, where the option is always ``no``."""
     node.workerinput["dist"] = node.config.getoption("dist")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """A worker of pytest-xdist compiles its part of the modules before it collects the tests."""
+    worker = getattr(session.config, "workerinput", None)
+    if worker is not None:
+        paths = [ROOT / "agent", *(session.startpath / arg.partition("::")[0] for arg in session.config.args)]
+        compile_part(paths, int(worker["workerid"].removeprefix("gw")), worker["workercount"])
 
 
 @pytest.hookimpl(trylast=True)  # after the deselection by marks, which changes the parts of the workers

@@ -19,7 +19,7 @@ from agent.fleet.rollout import apply, rollback
 from agent.fleet.rollout_store import RolloutStore
 from agent.messages.signing import Signer
 from agent.root.config_wait import wait_for_change
-from agent.root.judge import load_runnable_config
+from agent.root.runnable_config import load_runnable_config
 from agent.toml_layers import layers
 from tests.commands import facepay
 from tests.fleet.test_rollout import FakeTerminal

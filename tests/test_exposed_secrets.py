@@ -15,8 +15,8 @@ from agent.config.file import load
 from agent.errors import ConfigError
 from agent.health.condition_tracker import ConditionTracker
 from agent.root.daemon import run_until_signal
-from agent.root.judge import load_runnable_config
 from agent.root.reload import Reload
+from agent.root.runnable_config import load_runnable_config
 from tests.commands import facepay
 
 KEY = "page.token_file"

@@ -20,7 +20,7 @@ from agent.config.tls_files import client_context, server_context
 from agent.errors import ConfigError
 from agent.health.notify import watchdog_period_s
 from agent.mqtt.paho_client import tls_context
-from agent.root.judge import load_runnable_config
+from agent.root.runnable_config import load_runnable_config
 from tests.broker_example.pki import Authority
 from tests.diagnostics.kit import TerminalFiles
 

@@ -61,19 +61,19 @@ class FrameTimer:
         """Start counting; frame 0 is due now."""
         self._closed.clear()
         self._start_ms = self._clock.now_ms()
-        self._next = 0
+        self._next_number = 0
 
     def wait(self) -> int:
         """Block until the next frame is due; returns its number. Raises ``CameraError`` after ``close``."""
-        due_ms = self._start_ms + self._next * self._period_ms
+        due_ms = self._start_ms + self._next_number * self._period_ms
         while (early_ms := due_ms - self._clock.now_ms()) > 0:
             if self._closed.wait(min(early_ms / 1000, _CLOCK_CHECK_S)):
                 break
         if self._closed.is_set():
             raise CameraError(Text("detail.camera_closed"), retry=Retry.BACKOFF)
-        late = int(-early_ms // self._period_ms)
-        self._next += max(0, late) + 1
-        return self._next - 1
+        missed = int(-early_ms // self._period_ms)
+        self._next_number += max(0, missed) + 1
+        return self._next_number - 1
 
     def close(self) -> None:
         """End a ``wait`` in another thread."""

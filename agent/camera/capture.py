@@ -38,11 +38,11 @@ class Capture:
     def __init__(self, backend: CameraBackend, clock: Clock, orientation: Orientation = AS_CAPTURED) -> None:
         self._backend = backend
         self._clock = clock
-        self._grab = _frames_of(backend, orientation)
+        self._grab = _make_grab(backend, orientation)
         self._lock = threading.Lock()
         self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._ended = threading.Event()
-        self._reopen = threading.Event()
+        self._reopen_requested = threading.Event()
         self._calls: list[Future[None]] = []
         self._status = CaptureStatus(CapturePhase.OPENING, clock.now_ms())
         self._failures = 0  # in a row
@@ -67,7 +67,7 @@ class Capture:
         self._ended.set()
         self.opened.set()  # ends the wait of start()
         until_s = time.monotonic() + _STOP_S
-        closing = self._call("camera-close", self._close)
+        closing = self._start_call("camera-close", self._close)
         self.thread.join(_STOP_S)
         wait([closing], max(0.0, until_s - time.monotonic()))
         if self.is_hanging:
@@ -75,8 +75,8 @@ class Capture:
 
     def reopen(self) -> None:
         """Close the camera: the blocked ``grab`` ends and the thread opens again. Returns at once."""
-        self._reopen.set()
-        self._call("camera-close", self._close)
+        self._reopen_requested.set()
+        self._start_call("camera-close", self._close)
 
     def apply_remedy(self, number: int) -> None:
         """Call a remedy of the backend in a thread that may be abandoned. Returns at once."""
@@ -91,17 +91,17 @@ class Capture:
             except Exception:
                 log.exception("bug_in_camera_backend")
 
-        self._call(name, apply)
+        self._start_call(name, apply)
 
-    async def wait(self, known: Frame | None, timeout_s: float) -> None:
-        """Wait until ``newest`` is not ``known``, an error is set, or ``timeout_s`` is over."""
+    async def wait(self, seen: Frame | None, timeout_s: float) -> None:
+        """Wait until ``newest`` is not ``seen``, an error is set, or ``timeout_s`` is over."""
         changed = asyncio.Event()
         waiter = (asyncio.get_running_loop(), changed)
         with self._lock:
             self._waiters.add(waiter)
         try:
             with suppress(TimeoutError):
-                if self.newest is known:  # checked after registering, so that no wake-up is missed
+                if self.newest is seen:  # checked after registering, so that no wake-up is missed
                     async with asyncio.timeout(timeout_s):
                         await changed.wait()
         finally:
@@ -114,26 +114,26 @@ class Capture:
         while not self._ended.is_set():
             error = self._capture_until_error()
             if error is not None:
-                error = self._count_failure(error)
-            self._begin(CapturePhase.CLOSING)
+                error = self._failure_to_report(error)
+            self._enter_phase(CapturePhase.CLOSING)
             self._close()
             self.error = error or self.error
             self.opened.set()
-            self._wake()
+            self._wake_waiters()
             if error is not None and error.retry is Retry.NEVER:
-                self._begin(CapturePhase.ENDED)
+                self._enter_phase(CapturePhase.ENDED)
                 return
             pause_ms = _PAUSES_MS[max(0, min(self._failures, len(_PAUSES_MS)) - 1)]
-            self._begin(CapturePhase.PAUSED, pause_ms)
+            self._enter_phase(CapturePhase.PAUSED, pause_ms)
             self._ended.wait(pause_ms / 1e3)
 
     def _capture_until_error(self) -> CameraError | None:
         """Open and grab; a frame clears an earlier error. None when ``end`` ended the run."""
         try:
-            self._begin(CapturePhase.OPENING)
-            self._reopen.clear()
+            self._enter_phase(CapturePhase.OPENING)
+            self._reopen_requested.clear()
             self._backend.open()
-            self._begin(CapturePhase.GRABBING)
+            self._enter_phase(CapturePhase.GRABBING)
             self.opened.set()
             while not self._ended.is_set():
                 frame = self._grab()
@@ -141,7 +141,7 @@ class Capture:
                     self._failures = 0
                     self._status = replace(self._status, stalls=0)
                 self.newest, self.error = frame, None
-                self._wake()
+                self._wake_waiters()
         except CameraError as error:
             return error
         except Exception as error:
@@ -150,20 +150,20 @@ class Capture:
             return CameraError(why, retry=Retry.BACKOFF)
         return None
 
-    def _count_failure(self, error: CameraError) -> CameraError:
+    def _failure_to_report(self, error: CameraError) -> CameraError:
         """The error to report. After ``reopen`` the error of ``grab`` is a consequence, and is replaced."""
         self._failures += 1
-        if self._reopen.is_set():
+        if self._reopen_requested.is_set():
             error = CameraError(Text("detail.camera_reopened"), code=CAMERA_STALLED.code, retry=Retry.BACKOFF)
         if error.code == CAMERA_STALLED.code:
             self._status = replace(self._status, stalls=self._status.stalls + 1)
         return error
 
-    def _begin(self, phase: CapturePhase, pause_ms: int = 0) -> None:
+    def _enter_phase(self, phase: CapturePhase, pause_ms: int = 0) -> None:
         now_ms = self._clock.now_ms()
         self._status = replace(self._status, phase=phase, since_ms=now_ms, pause_ms=pause_ms)
 
-    def _wake(self) -> None:
+    def _wake_waiters(self) -> None:
         with self._lock:
             for loop, changed in self._waiters:
                 if not loop.is_closed():
@@ -178,14 +178,14 @@ class Capture:
     def _hanging_calls(self) -> list[Future[None]]:
         return [call for call in self._calls if not call.done()]
 
-    def _call(self, name: str, work: Callable[[], None]) -> Future[None]:
-        call = in_thread(name, work)
+    def _start_call(self, name: str, function: Callable[[], None]) -> Future[None]:
+        call = in_thread(name, function)
         self._calls = [*self._hanging_calls(), call]
         return call
 
 
-def _frames_of(backend: CameraBackend, orientation: Orientation) -> Callable[[], Frame]:
-    """A function that grabs the next lit frame and turns it upright.
+def _make_grab(backend: CameraBackend, orientation: Orientation) -> Callable[[], Frame]:
+    """Return a function that grabs the next lit frame and turns it upright.
 
     Leaves out the dark frames of a strobed camera (``core.strobe``); stores brightnesses and no pixels. A
     frame without (H, W, 3) pixels passes.

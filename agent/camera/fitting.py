@@ -27,15 +27,15 @@ def fit_to_size(
         raise CameraError(
             Text("detail.not_a_colour_frame", name=name, shape=picture.shape, dtype=picture.dtype)
         )
-    high, wide = picture.shape[:2]
-    if min(high, wide) < _MIN_SIDE_PX:
-        why = Text("detail.picture_too_small", name=name, wide=wide, high=high)
+    picture_height, picture_width = picture.shape[:2]
+    if min(picture_height, picture_width) < _MIN_SIDE_PX:
+        why = Text("detail.picture_too_small", name=name, wide=picture_width, high=picture_height)
         raise CameraError(why, fix=Text("fix.use_larger_picture"))
-    scale = min(width_px / wide, height_px / high)
-    inner = max(1, round(wide * scale)), max(1, round(high * scale))
+    scale = min(width_px / picture_width, height_px / picture_height)
+    scaled_size = max(1, round(picture_width * scale)), max(1, round(picture_height * scale))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     frame = np.zeros((height_px, width_px, 3), np.uint8)
-    left, top = (width_px - inner[0]) // 2, (height_px - inner[1]) // 2
-    part = frame[top : top + inner[1], left : left + inner[0]]
-    part[:] = cv2.resize(picture, inner, interpolation=method) if scale != 1 else picture
+    left, top = (width_px - scaled_size[0]) // 2, (height_px - scaled_size[1]) // 2
+    part = frame[top : top + scaled_size[1], left : left + scaled_size[0]]
+    part[:] = cv2.resize(picture, scaled_size, interpolation=method) if scale != 1 else picture
     return frame

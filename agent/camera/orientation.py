@@ -31,8 +31,8 @@ class Orientation:
             return frame
         turned = self._turn(frame.pixels)
         small = self._turn(frame.small) if isinstance(frame.small, np.ndarray) else frame.small
-        high, wide = turned.shape[:2]
-        return replace(frame, pixels=turned, small=small, width_px=wide, height_px=high)
+        height, width = turned.shape[:2]
+        return replace(frame, pixels=turned, small=small, width_px=width, height_px=height)
 
     def _turn(self, pixels: cv2.typing.MatLike) -> cv2.typing.MatLike:
         match self.rotation:

@@ -49,10 +49,10 @@ class CaptureStatus:
 
 @dataclass(frozen=True, slots=True)
 class RecoveryState:
-    """The recovery of one stall so far. ``steps``: number of steps taken, the last at ``taken_ms``."""
+    """The recovery of one stall so far. ``steps``: number of steps taken, the last at ``last_step_ms``."""
 
     steps: int = 0
-    taken_ms: int = 0
+    last_step_ms: int = 0
     unrecoverable: Text | None = None  # the reason why only a new process helps
 
 
@@ -68,15 +68,15 @@ def next_step(
     state: RecoveryState, status: CaptureStatus, rules: RecoveryRules, now_ms: int
 ) -> tuple[RecoveryState, int | None]:
     """The next state, and the step to take now: the number of a remedy, or ``remedies`` to open again."""
-    grabbing = status.phase is CapturePhase.GRABBING
-    if grabbing and status.since_ms <= status.frame_ms > now_ms - rules.stall_ms:
+    is_grabbing = status.phase is CapturePhase.GRABBING
+    if is_grabbing and status.since_ms <= status.frame_ms > now_ms - rules.stall_ms:
         return RecoveryState(), None  # frames arrive
-    hung = _hung(state, status, rules, now_ms)
-    if hung:
-        return replace(state, unrecoverable=hung), None
+    hung_call = _hung_call(state, status, rules, now_ms)
+    if hung_call:
+        return replace(state, unrecoverable=hung_call), None
     stalled = Text("detail.camera_stalls", stalls=status.stalls)
     unrecoverable = stalled if status.stalls >= STALLS_MAX else None
-    if not grabbing or now_ms - status.quiet_since_ms < rules.stall_ms:
+    if not is_grabbing or now_ms - status.quiet_since_ms < rules.stall_ms:
         return RecoveryState(unrecoverable=unrecoverable), None
     if state.steps and now_ms < _step_end_ms(state, rules):
         return replace(state, unrecoverable=unrecoverable), None
@@ -104,15 +104,15 @@ def bounded_until_ms(state: RecoveryState, status: CaptureStatus, rules: Recover
 
 
 def _step_end_ms(state: RecoveryState, rules: RecoveryRules) -> int:
-    return state.taken_ms + (STEP_MS if state.steps <= rules.remedies else CLOSE_MS)
+    return state.last_step_ms + (STEP_MS if state.steps <= rules.remedies else CLOSE_MS)
 
 
-def _hung(state: RecoveryState, status: CaptureStatus, rules: RecoveryRules, now_ms: int) -> Text | None:
+def _hung_call(state: RecoveryState, status: CaptureStatus, rules: RecoveryRules, now_ms: int) -> Text | None:
     """The call that does not return; None when no call is overdue."""
     limit_ms = {CapturePhase.OPENING: OPEN_MS, CapturePhase.CLOSING: CLOSE_MS}.get(status.phase)
     if limit_ms is not None and now_ms - status.since_ms >= limit_ms:
         return Text("detail.camera_call_hangs", call=status.phase)
-    opened_again = status.since_ms > state.taken_ms
+    opened_again = status.since_ms > state.last_step_ms
     if state.steps > rules.remedies and not opened_again and now_ms >= _step_end_ms(state, rules):
         return Text("detail.camera_call_hangs", call="grab")
     abandoned = Text("detail.camera_threads_hang", threads=status.abandoned)

@@ -41,7 +41,7 @@ class NewestFrameSource:
         self._recovery = recovery.RecoveryState()
         self._created_ms = clock.now_ms()
         self._started_ms = 0
-        self._first_ms, self._last_ms = 0, 0  # returned frames, of all runs
+        self._first_returned_ms, self._last_returned_ms = 0, 0  # returned frames, of all runs
 
     def start(self) -> None:
         """Start or restart the capture thread; returns when the camera is open, or after 2 s.
@@ -52,7 +52,7 @@ class NewestFrameSource:
         """
         self.stop()
         self._is_started = True
-        capture = self._begin()
+        capture = self._start_capture()
         if capture is None:
             raise camera_error(CAMERA_STALLED, Text("detail.camera_driver_hangs"))
         capture.opened.wait(_START_S)
@@ -68,17 +68,18 @@ class NewestFrameSource:
             CameraHung: the camera is unrecoverable in this process.
         """
         while True:
-            capture = self._capture or self._begin()
+            capture = self._capture or self._start_capture()
             if capture is None and not self._is_started:
                 raise CameraError(Text("detail.camera_not_started"), retry=Retry.BACKOFF)
             if capture is None:  # the abandoned run hangs in the driver
                 raise self._unrecoverable(Text("detail.camera_driver_hangs"), None, self._clock.now_ms())
             newest, now_ms = capture.newest, self._clock.now_ms()
             if newest is not None and newest.seq > after_seq and now_ms - newest.captured_ms < self._stall_ms:
-                self._first_ms, self._last_ms = self._first_ms or newest.captured_ms, newest.captured_ms
+                self._first_returned_ms = self._first_returned_ms or newest.captured_ms
+                self._last_returned_ms = newest.captured_ms
                 self._recovery = recovery.RecoveryState()
                 return newest
-            self._recover(capture, now_ms)
+            self._take_recovery_step(capture, now_ms)
             await capture.wait(newest, _STALL_CHECK_S)
 
     def adapt_exposure(self, light: FaceLight | None) -> None:
@@ -94,7 +95,7 @@ class NewestFrameSource:
             capture.end()
             self._abandoned = capture
 
-    def _begin(self) -> Capture | None:
+    def _start_capture(self) -> Capture | None:
         """Start a new run; None while an earlier run hangs in the driver, and when not started."""
         if not self._is_started or (self._abandoned is not None and self._abandoned.is_hanging):
             return None
@@ -105,7 +106,7 @@ class NewestFrameSource:
 
     # --- recovery -------------------------------------------------------------------------------
 
-    def _recover(self, capture: Capture, now_ms: int) -> None:
+    def _take_recovery_step(self, capture: Capture, now_ms: int) -> None:
         """Take the next step when due. Raises the present error of the camera."""
         status, rules = capture.status, recovery.RecoveryRules(self._stall_ms, len(self._backend.remedies))
         error, silent_ms = capture.error, now_ms - max(status.frame_ms, self._started_ms)
@@ -128,8 +129,9 @@ class NewestFrameSource:
 
     def _unrecoverable(self, why: Text, error: CameraError | None, now_ms: int) -> CameraError:
         """The camera's error until a new process is due, then ``CameraHung``."""
-        final = error is not None and error.retry is Retry.NEVER  # the end of a recording is not urgent
-        frames_ms = 0 if final else self._last_ms - self._first_ms
+        # the end of a recording is not urgent
+        is_end_of_recording = error is not None and error.retry is Retry.NEVER
+        frames_ms = 0 if is_end_of_recording else self._last_returned_ms - self._first_returned_ms
         if now_ms >= recovery.exit_due_ms(self._created_ms, frames_ms, now_ms):
             last = Text("detail.camera_no_picture") if error is None else error.detail
             return CameraHung(Text("detail.camera_unrecoverable", why=why, last=last))

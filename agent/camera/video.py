@@ -16,8 +16,8 @@ from agent.texts import Text
 
 _OPEN_TIMEOUT_MS = 5_000
 GAP_MS = 500.0  # and at least three periods: after such a wait, older frames arrive in a burst
-MOST_DROPPED = 150  # then frames are used: the sender has no steady rate, so its delay cannot be measured
-_FPS_LEAST, _FPS_MOST, _FPS_USUAL = 5.0, 60.0, 25.0
+DROPPED_MAX = 150  # then frames are used: the sender has no steady rate, so its delay cannot be measured
+_FPS_MIN, _FPS_MAX, _FPS_DEFAULT = 5.0, 60.0, 25.0
 
 
 class VideoFileBackend(TimedBackend):
@@ -63,7 +63,7 @@ class StaleFrameFilter:
 
     def __init__(self, reported_fps: float) -> None:
         """``reported_fps``: the rate in the stream's own header; outside 5 to 60 it counts as 25."""
-        fps = reported_fps if _FPS_LEAST <= reported_fps <= _FPS_MOST else _FPS_USUAL
+        fps = reported_fps if _FPS_MIN <= reported_fps <= _FPS_MAX else _FPS_DEFAULT
         self._period_ms = 1e3 / fps
         self._is_behind = True
         self._dropped = 0
@@ -73,7 +73,7 @@ class StaleFrameFilter:
         if waited_ms >= max(GAP_MS, 3 * self._period_ms):
             self._is_behind, self._dropped = True, 0
             return False  # sent before the pause
-        if self._is_behind and waited_ms < self._period_ms / 2 and self._dropped < MOST_DROPPED:
+        if self._is_behind and waited_ms < self._period_ms / 2 and self._dropped < DROPPED_MAX:
             self._dropped += 1
             return False
         self._is_behind = False
@@ -107,7 +107,7 @@ class StreamBackend:
         opening, reading = cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC
         timeouts = (opening, _OPEN_TIMEOUT_MS, reading, self._config.stall_ms)
         if not self._reader.open(self._url.text, cv2.CAP_FFMPEG, *timeouts):
-            raise self._lost("detail.stream_not_opened")
+            raise self._stream_error("detail.stream_not_opened")
         self._stale_frames = StaleFrameFilter(
             self._reader.use(lambda capture: capture.get(cv2.CAP_PROP_FPS)) or 0.0
         )
@@ -122,7 +122,7 @@ class StreamBackend:
             picture = self._reader.read()
             now_ms = self._clock.now_ms()
             if picture is None:
-                raise self._lost("detail.stream_silent")
+                raise self._stream_error("detail.stream_silent")
             if self._stale_frames.is_live(now_ms - began_ms):
                 self._seq += 1
                 size = (self._config.width_px, self._config.height_px)
@@ -131,7 +131,7 @@ class StreamBackend:
     def close(self) -> None:
         self._reader.close()
 
-    def _lost(self, detail: str) -> CameraError:
+    def _stream_error(self, detail: str) -> CameraError:
         verified = self._config.ca_file is not None
         fix = Text("fix.stream_unreachable_verified" if verified else "fix.stream_unreachable")
         return CameraError(Text(detail, name=self._name), fix=fix, retry=Retry.BACKOFF)

@@ -61,8 +61,8 @@ class VideoReader:
             self._capture = cv2.VideoCapture(source, backend, options)
             return self._capture.isOpened()
 
-    def use(self, work: Callable[[cv2.VideoCapture], T]) -> T | None:
-        """The result of ``work`` on the capture; None when closed.
+    def use(self, function: Callable[[cv2.VideoCapture], T]) -> T | None:
+        """The result of ``function`` on the capture; None when closed.
 
         Raises:
             CameraError: OpenCV raised an error.
@@ -71,7 +71,7 @@ class VideoReader:
             if self._capture is None or self.is_closing:
                 return None
             try:
-                return work(self._capture)
+                return function(self._capture)
             except cv2.error as error:
                 raise CameraError(
                     Text("detail.opencv_cannot_read", err=error.err), retry=Retry.BACKOFF
@@ -79,8 +79,8 @@ class VideoReader:
 
     def read(self) -> Picture | None:
         """The next picture; None at the end, on a time-out, for an undecodable picture, and when closed."""
-        done, picture = self.use(lambda capture: capture.read()) or (False, None)
-        return picture if done else None
+        is_read, picture = self.use(lambda capture: capture.read()) or (False, None)
+        return picture if is_read else None
 
     def close(self) -> None:
         """Release now. During a read the reading thread releases, with its own later ``close``."""
@@ -96,4 +96,4 @@ class VideoReader:
 
 def _escaped(value: str) -> str:
     """Escaped for FFmpeg's av_get_token: after a backslash the next character does not end the value."""
-    return "".join(f"\\{each}" if each in "\\';| " else each for each in value)
+    return "".join(f"\\{char}" if char in "\\';| " else char for char in value)

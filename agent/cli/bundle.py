@@ -57,8 +57,8 @@ def bundle(
         with Spinner("examining") as spinner:
             gathering.gather(spinner.update)
     now = rfc3339(time.time_ns() // 1_000_000)
-    about = {"made_at": now, "site": loaded.site, "terminal": loaded.terminal}
-    packed = pack(gathering.parts, gathering.missing, about, gathering.redactor)
+    identity = {"made_at": now, "site": loaded.site, "terminal": loaded.terminal}
+    packed = pack(gathering.parts, gathering.missing, identity, gathering.redactor)
     stamp = now[:19].replace(":", "").replace("-", "")
     file = output or Path(f"facepay-bundle-{loaded.terminal}-{stamp}.tar.gz")
     write_new(file, packed)
@@ -70,13 +70,13 @@ def _print(file: Path, size_bytes: int, gathering: Gathering, *, as_json: bool) 
 
     if as_json:
         names = [MANIFEST, *(part.name for part in gathering.parts)]
-        left_out = {each.name: each.why for each in gathering.missing}
+        left_out = {missing.name: missing.why for missing in gathering.missing}
         print(json.dumps({"file": str(file), "bytes": size_bytes, "parts": names, "left_out": left_out}))
         return
     for part in gathering.parts:
         print(f"{len(part.content):9,}  {part.name:<24} {part.what}")
-    for each in gathering.missing:
-        print(f"        -  {each.name:<24} left out: {each.why}")
+    for missing in gathering.missing:
+        print(f"        -  {missing.name:<24} left out: {missing.why}")
     print(f"\n{file}: {size_bytes:,} bytes. Check the content before you send it: tar -xOf {file}")
     if any(part.picture for part in gathering.parts):
         print(on_separate_lines(Text("cli.bundle_holds_picture")), end="")

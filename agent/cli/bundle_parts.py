@@ -88,7 +88,9 @@ class Gathering:
                 self.missing.append(Missing(name, f"{code}: {error}"))
 
     def _versions(self) -> dict[str, Any]:
-        packages = sorted(f"{each.metadata['Name']} {each.version}" for each in distributions())
+        packages = sorted(
+            f"{distribution.metadata['Name']} {distribution.version}" for distribution in distributions()
+        )
         return {
             "facepay": __version__,
             "python": platform.python_version(),
@@ -103,21 +105,21 @@ class Gathering:
         return {"exit": exit_code(reports), "checks": [report.facts() for report in reports]}
 
     def _last(self) -> dict[str, Any]:
-        kept = last_verification.read(self._config.storage.directory)
-        frames = [[frame.after_ms, frame.reason, frame.score] for frame in kept.frame_log.frames]
-        stages = [[stage.after_ms, stage.name] for stage in kept.frame_log.stages]
-        tree = {key: getattr(kept, key) for key in ("request_id", "decision", "reason", "asks", "total_ms")}
+        last = last_verification.read(self._config.storage.directory)
+        frames = [[frame.after_ms, frame.reason, frame.score] for frame in last.frame_log.frames]
+        stages = [[stage.after_ms, stage.name] for stage in last.frame_log.stages]
+        tree = {key: getattr(last, key) for key in ("request_id", "decision", "reason", "asks", "total_ms")}
         return tree | {
             "frames": frames,
             "stages": stages,
-            "funnel": dict(kept.frame_log.frames_by_reason),
+            "funnel": dict(last.frame_log.frames_by_reason),
         }
 
     def _traces(self) -> list[dict[str, Any]]:
         if not self._config.trace.enabled:
             raise AgentError(Text("detail.recording_off"), code="not_recorded")
         recorded = deque(read(self._config.storage.directory / FOLDER), _TRACES_MAX)
-        return [without_positions(each) for each in recorded]
+        return [without_positions(recording) for recording in recorded]
 
     def _journal(self) -> str:
         text = self.inputs.program(
@@ -131,20 +133,20 @@ class Gathering:
 
 def secrets_of(config: Config) -> dict[str, bytes]:
     """Every secret that the config names and this user may read: no part may contain these."""
-    found = dict[str, bytes]()
-    named = secret_files(config) | {"signing key": config.storage.directory / KEY_FILE}
-    for name, path in named.items():
+    secrets = dict[str, bytes]()
+    files = secret_files(config) | {"signing key": config.storage.directory / KEY_FILE}
+    for name, path in files.items():
         try:
             with open_plain(path, links=True) as file:
-                found[name] = file.read(_SECRET_MAX_BYTES)
+                secrets[name] = file.read(_SECRET_MAX_BYTES)
         except OSError:
             continue  # a secret that this user cannot read cannot be in a part either
     urls = secret_urls(config)
     if config.camera.source_file is not None:
-        urls["camera.source_file"] = found.get("camera.source_file", b"").decode("utf-8", "replace").strip()
+        urls["camera.source_file"] = secrets.get("camera.source_file", b"").decode("utf-8", "replace").strip()
     for name, url in urls.items():
-        found |= {f"{name} {part}": value.encode() for part, value in _secrets_of_url(url)}
-    return found | {"compare.secret_id": config.compare.secret_id.encode()}
+        secrets |= {f"{name} {part}": value.encode() for part, value in _secrets_of_url(url)}
+    return secrets | {"compare.secret_id": config.compare.secret_id.encode()}
 
 
 def _secrets_of_url(url: str) -> Iterator[tuple[str, str]]:
@@ -154,7 +156,7 @@ def _secrets_of_url(url: str) -> Iterator[tuple[str, str]]:
     except ValueError:
         yield "text", url
         return
-    yield from (("password", each) for each in {password, unquote(password)} if each)
+    yield from (("password", form) for form in {password, unquote(password)} if form)
     yield from (("query", pair.partition("=")[2]) for pair in query.split("&") if pair)
 
 
@@ -165,10 +167,10 @@ def shown_config(config: Config) -> dict[str, Any]:
 
 def _shown(key: str, value: Any) -> Any:
     if isinstance(value, dict):
-        return {inner: _shown(inner, each) for inner, each in value.items()}
+        return {inner: _shown(inner, item) for inner, item in value.items()}
     if isinstance(value, str) and key not in _SHOWN:
         return "[set]" if value else ""
-    if isinstance(value, tuple | list) and key not in _SHOWN and any(isinstance(each, str) for each in value):
+    if isinstance(value, tuple | list) and key not in _SHOWN and any(isinstance(item, str) for item in value):
         return f"[{len(value)} set]"
     return value
 

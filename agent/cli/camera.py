@@ -102,7 +102,7 @@ def _live(
     from agent.cli.camera_view import open_view
 
     alone = sys.stdout.isatty() and not as_json
-    wide = shutil.get_terminal_size().columns - 1
+    columns = shutil.get_terminal_size().columns - 1
     with open_view(config) as view:
         until_s = None if seconds is None else time.monotonic() + seconds
         while True:
@@ -112,7 +112,7 @@ def _live(
                 wait = on_one_line(Text("camera.verification_runs"))
                 text = json.dumps({"error": error.code}) if as_json else wait
             control("\r\x1b[K" if alone else "", sys.stdout)
-            print(text[:wide] if alone else text, end="" if alone else "\n", flush=True)
+            print(text[:columns] if alone else text, end="" if alone else "\n", flush=True)
             if until_s is not None and time.monotonic() >= until_s:
                 break
             time.sleep(_PAUSE_S if alone else _PIPED_PAUSE_S)

@@ -146,7 +146,7 @@ def application(name: str = "") -> typer.Typer:
         epilog="Example:  facepay demo    All options of a command: facepay COMMAND --help",
     )
     app.callback()(options)
-    for command in [each for each in COMMANDS if each.name == name] or COMMANDS:
+    for command in [command for command in COMMANDS if command.name == name] or COMMANDS:
         epilog = f"Example:  {command.example}" if command.example else None
         loaded = command.load()
         if isinstance(loaded, typer.Typer):

@@ -73,7 +73,7 @@ def storage_of(config: Path | None) -> Path:
 def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Check whether `run` accepts a config file. If not: exit 78 and `file:line: key: why`."""
     from agent.cli.console import Spinner
-    from agent.root.judge import load_runnable_config
+    from agent.root.runnable_config import load_runnable_config
 
     path = path_of(config)
     with Spinner(f"checking {path}"):
@@ -93,14 +93,14 @@ def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
 def _warnings(loaded: Config, path: Path) -> list[tuple[Text, Text]]:
     """The warnings about a config that may run, each with its fix; the most important first."""
     from agent.config.secret_files import exposed_config
-    from agent.root.judge import lacks_till_key
+    from agent.root.runnable_config import lacks_till_key
 
-    found = list[tuple[Text, Text]]()
+    warnings = list[tuple[Text, Text]]()
     if exposed := exposed_config(loaded, path):
-        found.append((exposed[1], Text("fix.run_command", command=f"chmod o= {exposed[0]}")))
+        warnings.append((exposed[1], Text("fix.run_command", command=f"chmod o= {exposed[0]}")))
     if lacks_till_key(loaded):
-        found.append((Text("why.keys.tills.none"), Text("fix.till_key_missing")))
-    return found
+        warnings.append((Text("why.keys.tills.none"), Text("fix.till_key_missing")))
+    return warnings
 
 
 @app.command("show", epilog="Example:  facepay config show --config agent.toml --json")

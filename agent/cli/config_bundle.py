@@ -51,8 +51,8 @@ def pack(
     from agent.messages.signing import Signer
 
     configs = _configs_of(files)
-    made = Bundle(number, _ring(ring), rfc3339(time.time_ns() // 1_000_000), configs)
-    raw, path = sign(made, Signer.load(key)), output or Path(f"bundle-{number}.json")
+    bundle = Bundle(number, _ring(ring), rfc3339(time.time_ns() // 1_000_000), configs)
+    raw, path = sign(bundle, Signer.load(key)), output or Path(f"bundle-{number}.json")
     write_file(path, raw)
     if as_json:
         print(json.dumps({"file": str(path), "number": number, "ring": ring, "for": sorted(configs)}))
@@ -67,7 +67,7 @@ def _configs_of(files: list[Path]) -> dict[str, str]:
     terminal, or repeats a terminal.
     """
     from agent.fleet.config_bundle import ALL_TERMINALS
-    from agent.root.judge import load_runnable_config
+    from agent.root.runnable_config import load_runnable_config
 
     configs = dict[str, str]()
     for file in files:
@@ -76,11 +76,11 @@ def _configs_of(files: list[Path]) -> dict[str, str]:
             raise ConfigError(Text("detail.bundle_overridden", file=file, other=further[0]))
         checked = load_config(file)
         text = read_file(file).decode()
-        named = {"site", "terminal"} & set(tomllib.loads(text))
-        if len(named) == 1:
-            raise ConfigError(Text("detail.bundle_half_named", file=file, key_=named.pop()))
+        identity_keys = {"site", "terminal"} & set(tomllib.loads(text))
+        if len(identity_keys) == 1:
+            raise ConfigError(Text("detail.bundle_half_named", file=file, key_=identity_keys.pop()))
         load_runnable_config(file, with_parts=True, is_local=False)
-        name = f"{checked.site}/{checked.terminal}" if named else ALL_TERMINALS
+        name = f"{checked.site}/{checked.terminal}" if identity_keys else ALL_TERMINALS
         if name in configs:
             raise ConfigError(Text("detail.bundle_second", file=file, name=name))
         configs[name] = text

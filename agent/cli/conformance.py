@@ -59,14 +59,14 @@ def conformance(
     """
     import asyncio
 
-    given = {"url": url, "appid": appid, "secret_id": secret_id, "bucket": bucket, "ca_file": ca_file}
-    given["secret_key_file"] = secret_key_file
+    options = {"url": url, "appid": appid, "secret_id": secret_id, "bucket": bucket, "ca_file": ca_file}
+    options["secret_key_file"] = secret_key_file
     if url is None and config is None:
         tested = provider or "face_compare_2018"
         rows = asyncio.run(_test_embedded(tested))
     else:
-        given["provider"] = provider
-        section = _section(config, {name: value for name, value in given.items() if value is not None})
+        options["provider"] = provider
+        section = _section(config, {name: value for name, value in options.items() if value is not None})
         tested = section.provider
         rows = asyncio.run(_test(section, _account(section), photos_url))
     _print(rows, tested, as_json=as_json)
@@ -94,11 +94,11 @@ async def embedded(**changes: Any) -> AsyncIterator[tuple[str, AccountConfig]]:
         await service.stop()
 
 
-def _section(config: Path | None, given: dict[str, Any]) -> CompareConfig:
+def _section(config: Path | None, options: dict[str, Any]) -> CompareConfig:
     from agent.config import CompareConfig
 
-    found = load_config(config).compare if config else CompareConfig()
-    return found.model_copy(update=given)
+    section = load_config(config).compare if config else CompareConfig()
+    return section.model_copy(update=options)
 
 
 def _account(section: CompareConfig) -> Account:

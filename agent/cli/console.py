@@ -20,8 +20,8 @@ from agent.log import printable
 from agent.terminal_output import control
 
 COLOURS = {"green": "32", "yellow": "33", "red": "31", "dim": "2"}
-_SIGNS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-_TURN_S = 0.1
+_FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+_FRAME_S = 0.1
 _ERASE = "\r\x1b[2K"
 
 
@@ -53,14 +53,14 @@ class Spinner:
         """``in_pipe``: without a spinner print ``text`` once on stderr, for a wait on another machine."""
         self.text = text
         self._in_pipe = in_pipe
-        self._visible = _is_terminal(sys.stderr)
+        self._is_visible = _is_terminal(sys.stderr)
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._began_s = time.monotonic()
-        self._thread = threading.Thread(target=self._turn, name="spinner", daemon=True)
+        self._thread = threading.Thread(target=self._animate, name="spinner", daemon=True)
 
     def __enter__(self) -> Spinner:
-        if self._visible:
+        if self._is_visible:
             self._thread.start()
         elif self._in_pipe:
             print(printable(self.text), file=sys.stderr, flush=True)
@@ -68,7 +68,7 @@ class Spinner:
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        if self._visible:
+        if self._is_visible:
             self._thread.join()
             self._write(_ERASE)
 
@@ -82,15 +82,15 @@ class Spinner:
             self._write(_ERASE)
             print(line, file=sys.stderr if stderr else sys.stdout, flush=True)
 
-    def _turn(self) -> None:
-        signs = itertools.cycle(_SIGNS)
-        while not self._ended.wait(_TURN_S):
+    def _animate(self) -> None:
+        frames = itertools.cycle(_FRAMES)
+        while not self._ended.wait(_FRAME_S):
             with self._lock:
-                line = f"{next(signs)} {self.text}  {time.monotonic() - self._began_s:.0f} s"
+                line = f"{next(frames)} {self.text}  {time.monotonic() - self._began_s:.0f} s"
                 self._write(_ERASE, line[: _columns() - 1])
 
     def _write(self, sequence: str, text: str = "") -> None:
-        if self._visible:
+        if self._is_visible:
             control(sequence, sys.stderr)
             sys.stderr.write(text)
             sys.stderr.flush()

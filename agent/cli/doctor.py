@@ -200,4 +200,4 @@ def ask(
 
 def _printable(value: object) -> object:
     """The value without characters that could control this terminal window."""
-    return "".join(each for each in value if each.isprintable()) if isinstance(value, str) else value
+    return "".join(char for char in value if char.isprintable()) if isinstance(value, str) else value

@@ -48,13 +48,13 @@ def enrol(
         print(make_csr(_key(paths), site, terminal), end="")
         return
     if install is not None:
-        found = _signed_elsewhere(site, terminal, install, ca)
+        enrolled = _signed_elsewhere(site, terminal, install, ca)
     else:
         token = _token(url, token_file)  # before the key: a refused command writes nothing
         csr = make_csr(_key(paths), site, terminal)
-        found = _by_network(paths, url, csr, token, (site, terminal), server_ca)
-    _install(paths, found, _key(paths))
-    _print(paths, found, as_json=as_json)
+        enrolled = _by_network(paths, url, csr, token, (site, terminal), server_ca)
+    _install(paths, enrolled, _key(paths))
+    _print(paths, enrolled, as_json=as_json)
 
 
 def _ids(paths: TerminalPaths, site: str, terminal: str) -> tuple[str, str]:
@@ -129,17 +129,17 @@ def _signed_elsewhere(site: str, terminal: str, install: Path, ca: Path | None) 
     return Enrolled(site, terminal, read_file(install), read_file(ca))
 
 
-def _install(paths: TerminalPaths, found: Enrolled, key: bytes) -> None:
+def _install(paths: TerminalPaths, enrolled: Enrolled, key: bytes) -> None:
     """Check first, then write the files; write the config last, when the files it names exist."""
     from agent.fleet.csr import check_certificate
     from agent.fleet.fleet_errors import refusal
     from agent.safe_write import write_whole
 
-    check_certificate(found.certificate, found.authority, key, found.terminal)
+    check_certificate(enrolled.certificate, enrolled.authority, key, enrolled.terminal)
     text = paths.text_with(
         {
-            "site": found.site,
-            "terminal": found.terminal,
+            "site": enrolled.site,
+            "terminal": enrolled.terminal,
             "mqtt.tls": True,
             "mqtt.ca_file": str(paths.authority),
             "mqtt.cert_file": str(paths.certificate),
@@ -147,18 +147,18 @@ def _install(paths: TerminalPaths, found: Enrolled, key: bytes) -> None:
         }
     )
     try:
-        write_whole(paths.authority, found.authority, mode=0o644)
-        write_whole(paths.certificate, found.certificate, mode=0o644)
+        write_whole(paths.authority, enrolled.authority, mode=0o644)
+        write_whole(paths.certificate, enrolled.certificate, mode=0o644)
         paths.write(paths.target, text)
     except OSError as error:
         raise refusal("enrolment_unwritable", failure_at(error.filename, error)) from error
 
 
-def _print(paths: TerminalPaths, found: Enrolled, *, as_json: bool) -> None:
+def _print(paths: TerminalPaths, enrolled: Enrolled, *, as_json: bool) -> None:
     if as_json:
         files = {"certificate": str(paths.certificate), "ca": str(paths.authority)}
-        print(json.dumps({"site": found.site, "terminal": found.terminal, **files}))
+        print(json.dumps({"site": enrolled.site, "terminal": enrolled.terminal, **files}))
         return
-    print(f"enrolled as {found.site}/{found.terminal}\ncertificate  {paths.certificate}")
+    print(f"enrolled as {enrolled.site}/{enrolled.terminal}\ncertificate  {paths.certificate}")
     print(f"config       {paths.target}: site, terminal and [mqtt] are set")
     print("next: facepay doctor --only mqtt.roundtrip, then systemctl enable --now facepay-agent")

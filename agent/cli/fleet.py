@@ -63,9 +63,9 @@ def exporter(
     One line on stderr reports that the exporter is ready; `--json` logs one JSON object per line. Metrics:
     docs/reference/metrics.md.
     """
-    from agent.health.process import loading
+    from agent.health.process import imports_without_gc
 
-    with loading():
+    with imports_without_gc():
         import asyncio
 
         from agent.event_loop import AgentEventLoop
@@ -75,8 +75,8 @@ def exporter(
     host, port = _address(listen)
     broker = broker_of(at, client, config)
     with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
-        found = FleetExporter(broker, host, port, terminals_max)
-        runner.run(serve(found, lambda line: print(line, file=sys.stderr, flush=True)))
+        fleet_exporter = FleetExporter(broker, host, port, terminals_max)
+        runner.run(serve(fleet_exporter, lambda line: print(line, file=sys.stderr, flush=True)))
 
 
 def _address(text: str) -> tuple[str, int]:

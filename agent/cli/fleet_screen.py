@@ -76,8 +76,8 @@ def _table(rows: Sequence[TerminalRow], width: int) -> Table:
             del widths[title]
     widths["terminal"] -= max(0, min(_width(widths) - width, widths["terminal"] - 1))
     for title, columns in widths.items():
-        most = None if title == "conditions" else columns
-        table.add_column(title, no_wrap=True, overflow="ellipsis", min_width=columns, max_width=most)
+        max_width = None if title == "conditions" else columns
+        table.add_column(title, no_wrap=True, overflow="ellipsis", min_width=columns, max_width=max_width)
     for row, texts in zip(rows, cells, strict=True):
         table.add_row(*(Line(texts[title]) for title in widths), style=_style(row.need))
     return table

@@ -93,7 +93,7 @@ def _checked_text(paths: TerminalPaths, answers: Answers) -> str:
     Raises ``ConfigError``: the config may not run, or the temporary file cannot be written.
     """
     from agent.fleet.toml_edit import set_values
-    from agent.root.judge import check_photos, load_runnable_config
+    from agent.root.runnable_config import check_photos, load_runnable_config
     from agent.safe_write import write_whole
 
     values = values_of(answers, paths)

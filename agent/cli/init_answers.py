@@ -51,19 +51,19 @@ class Answers:
         return EXAMPLE_SECRET if is_example else b""
 
 
-def completed(given: Answers) -> Answers:
+def completed(answers: Answers) -> Answers:
     """The answers without prompts; site and terminal are required.
 
     Raises ``ConfigError`` (``init_incomplete``).
     """
     from agent.fleet import machine
 
-    check_camera_argument(given.camera)
-    known = replace(given, terminal=given.terminal or machine.terminal_id())
-    if not (known.site and known.terminal):
+    check_camera_argument(answers.camera)
+    with_terminal = replace(answers, terminal=answers.terminal or machine.terminal_id())
+    if not (with_terminal.site and with_terminal.terminal):
         message, fix = Text("detail.ids_required"), Text("fix.site_or_terminal_missing")
         raise ConfigError(message, code="init_incomplete", fix=fix)
-    return known
+    return with_terminal
 
 
 def check_camera_argument(camera: str) -> None:

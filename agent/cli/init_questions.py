@@ -43,23 +43,23 @@ _MESSAGE_STARTS = {
 _MAY_BE_EMPTY = ("bucket",)
 
 
-def answered_by_prompts(given: Answers, paths: TerminalPaths) -> Answers:
+def answered_by_prompts(options: Answers, paths: TerminalPaths) -> Answers:
     """The answers, with a prompt for each value without an option. Raises ``ConfigError``."""
     from agent.fleet import machine
 
-    check_camera_argument(given.camera)
-    known = _found("terminal", given, machine.terminal_id())
-    known = _question("site", known, "", paths)
-    known = _question("terminal", known, "", paths)
-    known = _question("broker", known, "mqtts://127.0.0.1:8883", paths)
-    known = _question("api", known, _API, paths)
-    for field, value in _account_here(known.api, paths).items():
-        known = _found(field, known, value)
+    check_camera_argument(options.camera)
+    answers = _with_detected("terminal", options, machine.terminal_id())
+    answers = _question("site", answers, "", paths)
+    answers = _question("terminal", answers, "", paths)
+    answers = _question("broker", answers, "mqtts://127.0.0.1:8883", paths)
+    answers = _question("api", answers, _API, paths)
+    for field, value in _account_here(answers.api, paths).items():
+        answers = _with_detected(field, answers, value)
     for field in ("appid", "bucket", "secret_id"):
-        known = _question(field, known, "", paths)
-    known = _found("camera", known, _camera_here())
-    known = _question("camera", known, "picamera2" if _PI.exists() else "v4l2", paths)
-    return _question("photos", known, "", paths)
+        answers = _question(field, answers, "", paths)
+    answers = _with_detected("camera", answers, _camera_here())
+    answers = _question("camera", answers, "picamera2" if _PI.exists() else "v4l2", paths)
+    return _question("photos", answers, "", paths)
 
 
 def with_accepted_risks(answers: Answers, paths: TerminalPaths) -> Answers:
@@ -86,14 +86,14 @@ def with_accepted_risks(answers: Answers, paths: TerminalPaths) -> Answers:
     return replace(answers, accept=[*accepted, *answered])
 
 
-def _question(field: str, known: Answers, default: str, paths: TerminalPaths) -> Answers:
+def _question(field: str, answers: Answers, default: str, paths: TerminalPaths) -> Answers:
     """Prompt until the check of a config accepts the answer. An option is checked in the same way."""
-    value = str(getattr(known, field))
+    value = str(getattr(answers, field))
     while True:
         if not value:
             title = on_one_line(Text(f"prompt.{field}"))
             value = str(typer.prompt(title, default=default, show_default=bool(default))).strip()
-        answered = _with(known, field, value)
+        answered = _with(answers, field, value)
         why = _fault(field, answered, paths)
         if not why:
             return answered
@@ -105,7 +105,7 @@ def _fault(field: str, answers: Answers, paths: TerminalPaths) -> str:
     """Why the answer for this field is refused; empty: accepted. Placeholders fill the other fields."""
     from agent.config import Config
     from agent.config.profile import risks_of
-    from agent.root.judge import load_runnable_config
+    from agent.root.runnable_config import load_runnable_config
 
     if not getattr(answers, field) and field not in _MAY_BE_EMPTY:
         return on_one_line(Text("prompt.required"))
@@ -135,9 +135,9 @@ def without_place(detail: Text | str, file: Path) -> Text | str:
     return Text("detail.at", place=key, reason=reason) if key or not isinstance(reason, Text) else reason
 
 
-def _with(known: Answers, field: str, value: str) -> Answers:
+def _with(answers: Answers, field: str, value: str) -> Answers:
     changed: dict[str, Any] = {field: value}
-    return replace(known, **changed)
+    return replace(answers, **changed)
 
 
 def _text(answers: Answers, paths: TerminalPaths) -> str:
@@ -147,12 +147,12 @@ def _text(answers: Answers, paths: TerminalPaths) -> str:
     return set_values(config_file("agent.toml").read_text(encoding="utf-8"), values_of(answers, paths))
 
 
-def _found(field: str, known: Answers, value: str) -> Answers:
+def _with_detected(field: str, answers: Answers, value: str) -> Answers:
     """The answers with a value that this machine shows; an option has priority."""
-    if not value or getattr(known, field):
-        return known
+    if not value or getattr(answers, field):
+        return answers
     print(f"{on_one_line(Text(f'prompt.{field}'))}: {printable(value)} ({on_one_line(Text('prompt.found'))})")
-    return _with(known, field, value)
+    return _with(answers, field, value)
 
 
 def _camera_here() -> str:
@@ -160,13 +160,13 @@ def _camera_here() -> str:
     from agent.camera.v4l2.devices import Devices
 
     try:
-        found = [f"v4l2:{device.name}" for device in Devices().cameras() if device.is_usb]
+        cameras = [f"v4l2:{device.name}" for device in Devices().cameras() if device.is_usb]
     except AgentError:
         return ""
-    if len(found) > 1:
+    if len(cameras) > 1:
         print(on_one_line(Text("prompt.several_cameras")))
-        print("\n".join(f"  {printable(name)}" for name in found))
-    return found[0] if len(found) == 1 else ""
+        print("\n".join(f"  {printable(name)}" for name in cameras))
+    return cameras[0] if len(cameras) == 1 else ""
 
 
 def _account_here(api: str, paths: TerminalPaths) -> dict[str, str]:

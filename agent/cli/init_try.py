@@ -77,7 +77,7 @@ def write_trial_config(paths: TerminalPaths, storage: Path) -> None:
     Raises ``ConfigError``.
     """
     from agent.fleet.toml_edit import set_values
-    from agent.root.judge import load_runnable_config
+    from agent.root.runnable_config import load_runnable_config
     from agent.service.settings import EXAMPLE_ID, EXAMPLE_SECRET
 
     values: dict[str, Value] = {

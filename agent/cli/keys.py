@@ -43,10 +43,10 @@ def show(config: ConfigFile = None, directory: Directory = None, as_json: AsJson
 
     where = _directory(config, directory)
     signer = _existing_key(where)
-    tills, operators = (
-        {name: [key_id(key.key) for key in ring.keys(name)] for name in ring.tills()}
-        for ring in (_ring(where, False), _ring(where, True))
-    )
+    key_ids = list[dict[str, list[str]]]()
+    for ring in (_ring(where, False), _ring(where, True)):
+        key_ids.append({name: [key_id(key.key) for key in ring.keys(name)] for name in ring.tills()})
+    tills, operators = key_ids
     pem = signer.public.pem().decode()
     if as_json:
         facts = {"kid": signer.key_id, "sha256": signer.fingerprint, "pem": pem}

@@ -76,15 +76,15 @@ def evaluate(
     The terms are those of ISO/IEC 30107-3: APCER for each kind of attack, BPCER for living people, with
     intervals at 95 %. No conformance is claimed. The challenge is not part of this measurement.
     """
-    from agent.vision.passive.error_rates import rates, sources
+    from agent.vision.passive.error_rates import pictures_by_kind, rates
 
     try:
-        found = sources(folder)
+        pictures = pictures_by_kind(folder)
     except (ValueError, OSError) as error:
         raise ImageError(reason_of(error), fix=Text("fix.liveness_folder_wrong")) from error
     judge = _liveness_test(load_config(config))
     with Spinner("judging the pictures"):
-        rows = rates(found, judge)
+        rows = rates(pictures, judge)
     print(json.dumps([_facts(row) for row in rows]) if as_json else _table(rows))
 
 
@@ -109,7 +109,7 @@ def _liveness_test(config: Config) -> Callable[[Path], Answer]:
         faces = detector.detect(pixels)
         if not faces:
             return Answer.NONE
-        face = max(faces, key=lambda each: each.box.area_px)
+        face = max(faces, key=lambda face: face.box.area_px)
         return Answer.LIVE if model.is_live(pixels, face) else Answer.ATTACK
 
     return judge

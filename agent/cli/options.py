@@ -33,14 +33,14 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
         parameters += groups[name].values() if name in groups else [parameter]
 
     @functools.wraps(command)
-    def run(**given: Any) -> None:
+    def run(**arguments: Any) -> None:
         for name, options in groups.items():
             kind = signature.parameters[name].annotation
-            given[name] = kind(**{option: given.pop(option) for option in options})
-        command(**given)
+            arguments[name] = kind(**{option: arguments.pop(option) for option in options})
+        command(**arguments)
 
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined] # typer reads it
-    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 

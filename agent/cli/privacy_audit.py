@@ -37,8 +37,8 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
         for item in items:
             _show(item)
         total_bytes = sum(item.size_bytes for item in items)
-        found = sum(item.level > 0 for item in items)
-        typer.echo(f"\n{len(items)} places, {total_bytes:,} bytes, {found} findings")
+        findings = sum(item.level > 0 for item in items)
+        typer.echo(f"\n{len(items)} places, {total_bytes:,} bytes, {findings} findings")
     if level:
         raise typer.Exit(2 if level > 2 else 1)
 
@@ -46,8 +46,8 @@ def privacy_audit(config: ConfigFile = None, as_json: AsJson = False) -> None:
 def _show(item: AuditItem) -> None:
     mark, colour = _MARKS[item.level]
     size = f"{item.size_bytes:,} bytes" if item.mode else ""
-    about = ", ".join(filter(None, (item.mode, item.owner, size, _age(item.age_s))))
-    print(paint(f"{mark} {item.path}" + (f"  ({about})" if about else ""), colour))
+    file_facts = ", ".join(filter(None, (item.mode, item.owner, size, _age(item.age_s))))
+    print(paint(f"{mark} {item.path}" + (f"  ({file_facts})" if file_facts else ""), colour))
     if item.finding is not None:
         typer.echo("\n".join(f"    {line}" for line in labelled_lines(item.finding, "finding")))
     if item.remedy is not None:

@@ -147,12 +147,12 @@ def _verdict(verdict: str, why: str | Text, hint: Text | None, **facts: Any) -> 
     return {"verdict": verdict, **json_fields("why", why), **json_fields("hint", hint), **facts}
 
 
-def _text_of(found: dict[str, Any]) -> str:
+def _text_of(check: dict[str, Any]) -> str:
     """The verdict, then the hint in every language; as a fix where the photo is not usable."""
-    hint = text_of_fields("hint", found)
-    first = f"{found['verdict']}: {on_one_line(text_of_fields('why', found))}"
+    hint = text_of_fields("hint", check)
+    first = f"{check['verdict']}: {on_one_line(text_of_fields('why', check))}"
     if not str(hint):
         return first
-    is_usable = found["verdict"] == "usable"
+    is_usable = check["verdict"] == "usable"
     below = on_separate_lines(hint).splitlines() if is_usable else labelled_lines(hint, "fix")
     return "\n".join([first, *below])

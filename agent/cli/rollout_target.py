@@ -11,7 +11,7 @@ from agent.diagnostics.checks.table import CHECKS
 from agent.diagnostics.doctor import run_checks, select
 from agent.fleet.rollout_monitor import RolloutMonitor, RunningAgent
 from agent.root.doctor import inputs_from_file
-from agent.root.judge import load_runnable_config
+from agent.root.runnable_config import load_runnable_config
 from agent.texts import Text
 
 CHECKS_BEFORE = ("config.lint", "keys.files", "keys.permissions")

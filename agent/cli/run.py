@@ -11,16 +11,16 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
     Example:  facepay run --config /etc/facepay-agent/agent.toml
     """
-    from agent.health.process import disable_core_dumps, loading, use_one_heap
+    from agent.health.process import disable_core_dumps, imports_without_gc, use_one_heap
 
     use_one_heap()
-    with loading():
+    with imports_without_gc():
         import asyncio
 
         from agent.event_loop import AgentEventLoop
         from agent.root.config_wait import pause_before_exit
         from agent.root.daemon import run_until_signal
-        from agent.root.judge import load_runnable_config
+        from agent.root.runnable_config import load_runnable_config
 
         disable_core_dumps()
     path = path_of(config)

@@ -37,11 +37,11 @@ def status(config: ConfigFile = None, watch: Watch = False, as_json: AsJson = Fa
     if watch:
         _watch(storage, as_json=as_json)
     try:
-        found = agent_status(storage)
+        document = agent_status(storage)
     except AgentNotRunning as error:
         raise _with_cause(error, config) from error
-    _show(found, as_json=as_json)
-    severities = {condition["severity"] for condition in found["conditions"]}
+    _show(document, as_json=as_json)
+    severities = {condition["severity"] for condition in document["conditions"]}
     if severities:
         raise typer.Exit(2 if "error" in severities else 1)
 
@@ -55,13 +55,13 @@ def _with_cause(error: AgentNotRunning, config: Path | None) -> AgentNotRunning:
     from agent.root.doctor import inputs_from_file
 
     inputs = inputs_from_file(path_of(config))
-    found = unit(inputs)
-    if found.verdict is Verdict.FAIL:
-        return AgentNotRunning(_with(error, found.reason), code=error.code, fix=found.remedy)
-    if found.because:
+    finding = unit(inputs)
+    if finding.verdict is Verdict.FAIL:
+        return AgentNotRunning(_with(error, finding.reason), code=error.code, fix=finding.remedy)
+    if finding.because:
         try:
             inputs.config()
-            inputs.judge()
+            inputs.check_runnable()
         except AgentError as cause:
             return AgentNotRunning(_with(error, cause.sentence), code=error.code, fix=cause.fix)
     return error
@@ -123,21 +123,21 @@ def qr_lines(text: str) -> list[str]:
     ]
 
 
-def _show(found: dict[str, Any], *, as_json: bool) -> None:
+def _show(document: dict[str, Any], *, as_json: bool) -> None:
     from agent.control.status_text import status_lines
 
     if as_json:
-        print(json.dumps(found, ensure_ascii=False), flush=True)
+        print(json.dumps(document, ensure_ascii=False), flush=True)
         return
-    for line in status_lines(found):
-        print(paint(line, _colour(line, found)))
+    for line in status_lines(document):
+        print(paint(line, _colour(line, document)))
     sys.stdout.flush()
 
 
-def _colour(line: str, found: dict[str, Any]) -> str:
+def _colour(line: str, document: dict[str, Any]) -> str:
     """The colour of the first line shows the status; the colour of a condition, its severity."""
-    if line.startswith(f"{found['site']}/{found['terminal']}  "):
-        return "green" if found["status"] == "online" else "red"
+    if line.startswith(f"{document['site']}/{document['terminal']}  "):
+        return "green" if document["status"] == "online" else "red"
     starts = (("error: ", "red"), ("warning: ", "yellow"), ("consequences: ", "dim"))
     return next((colour for start, colour in starts if line.startswith(start)), "")
 
@@ -149,9 +149,9 @@ def _watch(storage: Path, *, as_json: bool) -> None:
     clear = _HOME if sys.stdout.isatty() and not as_json else ""
     while True:
         try:
-            found = agent_status(storage)
+            document = agent_status(storage)
             control(clear, sys.stdout)
-            _show(found, as_json=as_json)
+            _show(document, as_json=as_json)
         except StatusError as error:
             control(clear, sys.stdout)
             print(json.dumps({"error": error.code}) if as_json else on_one_line(error.sentence), flush=True)

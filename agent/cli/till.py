@@ -28,7 +28,8 @@ _STATE_S = 5.0  # a terminal's state is retained: the broker delivers it at once
 Options = tuple[TillOptions, IdentityOptions]
 
 app = typer.Typer(
-    no_args_is_help=True, help="Be a till; simulate a terminal; test a till against the contract."
+    no_args_is_help=True,
+    help="Send requests as a till; simulate a terminal; test a till against the contract.",
 )
 
 
@@ -54,19 +55,20 @@ def verify(
 
     pinned = PublicKey.load(read_file(key))
     also = {name: value for name, value in (("site", site), ("terminal", terminal)) if value}
-    found = check(read_file(result), pinned, None if request is None else read_file(request), also)
+    checked = check(read_file(result), pinned, None if request is None else read_file(request), also)
     if as_json:
-        print(json.dumps({"valid": not found.broken, "broken": found.broken, "result": found.result}))
-    elif found.broken:
-        print(f"NOT valid: {found.broken}")
+        print(json.dumps({"valid": not checked.broken, "broken": checked.broken, "result": checked.result}))
+    elif checked.broken:
+        print(f"NOT valid: {checked.broken}")
     else:
         against = "signature only (no --request)" if request is None else "signature and request"
+        result_of = checked.result.get
         outcome, sender = (
-            "/".join(str(found.result.get(name)) for name in names)
-            for names in (("decision", "reason"), ("site", "terminal"))
+            f"{result_of('decision')}/{result_of('reason')}",
+            f"{result_of('site')}/{result_of('terminal')}",
         )
         print(f"valid: {outcome} from {sender}; checked: {against}")
-    if found.broken:
+    if checked.broken:
         raise typer.Exit(1)
 
 

@@ -81,16 +81,18 @@ def replay(source: Source = None, config: ConfigFile = None, as_json: AsJson = F
     from agent.core.verification_types import FrameAnalyzed
 
     same = count = judged = frames = 0
-    found = _recorded(source, config)
+    recordings = _recorded(source, config)
     with Spinner("replaying") as spinner:
-        for recorded in found:
+        for recorded in recordings:
             again = decide(recorded.trace).finished
-            analyses = [each.analysis for each in recorded.trace.events if isinstance(each, FrameAnalyzed)]
+            analyses = [event.analysis for event in recorded.trace.events if isinstance(event, FrameAnalyzed)]
             was = (recorded.decision, recorded.reason, recorded.asks)
             now = None if again is None else (again.decision, again.reason, again.asks)
             count, same = count + 1, same + (was == now)
             frames += len(analyses)
-            judged += sum(reason_with_policy(each, recorded.policy) is each.reason for each in analyses)
+            judged += sum(
+                reason_with_policy(analysis, recorded.policy) is analysis.reason for analysis in analyses
+            )
             if was != now and not as_json:
                 spinner.print_out(printable(f"{recorded.request_id}: recorded {was}, replayed {now}"))
     if as_json:
@@ -118,9 +120,9 @@ def compare_policy(
 
     loaded = load_config(other)
     policy, limits = policy_limits(loaded), make_limits(loaded)
-    found = _recorded(source, config)
+    recordings = _recorded(source, config)
     with Spinner("replaying"):
-        rows = [_compared(recorded, policy, limits) for recorded in found]
+        rows = [_compared(recorded, policy, limits) for recorded in recordings]
     if as_json:
         print(json.dumps(rows))
         return
@@ -129,25 +131,25 @@ def compare_policy(
         mark = "?" if row["unknown"] else " " if row["other"] == row["recorded"] else "≠"
         counts = f"{row['asks']} → {row['other_asks']} calls"
         print(printable(f"{mark} {row['recorded']:<34} → {verdict:<46} {counts}  {row['request_id']}"))
-    known = [row for row in rows if not row["unknown"]]
-    same = sum(row["other"] == row["recorded"] for row in known)
-    calls, other_calls = (sum(row[name] for row in known) for name in ("asks", "other_asks"))
-    print(f"{same} of {len(rows)} end the same, {len(known) - same} otherwise,", end="")
-    print(f" {len(rows) - len(known)} unknown; {calls} → {other_calls} API calls where known")
+    decided = [row for row in rows if not row["unknown"]]
+    same = sum(row["other"] == row["recorded"] for row in decided)
+    calls, other_calls = (sum(row[name] for row in decided) for name in ("asks", "other_asks"))
+    print(f"{same} of {len(rows)} end the same, {len(decided) - same} otherwise,", end="")
+    print(f" {len(rows) - len(decided)} unknown; {calls} → {other_calls} API calls where known")
 
 
 def _compared(recorded: Recording, policy: PolicyLimits, limits: Limits) -> dict[str, Any]:
     from agent.core.policy_replay import replay_with_policy
 
-    found = replay_with_policy(recorded.trace, policy, limits)
+    replayed = replay_with_policy(recorded.trace, policy, limits)
     return {
         "request_id": recorded.request_id,
         "recorded": f"{recorded.decision}/{recorded.reason}",
-        "other": f"{found.finished.decision}/{found.finished.reason}" if found.finished else None,
-        "unknown": found.unknown,
+        "other": f"{replayed.finished.decision}/{replayed.finished.reason}" if replayed.finished else None,
+        "unknown": replayed.unknown,
         "asks": recorded.asks,
-        "other_asks": found.asks,
-        "unjudged_frames": found.unjudged,
+        "other_asks": replayed.asks,
+        "unjudged_frames": replayed.unjudged,
     }
 
 
@@ -156,10 +158,10 @@ def _recorded(source: Path | None, config: Path | None) -> list[Recording]:
 
     path = source or load_config(config).storage.directory / FOLDER
     with Spinner("reading the traces"):
-        found = list(read(path))
-    if not found:
+        recordings = list(read(path))
+    if not recordings:
         raise StorageError(Text("detail.no_recording", path=path), fix=Text("fix.trace_off"))
-    return found
+    return recordings
 
 
 def _event_line(event: Event) -> str:
@@ -172,10 +174,10 @@ def _event_line(event: Event) -> str:
     )
 
     match event:
-        case FrameAnalyzed(analysis=found):
-            score = "" if found.quality is None else f"  score {found.quality.score:.0f}"
-            track = "" if found.track is None else f"  track {found.track}"
-            return f"frame {found.frame_seq}: {found.reason}{score}{track}"
+        case FrameAnalyzed(analysis=analysis):
+            score = "" if analysis.quality is None else f"  score {analysis.quality.score:.0f}"
+            track = "" if analysis.track is None else f"  track {analysis.track}"
+            return f"frame {analysis.frame_seq}: {analysis.reason}{score}{track}"
         case CallAnswered(number=number, comparison=answer):
             return f"answer {number}: {answer.similarity:.1f} of {answer.threshold:g}"
         case CallFailed(number=number, reason=reason, retry=retry):

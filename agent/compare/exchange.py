@@ -81,7 +81,7 @@ class ExchangeConnection:
         those bytes as the answer to the *next* request: the similarity of another person. An answer cannot
         arrive before its request is sent, so its headers need at least one read.
         """
-        self._streams = [each for each in self._streams if _is_open(each)]
+        self._streams = [stream for stream in self._streams if _is_open(stream)]
         self._streams.append(stream)
         read = stream.read
 
@@ -159,33 +159,33 @@ class Exchanges:
         self._is_closed = False
 
     async def run(
-        self, work: Callable[[ExchangeConnection], Coroutine[Any, Any, _Found]], timeout_s: float
+        self, exchange: Callable[[ExchangeConnection], Coroutine[Any, Any, _Found]], timeout_s: float
     ) -> _Found:
-        """Run ``work`` with a connection, at most ``timeout_s`` seconds in total.
+        """Run ``exchange`` with a connection, at most ``timeout_s`` seconds in total.
 
         An idle connection that its pool does not provide is a fault of this process. The fault is logged, the
-        connection is replaced, and ``work`` runs again; nothing was sent before.
+        connection is replaced, and ``exchange`` runs again; nothing was sent before.
 
         Raises:
-            TimeoutError: not finished in time. Exceptions of ``work`` are raised unchanged.
+            TimeoutError: not finished in time. Exceptions of ``exchange`` are raised unchanged.
         """
         loop = asyncio.get_running_loop()
         until_s = loop.time() + timeout_s
         idle, self._idle = self._idle, None
         if idle is not None:
             try:
-                return await self._run_with(idle, work, timeout_s)
+                return await self._run_with(idle, exchange, timeout_s)
             except httpx.PoolTimeout:
                 log.error("connection_pool_full")
-        return await self._run_with(ExchangeConnection(self._make()), work, until_s - loop.time())
+        return await self._run_with(ExchangeConnection(self._make()), exchange, until_s - loop.time())
 
     async def _run_with(
         self,
         connection: ExchangeConnection,
-        work: Callable[[ExchangeConnection], Coroutine[Any, Any, _Found]],
+        exchange: Callable[[ExchangeConnection], Coroutine[Any, Any, _Found]],
         timeout_s: float,
     ) -> _Found:
-        task = asyncio.create_task(work(connection), name="exchange")
+        task = asyncio.create_task(exchange(connection), name="exchange")
         try:
             await asyncio.wait((task,), timeout=timeout_s)
         finally:

@@ -86,8 +86,8 @@ class ReferenceLoader:
         except FOREIGN as error:
             raise _unreachable(no_answer(error), retry=Retry.BACKOFF) from error
         if body is None:
-            most = self._config.reference_max_bytes
-            raise _unusable(Text("detail.photo_large_compressed", most=most))
+            max_bytes = self._config.reference_max_bytes
+            raise _unusable(Text("detail.photo_large_compressed", most=max_bytes))
         return body
 
     async def _download(self, connection: ExchangeConnection, url: httpx.URL) -> bytes | None:

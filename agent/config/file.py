@@ -75,7 +75,7 @@ def load(path: Path, kind: type[S]) -> S:
     """
     files = read_layers(path)
     try:
-        return kind.model_validate(merged(each.tree for each in files))
+        return kind.model_validate(merged(layer.tree for layer in files))
     except ValidationError as error:
         first = error.errors()[0]
         loc = tuple(part for part in first["loc"] if isinstance(part, str))
@@ -88,17 +88,17 @@ def load(path: Path, kind: type[S]) -> S:
         raise _not_toml(path, error) from error
 
 
-def fault_of(found: ErrorDetails) -> Text:
+def fault_of(error_details: ErrorDetails) -> Text:
     """The text ``value.<type>`` of pydantic's error. A type without a text is quoted in English."""
-    facts, error = found.get("ctx", {}), found.get("ctx", {}).get("error")
+    facts, error = error_details.get("ctx", {}), error_details.get("ctx", {}).get("error")
     if isinstance(error, WrongValueError):
         return error.text
     if "expected" in facts:  # of a closed set: 'a', 'b' or 'c'
         facts = {"expected": str(facts["expected"]).replace(" or ", ", ")}
-    key = f"value.{found['type']}"
-    if isinstance(found["input"], int | float) and {"ge", "gt", "le", "lt"} & set(facts):
-        return Text("value.out_of_range", reason=Text(key, **facts), found=found["input"])
-    return Text(key, **facts) if has_text(key) else Text("value.other", message=found["msg"])
+    key = f"value.{error_details['type']}"
+    if isinstance(error_details["input"], int | float) and {"ge", "gt", "le", "lt"} & set(facts):
+        return Text("value.out_of_range", reason=Text(key, **facts), found=error_details["input"])
+    return Text(key, **facts) if has_text(key) else Text("value.other", message=error_details["msg"])
 
 
 def read_layers(path: Path) -> tuple[Layer, ...]:
@@ -126,9 +126,9 @@ def _not_toml(path: Path, error: Exception) -> ConfigError:
 def origin(files: tuple[Layer, ...], loc: tuple[str, ...]) -> Layer:
     """The file with the value in force: the last file that sets the key, or the longest start of its path."""
     for length in range(len(loc), 0, -1):
-        for each in files[::-1]:
-            if sets(each.tree, loc[:length]):
-                return each
+        for layer in files[::-1]:
+            if sets(layer.tree, loc[:length]):
+                return layer
     return files[0]
 
 
@@ -167,15 +167,15 @@ def line_of(text: str, loc: tuple[str, ...]) -> int | None:
 
     Finds ``[table]`` headers and ``key =`` lines only, which is enough for config files.
     """
-    found: int | None = None
+    line_number: int | None = None
     table: tuple[str, ...] = ()
     for number, line in enumerate(text.splitlines(), start=1):
         if header := re.match(r"\s*\[+\s*([^\]]+?)\s*\]+", line):
             table = tuple(part.strip().strip("\"'") for part in header[1].split("."))
-            if table == loc[: len(table)] and found is None:
-                found = number
+            if table == loc[: len(table)] and line_number is None:
+                line_number = number
         elif key := re.match(r"\s*([A-Za-z0-9_.\"'-]+)\s*=", line):
             path = table + tuple(part.strip("\"'") for part in key[1].split("."))
             if path == loc[: len(path)]:
                 return number
-    return found
+    return line_number

@@ -30,7 +30,7 @@ def _camera_risk(camera: CameraConfig) -> str:
     except PermissionError:
         return ""
     except (OSError, ValueError):
-        return "unverified_stream_camera"  # ``root.judge`` reports the fault of the file
+        return "unverified_stream_camera"  # ``root.runnable_config`` reports the fault of the file
     match url.authentication(has_ca=camera.ca_file is not None):
         case Authentication.VERIFIED:
             return ""
@@ -77,10 +77,10 @@ def check_profile(config: Config) -> None:
     name; an accepted risk that does not exist (a typing error must not count as a decision).
     """
     present = risks_of(config)
-    known = (*present, UNSIGNED)
+    known_risks = (*present, UNSIGNED)
     for name in config.accepted_risks:
-        if name not in known:
-            raise ConfigError(Text("detail.no_risk", name=name, known=", ".join(known)))
+        if name not in known_risks:
+            raise ConfigError(Text("detail.no_risk", name=name, known=", ".join(known_risks)))
     if config.profile == "demo":
         if not is_loopback(config.mqtt.host):
             raise ConfigError(Text("detail.demo_loopback", host=config.mqtt.host))

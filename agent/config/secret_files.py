@@ -49,14 +49,14 @@ def secret_urls(config: Config) -> dict[str, str]:
 
 def marked_fields(section: Section, mark: Secret, where: str = "") -> dict[str, object]:
     """The values of the fields with ``mark``, by ``section.key``, without unset fields."""
-    found = dict[str, object]()
+    values = dict[str, object]()
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if isinstance(value, Section):
-            found |= marked_fields(value, mark, f"{where}{name}.")
+            values |= marked_fields(value, mark, f"{where}{name}.")
         elif mark in field.metadata and value is not None:
-            found[f"{where}{name}"] = value
-    return found
+            values[f"{where}{name}"] = value
+    return values
 
 
 def without_secrets(config: Config) -> dict[str, Any]:
@@ -166,14 +166,14 @@ def check_secret_files(config: Config) -> None:
         return
     for key, path in secret_files(config).items():
         try:
-            found = path.stat()
+            file_stat = path.stat()
         except OSError:
             continue
-        if found.st_mode & stat.S_IRWXO:
-            mode = stat.S_IMODE(found.st_mode)
+        if file_stat.st_mode & stat.S_IRWXO:
+            mode = stat.S_IMODE(file_stat.st_mode)
             _refuse(key, path, Text("detail.secret_mode", mode=mode), "chmod o=")
-        if found.st_uid not in _own_users():
-            _refuse(key, path, Text("detail.secret_owner", owner=found.st_uid), "chown root")
+        if file_stat.st_uid not in _own_users():
+            _refuse(key, path, Text("detail.secret_owner", owner=file_stat.st_uid), "chown root")
 
 
 def check_state_directory(config: Config) -> None:
@@ -187,25 +187,25 @@ def check_state_directory(config: Config) -> None:
         if file := _file_in_path(directory):
             why, fix = Text("detail.not_a_directory", path=file), Text("fix.storage_not_a_directory")
             raise ConfigError(why, fix=fix)
-        found = directory.stat()
+        directory_stat = directory.stat()
     except OSError:
         return
     if config.profile == "demo":
         return
-    mode = stat.S_IMODE(found.st_mode)
+    mode = stat.S_IMODE(directory_stat.st_mode)
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        why = Text("detail.state_mode_group", group=found.st_gid, mode=mode)
+        why = Text("detail.state_mode_group", group=directory_stat.st_gid, mode=mode)
         if mode & stat.S_IWOTH:
             why = Text("detail.state_mode_other", mode=mode)
         _refuse_state(directory, why, "chmod 700")
-    if found.st_uid not in _own_users():
+    if directory_stat.st_uid not in _own_users():
         owner = SERVICE_USER if os.geteuid() == 0 else str(os.geteuid())
-        _refuse_state(directory, Text("detail.belongs_to", owner=found.st_uid), f"chown -R {owner}")
+        _refuse_state(directory, Text("detail.belongs_to", owner=directory_stat.st_uid), f"chown -R {owner}")
 
 
 def _file_in_path(directory: Path) -> Path | None:
     """The file that stands at the path of the directory or above it; None: only directories."""
-    lowest = next(each for each in (directory, *directory.parents) if os.path.lexists(each))
+    lowest = next(path for path in (directory, *directory.parents) if os.path.lexists(path))
     return None if lowest.is_dir() else lowest
 
 

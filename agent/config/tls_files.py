@@ -128,9 +128,9 @@ def _read_pem(key: str, path: Path, kind: str) -> bytes:
 
 def _reason(error: OSError) -> str | Text:
     """The reason of the system; of OpenSSL, its name of the reason in words."""
-    found = reason_of(error)
-    if isinstance(found, Text) or not isinstance(error, ssl.SSLError):
-        return found
+    reason = reason_of(error)
+    if isinstance(reason, Text) or not isinstance(error, ssl.SSLError):
+        return reason
     return error.reason.lower().replace("_", " ") if error.reason else Text("detail.not_for_openssl")
 
 

@@ -33,19 +33,19 @@ class AnnotatedPicture:
     guidance: str
 
 
-def encode_answer(found: LensReading | MountingReading | AnnotatedPicture | AgentError) -> bytes:
+def encode_answer(answer: LensReading | MountingReading | AnnotatedPicture | AgentError) -> bytes:
     """The response with the result of a request, or with its refusal."""
     tree: dict[str, Any]
-    match found:
+    match answer:
         case LensReading():
-            tree = {"lens": asdict(found)}
+            tree = {"lens": asdict(answer)}
         case MountingReading():
-            tree = {"mounting": asdict(found)}
+            tree = {"mounting": asdict(answer)}
         case AnnotatedPicture(jpeg, reason, guidance):
             picture = base64.b64encode(jpeg).decode()
             tree = {"shot": {"jpeg_b64": picture, "reason": reason, "guidance": guidance}}
         case AgentError():
-            tree = {"error": found.code, **json_fields("why", found.detail)}
+            tree = {"error": answer.code, **json_fields("why", answer.detail)}
     return json.dumps({"schema": SCHEMA, **tree}).encode()
 
 
@@ -61,7 +61,7 @@ def request_lens(path: Path) -> LensReading:
     if not isinstance(tree, dict) or set(tree) != names or not isinstance(tree["levels"], list):
         raise unknown_response(path)
     if not isinstance(tree["metadata"], dict) or not all(
-        isinstance(each, int | float) for each in tree["metadata"].values()
+        isinstance(number, int | float) for number in tree["metadata"].values()
     ):
         raise unknown_response(path)
     return LensReading(**{**tree, "levels": tuple(tree["levels"])})
@@ -76,7 +76,7 @@ def request_mounting(path: Path) -> MountingReading:
         *(tree[name] for name in ("sharpness", "face_width_px", "face_fraction")),
         tree["face_sharpness"] or 0,
     )
-    are_numbers = all(isinstance(each, int | float) for each in numbers)
+    are_numbers = all(isinstance(number, int | float) for number in numbers)
     if tree["rotation"] not in (None, 0, 90, 180, 270) or not are_numbers:
         raise unknown_response(path)
     return MountingReading(**tree)

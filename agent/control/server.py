@@ -228,7 +228,7 @@ def _users_of(pid: int) -> set[int]:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return set()
-    ids = {int(each) for line in lines if line.startswith("Uid:") for each in line.split()[1:]}
+    ids = {int(word) for line in lines if line.startswith("Uid:") for word in line.split()[1:]}
     return ids if len(ids) == 1 else set()  # several ids: a process that changes its privileges
 
 

@@ -50,9 +50,9 @@ def config_fingerprint(config: Config) -> str:
 
 def status_document(config: Config, now: StatusFacts) -> dict[str, Any]:
     """Plain values for JSON. ``conditions``: faults to fix; ``consequences``: faults that these cause."""
-    causes = [_cause(each) for each in now.conditions if not each.because]
+    causes = [_cause(shown) for shown in now.conditions if not shown.because]
     consequences = [
-        {"code": each.condition.code, "because": each.because} for each in now.conditions if each.because
+        {"code": shown.condition.code, "because": shown.because} for shown in now.conditions if shown.because
     ]
     return {
         "schema": SCHEMA,
@@ -88,7 +88,7 @@ def health_facts(now: StatusFacts) -> dict[str, Any]:
     """The fields of the MQTT message ``health``, for a back office without access to the socket."""
     return {
         "uptime_s": now.uptime_s,
-        "conditions": [each.condition.code for each in now.conditions if not each.because],
+        "conditions": [shown.condition.code for shown in now.conditions if not shown.because],
         "camera": now.camera,
         "process": dict(now.process),
         **snapshot(now.counters),

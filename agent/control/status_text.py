@@ -50,14 +50,19 @@ def _pace(status: Mapping[str, Any]) -> list[str]:
 
 def _conditions(status: Mapping[str, Any]) -> list[str]:
     lines = []
-    for each in status["conditions"]:
-        lasted = f"for {_long(each['lasted_s'])}"
-        titles = on_one_line(text_of_fields("title", each))
-        lines += ["", f"{each['severity']}: {each['code']}: {titles}, {lasted}"]
-        lines += [f"    {line}" for line in _written("detail", "reported", each)]
-        lines += [f"    why: {each['cause']}", *(f"    {line}" for line in lines_of_fields("fix", each))]
+    for condition in status["conditions"]:
+        lasted = f"for {_long(condition['lasted_s'])}"
+        titles = on_one_line(text_of_fields("title", condition))
+        lines += ["", f"{condition['severity']}: {condition['code']}: {titles}, {lasted}"]
+        lines += [f"    {line}" for line in _written("detail", "reported", condition)]
+        lines += [
+            f"    why: {condition['cause']}",
+            *(f"    {line}" for line in lines_of_fields("fix", condition)),
+        ]
     if status["consequences"]:
-        codes = ", ".join(f"{each['code']} (because {each['because']})" for each in status["consequences"])
+        codes = ", ".join(
+            f"{condition['code']} (because {condition['because']})" for condition in status["consequences"]
+        )
         lines += ["", f"consequences: {codes}"]
     return lines
 
@@ -82,16 +87,16 @@ def _work(status: Mapping[str, Any]) -> list[str]:
 
 def _last(status: Mapping[str, Any]) -> list[str]:
     lines = [""] if status["last"] else []
-    for each in status["last"][:_LAST_SHOWN]:
-        times = each["timings_ms"]
+    for result in status["last"][:_LAST_SHOWN]:
+        times = result["timings_ms"]
         parts = ", ".join(f"{name} {ms}" for name, ms in times.items() if ms and name != "total")
-        code = f", API code {each['api_code']}" if each["api_code"] else ""
-        calls = f"{each['asks']} API call{'' if each['asks'] == 1 else 's'}{code}, {times['total']} ms"
+        code = f", API code {result['api_code']}" if result["api_code"] else ""
+        calls = f"{result['asks']} API call{'' if result['asks'] == 1 else 's'}{code}, {times['total']} ms"
         calls += f" ({parts})" if parts else ""
         title = "last" if len(lines) == 1 else ""
         # an older agent's status has no origin
-        origin = f", {each['till']} {each['request_id']}" if "request_id" in each else ""
-        lines.append(_row(title, f"{_at(each)}{each['decision']}/{each['reason']}  {calls}{origin}"))
+        origin = f", {result['till']} {result['request_id']}" if "request_id" in result else ""
+        lines.append(_row(title, f"{_at(result)}{result['decision']}/{result['reason']}  {calls}{origin}"))
     return lines
 
 

@@ -5,9 +5,9 @@
    a lost answer or a restart. The same bytes get the stored result, never a second paid call. Other bytes are
    a conflict.
 3. A terminal that is stopping accepts no new request.
-4. A request is stale when its epoch is that of another process, its deadline has passed, it is older than its
-   ttl, or its send time is in the future. Where an age is required, a request of unknown age is stale, too.
-   After a pause of this terminal a message expiry shows no age.
+4. A request is stale in each of these cases: its epoch is that of another process; its deadline has passed;
+   it is older than its ttl; its send time is in the future; its age is unknown and an age is required. After
+   a pause of this terminal a message expiry shows no age.
 5. Consent and the form of the reference photo must be as the config requires.
 6. Only one verification runs at a time. Then the rate limit of the till applies.
 """
@@ -64,31 +64,31 @@ class Refuse:
 Admission = Admit | SendAgain | Ignore | Refuse
 
 
-def admit(received: RequestReceived, known: ClaimRecord | None, now: AdmissionFacts) -> Admission:
+def admit(received: RequestReceived, record: ClaimRecord | None, facts: AdmissionFacts) -> Admission:
     """Return exactly one of four decisions. A known id is never admitted again."""
     request = received.request
     if received.retained:
         return Refuse(Refusal.REQUEST_RETAINED, "requests must not be retained")
-    if known is not None:
-        return _known(received, known)
-    if now.is_stopping:
+    if record is not None:
+        return _answer_known_id(received, record)
+    if facts.is_stopping:
         return Refuse(Refusal.STOPPING, "the terminal is stopping")
 
-    stale = _stale(received, now)
+    stale = _stale_detail(received, facts)
     if stale:
         return Refuse(Refusal.REQUEST_STALE, stale)
-    if now.consent_required and not request.consent_ref:
+    if facts.consent_required and not request.consent_ref:
         return Refuse(Refusal.CONSENT_MISSING, "consent_ref is required here")
-    if request.reference.image is not None and not now.inline_reference:
+    if request.reference.image is not None and not facts.inline_reference:
         return Refuse(Refusal.REQUEST_MALFORMED, "reference.image_b64 is not allowed here, use reference.url")
-    if now.is_busy:
+    if facts.is_busy:
         return Refuse(Refusal.BUSY, "another verification is running")
-    if not now.is_rate_allowed:
+    if not facts.is_rate_allowed:
         return Refuse(Refusal.RATE_LIMITED, "too many requests from this till")
     return Admit()
 
 
-def _stale(received: RequestReceived, now: AdmissionFacts) -> str:
+def _stale_detail(received: RequestReceived, facts: AdmissionFacts) -> str:
     """Why the request is stale, as a sentence; empty for a current request.
 
     A broker may hold a request without an age and without message expiry for any time. The age is unknown
@@ -98,14 +98,14 @@ def _stale(received: RequestReceived, now: AdmissionFacts) -> str:
     """
     request = received.request
     age_ms = request.age_ms
-    if request.epoch != now.epoch:
+    if request.epoch != facts.epoch:
         return WRONG_EPOCH
-    if age_ms is None and received.paused_ms and now.age_required:
+    if age_ms is None and received.paused_ms and facts.age_required:
         return (
             f"its age is unknown: this terminal was paused for {received.paused_ms} ms, and the request has"
             " no sent_at_ms that a synchronised clock can check"
         )
-    if age_ms is None and not request.expires and now.age_required:
+    if age_ms is None and not request.expires and facts.age_required:
         return (
             "its age is unknown: no expiry within ttl_ms, no sent_at_ms that a synchronised clock can check"
         )
@@ -113,12 +113,12 @@ def _stale(received: RequestReceived, now: AdmissionFacts) -> str:
         return f"sent_at_ms is {age_ms} ms old by this terminal's clock, ttl_ms is {request.ttl_ms}"
     if age_ms is not None and age_ms < -SENT_AHEAD_MAX_MS:
         return f"sent_at_ms is {-age_ms} ms ahead of this terminal's clock, at most {SENT_AHEAD_MAX_MS}"
-    return "its time is up" if request.deadline_ms <= now.now_ms else ""
+    return "its time is up" if request.deadline_ms <= facts.now_ms else ""
 
 
-def _known(received: RequestReceived, known: ClaimRecord) -> Admission:
-    if known.is_forgotten:
+def _answer_known_id(received: RequestReceived, record: ClaimRecord) -> Admission:
+    if record.is_forgotten:
         return Refuse(Refusal.REQUEST_STALE, "this request_id was answered, and its record is deleted")
-    if known.payload_sha256 != received.request.payload_sha256:
+    if record.payload_sha256 != received.request.payload_sha256:
         return Refuse(Refusal.ID_CONFLICT, "this request_id was used with other bytes")
-    return Ignore() if known.result is None else SendAgain(known.result)
+    return Ignore() if record.result is None else SendAgain(record.result)

@@ -46,7 +46,7 @@ class FailedAttempts:
         )
 
     def is_paused(self, reference: Reference, now_ms: int) -> bool:
-        return any(now_ms < self._paused_until_ms.get(key, now_ms) for key in _keys(reference))
+        return any(now_ms < self._paused_until_ms.get(key, now_ms) for key in _photo_and_terminal(reference))
 
     def terminal_pause_ms(self, now_ms: int) -> int:
         """The remaining time of the pause of the whole terminal, which refuses every request; 0: no pause."""
@@ -58,12 +58,12 @@ class FailedAttempts:
         A match proves the holder and removes the failures of the photo.
         """
         if reason is Reason.SAME_PERSON:
-            self._forget(_key(reference))
+            self._remove(_photo_key(reference))
         elif reason in FAILURES and self._limits.failures:
-            for key in _keys(reference):
-                self._failed(key, now_ms)
+            for key in _photo_and_terminal(reference):
+                self._record_failure(key, now_ms)
 
-    def _failed(self, key: str, now_ms: int) -> None:
+    def _record_failure(self, key: str, now_ms: int) -> None:
         times = self._failures.setdefault(key, deque(maxlen=self._limits.failures))
         self._failures.move_to_end(key)
         times.append(now_ms)
@@ -72,9 +72,9 @@ class FailedAttempts:
             self._paused_until_ms[key] = now_ms + self._limits.pause_ms
             times.clear()  # the count restarts after the pause
         while len(self._failures) > _REFERENCES_MAX:
-            self._forget(next(key for key in self._failures if key != _TERMINAL))
+            self._remove(next(key for key in self._failures if key != _TERMINAL))
 
-    def _forget(self, key: str) -> None:
+    def _remove(self, key: str) -> None:
         self._failures.pop(key, None)
         self._paused_until_ms.pop(key, None)
 
@@ -85,7 +85,7 @@ class PaidCalls:
     def __init__(self, limits: AttemptLimits, now_ms: int, earlier: int = 0) -> None:
         """``earlier``: calls of earlier processes in the last day. They count as calls made now."""
         self._limits = limits
-        self._minute: deque[int] = deque()
+        self._sent_in_minute_ms: deque[int] = deque()
         self._reserved = 0
         self._periods: OrderedDict[int, int] = OrderedDict({now_ms // _PERIOD_MS: earlier})
 
@@ -97,8 +97,12 @@ class PaidCalls:
         """Whether both limits allow one more call. A reserved call counts as made."""
         limits, reserved = self._limits, self._reserved
         self._drop_old(now_ms)
-        minute_ok = not limits.calls_per_minute or len(self._minute) + reserved < limits.calls_per_minute
-        return minute_ok and (not limits.calls_per_day or self._day() + reserved < limits.calls_per_day)
+        minute_ok = (
+            not limits.calls_per_minute or len(self._sent_in_minute_ms) + reserved < limits.calls_per_minute
+        )
+        return minute_ok and (
+            not limits.calls_per_day or self._calls_of_day() + reserved < limits.calls_per_day
+        )
 
     def reserve(self, now_ms: int) -> bool:
         """Reserve one call if both limits allow one. Each reservation ends with one ``release``."""
@@ -114,21 +118,21 @@ class PaidCalls:
     def record_call(self, now_ms: int) -> None:
         """Count one call, which was sent now."""
         self._drop_old(now_ms)
-        self._minute.append(now_ms)
+        self._sent_in_minute_ms.append(now_ms)
         period = now_ms // _PERIOD_MS
         self._periods[period] = self._periods.get(period, 0) + 1
 
     def is_high(self, now_ms: int) -> bool:
         """Whether the calls of the day reach the warning limit. The terminal continues."""
         self._drop_old(now_ms)
-        return 0 < self._limits.calls_per_day_warning <= self._day()
+        return 0 < self._limits.calls_per_day_warning <= self._calls_of_day()
 
-    def _day(self) -> int:
+    def _calls_of_day(self) -> int:
         return sum(self._periods.values())
 
     def _drop_old(self, now_ms: int) -> None:
-        while self._minute and now_ms - self._minute[0] >= MINUTE_MS:
-            self._minute.popleft()
+        while self._sent_in_minute_ms and now_ms - self._sent_in_minute_ms[0] >= MINUTE_MS:
+            self._sent_in_minute_ms.popleft()
         while self._periods and now_ms - next(iter(self._periods)) * _PERIOD_MS >= DAY_MS + _PERIOD_MS:
             self._periods.popitem(last=False)
 
@@ -136,10 +140,10 @@ class PaidCalls:
 _TERMINAL = ""  # no reference has this key
 
 
-def _keys(reference: Reference) -> tuple[str, str]:
-    return _key(reference), _TERMINAL
+def _photo_and_terminal(reference: Reference) -> tuple[str, str]:
+    return _photo_key(reference), _TERMINAL
 
 
-def _key(reference: Reference) -> str:
+def _photo_key(reference: Reference) -> str:
     """The identity of the enrolled photo, independent of its location where a sha256 is known."""
     return reference.sha256 or f"url:{reference.url}"

@@ -6,10 +6,10 @@ enough to the prompted side **and** left the plane of the face to that side (``g
 picture can be turned, but its nose stays in the plane.
 
 The motion must be continuous: a picture that replaces another picture jumps. All times are capture times.
-The analyzer compares the faces of the counted frames with the shot (``Shot.evidence``), and checks whether
-the nose is in front of the face in each turn (``Shot.paths``).
+The analyzer makes two more checks with the shot. It compares the faces of the counted frames with the shot
+(``Shot.evidence``). It checks whether the nose is in front of the face in each turn (``Shot.paths``).
 
-docs/explanation/seeing.md lists the simulated attacks. A video whose turns agree with the prompts passes.
+docs/explanation/attacks.md lists the simulated attacks. A video whose turns agree with the prompts passes.
 """
 
 from dataclasses import dataclass, field, replace
@@ -27,8 +27,8 @@ from agent.core.turn_path import TurnPath
 TURN_MS = 2_500  # time limit of the turn, and of holding the head turned
 REACTION_MS = 300  # a motion that is visible earlier started before a person can react to the prompt
 # A later turn may take this much longer than the first turn of the same payer, and one frame period more,
-# because frames measure both times; at most ``LONGEST_MS``. A film does not react.
-LONGER_MS, LONGEST_MS = 350, 500
+# because frames measure both times; at most ``LATER_TURN_EXTRA_MAX_MS``. A film does not react.
+LATER_TURN_EXTRA_MS, LATER_TURN_EXTRA_MAX_MS = 350, 500
 SHOT_MS = 1_000  # between the last turned frame and the straight frame, or three frame periods if longer
 CLEAR_YAW = 0.3  # a head with this yaw in the next frame has turned far enough
 STILL_TURNED = 0.2  # below ``MIN_YAW``, because a head at the limit varies
@@ -51,9 +51,9 @@ class ChallengeProgress:
     # appearance of the newest frame, if its move is PROMPTED
     candidate: object = field(default=None, repr=False, compare=False)
     turned_ms: int = 0  # capture time of the newest frame of the last turn
-    first_ms: int = 0  # from the first prompt to the frame that completed the first turn
+    first_turn_ms: int = 0  # from the first prompt to the frame that completed the first turn
     is_straight: bool = True  # a frame between the last turn and this one shows a head that looks straight
-    is_clear: bool = False  # ``is_clear_soon`` was true in this turn, and no frame since then is straight
+    is_return_prompted: bool = False  # "look straight" came early in this turn; no frame since is straight
     # appearances of the current turn, from the last frame before the prompt
     path: tuple[object, ...] = field(default=(), repr=False, compare=False)
     path_ms: int = 0  # capture time of the newest appearance in ``path``
@@ -62,15 +62,15 @@ class ChallengeProgress:
     @property
     def prompt(self) -> Guidance:
         """The hint for the payer now."""
-        if self.phase is not Phase.TURNING or self.is_clear:
+        if self.phase is not Phase.TURNING or self.is_return_prompted:
             return Guidance.LOOK_STRAIGHT
         return Guidance.TURN_LEFT if self.plan[self.turn].side is TurnSide.LEFT else Guidance.TURN_RIGHT
 
     @property
-    def is_clear_soon(self) -> bool:
+    def is_turn_clear_soon(self) -> bool:
         """Whether the head, at the speed of the last two frames, has turned clearly by the next frame."""
-        last = self.motion.frames[-2:]
-        earlier, yaw = (self._to_side(each[1] - self.rest.pose.yaw) for each in (last[0], last[-1]))
+        yaws = [self._to_side(yaw - self.rest.pose.yaw) for _, yaw in self.motion.frames[-2:]]
+        earlier, yaw = yaws[0], yaws[-1]
         return self.may_prompt_early and yaw >= STILL_TURNED and max(yaw, 2 * yaw - earlier) >= CLEAR_YAW
 
     @property
@@ -88,12 +88,14 @@ class ChallengeProgress:
         return self._to_side(pose.yaw - rest.yaw), self._to_side(pose.depth - rest.depth)
 
     @property
-    def longest_ms(self) -> int:
+    def later_turn_max_ms(self) -> int:
         """The longest time from a later prompt to its turn."""
-        return self.first_ms + min(LONGEST_MS, LONGER_MS + self.motion.shortest_ms)
+        return self.first_turn_ms + min(
+            LATER_TURN_EXTRA_MAX_MS, LATER_TURN_EXTRA_MS + self.motion.shortest_ms
+        )
 
 
-Judged = tuple[ChallengeOutcome, ChallengeProgress]
+ChallengeStep = tuple[ChallengeOutcome, ChallengeProgress]
 
 
 def start(plan: Plan, analysis: Analysis, at_ms: int) -> ChallengeProgress | None:
@@ -106,7 +108,7 @@ def start(plan: Plan, analysis: Analysis, at_ms: int) -> ChallengeProgress | Non
     return ChallengeProgress(plan, rest, at_ms + SLOWEST_MS, motion, (analysis.appearance,))
 
 
-def judge_frame(progress: ChallengeProgress, analysis: Analysis) -> Judged:
+def judge_frame(progress: ChallengeProgress, analysis: Analysis) -> ChallengeStep:
     """Judge one frame of the same person.
 
     A face without a track number counts only when the frame period of a slow camera explains the missing
@@ -152,7 +154,7 @@ def _with_path(progress: ChallengeProgress, analysis: Analysis) -> ChallengeProg
     return replace(progress, path=(*progress.path, analysis.appearance), path_ms=analysis.captured_ms)
 
 
-def tick(progress: ChallengeProgress, at_ms: int) -> Judged:
+def tick(progress: ChallengeProgress, at_ms: int) -> ChallengeStep:
     """Judge the end of a phase: the prompt is due, or the payer took too long."""
     if at_ms < progress.until_ms:
         return ChallengeOutcome.CONTINUE, progress
@@ -163,13 +165,14 @@ def tick(progress: ChallengeProgress, at_ms: int) -> Judged:
     return ChallengeOutcome.RETRY, progress
 
 
-def _judge_turn(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -> Judged:
+def _judge_turn(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -> ChallengeStep:
     move = move_of(*progress.offset(pose), pose.slant_from(progress.rest.pose))
     if move is not Move.PROMPTED and not progress.is_straight:
         move = None  # the head has not come back from the last turn yet
-    is_new = progress.is_straight and progress.is_clear_soon
+    is_new = progress.is_straight and progress.is_turn_clear_soon
     progress = replace(
-        progress, is_clear=progress.rest.turned(pose) > REST_YAW and (progress.is_clear or is_new)
+        progress,
+        is_return_prompted=progress.rest.turned(pose) > REST_YAW and (progress.is_return_prompted or is_new),
     )
     since_ms = analysis.captured_ms - (progress.until_ms - TURN_MS)
     if _is_untimely(progress, pose, move, since_ms):
@@ -187,9 +190,9 @@ def _judge_turn(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -> 
         candidate=None,
         evidence=(*progress.evidence, progress.candidate, analysis.appearance),
         turned_ms=analysis.captured_ms,
-        first_ms=progress.first_ms or since_ms,
+        first_turn_ms=progress.first_turn_ms or since_ms,
         is_straight=False,
-        is_clear=False,
+        is_return_prompted=False,
     )
     return ChallengeOutcome.CONTINUE, after
 
@@ -202,11 +205,11 @@ def _is_untimely(progress: ChallengeProgress, pose: Pose, move: Move | None, sin
     is_turn = move is Move.PROMPTED
     if since_ms < REACTION_MS and (is_turn or (progress.turn == 0 and progress.rest.has_moved(pose))):
         return True
-    is_late = progress.turn > 0 and since_ms > progress.longest_ms
+    is_late = progress.turn > 0 and since_ms > progress.later_turn_max_ms
     return is_turn and (is_late or not progress.is_straight)
 
 
-def _judge_return(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -> Judged:
+def _judge_return(progress: ChallengeProgress, pose: Pose, analysis: Analysis) -> ChallengeStep:
     captured_ms = analysis.captured_ms
     if progress.offset(pose)[0] >= STILL_TURNED:
         return ChallengeOutcome.CONTINUE, replace(progress, turned_ms=captured_ms)

@@ -57,11 +57,11 @@ def width_ratio(landmarks: Landmarks) -> float:
     """
     right, left = landmarks.right_eye, landmarks.left_eye
     corners = landmarks.right_mouth, landmarks.left_mouth
-    down_x = sum(c.x_px for c in corners) / 2 - (right.x_px + left.x_px) / 2
-    down_y = sum(c.y_px for c in corners) / 2 - (right.y_px + left.y_px) / 2
-    high = math.hypot(down_x, down_y)
-    eyes = math.hypot(left.x_px - right.x_px, left.y_px - right.y_px)
-    return eyes / high if high > 0.0 else math.inf
+    dx = sum(c.x_px for c in corners) / 2 - (right.x_px + left.x_px) / 2
+    dy = sum(c.y_px for c in corners) / 2 - (right.y_px + left.y_px) / 2
+    height_px = math.hypot(dx, dy)
+    eyes_px = math.hypot(left.x_px - right.x_px, left.y_px - right.y_px)
+    return eyes_px / height_px if height_px > 0.0 else math.inf
 
 
 def roll(landmarks: Landmarks) -> float:

@@ -1,6 +1,6 @@
 """The movement of a head in one frame of a challenge: as prompted, the wrong way, or without depth. Pure.
 
-The limits come from simulated attacks and filmed heads (docs/explanation/seeing.md).
+The limits come from simulated attacks and filmed heads (docs/explanation/attacks.md).
 """
 
 from enum import StrEnum

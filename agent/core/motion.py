@@ -2,7 +2,7 @@
 
 A living head passes through the poses between two poses. A picture that replaces another picture does not.
 Measured: films of people who move and talk change their yaw by at most 0.12 between two frames at 10 frames a
-second (docs/explanation/seeing.md).
+second (docs/explanation/attacks.md).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _STEP_MS = 100
 # track number.
 _TRACKED_MS = 300
 SLOWEST_MS = 600  # two consecutive frame periods above this limit: no challenge is possible
-_PERIODS = 1.7  # of the shortest frame period of the attempt: a later frame is missing
+_MISSING_AFTER_PERIODS = 1.7  # of the shortest period of the attempt: after that, a frame is missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Motion:
     @property
     def has_paused(self) -> bool:
         """Whether a frame is missing before the newest frame, so that a part of the motion is unknown."""
-        return self.last_ms > max(_TRACKED_MS, min(SLOWEST_MS, _PERIODS * self.shortest_ms))
+        return self.last_ms > max(_TRACKED_MS, min(SLOWEST_MS, _MISSING_AFTER_PERIODS * self.shortest_ms))
 
     @property
     def is_low_rate(self) -> bool:
@@ -58,9 +58,9 @@ class Motion:
         if period_ms <= 0:
             return Motion(self.frames, self.shortest_ms, self.last_ms, self.late_frames, has_jumped=True)
         frames = (*self.frames, (captured_ms, yaw))
-        near = sum(captured_ms - each[0] <= _STEP_MS for each in frames)
+        recent_count = sum(captured_ms - at_ms <= _STEP_MS for at_ms, _ in frames)
         return Motion(
-            frames[-max(3, near + 1) :],
+            frames[-max(3, recent_count + 1) :],
             min(period_ms, self.shortest_ms or period_ms),
             period_ms,
             self.late_frames + 1 if period_ms > SLOWEST_MS else 0,
@@ -72,8 +72,11 @@ def _has_jumped(frames: tuple[tuple[int, float], ...]) -> bool:
     """Whether the yaw of the newest frame is too far from that of the frame before, or of 100 ms before."""
     yaws = [yaw for _, yaw in frames]
     newest_ms, _ = frames[-1]
-    means = [(one + other) / 2 for one, other in pairwise(yaws)]
-    near = [mean for (at_ms, _), mean in zip(frames[1:], means, strict=True) if newest_ms - at_ms <= _STEP_MS]
+    means = [(earlier + later) / 2 for earlier, later in pairwise(yaws)]
+    recent_means = [
+        mean for (at_ms, _), mean in zip(frames[1:], means, strict=True) if newest_ms - at_ms <= _STEP_MS
+    ]
     return not (
-        abs(yaws[-1] - yaws[-2]) <= MAX_STEP and all(abs(near[-1] - each) <= MAX_STEP for each in near)
+        abs(yaws[-1] - yaws[-2]) <= MAX_STEP
+        and all(abs(recent_means[-1] - mean) <= MAX_STEP for mean in recent_means)
     )

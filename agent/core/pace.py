@@ -38,7 +38,7 @@ _STEPS = (
 )
 # Of the time of a detection: scaling the frame does not depend on the width, the network on its area.
 # Measured: a width of 160 takes 0.42 of the time of 320.
-_FIXED, _OF_AREA = 0.2, 0.8
+_FIXED_SHARE, _AREA_SHARE = 0.2, 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +83,4 @@ def choose_pace(detection_ms: float, width_px: int, fps: float, *, may_reduce: b
 
 def expected_ms(detection_ms: float, share: float) -> float:
     """The time of a detection at a share of the width, 0–1, from its time at the whole width."""
-    return detection_ms * (_FIXED + _OF_AREA * share * share)
+    return detection_ms * (_FIXED_SHARE + _AREA_SHARE * share * share)

@@ -20,7 +20,7 @@ _BRIGHT_LUMA = 50.0  # percent of white: a brighter face without contrast has to
 # refused.
 _SAME_COSINE, _OTHER_COSINE = 0.5, 0.363
 # A turned face of the same person scores lower. In a simulation 5 % of the turned faces were below 0.39 to
-# 0.48, and the highest of another person was 0.343 (docs/explanation/seeing.md).
+# 0.48, and the highest of another person was 0.343 (docs/explanation/challenge.md).
 _SAME_TURNED, _OTHER_TURNED = 0.363, 0.25
 
 # Measures of ``Quality`` in the order of the checks, with the reason for a measure below its limit.
@@ -39,7 +39,7 @@ _MEASURES = {
     "mouth_occlusion_prevention": FrameReason.COVERED,
 }
 
-_NUMBERS = tuple(each.name for each in fields(Quality))  # read one by one: astuple copies deeply
+_QUALITY_FIELDS = tuple(measure.name for measure in fields(Quality))  # read one by one: astuple copies deeply
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def face_reason(
         return FrameReason.OFF_CENTRE
     for measure, reason in _MEASURES.items():
         if not getattr(quality, measure) >= getattr(limits, f"min_{measure}"):
-            return _light(quality) if reason is FrameReason.TOO_DARK else reason
+            return _light_reason(quality) if reason is FrameReason.TOO_DARK else reason
     return FrameReason.SHOT
 
 
@@ -170,7 +170,7 @@ def is_well_formed(face: Detection) -> bool:
 
 def is_measured(quality: Quality) -> bool:
     """Whether every measure is a finite number."""
-    return all(math.isfinite(getattr(quality, name)) for name in _NUMBERS)
+    return all(math.isfinite(getattr(quality, name)) for name in _QUALITY_FIELDS)
 
 
 def coordinates(landmarks: Landmarks) -> tuple[float, ...]:
@@ -198,9 +198,9 @@ def _in_zone(centre: Point, width_px: int, height_px: int, limits: PolicyLimits)
 
 def _visible_fraction(box: Box, width_px: int, height_px: int) -> float:
     """Share of the box that lies inside the frame, 0–1; 0 for a box without an area."""
-    wide = min(box.x_px + box.width_px, width_px) - max(box.x_px, 0.0)
-    high = min(box.y_px + box.height_px, height_px) - max(box.y_px, 0.0)
-    return max(0.0, wide) * max(0.0, high) / box.area_px if box.area_px > 0 else 0.0
+    visible_width_px = min(box.x_px + box.width_px, width_px) - max(box.x_px, 0.0)
+    visible_height_px = min(box.y_px + box.height_px, height_px) - max(box.y_px, 0.0)
+    return max(0.0, visible_width_px) * max(0.0, visible_height_px) / box.area_px if box.area_px > 0 else 0.0
 
 
 def _is_whole(marks: Landmarks, width_px: int, height_px: int) -> bool:
@@ -216,7 +216,7 @@ def _is_whole(marks: Landmarks, width_px: int, height_px: int) -> bool:
     return in_width and margin <= min(ys) and max(ys) <= height_px - margin
 
 
-def _light(quality: Quality) -> FrameReason:
+def _light_reason(quality: Quality) -> FrameReason:
     """The kind of bad light. A face without contrast has too much light, too little, or light from behind."""
     if quality.face_luma >= _BRIGHT_LUMA:
         return FrameReason.TOO_BRIGHT

@@ -79,10 +79,10 @@ class _EventSource:
 
     def next(self, wake_ms: int) -> Event | None:
         """The next event, or a tick if ``wake_ms`` is earlier; None at the end of the recording."""
-        heads = [*self.due[:1], *self.events[:1]]
-        if not heads:
+        next_events = [*self.due[:1], *self.events[:1]]
+        if not next_events:
             return types.Ticked(wake_ms) if wake_ms <= self.ended_ms else None
-        first = min(heads, key=lambda event: event.at_ms)
+        first = min(next_events, key=lambda event: event.at_ms)
         if wake_ms < first.at_ms:
             return types.Ticked(wake_ms)
         (self.due if self.due[:1] == [first] else self.events).pop(0)

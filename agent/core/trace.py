@@ -67,8 +67,8 @@ def reason_with_policy(recorded: Analysis, policy: PolicyLimits) -> FrameReason 
     def recorded_quality(face: Detection) -> Quality:
         return recorded.quality if recorded.quality and face == recorded.face else UNMEASURED
 
-    again = judge(faces, recorded.frame_width_px, recorded.frame_height_px, policy, recorded_quality)
-    if again.quality is UNMEASURED:
+    judgement = judge(faces, recorded.frame_width_px, recorded.frame_height_px, policy, recorded_quality)
+    if judgement.quality is UNMEASURED:
         return None
-    is_followed = again.reason is FrameReason.SHOT and recorded.reason is FrameReason.FOLLOWED
-    return FrameReason.FOLLOWED if is_followed else again.reason
+    is_followed = judgement.reason is FrameReason.SHOT and recorded.reason is FrameReason.FOLLOWED
+    return FrameReason.FOLLOWED if is_followed else judgement.reason

@@ -56,8 +56,8 @@ def start_call(state: OpenState, shot: Shot, at_ms: int, limits: Limits) -> Step
     """Start the next API call, or finish when the answer could not arrive before the deadline."""
     context = state.context
     has_evidence = len(shot.evidence) == evidence_count(limits.turns) and len(shot.paths) == limits.turns
-    is_proved = context.liveness.passed and has_evidence
-    if limits.turns and not is_proved:  # a second check: each caller has checked the liveness
+    is_liveness_proved = context.liveness.passed and has_evidence
+    if limits.turns and not is_liveness_proved:  # a second check: each caller has checked the liveness
         return finish(state, Decision.UNDECIDED, Reason.LIVENESS_NOT_COMPLETED)
     last_error = state.last_error if isinstance(state, Waiting | Comparing) else None
     left_ms = context.deadline_ms - at_ms
@@ -84,8 +84,10 @@ def call_failed(state: Comparing, event: CallFailed, limits: Limits) -> Step:
     if event.retry is Retry.RESIGN:
         if context.clock_retry_used:
             return give_up
-        again = replace(state, last_error=event.reason, context=replace(context, clock_retry_used=True))
-        return start_call(again, state.best, event.at_ms, limits)
+        signed_again = replace(
+            state, last_error=event.reason, context=replace(context, clock_retry_used=True)
+        )
+        return start_call(signed_again, state.best, event.at_ms, limits)
     pause_ms = limits.retry_pause_ms
     if event.retry is Retry.BACKOFF:
         pause_ms = round(pause_ms * 2 ** (context.asks - 1) * (1 + limits.jitter))
@@ -142,8 +144,8 @@ def finish(
 ) -> Step:
     """Finish, cancel a running call, and report the result once."""
     context = state.context
-    done = Finished(decision, reason, context.asks, comparison, api_code, context.liveness)
-    return done, (*_cancel_running(state), Report(done))
+    finished = Finished(decision, reason, context.asks, comparison, api_code, context.liveness)
+    return finished, (*_cancel_running(state), Report(finished))
 
 
 def confirm(state: Comparing, answered: CallAnswered, analysis: Analysis, limits: Limits) -> Step:

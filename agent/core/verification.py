@@ -131,8 +131,8 @@ def advance(state: State, event: Event, limits: Limits) -> Step:
         case Challenging(), FrameAnalyzed():
             return _frame_while_challenging(state, event, limits)
         case Challenging(), Ticked():
-            judged = challenge.tick(state.progress, event.at_ms)
-            return _after_challenge_step(state, judged, None, event.at_ms, limits)
+            step = challenge.tick(state.progress, event.at_ms)
+            return _after_challenge_step(state, step, None, event.at_ms, limits)
         case Holding(), FrameAnalyzed():
             return _frame_while_holding(state, event, limits)
         case Comparing() | Waiting(), FrameAnalyzed():
@@ -183,14 +183,14 @@ def _frame_while_challenging(state: Challenging, event: FrameAnalyzed, limits: L
         return seek(state, Reason.FACE_LOST, event.at_ms), ()
     if analysis.reason in LOST or analysis.face is None:
         return seek(state, reason_of(analysis.reason), event.at_ms), ()
-    judged = challenge.judge_frame(state.progress, analysis)
-    return _after_challenge_step(state, judged, analysis.shot, event.at_ms, limits)
+    step = challenge.judge_frame(state.progress, analysis)
+    return _after_challenge_step(state, step, analysis.shot, event.at_ms, limits)
 
 
 def _after_challenge_step(
-    state: Challenging, judged: challenge.Judged, shot: Shot | None, at_ms: int, limits: Limits
+    state: Challenging, step: challenge.ChallengeStep, shot: Shot | None, at_ms: int, limits: Limits
 ) -> Step:
-    outcome, progress = judged
+    outcome, progress = step
     match outcome:
         case ChallengeOutcome.CONTINUE:
             return replace(state, progress=progress), ()

@@ -181,10 +181,12 @@ def to_toml(config: Config) -> str:
         if name:
             yield f"\n[{name}]"
         # for these values, JSON is TOML
-        yield from (f"{key} = {json.dumps(each)}" for key, each in tree.items() if not isinstance(each, dict))
-        for key, each in tree.items():
-            if isinstance(each, dict):
-                yield from table(f"{name}.{key}" if name else key, each)
+        yield from (
+            f"{key} = {json.dumps(value)}" for key, value in tree.items() if not isinstance(value, dict)
+        )
+        for key, value in tree.items():
+            if isinstance(value, dict):
+                yield from table(f"{name}.{key}" if name else key, value)
 
     return "\n".join(table("", config.model_dump(mode="json", exclude_none=True))) + "\n"
 

@@ -36,21 +36,21 @@ class Finding:
         return str(self.reason)
 
 
-def passed(why: str | Text) -> Finding:
-    return Finding(Verdict.PASS, why)
+def passed(reason: str | Text) -> Finding:
+    return Finding(Verdict.PASS, reason)
 
 
-def warning(why: str | Text, remedy: Text) -> Finding:
-    return Finding(Verdict.WARN, why, remedy)
+def warning(reason: str | Text, remedy: Text) -> Finding:
+    return Finding(Verdict.WARN, reason, remedy)
 
 
-def failed(why: str | Text, remedy: Text) -> Finding:
-    return Finding(Verdict.FAIL, why, remedy)
+def failed(reason: str | Text, remedy: Text) -> Finding:
+    return Finding(Verdict.FAIL, reason, remedy)
 
 
-def skipped(why: str | Text) -> Finding:
+def skipped(reason: str | Text) -> Finding:
     """The check does not apply here. Checks that depend on it still run."""
-    return Finding(Verdict.SKIP, why)
+    return Finding(Verdict.SKIP, reason)
 
 
 def consequence(cause: str) -> Finding:
@@ -96,7 +96,7 @@ class CheckReport:
             "id": check.id,
             **json_fields("title", check.title),
             "verdict": finding.verdict,
-            **_why(finding.reason),
+            **_reason_fields(finding.reason),
             "because": finding.because,
             **json_fields("fix", finding.remedy),
             "docs": check.docs,
@@ -104,6 +104,6 @@ class CheckReport:
         }
 
 
-def _why(reason: str | Text) -> dict[str, str]:
+def _reason_fields(reason: str | Text) -> dict[str, str]:
     """JSON fields, one per language, without the secrets of urls."""
     return {field: without_url_secrets(sentence) for field, sentence in json_fields("why", reason).items()}

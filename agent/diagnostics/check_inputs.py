@@ -22,12 +22,12 @@ Addresses = Sequence[tuple[Any, ...]]  # as socket.getaddrinfo returns them
 def run_program(*command: str) -> str | None:
     """The stdout of a system tool; None when it is not installed, fails, or does not end in time."""
     try:
-        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
+        completed = subprocess.run(  # noqa: S603 - fixed arguments, no shell
             command, check=True, capture_output=True, text=True, errors="replace", timeout=_PROGRAM_TIMEOUT_S
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout
+    return completed.stdout
 
 
 def resolve(host: str, port: int) -> Addresses:
@@ -45,7 +45,7 @@ class CheckInputs:
     # of the running agent's camera: only when an agent is running
     mounting: Callable[[], probes.MountingReading]
     call_api: Callable[[], None]  # a signed API call without a picture: raises the API's error
-    judge: Callable[[], None]  # raises ``ConfigError`` for a config that `facepay run` refuses
+    check_runnable: Callable[[], None]  # raises ``ConfigError`` for a config that `facepay run` refuses
     broker_trust: Callable[[], ssl.SSLContext]
     broker: Callable[[], probes.BrokerProbe]  # connects as this terminal: only when no agent is running
     outbox: Callable[[], probes.OutboxProbe | None]  # None: there is no outbox file yet
@@ -64,15 +64,15 @@ class CheckInputs:
     statvfs: Callable[[Path], os.statvfs_result] = os.statvfs
     program: Callable[..., str | None] = run_program
 
-    def running(self) -> Mapping[str, Any] | None:
+    def status_if_running(self) -> Mapping[str, Any] | None:
         """The status of the running agent; None when none is running. Raises ``StatusError``: no answer."""
         try:
             return self.status()
         except AgentNotRunning:
             return None
 
-    def running_or_hung(self) -> Mapping[str, Any] | None:
-        """As ``running``; None also when the agent does not answer: `agent.status` reports it."""
+    def status_if_answering(self) -> Mapping[str, Any] | None:
+        """As ``status_if_running``; None also when the agent does not answer: `agent.status` reports it."""
         try:
             return self.status()
         except StatusError:

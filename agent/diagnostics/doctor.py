@@ -29,27 +29,27 @@ def select(checks: Sequence[Check], ids: Sequence[str]) -> list[Check]:
     Raises:
         CheckUnknown: an id of no check and no group.
     """
-    known = {check.id: check for check in checks}
-    selected, open_ids = set[str](), list(named_ids(checks, ids) or known)
+    checks_by_id = {check.id: check for check in checks}
+    selected, open_ids = set[str](), list(named_ids(checks, ids) or checks_by_id)
     while open_ids:
         name = open_ids.pop()
         if name not in selected:
             selected.add(name)
-            open_ids += known[name].depends_on
+            open_ids += checks_by_id[name].depends_on
     return [check for check in checks if check.id in selected]
 
 
 def named_ids(checks: Sequence[Check], ids: Sequence[str]) -> list[str]:
     """``ids`` with each group replaced by its checks. Raises ``CheckUnknown``."""
-    found = list[str]()
+    matched = list[str]()
     for name in ids:
         matches = [check.id for check in checks if name in (check.id, check.group)]
         if not matches:
             groups = dict.fromkeys(check.group for check in checks)
             fix = Text("fix.choose_one_of", known=", ".join([*groups, *(check.id for check in checks)]))
             raise CheckUnknown(Text("detail.no_check", name=name), fix=fix)
-        found += matches
-    return found
+        matched += matches
+    return matched
 
 
 def run_checks(checks: Sequence[Check], inputs: CheckInputs) -> Iterator[CheckReport]:
@@ -77,7 +77,7 @@ class _Run:
     def step(self) -> None:
         """Start or skip the checks whose dependencies ended, then wait for one finding or time-out."""
         for check in list(self._waiting):
-            self._start(check)
+            self._start_or_skip(check)
         if not self._running:
             return
         due_s = min(started_s + check.timeout_s for check, started_s in self._running.values())
@@ -94,27 +94,27 @@ class _Run:
             del self._running[future]
             self.reports[check.id] = CheckReport(check, finding, round(spent_s * 1e3))
 
-    def _start(self, check: Check) -> None:
-        ended = [self.reports.get(name) for name in check.depends_on]
-        cause = next(filter(None, map(_cause, ended)), "")
+    def _start_or_skip(self, check: Check) -> None:
+        dependencies = [self.reports.get(name) for name in check.depends_on]
+        cause = next(filter(None, map(_blocking_check, dependencies)), "")
         if cause:
             self.reports[check.id] = CheckReport(check, consequence(cause), 0)
-        elif None not in ended:
-            future = in_thread(check.id, partial(_finding, check, self._inputs))
+        elif None not in dependencies:
+            future = in_thread(check.id, partial(_run_check, check, self._inputs))
             self._running[future] = check, time.monotonic()
         else:
             return
         self._waiting.remove(check)
 
 
-def _cause(report: CheckReport | None) -> str:
+def _blocking_check(report: CheckReport | None) -> str:
     """The failed check behind a report that stops dependent checks; empty when they may run."""
     if report is None:
         return ""
     return report.check.id if report.finding.verdict is Verdict.FAIL else report.finding.because
 
 
-def _finding(check: Check, inputs: CheckInputs) -> Finding:
+def _run_check(check: Check, inputs: CheckInputs) -> Finding:
     try:
         return check.run(inputs)
     except AgentError as error:

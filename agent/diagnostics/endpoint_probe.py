@@ -56,10 +56,10 @@ def addresses(inputs: CheckInputs, host: str, port: int) -> Addresses:
         raise TimeoutError(f"{host}: no answer from the name server") from None
 
 
-def connect(found: Addresses) -> socket.socket:
+def connect(candidates: Addresses) -> socket.socket:
     """A connection to the first address that accepts it. Raises ``OSError``: that of the last address."""
     last_error = OSError("no address")
-    for family, kind, protocol, _, address in found:
+    for family, kind, protocol, _, address in candidates:
         connection = socket.socket(family, kind, protocol)
         connection.settimeout(CONNECT_TIMEOUT_S)
         try:
@@ -97,9 +97,9 @@ def exchange(inputs: CheckInputs, endpoint: Endpoint) -> Exchange:
     def end_step() -> None:
         times_s.append(time.monotonic())
 
-    found = addresses(inputs, endpoint.host, endpoint.port)
+    candidates = addresses(inputs, endpoint.host, endpoint.port)
     end_step()
-    with connect(found) as plain:
+    with connect(candidates) as plain:
         end_step()
         with (
             unverified_context().wrap_socket(plain, server_hostname=endpoint.host)
@@ -116,15 +116,15 @@ def exchange(inputs: CheckInputs, endpoint: Endpoint) -> Exchange:
             if not head:
                 raise ConnectionResetError("closed without an answer")
             until_s = time.monotonic() + _HEAD_TIMEOUT_S
-            while b"\r\n\r\n" not in head and len(head) < _HEAD_MAX_BYTES and (piece := link.recv(4_096)):
-                head += piece
+            while b"\r\n\r\n" not in head and len(head) < _HEAD_MAX_BYTES and (chunk := link.recv(4_096)):
+                head += chunk
                 if time.monotonic() >= until_s:
                     raise TimeoutError("the answer was incomplete")
     dns_ms, tcp_ms, tls_ms, first_byte_ms = (round((end - start) * 1e3) for start, end in pairwise(times_s))
-    return Exchange(dns_ms, tcp_ms, tls_ms, first_byte_ms, _date(head))
+    return Exchange(dns_ms, tcp_ms, tls_ms, first_byte_ms, _date_unix_ms(head))
 
 
-def _date(head: bytes) -> int | None:
+def _date_unix_ms(head: bytes) -> int | None:
     for line in head.decode("latin-1").split("\r\n"):
         name, _, value = line.partition(":")
         if name.lower() == "date":

@@ -44,8 +44,8 @@ def light_screen(reading: LensReading) -> str:
     """Histogram, numbers and advice, on several lines."""
     advice = light_advice(reading)
     lines = [
-        f"light  {_columns(reading)}  {on_one_line(Text('camera.black_to_white'))}",
-        f"       {_numbers(reading)}",
+        f"light  {_histogram_columns(reading)}  {on_one_line(Text('camera.black_to_white'))}",
+        f"       {_luma_numbers(reading)}",
         *(f"       {advice.write(locale)}" for locale in printed_locales()),
     ]
     if facts := _camera_values(reading, _OF_LIGHT):
@@ -55,26 +55,30 @@ def light_screen(reading: LensReading) -> str:
 
 def light_line(reading: LensReading) -> str:
     """As ``light_screen``, on one line."""
-    parts = [f"light  {_columns(reading)}", _numbers(reading), on_one_line(light_advice(reading))]
+    parts = [
+        f"light  {_histogram_columns(reading)}",
+        _luma_numbers(reading),
+        on_one_line(light_advice(reading)),
+    ]
     return "  ".join([*parts, *_camera_values(reading, _OF_LIGHT)])
 
 
-def _camera_values(reading: LensReading, of: Mapping[str, tuple[str, float]]) -> list[str]:
+def _camera_values(reading: LensReading, factors: Mapping[str, tuple[str, float]]) -> list[str]:
     """The values that the camera reports with this frame; empty for most cameras."""
     return [
         on_one_line(Text(key, value=reading.metadata[name] * scale))
-        for name, (key, scale) in of.items()
+        for name, (key, scale) in factors.items()
         if name in reading.metadata
     ]
 
 
-def _columns(reading: LensReading) -> str:
+def _histogram_columns(reading: LensReading) -> str:
     """The histogram as square roots: otherwise one bright wall would hide all other levels."""
-    most = max(*reading.levels, 1e-9)
-    return "".join(_COLUMNS[min(8, round(8 * (share / most) ** 0.5))] for share in reading.levels)
+    highest = max(*reading.levels, 1e-9)
+    return "".join(_COLUMNS[min(8, round(8 * (share / highest) ** 0.5))] for share in reading.levels)
 
 
-def _numbers(reading: LensReading) -> str:
+def _luma_numbers(reading: LensReading) -> str:
     shares = f"{reading.dark_share:.0%} black, {reading.bright_share:.0%} overexposed"
     return f"mean {reading.mean_luma:.0f} of 255, {shares}"
 

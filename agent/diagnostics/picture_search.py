@@ -18,7 +18,7 @@ def _forms() -> list[bytes]:
     encoded = [base64.b64encode(head)[: len(head) * 8 // 6] for head in heads]
     urlsafe = [base64.urlsafe_b64encode(head)[: len(head) * 8 // 6] for head in heads]
     digits = [head.hex().encode() for head in heads]
-    return [*heads, *encoded, *urlsafe, *digits, *(each.upper() for each in digits)]
+    return [*heads, *encoded, *urlsafe, *digits, *(digit_text.upper() for digit_text in digits)]
 
 
 # the start of each form: a plain search for these is a hundred times faster than the regular expression
@@ -34,10 +34,10 @@ def holds_picture(raw: bytes) -> bool:
 
 def file_holds_picture(file: IO[bytes]) -> bool:
     """As ``holds_picture`` for the first ``SEARCH_MAX_BYTES`` of an open file, read in chunks."""
-    kept, read_bytes = b"", 0
-    while read_bytes < SEARCH_MAX_BYTES and (piece := file.read(_CHUNK_BYTES)):
-        read_bytes += len(piece)
-        if holds_picture(kept + piece):
+    tail, read_bytes = b"", 0
+    while read_bytes < SEARCH_MAX_BYTES and (chunk := file.read(_CHUNK_BYTES)):
+        read_bytes += len(chunk)
+        if holds_picture(tail + chunk):
             return True
-        kept = piece[-_OVERLAP_BYTES:]
+        tail = chunk[-_OVERLAP_BYTES:]
     return False

@@ -65,6 +65,12 @@ def forms(secret: bytes) -> Iterator[bytes]:
     yield quote(secret, safe="").encode()
 
 
+def _secret_lines(value: bytes) -> list[bytes]:
+    """The lines of a key file without its frame, or the one value of another file; not those too short."""
+    lines = value.split(b"\n") if b"-----BEGIN" in value else [value.strip()]
+    return [line for line in lines if len(line) >= SECRET_MIN_BYTES and not line.startswith(b"-----")]
+
+
 class Redactor:
     """Redacts the texts of one bundle. ``secrets``: name → value; each line of a key file is a secret."""
 
@@ -72,63 +78,61 @@ class Redactor:
         """``keep``: fingerprints that are not redacted, e.g. the config's."""
         self._keep = keep
         self._ids = dict[str, str]()
-        self._secrets = {
-            form: name
-            for name, value in secrets.items()
-            for line in (value.split(b"\n") if b"-----BEGIN" in value else (value.strip(),))
-            if len(line) >= SECRET_MIN_BYTES and not line.startswith(b"-----")
-            for form in forms(line)
-            if len(form) >= SECRET_MIN_BYTES
-        }
+        self._secrets = dict[bytes, str]()  # form of a secret → name of the secret
+        for name, value in secrets.items():
+            for line in _secret_lines(value):
+                self._secrets |= {form: name for form in forms(line) if len(form) >= SECRET_MIN_BYTES}
         self._names = sorted(set(self._secrets.values()))
         longest = sorted(self._secrets, key=len, reverse=True)
-        self._any = re.compile(b"|".join(map(re.escape, longest))) if longest else None
+        self._secret_pattern = re.compile(b"|".join(map(re.escape, longest))) if longest else None
 
     def holds_secret(self, raw: bytes) -> str:
         """The name of a secret in these bytes, in any form; empty when there is none."""
-        found = None if self._any is None else self._any.search(raw)
-        return "" if found is None else self._secrets[found[0]]
+        match = None if self._secret_pattern is None else self._secret_pattern.search(raw)
+        return "" if match is None else self._secrets[match[0]]
 
     def without_secrets(self, text: str) -> str:
         """The text without known secrets, in every form; nothing else is redacted."""
-        return self._named(self._marked(text))
+        return self._unmark(self._mark_secrets(text))
 
-    def _marked(self, text: str) -> str:
+    def _mark_secrets(self, text: str) -> str:
         """Replace known secrets by marks that no pattern of this module splits: a url stays one url."""
         raw = text.encode("utf-8", "replace")
-        if self._any is not None:
+        if self._secret_pattern is not None:
             index = self._names.index
-            raw = self._any.sub(lambda found: f"\ue000{index(self._secrets[found[0]])}\ue001".encode(), raw)
+            raw = self._secret_pattern.sub(
+                lambda match: f"\ue000{index(self._secrets[match[0]])}\ue001".encode(), raw
+            )
         return raw.decode("utf-8", "replace")
 
-    def _named(self, text: str) -> str:
-        def name(found: re.Match[str]) -> str:
-            number = int(found[1])
-            return f"[secret {self._names[number]}]" if number < len(self._names) else found[0]
+    def _unmark(self, text: str) -> str:
+        def name(match: re.Match[str]) -> str:
+            number = int(match[1])
+            return f"[secret {self._names[number]}]" if number < len(self._names) else match[0]
 
         return _MARK.sub(name, text)
 
     def text(self, text: str) -> str:
         """The redacted text. Urls first: a secret inside a url would split it."""
-        text = _PRIVATE_KEY.sub("[private key]", self._marked(text))
-        text = self._named(_URL.sub(_bare_url, text))
-        text = _NAMED.sub(lambda found: found[1] + found[2] + self._id(found[3]), text)
-        text = _UUID.sub(lambda found: self._id(found[0]), text)
-        text = _HEX.sub(lambda found: self._id(found[0]), text)
-        text = _FOLDER.sub(lambda found: f"{found[1]}/{self._id(found[2])}", text)
-        text = _TOPIC.sub(lambda found: f"{found[1]}/{self._id(found[2])}/", text)
+        text = _PRIVATE_KEY.sub("[private key]", self._mark_secrets(text))
+        text = self._unmark(_URL.sub(_bare_url, text))
+        text = _NAMED.sub(lambda match: match[1] + match[2] + self._replace_id(match[3]), text)
+        text = _UUID.sub(lambda match: self._replace_id(match[0]), text)
+        text = _HEX.sub(lambda match: self._replace_id(match[0]), text)
+        text = _FOLDER.sub(lambda match: f"{match[1]}/{self._replace_id(match[2])}", text)
+        text = _TOPIC.sub(lambda match: f"{match[1]}/{self._replace_id(match[2])}/", text)
         text = _HOME.sub("/home/…", text)
-        return _LONG.sub(lambda found: self._long(found[0]), text)
+        return _LONG.sub(lambda match: self._redact_long(match[0]), text)
 
     def tree(self, value: Any, name: str = "") -> Any:
         """Redacted JSON values. Numbers stay."""
         match value:
             case Mapping():
-                return {self.text(str(key)): self.tree(each, str(key)) for key, each in value.items()}
+                return {self.text(str(key)): self.tree(item, str(key)) for key, item in value.items()}
             case list() | tuple():
-                return [self.tree(each, name) for each in value]
+                return [self.tree(item, name) for item in value]
             case str():
-                return self._id(value) if name in _NAMES and value else self.text(value)
+                return self._replace_id(value) if name in _NAMES and value else self.text(value)
             case Path():
                 return self.text(str(value))
             case bool() | int() | float() | None:
@@ -136,18 +140,18 @@ class Redactor:
             case _:
                 return f"[{type(value).__name__}]"
 
-    def _long(self, found: str) -> str:
-        is_path = found.startswith("/") and not re.search(r"[+=]|[^/]{41}", found)
-        return found if found in self._keep or is_path else f"[{len(found)} characters]"
+    def _redact_long(self, text: str) -> str:
+        is_path = text.startswith("/") and not re.search(r"[+=]|[^/]{41}", text)
+        return text if text in self._keep or is_path else f"[{len(text)} characters]"
 
-    def _id(self, found: str) -> str:
-        if found in self._keep or re.fullmatch(r"id-\d+|None|null", found):
-            return found
-        return self._ids.setdefault(found, f"id-{len(self._ids) + 1}")
+    def _replace_id(self, value: str) -> str:
+        if value in self._keep or re.fullmatch(r"id-\d+|None|null", value):
+            return value
+        return self._ids.setdefault(value, f"id-{len(self._ids) + 1}")
 
 
-def _bare_url(found: re.Match[str]) -> str:
-    scheme, host, rest = found.groups()
+def _bare_url(match: re.Match[str]) -> str:
+    scheme, host, rest = match.groups()
     if "@" in rest:  # a password with a slash: the start of the host is unknown
         return f"{scheme}://…"
     return f"{scheme}://{host}{rest if rest in ('', '/', _API_PATH) else '/…'}"
@@ -158,29 +162,31 @@ class ConfigRedactor:
 
     def __init__(self, config: Config, path: Path | None) -> None:
         named = dict[str, list[str]]()
-        for value, key in _values(config.model_dump(), ""):
+        for value, key in _config_texts(config.model_dump(), ""):
             named.setdefault(value.lower(), []).append(key)
         if path is not None:
             named[str(path).lower()] = ["config file"]
         self._names = {value: f"<{', '.join(dict.fromkeys(keys))}>" for value, keys in named.items()}
-        self._any = _any_of(self._names)
+        self._value_pattern = _any_of(self._names)
         # A fix is a text of this product: a value that is a plain word is kept there.
-        self._not_words = _any_of([value for value in self._names if not value.isalpha()])
+        self._value_pattern_for_fixes = _any_of([value for value in self._names if not value.isalpha()])
         self._redactor = Redactor({})
         # Only the event of a log line is kept: the rest is text from outside, and may be cut within a value.
-        before = "|".join(re.escape(each) for each in _before_log_lines())
+        before = "|".join(re.escape(word) for word in _before_log_lines())
         self._log_line = re.compile(_LOG_LINE.format(before=before), re.S)
 
     def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """A row of ``facepay doctor --json``, redacted."""
         redacted = {key: self.text(str(row[key])) for key in (*json_field_names("why"), "because")}
-        redacted |= {key: self.text(str(row[key]), self._not_words) for key in json_field_names("fix")}
+        redacted |= {
+            key: self.text(str(row[key]), self._value_pattern_for_fixes) for key in json_field_names("fix")
+        }
         return {**row, **redacted}
 
     def text(self, text: str, values: re.Pattern[str] | None = None) -> str:
         """``text`` without values, paths, addresses and ports. ``values``: the pattern of the values."""
-        text = self._log_line.sub(lambda found: f"{found[1]}{found[2] or found[3] or ''} …", text)
-        text = (values or self._any).sub(lambda found: self._names[found[0].lower()], text)
+        text = self._log_line.sub(lambda match: f"{match[1]}{match[2] or match[3] or ''} …", text)
+        text = (values or self._value_pattern).sub(lambda match: self._names[match[0].lower()], text)
         text = self._redactor.text(text)
         text = _ADDRESS.sub("<address>", _PATH.sub("<path>", text))
         return _PORT.sub(":<port>", text)
@@ -195,18 +201,18 @@ def _before_log_lines() -> Iterator[str]:
 
 def _any_of(values: Iterable[str]) -> re.Pattern[str]:
     longest = sorted(values, key=len, reverse=True)
-    return re.compile("|".join(rf"(?<!\w){re.escape(each)}(?!\w)" for each in longest) or r"(?!)", re.I)
+    return re.compile("|".join(rf"(?<!\w){re.escape(value)}(?!\w)" for value in longest) or r"(?!)", re.I)
 
 
-def _values(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:
+def _config_texts(tree: Mapping[str, Any], above: str) -> Iterator[tuple[str, str]]:
     """(text, key) of every text in a config, and of the host in each url."""
     for key, value in tree.items():
         name = f"{above}{key}"
         match value:
             case Mapping():
-                yield from _values(value, f"{name}.")
+                yield from _config_texts(value, f"{name}.")
             case list() | tuple():
-                yield from ((each, name) for each in map(str, value) if _is_redacted(each))
+                yield from ((text, name) for text in map(str, value) if _is_redacted(text))
             case str() | Path() if _is_redacted(str(value)):
                 yield str(value), name
                 parts = urlsplit(str(value)) if "://" in str(value) else None

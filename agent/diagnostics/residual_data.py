@@ -27,7 +27,7 @@ def logs(inputs: CheckInputs) -> Iterator[AuditItem]:
     for name in _LOGS:
         path = inputs.root / name
         try:
-            about = path.stat()
+            log_stat = path.stat()
         except FileNotFoundError:
             continue
         except OSError:
@@ -37,7 +37,7 @@ def logs(inputs: CheckInputs) -> Iterator[AuditItem]:
         if name.startswith("run"):
             kept = "in memory until the next start"
         personal = "ids of requests and tills, reasons; no picture"
-        yield AuditItem(str(path), "events, for support", personal, kept, owner=owner_name(about.st_uid))
+        yield AuditItem(str(path), "events, for support", personal, kept, owner=owner_name(log_stat.st_uid))
 
 
 def temporary(inputs: CheckInputs) -> Iterator[AuditItem]:
@@ -55,11 +55,11 @@ def temporary(inputs: CheckInputs) -> Iterator[AuditItem]:
             what = "left in a temporary folder", "unknown", "until it is deleted"
             item = AuditItem(printable_path(path), *what, about.st_size, age_s, owner_name(about.st_uid))
             if picture:
-                yield item.marked(Text("why.privacy.picture"), level=Level.FAIL)
+                yield item.with_finding(Text("why.privacy.picture"), level=Level.FAIL)
             elif _is_in_use(inputs, path):
                 yield replace(item, purpose="in use by a running process", kept="until the process ends")
             else:
-                yield item.marked(Text("why.privacy.not_deleted"))
+                yield item.with_finding(Text("why.privacy.not_deleted"))
 
 
 def _is_in_use(inputs: CheckInputs, path: Path) -> bool:
@@ -80,11 +80,11 @@ def _holds_picture(path: Path) -> bool:
     files = [path]
     if path.is_dir():
         below = (Path(base) / name for base, _, names in os.walk(path) for name in names)
-        files = [each for _, each in zip(range(_FILES_MAX), below, strict=False)]
-    for each in files:
-        if each.is_file() and not each.is_symlink():
-            with open_plain(each) as file:
-                if file_holds_picture(file):
+        files = [file for _, file in zip(range(_FILES_MAX), below, strict=False)]
+    for file in files:
+        if file.is_file() and not file.is_symlink():
+            with open_plain(file) as opened:
+                if file_holds_picture(opened):
                     return True
     return False
 
@@ -98,43 +98,43 @@ def core_dumps(inputs: CheckInputs, pid: int | None) -> Iterator[AuditItem]:
                     printable_path(path), "core dump", _MEMORY, "until it is deleted", path.stat().st_size
                 )
                 fix = Text("fix.delete_core_dump")
-                yield item.marked(Text("why.privacy.core_dump"), fix, Level.FAIL)
+                yield item.with_finding(Text("why.privacy.core_dump"), fix, Level.FAIL)
     yield _core_limit(inputs, pid)
 
 
 def _core_limit(inputs: CheckInputs, pid: int | None) -> AuditItem:
     setting = inputs.root / "proc/sys/kernel/core_pattern"
-    pattern = _text(setting).strip()
+    pattern = _read_text(setting).strip()
     if pid is None or not pattern:
         return AuditItem(str(setting), f"core dumps: {pattern or 'not known'}; no agent is running")
-    limits = _text(inputs.root / f"proc/{pid}/limits")
+    limits = _read_text(inputs.root / f"proc/{pid}/limits")
     soft = re.search(r"^Max core file size +(\S+)", limits, re.M)
     limit = soft[1] if soft else "?"
     item = AuditItem(str(setting), f"core dumps go to {pattern!r}, the agent's limit is {limit}")
     if soft is None:
-        return item.marked(Text("why.privacy.limits_unreadable"), None, Level.UNREADABLE)
+        return item.with_finding(Text("why.privacy.limits_unreadable"), None, Level.UNREADABLE)
     applies_limit = not pattern.startswith("|") or any(name in pattern for name in _LIMIT_HANDLERS)
     if limit == "0" and applies_limit:
         return item
-    return item.marked(Text("why.privacy.core_dumps_enabled"), Text("fix.core_dumps_enabled"))
+    return item.with_finding(Text("why.privacy.core_dumps_enabled"), Text("fix.core_dumps_enabled"))
 
 
 def swap(inputs: CheckInputs, pid: int | None) -> AuditItem:
     """Whether the kernel may write the agent's memory to a disk."""
     path = inputs.root / "proc/swaps"
-    rows = [line.split()[0] for line in _text(path).splitlines()[1:] if line.strip()]
+    rows = [line.split()[0] for line in _read_text(path).splitlines()[1:] if line.strip()]
     disks = [name for name in rows if "zram" not in name]
     if not disks:
         return AuditItem(str(path), "swap: none on a disk")
-    group = _text(inputs.root / f"proc/{pid}/cgroup").strip().rpartition("::")[2].lstrip("/")
-    group_max = _text(inputs.root / "sys/fs/cgroup" / group / "memory.swap.max").strip()
+    group = _read_text(inputs.root / f"proc/{pid}/cgroup").strip().rpartition("::")[2].lstrip("/")
+    group_max = _read_text(inputs.root / "sys/fs/cgroup" / group / "memory.swap.max").strip()
     if pid is not None and group_max == "0":
         return AuditItem(str(path), f"swap on {', '.join(disks)}, not for the agent (MemorySwapMax=0)")
     item = AuditItem(str(path), f"swap on {', '.join(disks)}", _MEMORY, "until the kernel overwrites it")
-    return item.marked(Text("why.privacy.swap"), Text("fix.switch_off_swap"))
+    return item.with_finding(Text("why.privacy.swap"), Text("fix.switch_off_swap"))
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     """The text of a file; empty when the file is absent or unreadable."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")

@@ -170,7 +170,9 @@ class AuditItem:
     finding: Text | None = None
     remedy: Text | None = None
 
-    def marked(self, finding: Text, remedy: Text | None = UNKNOWN, level: Level = Level.WARN) -> AuditItem:
+    def with_finding(
+        self, finding: Text, remedy: Text | None = UNKNOWN, level: Level = Level.WARN
+    ) -> AuditItem:
         return replace(self, level=level, finding=finding, remedy=remedy)
 
     def facts(self) -> dict[str, object]:
@@ -186,7 +188,7 @@ def printable_path(path: Path) -> str:
 
 def unreadable(path: Path) -> AuditItem:
     """The item of a file that this user may not read."""
-    return AuditItem(printable_path(path), "").marked(UNREADABLE, None, Level.UNREADABLE)
+    return AuditItem(printable_path(path), "").with_finding(UNREADABLE, None, Level.UNREADABLE)
 
 
 def owner_name(uid: int) -> str:

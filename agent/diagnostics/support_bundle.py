@@ -59,13 +59,13 @@ def pack(
 
     Raises ``AgentError`` (``bundle_unclean``): a part still contains a secret or a picture.
     """
-    cut = [_cut(part) for part in parts]
-    rows = [_row(part, whole) for part, whole in zip(cut, parts, strict=True)]
+    cut = [_cut_to_limit(part) for part in parts]
+    rows = [_manifest_row(part, whole) for part, whole in zip(cut, parts, strict=True)]
     tree = {
         "schema": SCHEMA,
         **about,
         "parts": rows,
-        "left_out": [{"name": each.name, "why": redactor.text(each.why)} for each in missing],
+        "left_out": [{"name": part.name, "why": redactor.text(part.why)} for part in missing],
         "redacted": "secrets, urls but for their host, ids of sales, requests and tills (id-N: the same "
         "throughout), nonces, hashes, places of faces, home folders",
     }
@@ -74,14 +74,14 @@ def pack(
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for part in (manifest, *cut):
-            _check(part, redactor)
+            _check_clean(part, redactor)
             entry = tarfile.TarInfo(f"facepay-bundle/{part.name}")
             entry.size, entry.mode = len(part.content), 0o600
             archive.addfile(entry, io.BytesIO(part.content))
     return packed.getvalue()
 
 
-def _cut(part: Part) -> Part:
+def _cut_to_limit(part: Part) -> Part:
     limit = PICTURE_MAX_BYTES if part.picture else PART_MAX_BYTES
     if len(part.content) <= limit:
         return part
@@ -90,7 +90,7 @@ def _cut(part: Part) -> Part:
     return replace(part, content=part.content[-limit:] if part.newest_last else part.content[:limit])
 
 
-def _row(part: Part, whole: Part) -> dict[str, Any]:
+def _manifest_row(part: Part, whole: Part) -> dict[str, Any]:
     return {
         **{name: getattr(part, name) for name in ("name", "what", "why")},
         "bytes": len(part.content),
@@ -100,7 +100,7 @@ def _row(part: Part, whole: Part) -> dict[str, Any]:
     }
 
 
-def _check(part: Part, redactor: Redactor) -> None:
+def _check_clean(part: Part, redactor: Redactor) -> None:
     """Second check, independent of the redaction: no secret and no unrequested picture may leave."""
     secret = redactor.holds_secret(part.content)
     if secret or (holds_picture(part.content) and not part.picture):

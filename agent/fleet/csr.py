@@ -42,7 +42,7 @@ def check_certificate(certificate: bytes, authority: bytes, key: bytes, terminal
         cert = x509.load_pem_x509_certificate(certificate)
         authorities = x509.load_pem_x509_certificates(authority)
         same_key = cert.public_key() == _private(key).public_key()
-        names = [str(each.value) for each in cert.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+        names = [str(item.value) for item in cert.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise refusal("enrolment_unfit", Text("detail.no_certificates")) from error
     if not same_key:
@@ -50,7 +50,7 @@ def check_certificate(certificate: bytes, authority: bytes, key: bytes, terminal
     if names != [terminal]:
         why = Text("detail.certificate_other_terminal", names=", ".join(names), terminal=terminal)
         raise refusal("enrolment_unfit", why)
-    if not any(_issued(cert, each) for each in authorities):
+    if not any(_issued(cert, authority) for authority in authorities):
         raise refusal("enrolment_unfit", Text("detail.certificate_other_authority"))
 
 

@@ -84,8 +84,8 @@ class FleetExposition:
         blocks, ages = dict[tuple[str, str], tuple[TerminalRow, tuple[str, ...]]](), list[str]()
         for row in rows:
             key = row.site, row.terminal
-            known = self._blocks.get(key)
-            blocks[key] = known if known is not None and known[0] is row else (row, _blocks_of(row))
+            cached = self._blocks.get(key)
+            blocks[key] = cached if cached is not None and cached[0] is row else (row, _blocks_of(row))
             ages += sample_lines(HEALTH_AGE, (row, now_s), _labels(row))
         self._blocks = blocks
         lines = list[str]()

@@ -45,7 +45,7 @@ def _number(*path: str, scale: float = 1) -> Read:
 def _results(row: TerminalRow) -> Iterable[Sample]:
     if row.health is None:
         return []
-    counts = dict.fromkeys((each.value for each in Decision), 0.0)
+    counts = dict.fromkeys((decision.value for decision in Decision), 0.0)
     for name, number in row.health.results.items():
         counts[name.partition("/")[0]] += number
     return [((decision,), number) for decision, number in counts.items()]
@@ -63,8 +63,8 @@ def _refusals(row: TerminalRow) -> Iterable[Sample]:
 
 def _medians(row: TerminalRow) -> Iterable[Sample]:
     numbers = {} if row.health is None else row.health.numbers
-    found = ((phase, numbers.get(("timings_p50_ms", phase))) for phase in _MEDIANS)
-    return [((phase,), value / 1e3) for phase, value in found if value is not None]
+    medians = ((phase, numbers.get(("timings_p50_ms", phase))) for phase in _MEDIANS)
+    return [((phase,), value / 1e3) for phase, value in medians if value is not None]
 
 
 TERMINAL_LABELS = ("site", "terminal")

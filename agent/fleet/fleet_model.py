@@ -156,8 +156,8 @@ class Fleet:
 
     def rows(self, now_s: float) -> list[TerminalRow]:
         """All rows: by need, then the longest-lasting first, then by site and terminal."""
-        found = [self._row(member, now_s) for member in self._members.values()]
-        return sorted(found, key=lambda row: (URGENCY[row.need], row.since_s, row.site, row.terminal))
+        rows = [self._row(member, now_s) for member in self._members.values()]
+        return sorted(rows, key=lambda row: (URGENCY[row.need], row.since_s, row.site, row.terminal))
 
     def _admit(self, site: str, terminal: str, now_s: float) -> _Member | None:
         key = site, terminal
@@ -168,7 +168,7 @@ class Fleet:
                 return None
             self._rates[key] = TokenBucket(FLOOD_PER_S, FLOOD_BURST, now_s)
             if len(self._rates) > 2 * self._terminals_max:  # forget the oldest id without a row
-                del self._rates[next(each for each in self._rates if each not in self._members)]
+                del self._rates[next(sender for sender in self._rates if sender not in self._members)]
         row = TerminalRow(site, terminal, Need.NOTHING, now_s)
         member = self._members[key] = _Member(row, self._rates[key])
         return member
@@ -176,7 +176,7 @@ class Fleet:
     def _leave_out(self, reason: LeftOut, topic: str) -> None:
         self.left_out[reason] += 1
         start = topic[:_EXAMPLE_MAX_CHARS]
-        self.example = "".join(each if each.isprintable() else "?" for each in start)
+        self.example = "".join(char if char.isprintable() else "?" for char in start)
 
     def _decode(self, member: _Member) -> None:
         key = member.row.site, member.row.terminal
@@ -221,7 +221,7 @@ class Fleet:
         if state is not None and _has_fault(state):
             return Need.FAULT
         if listening_s is not None:
-            arrivals = [each for each in (member.state_s, member.health_s) if each is not None]
+            arrivals = [arrival for arrival in (member.state_s, member.health_s) if arrival is not None]
             if now_s - max([listening_s, *arrivals]) > SILENT_S and status is not TerminalStatus.STOPPING:
                 return Need.SILENT
             old_state = member.state_s is None or member.state_s < listening_s - SETTLE_S

@@ -73,7 +73,7 @@ def row_facts(row: TerminalRow) -> dict[str, Any]:
         "site": row.site,
         "terminal": row.terminal,
         "need": row.need.value,
-        "problems": [each.value for each in row.problems],
+        "problems": [problem.value for problem in row.problems],
     }
     if row.state is not None:
         facts |= {
@@ -95,7 +95,7 @@ def fleet_document(subscriber: FleetSubscriber, rows: Sequence[TerminalRow]) -> 
         "connected": subscriber.connection.is_connected,
         "terminals_total": len(rows),
         "needs": {need.value: needs[need] for need in Need},
-        "left_out": {each.value: subscriber.fleet.left_out[each] for each in LeftOut},
+        "left_out": {reason.value: subscriber.fleet.left_out[reason] for reason in LeftOut},
         "left_out_example": subscriber.fleet.example,
         "dropped": subscriber.connection.dropped_messages,
         "terminals": [row_facts(row) | _ages(row, now_s) for row in rows],

@@ -27,6 +27,8 @@ class RunningAgent:
     sha256: Callable[[Config], str]
     kill: Callable[[int, int], None] = os.kill
     within_s: float = 60.0
+    now_s: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
 
 
 class RolloutMonitor:
@@ -63,13 +65,13 @@ class RolloutMonitor:
         return self._watch(new, self._before)
 
     def _watch(self, new: Config, before: Mapping[str, Any]) -> Text | None:
-        until_s = time.monotonic() + self._running.within_s
+        until_s = self._running.now_s() + self._running.within_s
         healthy_checks, problem = 0, Text("detail.no_answer")
-        while time.monotonic() < until_s:
-            time.sleep(CHECK_EVERY_S)
-            found = self._problem(new, before)
-            problem = found or problem
-            healthy_checks = 0 if found else healthy_checks + 1
+        while self._running.now_s() < until_s:
+            self._running.sleep(CHECK_EVERY_S)
+            new_problem = self._problem(new, before)
+            problem = new_problem or problem
+            healthy_checks = 0 if new_problem else healthy_checks + 1
             if healthy_checks >= CHECKS_MIN:
                 return None
         return Text("detail.not_healthy_within", limit_s=self._running.within_s, reason=problem)
@@ -100,4 +102,4 @@ def _has_api(status: Mapping[str, Any]) -> bool:
 
 
 def _errors(status: Mapping[str, Any]) -> set[str]:
-    return {each["code"] for each in status["conditions"] if each["severity"] == "error"}
+    return {condition["code"] for condition in status["conditions"] if condition["severity"] == "error"}

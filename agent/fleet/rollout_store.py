@@ -82,8 +82,8 @@ class RolloutStore:
             tree = None
         match tree:
             case {"ring": ring, "number": int(number), "sha256": str(sha256), "stage": stage}:
-                known = is_ring(ring) and stage in ("none", "trying", "in_force", "rolled_back")
-                if known and number >= 0 and number is not True:
+                is_valid = is_ring(ring) and stage in ("none", "trying", "in_force", "rolled_back")
+                if is_valid and number >= 0 and number is not True:
                     return RolloutRecord(ring, number, sha256, stage)
         raise refusal("rollout_record_damaged", Text("detail.no_rollout_record", path=self._record))
 
@@ -116,14 +116,14 @@ class RolloutStore:
     def pin(self, key: PublicKey, *, replaces_others: bool) -> None:
         """Pin an operator's key. Raises ``FleetError``."""
         path = self._keys / f"{key_id(key.key)}.pem"
-        others = [each for each in self._keys.glob("*.pem") if each != path]
+        others = [other for other in self._keys.glob("*.pem") if other != path]
         if not replaces_others and len(others) >= KEYS_MAX:
             why = Text("detail.keys_pinned", path=self._keys, count=len(others))
             raise refusal("operator_keys_full", why)
         try:
             write_whole(path, key.pem(), mode=0o644)
-            for each in others if replaces_others else []:
-                each.unlink()
+            for other in others if replaces_others else []:
+                other.unlink()
             sync_folder(self._keys)
         except OSError as error:
             raise refusal("rollout_unwritable", failure_at(path, error)) from error
@@ -133,10 +133,10 @@ class RolloutStore:
         for path in (self.folder.parent, self.folder, *more):
             if not path.exists():
                 continue
-            found = path.stat()
-            if found.st_uid not in (0, os.geteuid()):
-                owner = Text("detail.belongs_to", owner=found.st_uid)
+            file_stat = path.stat()
+            if file_stat.st_uid not in (0, os.geteuid()):
+                owner = Text("detail.belongs_to", owner=file_stat.st_uid)
                 raise refusal("operator_key_unsafe", Text("detail.at", place=path, reason=owner))
-            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                mode = f"{stat.S_IMODE(found.st_mode):04o}"
+            if file_stat.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                mode = f"{stat.S_IMODE(file_stat.st_mode):04o}"
                 raise refusal("operator_key_unsafe", Text("why.keys.permissions.mode", path=path, mode=mode))

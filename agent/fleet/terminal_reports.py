@@ -118,13 +118,13 @@ def read_state(payload: bytes, site: str, terminal: str) -> StateReport:
         raise UnusableMessageError(MessageProblem.STATUS_UNKNOWN) from None
     codes = tree.get("conditions")
     listed = codes if isinstance(codes, list) else []
-    known = dict.fromkeys(each for each in listed if isinstance(each, str) and each in CONDITIONS)
-    kept = tuple(known)[:CONDITIONS_MAX]
+    known_codes = dict.fromkeys(code for code in listed if isinstance(code, str) and code in CONDITIONS)
+    codes = tuple(known_codes)[:CONDITIONS_MAX]
     version, profile, risks = tree.get("version"), tree.get("profile"), tree.get("accepted_risks")
     return StateReport(
         status,
-        kept,
-        len(listed) - len(kept),
+        codes,
+        len(listed) - len(codes),
         version if isinstance(version, str) and _VERSION.fullmatch(version) else "",
         profile if isinstance(profile, str) and profile in PROFILES else "",
         len(risks) if isinstance(risks, list) else 0,
@@ -149,10 +149,10 @@ def read_health(payload: bytes, site: str, terminal: str) -> HealthReport:
 
 def version_number(version: str) -> int | None:
     """A version as one number that grows: 1.2.3 is 1 002 003. None for an empty text."""
-    found = _VERSION.fullmatch(version)
-    if found is None:
+    match = _VERSION.fullmatch(version)
+    if match is None:
         return None
-    major, minor, patch = map(int, found.groups())
+    major, minor, patch = map(int, match.groups())
     return (major * 1_000 + minor) * 1_000 + patch
 
 
@@ -177,7 +177,9 @@ def _at(tree: object, path: tuple[str, ...]) -> Any:
 
 def _counts(tree: object) -> dict[str, float]:
     """The valid numbers of an object of counts."""
-    return {name: each for name, each in tree.items() if _is_number(each)} if isinstance(tree, dict) else {}
+    return (
+        {name: count for name, count in tree.items() if _is_number(count)} if isinstance(tree, dict) else {}
+    )
 
 
 def _is_number(value: object) -> bool:

@@ -41,14 +41,14 @@ def wait_until_healthy(
 
 def _problem(status: Callable[[], Mapping[str, Any]], version: str, before: Mapping[str, Any]) -> Text | None:
     try:
-        found = status()
+        document = status()
     except StatusError as error:
         return error.sentence
-    if found.get("version") != version:
-        return Text("detail.version_runs", running=found.get("version"), installed=version)
-    if not _is_connected(found) and (not before or _is_connected(before)):
+    if document.get("version") != version:
+        return Text("detail.version_runs", running=document.get("version"), installed=version)
+    if not _is_connected(document) and (not before or _is_connected(before)):
         return Text("detail.agent_no_broker")
-    new = [code for code in _errors(found) if code not in _errors(before)]
+    new = [code for code in _errors(document) if code not in _errors(before)]
     return Text("detail.new_faults", codes=", ".join(new)) if new else None
 
 
@@ -59,5 +59,9 @@ def _is_connected(status: Mapping[str, Any]) -> bool:
 
 def _errors(status: Mapping[str, Any]) -> list[str]:
     conditions = status.get("conditions")
-    rows = [each for each in conditions if isinstance(each, Mapping)] if isinstance(conditions, list) else []
+    rows = (
+        [condition for condition in conditions if isinstance(condition, Mapping)]
+        if isinstance(conditions, list)
+        else []
+    )
     return [str(row.get("code")) for row in rows if row.get("severity") == "error"]

@@ -38,13 +38,13 @@ def _adjtimex() -> int | None:
     return None if state < 0 else int(state)
 
 
-def shortage(about: os.statvfs_result) -> str:
+def shortage(statvfs: os.statvfs_result) -> str:
     """What a file system lacks: "0 MB free" or "7 inodes left"; empty when it has enough."""
-    free_bytes = about.f_bavail * about.f_frsize
+    free_bytes = statvfs.f_bavail * statvfs.f_frsize
     if free_bytes < FULL_BYTES:
         return f"{free_bytes // 1_000_000} MB free"
-    if about.f_files and about.f_favail < LOW_INODES:
-        return f"{about.f_favail} inodes left"
+    if statvfs.f_files and statvfs.f_favail < LOW_INODES:
+        return f"{statvfs.f_favail} inodes left"
     return ""
 
 
@@ -64,10 +64,10 @@ def is_read_only(path: Path) -> bool:
 
 def hottest_c(root: Path = Path("/")) -> float | None:
     """The highest temperature of all zones in °C; None without a zone."""
-    found = []
+    temperatures_c = []
     for zone in (root / "sys/class/thermal").glob("thermal_zone*/temp"):
         try:
-            found.append(int(zone.read_text()) / 1e3)
+            temperatures_c.append(int(zone.read_text()) / 1e3)
         except (OSError, ValueError):
             continue  # a zone whose driver is not ready
-    return max(found, default=None)
+    return max(temperatures_c, default=None)

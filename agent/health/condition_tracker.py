@@ -35,17 +35,20 @@ def visible_conditions(
     """
     return tuple(
         ShownCondition(
-            condition, now_ms - began_ms, _cause(condition, since_ms), (details or {}).get(condition, "")
+            condition,
+            now_ms - began_ms,
+            _first_cause(condition, since_ms),
+            (details or {}).get(condition, ""),
         )
         for condition, began_ms in since_ms.items()
         if now_ms - began_ms >= condition.visible_after_ms
     )
 
 
-def _cause(condition: Condition, active: Mapping[Condition, int]) -> str:
+def _first_cause(condition: Condition, active: Mapping[Condition, int]) -> str:
     for cause in condition.depends_on:
         if cause in active:
-            return _cause(cause, active) or cause.code
+            return _first_cause(cause, active) or cause.code
     return ""
 
 
@@ -60,7 +63,7 @@ class ConditionTracker:
         self._now_ms = now_ms
         self._since_ms: dict[Condition, int] = {}
         self._details: dict[Condition, str | Text] = {}
-        self._last = frozenset[tuple[Condition, str]]()
+        self._last_shown = frozenset[tuple[Condition, str]]()
         self._on_change = on_change
 
     @property
@@ -76,7 +79,7 @@ class ConditionTracker:
     @property
     def causes(self) -> tuple[Condition, ...]:
         """The visible causes: the conditions that an operator can fix."""
-        return tuple(each.condition for each in self.shown if not each.because)
+        return tuple(row.condition for row in self.shown if not row.because)
 
     def raise_(self, condition: Condition, detail: str | Text = "") -> None:
         """Raise a condition, or replace the ``detail`` of an active one."""
@@ -95,7 +98,7 @@ class ConditionTracker:
         self, condition: Condition | None, of: Iterable[Condition], detail: str | Text = ""
     ) -> None:
         """Clear the other conditions ``of`` a group, and raise this one, if any."""
-        self.clear(*(each for each in of if each != condition))
+        self.clear(*(other for other in of if other != condition))
         if condition is not None:
             self.raise_(condition, detail)
 
@@ -108,7 +111,7 @@ class ConditionTracker:
 
     def refresh(self) -> None:
         """Call ``on_change`` when the visible conditions differ from those of the last call."""
-        shown = frozenset((each.condition, each.because) for each in self.shown)
-        if shown != self._last:
-            self._last = shown
+        shown = frozenset((row.condition, row.because) for row in self.shown)
+        if shown != self._last_shown:
+            self._last_shown = shown
             self._on_change()

@@ -29,7 +29,7 @@ _FOR_CASHIERS = ("api_code.", "compareface.")  # texts for the person at the til
 
 def _rows(part: ModuleType) -> tuple[Condition, ...]:
     """The constants of a part, in the order of its file."""
-    return tuple(each for each in vars(part).values() if isinstance(each, Condition))
+    return tuple(value for value in vars(part).values() if isinstance(value, Condition))
 
 
 PARTS: dict[str, tuple[Condition, ...]] = {
@@ -54,7 +54,7 @@ def fix_for(error: AgentError) -> Text:
     """
     if not error.fix.key.startswith(_FOR_CASHIERS):
         return error.fix
-    known = condition_of(error.code)
-    if known is not None:
-        return known.fix
+    condition = condition_of(error.code)
+    if condition is not None:
+        return condition.fix
     return Text(f"fix.{error.code}") if has_text(f"fix.{error.code}") else error.fix

@@ -11,7 +11,7 @@ from agent.core.reasons import FrameReason
 
 RECENT = 50
 BOUNDS_MS = (5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
-PHASES = tuple(each.name for each in fields(Timings))
+PHASES = tuple(phase.name for phase in fields(Timings))
 
 
 @dataclass(slots=True)
@@ -88,7 +88,9 @@ def snapshot(counters: Counters) -> dict[str, Any]:
     ``timings_ms``: histograms over all verifications of this process.
     """
     timings = [asdict(result.timings) for result in counters.recent]
-    medians = {name: round(median(each[name] for each in timings)) for name in timings[0]} if timings else {}
+    medians = (
+        {name: round(median(timing[name] for timing in timings)) for name in timings[0]} if timings else {}
+    )
     numbers = ("calls", "bytes_sent", "calls_saved", "calls_saved_by")
     return {
         **{name: dict(getattr(counters, name)) for name in ("frames", "results", "refusals")},

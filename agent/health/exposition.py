@@ -47,23 +47,25 @@ def sample_lines(
     """The samples of a metric, one line each. ``common``: labels before those of the metric."""
     lines = list[str]()
     for values, number in metric.read(source):
-        lines += _lines(metric, {**(common or {}), **dict(zip(metric.labels, values, strict=True))}, number)
+        lines += _metric_lines(
+            metric, {**(common or {}), **dict(zip(metric.labels, values, strict=True))}, number
+        )
     return lines
 
 
-def _lines(metric: Metric[Any], labels: dict[str, str], value: Any) -> list[str]:
+def _metric_lines(metric: Metric[Any], labels: dict[str, str], value: Any) -> list[str]:
     if metric.kind != "histogram":
-        return [_line(metric.name, labels, value)]
+        return [_sample_line(metric.name, labels, value)]
     buckets = [(repr(int(bound) / 1e3), count) for bound, count in value["le_ms"].items()]
     buckets.append(("+Inf", value["count"]))
     return [
-        *(_line(f"{metric.name}_bucket", labels | {"le": bound}, count) for bound, count in buckets),
-        _line(f"{metric.name}_sum", labels, value["sum_ms"] / 1e3),
-        _line(f"{metric.name}_count", labels, value["count"]),
+        *(_sample_line(f"{metric.name}_bucket", labels | {"le": bound}, count) for bound, count in buckets),
+        _sample_line(f"{metric.name}_sum", labels, value["sum_ms"] / 1e3),
+        _sample_line(f"{metric.name}_count", labels, value["count"]),
     ]
 
 
-def _line(name: str, labels: Mapping[str, str], number: float) -> str:
+def _sample_line(name: str, labels: Mapping[str, str], number: float) -> str:
     pairs = ",".join(f'{key}="{_escape(value, quoted=True)}"' for key, value in labels.items())
     value = int(number) if isinstance(number, bool) else number
     return f"{name}{{{pairs}}} {value!r}" if pairs else f"{name} {value!r}"

@@ -40,10 +40,10 @@ class FrameMeter:
         """
         if not self._timestamps:
             return {"fps": 0.0, "frame_age_ms": None, "mean_luma": None}
-        (first, began_ms), (last, ended_ms) = self._timestamps[0], self._timestamps[-1]
-        age_ms = now_ms - ended_ms
-        spent_ms = ended_ms - began_ms
-        fps = (last - first) * 1e3 / spent_ms if spent_ms > 0 and age_ms < _STALE_MS else 0.0
+        (first_seq, first_ms), (last_seq, last_ms) = self._timestamps[0], self._timestamps[-1]
+        age_ms = now_ms - last_ms
+        period_ms = last_ms - first_ms
+        fps = (last_seq - first_seq) * 1e3 / period_ms if period_ms > 0 and age_ms < _STALE_MS else 0.0
         return {"fps": round(fps, 1), "frame_age_ms": age_ms, "mean_luma": round(self._mean_luma)}
 
 
@@ -56,17 +56,19 @@ class ViewMeter:
 
     def __init__(self) -> None:
         self._reason: FrameReason | None = None
-        self._in_a_row = 0
+        self._same_reason_count = 0
 
     def add(self, frames: Counter[FrameReason]) -> Condition | None:
         """Add the frames of one verification. Returns the present fault of the view; None: no known fault."""
-        shown = Counter({reason: count for reason, count in frames.items() if reason not in _EMPTY})
-        if shown:  # an empty scene shows nothing about the view
-            reason, count = shown.most_common(1)[0]
-            is_fault = reason in _CAUSES and count >= _SHARE_MIN * shown.total()
-            if any(shown[usable] for usable in _USABLE) or not is_fault:
-                self._reason, self._in_a_row = None, 0
+        counts = Counter({reason: count for reason, count in frames.items() if reason not in _EMPTY})
+        if counts:  # an empty scene shows nothing about the view
+            reason, count = counts.most_common(1)[0]
+            is_fault = reason in _CAUSES and count >= _SHARE_MIN * counts.total()
+            if any(counts[usable] for usable in _USABLE) or not is_fault:
+                self._reason, self._same_reason_count = None, 0
             else:
-                self._in_a_row = self._in_a_row + 1 if reason is self._reason else 1
+                self._same_reason_count = self._same_reason_count + 1 if reason is self._reason else 1
                 self._reason = reason
-        return _CAUSES[self._reason] if self._reason and self._in_a_row >= VERIFICATIONS_MIN else None
+        return (
+            _CAUSES[self._reason] if self._reason and self._same_reason_count >= VERIFICATIONS_MIN else None
+        )

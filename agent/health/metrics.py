@@ -21,7 +21,7 @@ Read = Callable[[Tree], Iterable[Sample]]
 _gauge, _counter = partial(Metric, "gauge"), partial(Metric, "counter")
 
 
-def _one(path: str, scale: float = 1) -> Read:
+def _number_at(path: str, scale: float = 1) -> Read:
     """Reader of the number at this dotted path of the document."""
 
     def read(tree: Tree) -> Iterable[Sample]:
@@ -33,15 +33,15 @@ def _one(path: str, scale: float = 1) -> Read:
     return read
 
 
-def _by(labels: Iterable[str], *path: str) -> Read:
+def _counts_by_label(labels: Iterable[str], *path: str) -> Read:
     """Reader of one sample per label value, 0 without events: a late series would lose its first event."""
-    known = dict.fromkeys(labels, 0)
+    zero_counts = dict.fromkeys(labels, 0)
 
     def read(tree: Tree) -> Iterable[Sample]:
         counts: Any = tree
         for key in path:
             counts = counts.get(key, {})
-        return [(tuple(label.split("/")), count) for label, count in (known | dict(counts)).items()]
+        return [(tuple(label.split("/")), count) for label, count in (zero_counts | dict(counts)).items()]
 
     return read
 
@@ -51,8 +51,8 @@ def _info(tree: Tree) -> Iterable[Sample]:
 
 
 def _conditions(tree: Tree) -> Iterable[Sample]:
-    active = {each["code"] for each in tree["conditions"]}
-    return [((code, each.severity), int(code in active)) for code, each in CONDITIONS.items()]
+    active = {condition["code"] for condition in tree["conditions"]}
+    return [((code, condition.severity), int(code in active)) for code, condition in CONDITIONS.items()]
 
 
 def _phases(tree: Tree) -> Iterable[Sample]:
@@ -69,7 +69,7 @@ METRICS: tuple[Metric[Tree], ...] = (
     _gauge(
         "facepay_terminal_info", "Always 1; the labels identify the terminal.", _info, (*_IDENTITY, "camera")
     ),
-    _gauge("facepay_uptime_seconds", "Since this process started.", _one("uptime_s")),
+    _gauge("facepay_uptime_seconds", "Since this process started.", _number_at("uptime_s")),
     _gauge(
         "facepay_condition",
         "1 while this condition is active, else 0; the codes are those of the retained state.",
@@ -79,19 +79,19 @@ METRICS: tuple[Metric[Tree], ...] = (
     _counter(
         "facepay_frames_total",
         "Frames handled, by result of the analysis.",
-        _by(FrameReason, "counters", "frames"),
+        _counts_by_label(FrameReason, "counters", "frames"),
         ("reason",),
     ),
     _counter(
         "facepay_results_total",
         "Verifications that ended, by decision and reason.",
-        _by((outcome(reason) for reason in Reason), "counters", "results"),
+        _counts_by_label((outcome(reason) for reason in Reason), "counters", "results"),
         ("decision", "reason"),
     ),
     _counter(
         "facepay_refusals_total",
         "Refused requests, without a verification, by reason.",
-        _by(Refusal, "counters", "refusals"),
+        _counts_by_label(Refusal, "counters", "refusals"),
         ("reason",),
     ),
     Metric(
@@ -101,53 +101,59 @@ METRICS: tuple[Metric[Tree], ...] = (
         _phases,
         ("phase",),
     ),
-    _counter("facepay_api_calls_total", "Paid calls of the compare API.", _one("counters.calls")),
+    _counter("facepay_api_calls_total", "Paid calls of the compare API.", _number_at("counters.calls")),
     _counter(
         "facepay_api_calls_saved_total",
         "Frames of open verifications that were analyzed and not sent, by reason.",
-        _by((each for each in FrameReason if each is not FrameReason.IDLE), "counters", "calls_saved_by"),
+        _counts_by_label(
+            (reason for reason in FrameReason if reason is not FrameReason.IDLE), "counters", "calls_saved_by"
+        ),
         ("reason",),
     ),
     _counter(
         "facepay_api_sent_bytes_total",
         "Bytes of encoded faces sent to the compare API.",
-        _one("counters.bytes_sent"),
+        _number_at("counters.bytes_sent"),
     ),
-    _gauge("facepay_mqtt_connected", "1 while the broker is connected.", _one("mqtt.connected")),
+    _gauge("facepay_mqtt_connected", "1 while the broker is connected.", _number_at("mqtt.connected")),
     _counter(
         "facepay_mqtt_inbound_dropped_total",
         "Messages of tills dropped by a limit, and rejected acks and cancels without an answer.",
-        _one("till.inbound_dropped"),
+        _number_at("till.inbound_dropped"),
     ),
-    _gauge("facepay_outbox_results", "Results that no till has acknowledged yet.", _one("mqtt.outbox_depth")),
+    _gauge(
+        "facepay_outbox_results",
+        "Results that no till has acknowledged yet.",
+        _number_at("mqtt.outbox_depth"),
+    ),
     _counter(
         "facepay_outbox_expired_total",
         "Results that expired before a till acknowledged them.",
-        _one("till.expired_unacknowledged"),
+        _number_at("till.expired_unacknowledged"),
     ),
     _counter(
-        "facepay_outbox_withheld_total", "Matches that were too late to be sent.", _one("till.withheld")
+        "facepay_outbox_withheld_total", "Matches that were too late to be sent.", _number_at("till.withheld")
     ),
     _gauge(
         "facepay_camera_frames_per_second",
         "Rate of the camera over its last frames; 0 without fresh frames.",
-        _one("camera.fps"),
+        _number_at("camera.fps"),
     ),
     _gauge(
         "facepay_camera_frame_age_seconds",
         "Age of the newest frame; absent before the first one.",
-        _one("camera.frame_age_ms", scale=1e-3),
+        _number_at("camera.frame_age_ms", scale=1e-3),
     ),
     _gauge(
         "facepay_camera_mean_luma",
         "Brightness of the newest frame, 0 to 255; absent before the first one.",
-        _one("camera.mean_luma"),
+        _number_at("camera.mean_luma"),
     ),
-    _gauge("process_resident_memory_bytes", "Memory in use (RSS).", _one("process.rss_bytes")),
-    _counter("process_cpu_seconds_total", "Processor time, user and system.", _one("process.cpu_s")),
-    _gauge("process_open_fds", "Open file descriptors.", _one("process.open_files")),
-    _gauge("process_max_fds", "Limit of open file descriptors.", _one("process.max_files")),
-    _gauge("process_threads", "Threads of the process.", _one("process.threads")),
+    _gauge("process_resident_memory_bytes", "Memory in use (RSS).", _number_at("process.rss_bytes")),
+    _counter("process_cpu_seconds_total", "Processor time, user and system.", _number_at("process.cpu_s")),
+    _gauge("process_open_fds", "Open file descriptors.", _number_at("process.open_files")),
+    _gauge("process_max_fds", "Limit of open file descriptors.", _number_at("process.max_files")),
+    _gauge("process_threads", "Threads of the process.", _number_at("process.threads")),
 )
 
 

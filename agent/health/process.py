@@ -19,13 +19,13 @@ def process_facts() -> dict[str, int | float]:
 
     A number that cannot be read is absent: the status must be readable where no further file can be opened.
     """
-    used, max_files = resource.getrusage(resource.RUSAGE_SELF), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    usage, max_files = resource.getrusage(resource.RUSAGE_SELF), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     facts: dict[str, int | float] = {"max_files": max_files, "open_files": _open_files(max_files)}
     with contextlib.suppress(OSError):
         facts["rss_bytes"] = int((_SELF / "statm").read_text().split()[1]) * _PAGE_BYTES
     with contextlib.suppress(OSError):
         facts["threads"] = len(os.listdir(_SELF / "task"))  # noqa: PTH208 - names only, no paths
-    return {**facts, "cpu_s": round(used.ru_utime + used.ru_stime, 2)}
+    return {**facts, "cpu_s": round(usage.ru_utime + usage.ru_stime, 2)}
 
 
 def files_shortage() -> str:
@@ -69,7 +69,7 @@ def return_free_memory() -> bool:
 
 
 @contextlib.contextmanager
-def loading() -> Iterator[None]:
+def imports_without_gc() -> Iterator[None]:
     """Context for module imports: no garbage collection within, and none of the new objects later.
 
     The objects of modules live until the end of the process. Collections during the imports took a tenth of

@@ -52,5 +52,5 @@ class ResultMeter:
             self._in_a_row[condition] += 1
             code = "" if result.api_code is None else f", API code {result.api_code}"
             self._details[condition] = f"{result.reason}{code}"
-        present = (each for each, count in self._in_a_row.items() if count >= VERIFICATIONS_MIN)
-        return {each: self._details[each] for each in present}
+        present = (condition for condition, count in self._in_a_row.items() if count >= VERIFICATIONS_MIN)
+        return {condition: self._details[condition] for condition in present}

@@ -20,7 +20,7 @@ DAY_S = 86_400
 MISSING_AFTER_S = 3 * DAY_S  # unattended-upgrades runs once a day
 ENDS_SOON_S = 7 * DAY_S  # `make apt-repo` signs the index for 30 days
 INVALID_S = 0  # the end of an index with an invalid date
-_KEPT, _LISTS = "var/lib/facepay-upgrade", "var/lib/apt/lists"
+_UPGRADE_DIR, _APT_LISTS = "var/lib/facepay-upgrade", "var/lib/apt/lists"
 _ORIGIN = "Origin: facepay"
 _HEAD_BYTES = 4_096  # of an index; its checksums follow and can have 200 kB
 _REPORT_MAX_BYTES = 512
@@ -44,7 +44,7 @@ class UpgradeFacts:
     Attributes:
         failed: the newest upgrade failed so; None: it did not fail.
         installed: the version at that time, or the version that waits for ``candidate``; may be empty.
-        other: the version that was not healthy; empty without a failure.
+        unhealthy: the version that was not healthy; empty without a failure.
         candidate: a newer version in the ring that is not installed; empty: there is none.
         candidate_since_s: Unix time since which a newer version waits.
         has_index: apt has a readable index of the ring.
@@ -54,7 +54,7 @@ class UpgradeFacts:
 
     failed: Failure | None = None
     installed: str = ""
-    other: str = ""
+    unhealthy: str = ""
     candidate: str = ""
     candidate_since_s: int = 0
     has_index: bool = False
@@ -69,17 +69,17 @@ def read_upgrades(root: Path = Path("/")) -> UpgradeFacts | None:
     Args:
         root: parent of /var. An index or ``waiting`` that this user cannot read counts as absent.
     """
-    kept, indexes = root / _KEPT, _indexes(root / _LISTS)
-    if not indexes and not _is_folder(kept):
+    upgrade_dir, indexes = root / _UPGRADE_DIR, _indexes(root / _APT_LISTS)
+    if not indexes and not _is_folder(upgrade_dir):
         return None
-    failed, installed, other = _failure(kept / "failed")
+    failed, installed, unhealthy = _read_failure(upgrade_dir / "failed")
     candidate, since_s = "", 0
-    match (_read(kept / "waiting", _REPORT_MAX_BYTES) or "").split():
+    match (_read_or_none(upgrade_dir / "waiting", _REPORT_MAX_BYTES) or "").split():
         case [version, offered, digits] if digits.isascii() and digits.isdecimal():
             installed, candidate, since_s = installed or version, offered, int(digits)
-    ends_s = [end_s for each in indexes if (end_s := _end_of(each)) is not None]
+    ends_s = [end_s for index in indexes if (end_s := _valid_until_s(index)) is not None]
     end_s = min(ends_s, default=None)
-    return UpgradeFacts(failed, installed, other, candidate, since_s, bool(indexes), end_s)
+    return UpgradeFacts(failed, installed, unhealthy, candidate, since_s, bool(indexes), end_s)
 
 
 def judge_upgrades(facts: UpgradeFacts, unix_s: int) -> tuple[Condition, Text] | None:
@@ -103,7 +103,7 @@ def judge_upgrades(facts: UpgradeFacts, unix_s: int) -> tuple[Condition, Text] |
 
 
 def _failure_text(facts: UpgradeFacts) -> Text:
-    versions = {"installed": facts.installed, "other": facts.other}
+    versions = {"installed": facts.installed, "other": facts.unhealthy}
     match facts.failed:
         case Failure.ROLLED_BACK | Failure.ROLLBACK_FAILED:
             return Text(f"why.sys.upgrades.{facts.failed.value}", **versions)
@@ -117,7 +117,7 @@ def _failure_text(facts: UpgradeFacts) -> Text:
             assert_never(facts.failed)
 
 
-def _failure(path: Path) -> tuple[Failure | None, str, str]:
+def _read_failure(path: Path) -> tuple[Failure | None, str, str]:
     try:
         text = _read_file(path, _REPORT_MAX_BYTES)
     except FileNotFoundError:
@@ -134,13 +134,13 @@ def _failure(path: Path) -> tuple[Failure | None, str, str]:
 def _indexes(lists: Path) -> list[str]:
     """The heads of the signed indexes of this product's repository."""
     try:
-        heads = [_read(path, _HEAD_BYTES) or "" for path in sorted(lists.glob("*InRelease"))]
+        heads = [_read_or_none(path, _HEAD_BYTES) or "" for path in sorted(lists.glob("*InRelease"))]
     except OSError:
         return []
-    return [each for each in heads if _ORIGIN in each.splitlines()]
+    return [head for head in heads if _ORIGIN in head.splitlines()]
 
 
-def _end_of(index: str) -> int | None:
+def _valid_until_s(index: str) -> int | None:
     """Unix time of ``Valid-Until``; None: the index has no end."""
     for line in index.splitlines():
         name, _, value = line.partition(":")
@@ -159,7 +159,7 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _read(path: Path, max_bytes: int) -> str | None:
+def _read_or_none(path: Path, max_bytes: int) -> str | None:
     """The beginning of a file; None when it is absent or not readable."""
     try:
         return _read_file(path, max_bytes)

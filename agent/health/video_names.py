@@ -33,10 +33,10 @@ def _links(root: Path, kind: str) -> dict[Path, Path]:
 def _model(root: Path, node: Path) -> tuple[str, ...]:
     """Name and index within the camera, as the kernel reports them; a missing file counts as empty."""
     folder = root / "sys/class/video4linux" / node.name
-    return tuple(_text(folder / name) for name in ("name", "index"))
+    return tuple(_read_text(folder / name) for name in ("name", "index"))
 
 
-def _text(path: Path) -> str:
+def _read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

@@ -124,9 +124,9 @@ def guidance_of(analysis: Analysis) -> str:
 def notice_picture(text: str) -> bytes:
     """A grey JPEG with a text, shown in place of a picture. The text is as large as fits, for a phone."""
     picture = np.full((_NOTICE_HEIGHT_PX, WIDTH_PX, 3), 48, np.uint8)
-    (wide, _), _ = cv2.getTextSize(text, _FONT, 1.0, 2)
-    scale = min(_NOTICE_SCALE_MAX, _NOTICE_SHARE * WIDTH_PX / max(1, wide))
-    place = (max(0, round(WIDTH_PX - scale * wide) // 2), _NOTICE_HEIGHT_PX // 2)
+    (width, _), _ = cv2.getTextSize(text, _FONT, 1.0, 2)
+    scale = min(_NOTICE_SCALE_MAX, _NOTICE_SHARE * WIDTH_PX / max(1, width))
+    place = (max(0, round(WIDTH_PX - scale * width) // 2), _NOTICE_HEIGHT_PX // 2)
     cv2.putText(picture, text, place, _FONT, scale, _WHITE, 2, cv2.LINE_AA)
     return jpeg_of(picture)
 
@@ -141,19 +141,19 @@ def jpeg_of(picture: Pixels, quality: int = 70) -> bytes:
 
 def shrink(pixels: Pixels) -> tuple[Pixels, float]:
     """(a copy of about ``WIDTH_PX``, the scale of the copy)."""
-    high, wide = pixels.shape[:2]
-    divisor = max(1, round(wide / WIDTH_PX))
+    height, width = pixels.shape[:2]
+    divisor = max(1, round(width / WIDTH_PX))
     if divisor == 1:
         return pixels.copy(), 1.0
-    size = (max(1, wide // divisor), max(1, high // divisor))
+    size = (max(1, width // divisor), max(1, height // divisor))
     small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.uint8), size[0] / wide
+    return np.asarray(small, np.uint8), size[0] / width
 
 
 def _zone(picture: Pixels, limits: PolicyLimits) -> None:
-    high, wide = picture.shape[:2]
-    first = round(limits.zone_left * (wide - 1)), round(limits.zone_top * (high - 1))
-    last = round(limits.zone_right * (wide - 1)), round(limits.zone_bottom * (high - 1))
+    height, width = picture.shape[:2]
+    first = round(limits.zone_left * (width - 1)), round(limits.zone_top * (height - 1))
+    last = round(limits.zone_right * (width - 1)), round(limits.zone_bottom * (height - 1))
     cv2.rectangle(picture, first, last, _ZONE, 1)
 
 
@@ -165,15 +165,15 @@ def _box(picture: Pixels, box: Box, scale: float, colour: Colour) -> None:
 
 def _clipped(picture: Pixels, x: float, y: float) -> tuple[int, int]:
     """The point, moved near the picture: a distant or non-finite point would overflow OpenCV's integers."""
-    high, wide = picture.shape[:2]
-    near = np.nan_to_num(np.clip((x, y), (-wide, -high), (2 * wide, 2 * high)))
+    height, width = picture.shape[:2]
+    near = np.nan_to_num(np.clip((x, y), (-width, -height), (2 * width, 2 * height)))
     return round(float(near[0])), round(float(near[1]))
 
 
 def _bars(picture: Pixels, quality: Quality, limits: PolicyLimits) -> None:
     rows = _measures(quality, limits)
-    high, wide = _EDGE_PX * 2 + _ROW_PX * len(rows), _EDGE_PX * 2 + _LABEL_PX + _BAR_PX
-    panel = picture[:high, :wide]
+    height, width = _EDGE_PX * 2 + _ROW_PX * len(rows), _EDGE_PX * 2 + _LABEL_PX + _BAR_PX
+    panel = picture[:height, :width]
     cv2.convertScaleAbs(panel, dst=panel, alpha=_DIM)
     for number, (name, value, limit) in enumerate(rows):
         y = _EDGE_PX + _ROW_PX * number

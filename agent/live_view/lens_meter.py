@@ -46,9 +46,9 @@ def measure_lens(pixels: object, metadata: Mapping[str, float] | None = None) ->
 
 
 def _middle(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    high, wide = gray.shape
-    top, left = round(high * (1 - _MIDDLE) / 2), round(wide * (1 - _MIDDLE) / 2)
-    part = gray[top : high - top, left : wide - left]
+    height, width = gray.shape
+    top, left = round(height * (1 - _MIDDLE) / 2), round(width * (1 - _MIDDLE) / 2)
+    part = gray[top : height - top, left : width - left]
     if part.shape[1] <= _WIDTH_PX:
         return part
     size = (_WIDTH_PX, max(3, round(part.shape[0] * _WIDTH_PX / part.shape[1])))

@@ -66,10 +66,10 @@ def _interpolation(square: Pixels) -> int:
 
 def _square(pixels: Pixels, limits: PolicyLimits) -> Pixels:
     """The largest square of the frame, around the middle of the payer zone; shifted into the frame."""
-    high, wide = pixels.shape[:2]
-    side = min(high, wide)
-    left = _start((limits.zone_left + limits.zone_right) / 2 * wide, side, wide)
-    top = _start((limits.zone_top + limits.zone_bottom) / 2 * high, side, high)
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    left = _start((limits.zone_left + limits.zone_right) / 2 * width, side, width)
+    top = _start((limits.zone_top + limits.zone_bottom) / 2 * height, side, height)
     return pixels[top : top + side, left : left + side]
 
 

@@ -140,8 +140,8 @@ def unwrap(payload: bytes, till: str, kind: str, rules: DecodeRules) -> dict[str
     """The JSON object of a message, taken from its envelope if signed. Checks signature, schema and ids."""
     if len(payload) > rules.max_bytes:
         detail = f"{len(payload)} bytes, at most {rules.max_bytes}"
-        found = _REQUEST_ID.search(payload[:_ID_SEARCH_BYTES])  # for the refusal, never for a claim
-        raise Rejected(Refusal.REQUEST_TOO_LARGE, detail, found[1].decode() if found else None)
+        match = _REQUEST_ID.search(payload[:_ID_SEARCH_BYTES])  # for the refusal, never for a claim
+        raise Rejected(Refusal.REQUEST_TOO_LARGE, detail, match[1].decode() if match else None)
     outer = _object(payload)
     signed = "jws" in outer
     text = text_of(outer, kind, rules.max_bytes) if signed else ""
@@ -160,13 +160,13 @@ def unwrap(payload: bytes, till: str, kind: str, rules: DecodeRules) -> dict[str
 def _check_signature(
     signed: dict[str, Any] | None, text: str, till: str, kind: str, rules: DecodeRules
 ) -> None:
-    known = rules.trust is not None and rules.trust.has_key(till)
+    has_key = rules.trust is not None and rules.trust.has_key(till)
     if signed is not None:
         signature = text_of(signed, "jws", 4_096)
-        trusted = known and rules.trust is not None and rules.trust.verify(till, text, signature, kind)
-        if not trusted and (known or rules.signatures_required):
+        trusted = has_key and rules.trust is not None and rules.trust.verify(till, text, signature, kind)
+        if not trusted and (has_key or rules.signatures_required):
             raise Rejected(Refusal.SIGNATURE_INVALID, "no trusted key of this till made this signature")
-    elif known or rules.signatures_required:  # a forger could otherwise omit the signature
+    elif has_key or rules.signatures_required:  # a forger could otherwise omit the signature
         raise Rejected(Refusal.SIGNATURE_MISSING, "this terminal accepts only signed messages from this till")
 
 

@@ -118,8 +118,8 @@ def event(value: TillEvent) -> tuple[str, bytes]:
             hint = in_locale("refusal", refusal.value, None)
             fields = {"refusal": refusal.value, "detail": detail[:300], "hint": hint}
             optional = {"result_id": value.result_id, "asks": value.asks}
-            known = {name: each for name, each in optional.items() if each is not None}
-            return till, _event("refused", request_id, {**fields, **known})
+            present = {name: value for name, value in optional.items() if value is not None}
+            return till, _event("refused", request_id, {**fields, **present})
 
 
 def _event(name: str, request_id: str | None, fields: dict[str, Any]) -> bytes:

@@ -48,14 +48,14 @@ class Keyring:
     def keys(self, till: str) -> list[PublicKey]:
         """The keys trusted for a till, at most ``KEYS_MAX``. An unusable file is logged and skipped."""
         stamp = self._stamp(till)
-        known = self._read.get(till)
-        if known is None or known[0] != stamp:
-            known = self._read[till] = (stamp, self._load(till))
-        return known[1]
+        cached = self._read.get(till)
+        if cached is None or cached[0] != stamp:
+            cached = self._read[till] = (stamp, self._load(till))
+        return cached[1]
 
     def tills(self) -> list[str]:
         """The tills with a key here, sorted."""
-        return sorted(each.name for each in self._folder.iterdir()) if self._folder.is_dir() else []
+        return sorted(folder.name for folder in self._folder.iterdir()) if self._folder.is_dir() else []
 
     def usable(self) -> dict[str, int]:
         """The number of usable keys of each till in ``tills``. Raises ``OSError``: not readable here."""
@@ -70,7 +70,7 @@ class Keyring:
         path = self._folder / till / f"{key_id(key.key)}.pem"
         try:
             with as_owner(self._folder.parent):
-                others = [each for each in self._files(till) if each != path]
+                others = [file for file in self._files(till) if file != path]
                 if not replaces_others and len(others) >= KEYS_MAX:
                     why = Text("detail.till_keys_full", till=till, count=len(others))
                     raise TillError(why, code="key_unusable", fix=Text("fix.till_keys_full", till=till))
@@ -78,8 +78,8 @@ class Keyring:
                 for folder in (self._folder.parent, self._folder, path.parent):
                     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
                 write_whole(path, key.pem())
-                for each in [*others, *self._leftovers(till)] if replaces_others else []:
-                    each.unlink()
+                for file in [*others, *self._leftovers(till)] if replaces_others else []:
+                    file.unlink()
         except OSError as error:
             raise TillError(failure_at(path, error), code="key_unusable") from error
         return path
@@ -90,8 +90,8 @@ class Keyring:
         try:
             with as_owner(self._folder.parent):
                 files = self._files(till)
-                for each in [*files, *self._leftovers(till)]:
-                    each.unlink()
+                for file in [*files, *self._leftovers(till)]:
+                    file.unlink()
                 if folder.is_dir():
                     folder.rmdir()
         except OSError as error:
@@ -110,13 +110,13 @@ class Keyring:
 
         The time of the folder is not enough: two changes within one tick of the kernel's clock have one time.
         """
-        found = []
+        stamps = []
         for path in self._files(till):
             try:
-                found.append((path.name, *file_stamp(path)))
+                stamps.append((path.name, *file_stamp(path)))
             except FileNotFoundError:  # removed meanwhile
                 continue
-        return tuple(found)
+        return tuple(stamps)
 
     def _load(self, till: str) -> list[PublicKey]:
         keys = []

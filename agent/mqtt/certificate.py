@@ -37,15 +37,15 @@ def read_certificate(path: Path) -> CertificateProbe:
     except (OSError, ValueError) as error:
         raise _unusable(path, reason_of(error)) from error
     try:
-        found = x509.load_pem_x509_certificate(pem)
-        names = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        begins_unix_s = int(found.not_valid_before_utc.timestamp())
-        ends_unix_s = int(found.not_valid_after_utc.timestamp())
+        certificate = x509.load_pem_x509_certificate(pem)
+        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        begins_unix_s = int(certificate.not_valid_before_utc.timestamp())
+        ends_unix_s = int(certificate.not_valid_after_utc.timestamp())
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise _unusable(path, Text("detail.no_certificate")) from error
     name = str(names[0].value)[:NAME_MAX_CHARS] if names else ""
     # the issuer chose the name, and the name is printed on a terminal
-    printable = "".join(each if each.isprintable() else "?" for each in name)
+    printable = "".join(char if char.isprintable() else "?" for char in name)
     return CertificateProbe(printable, begins_unix_s, ends_unix_s)
 
 

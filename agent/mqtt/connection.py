@@ -120,14 +120,14 @@ class Connection:
         attempt = 0
         while True:
             try:
-                await self._one_connection(loop_queue)
+                await self._run_one_connection(loop_queue)
             except Exception as error:  # without this task the terminal is offline and reports no fault
                 self._status.note_connect_failure(_logged(error))
             attempt = 0 if self._status.was_steady else attempt
             await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             attempt += 1
 
-    async def _one_connection(self, loop_queue: LoopQueue) -> None:
+    async def _run_one_connection(self, loop_queue: LoopQueue) -> None:
         client = self._candidate = make_client(self._config, self._options)
         _set_callbacks(client, self, loop_queue)
         self._lost.clear()
@@ -157,19 +157,19 @@ class Connection:
         if client is self._candidate:
             close_abruptly(client)  # paho then reports the connection as lost
 
-    def on_connack(self, client: Client, reason: ReasonCode, details: Properties | None) -> None:
+    def on_connack(self, client: Client, reason: ReasonCode, properties: Properties | None) -> None:
         if client is not self._candidate:
             client.disconnect()  # the answer to an abandoned attempt
             return
         self._candidate = None
         if reason.is_failure:
-            why = describe(reason, details)
+            why = describe(reason, properties)
             log.warning("mqtt_connect_refused", extra=facts(host=self._config.host, reason=why))
             self._status.note_refusal(problem_of_connack(reason), why)
             self._lost.set()
             return
         self._client = client
-        limits = self._publisher.limits = BrokerLimits.of(details)
+        limits = self._publisher.limits = BrokerLimits.of(properties)
         log.info("mqtt_connected", extra=facts(host=self._config.host, port=self._config.port))
         self._status.note_connected(self._options.missing_features(limits))
         if filters := self._options.allowed_subscriptions(limits):
@@ -178,11 +178,11 @@ class Connection:
             self._options.on_ready()
 
     def on_disconnect(
-        self, client: Client, flags: DisconnectFlags, reason: ReasonCode, details: Properties | None
+        self, client: Client, flags: DisconnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         if client is self._client:
             self._client = None
-            why = describe(reason, details)
+            why = describe(reason, properties)
             log.warning("mqtt_connection_lost", extra=facts(host=self._config.host, reason=why))
             problem = problem_of_disconnect(reason) if flags.is_disconnect_packet_from_server else None
             self._status.note_lost(problem, why, self._publisher.fail_unanswered())
@@ -195,22 +195,22 @@ class Connection:
             self._status.note_subscribed(self._options.refused_filters(self._publisher.limits, reasons))
             self._options.on_ready()
 
-    def on_puback(self, client: Client, mid: int, reason: ReasonCode, details: Properties | None) -> None:
+    def on_puback(self, client: Client, mid: int, reason: ReasonCode, properties: Properties | None) -> None:
         if client is self._client:
-            self._publisher.handle_puback(mid, reason, details)
+            self._publisher.handle_puback(mid, reason, properties)
 
     def _deliver(self, client: Client, message: MQTTMessage) -> None:
         if client is self._client:
             self._options.on_message(Message.of(message))
 
 
-def _set_callbacks(client: Client, to: Connection, loop_queue: LoopQueue) -> None:
+def _set_callbacks(client: Client, owner: Connection, queue: LoopQueue) -> None:
     """No callback holds the client: in a reference cycle its socket pair would be collected unclosed."""
-    client.on_connect = lambda source, _u, _flags, *answer: loop_queue.call(to.on_connack, source, *answer)
-    client.on_disconnect = lambda source, _u, *end: loop_queue.call(to.on_disconnect, source, *end)
-    client.on_publish = lambda source, _u, *answer: loop_queue.call(to.on_puback, source, *answer)
-    client.on_subscribe = lambda source, _u, _mid, reasons, _p: loop_queue.call(to.on_suback, source, reasons)
-    client.on_message = lambda source, _u, message: loop_queue.put(source, message)
+    client.on_connect = lambda source, _u, _flags, *answer: queue.call(owner.on_connack, source, *answer)
+    client.on_disconnect = lambda source, _u, *end: queue.call(owner.on_disconnect, source, *end)
+    client.on_publish = lambda source, _u, *answer: queue.call(owner.on_puback, source, *answer)
+    client.on_subscribe = lambda source, _u, _mid, reasons, _p: queue.call(owner.on_suback, source, reasons)
+    client.on_message = lambda source, _u, message: queue.put(source, message)
 
 
 def _logged(error: Exception) -> ConnectFailure:

@@ -42,8 +42,8 @@ class LoopQueue:
         self._loop, self._admits, self._handle = loop, admits, handle
         self._waiting_max = waiting_max
         self._waiting: deque[tuple[Client, MQTTMessage]] = deque()
-        self._bytes = 0
-        self._woken = False
+        self._waiting_bytes = 0
+        self._is_drain_scheduled = False
         self._lock = threading.Lock()
         self.dropped = 0
 
@@ -64,23 +64,23 @@ class LoopQueue:
     def _put(self, client: Client, message: MQTTMessage) -> None:
         with self._lock:
             size = len(message.payload)
-            if len(self._waiting) >= self._waiting_max or self._bytes + size > WAITING_MAX_BYTES:
+            if len(self._waiting) >= self._waiting_max or self._waiting_bytes + size > WAITING_MAX_BYTES:
                 self.dropped += 1
                 return
             self._waiting.append((client, message))
-            self._bytes += size
-            wake, self._woken = not self._woken, True
-        if wake:
+            self._waiting_bytes += size
+            must_schedule, self._is_drain_scheduled = not self._is_drain_scheduled, True
+        if must_schedule:
             self.call(self._drain)
 
     def _drain(self) -> None:
         for _ in range(DRAIN_MAX):
             with self._lock:
                 if not self._waiting:
-                    self._woken = False
+                    self._is_drain_scheduled = False
                     return
                 client, message = self._waiting.popleft()
-                self._bytes -= len(message.payload)
+                self._waiting_bytes -= len(message.payload)
             try:
                 self._handle(client, message)
             except Exception as error:  # a bug with one message must not stop the other messages

@@ -35,7 +35,7 @@ PACKET_MAX_BYTES = 256 * 1024
 RECEIVE_MAX = 64  # QoS 1 messages that the broker may send before it waits for a PUBACK
 PASSWORD_MAX_BYTES = 4_096
 FIXED_HEADER_BYTES = 5  # one byte of type, at most four of length
-OTHER_BYTES = 2 + 2 + 1 + 5  # topic length, message id, property length, message expiry interval
+VARIABLE_HEADER_BYTES = 2 + 2 + 1 + 5  # topic length, message id, property length, message expiry interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Message:
     @property
     def packet_bytes(self) -> int:
         """Upper bound of the size of the PUBLISH packet for this message."""
-        return FIXED_HEADER_BYTES + OTHER_BYTES + len(self.topic.encode()) + len(self.payload)
+        return FIXED_HEADER_BYTES + VARIABLE_HEADER_BYTES + len(self.topic.encode()) + len(self.payload)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,34 +103,39 @@ class ClientOptions:
     def allowed_subscriptions(self, limits: BrokerLimits) -> list[tuple[str, int]]:
         """The subscriptions that this broker supports; an unsupported one would be a protocol error."""
         return [
-            (topic, qos)
-            for topic, qos in self.subscriptions
-            if limits.supports_wildcards or not _is_wild(topic)
+            (topic_filter, qos)
+            for topic_filter, qos in self.subscriptions
+            if limits.supports_wildcards or not _is_wild(topic_filter)
         ]
 
     def missing_features(self, limits: BrokerLimits) -> str:
         """The features that this client needs and the broker lacks, as English text; empty when none."""
         needs_retain = self.will is not None and self.will.retained
-        needs_wildcards = any(_is_wild(topic) for topic, _ in self.subscriptions)
-        lacks = [f"QoS 1 (at most {limits.qos_max})"] * (limits.qos_max < 1)
-        lacks += ["retained messages"] * (needs_retain and not limits.supports_retain)
-        lacks += ["wildcard subscriptions"] * (needs_wildcards and not limits.supports_wildcards)
-        return ", ".join(lacks)
+        needs_wildcards = any(_is_wild(topic_filter) for topic_filter, _ in self.subscriptions)
+        missing = [f"QoS 1 (at most {limits.qos_max})"] * (limits.qos_max < 1)
+        missing += ["retained messages"] * (needs_retain and not limits.supports_retain)
+        missing += ["wildcard subscriptions"] * (needs_wildcards and not limits.supports_wildcards)
+        return ", ".join(missing)
 
     def refused_filters(self, limits: BrokerLimits, reasons: Sequence[ReasonCode]) -> list[Text]:
         """The needed filters that a SUBACK refuses, with reason. ``reasons``: one per allowed filter."""
         pairs = zip(self.allowed_subscriptions(limits), reasons, strict=False)
-        failed = [(topic, reason) for (topic, _), reason in pairs if reason.is_failure]
-        needed = [(topic, describe(reason)) for topic, reason in failed if topic not in self.optional_filters]
+        failed = [(topic_filter, reason) for (topic_filter, _), reason in pairs if reason.is_failure]
+        needed = [
+            (topic_filter, describe(reason))
+            for topic_filter, reason in failed
+            if topic_filter not in self.optional_filters
+        ]
         if needed:
             log.error(
-                "subscription_refused", extra=facts(refused=[f"{topic}: {why}" for topic, why in needed])
+                "subscription_refused",
+                extra=facts(refused=[f"{topic_filter}: {why}" for topic_filter, why in needed]),
             )
-        return [Text("detail.at", place=topic, reason=why) for topic, why in needed]
+        return [Text("detail.at", place=topic_filter, reason=why) for topic_filter, why in needed]
 
 
-def _is_wild(topic: str) -> bool:
-    return "+" in topic or "#" in topic
+def _is_wild(topic_filter: str) -> bool:
+    return "+" in topic_filter or "#" in topic_filter
 
 
 def make_client(config: MqttConfig, options: ClientOptions) -> Client:
@@ -159,7 +164,7 @@ def make_client(config: MqttConfig, options: ClientOptions) -> Client:
 
 def connect(client: Client, config: MqttConfig) -> ConnectFailure | None:
     """Resolve, connect, TLS handshake, start the network thread. Blocks. Returns the failure of a step."""
-    extra = make_properties(
+    properties = make_properties(
         PacketTypes.CONNECT,
         SessionExpiryInterval=0,  # the broker queues nothing for this client while it is away
         MaximumPacketSize=PACKET_MAX_BYTES,
@@ -167,7 +172,7 @@ def connect(client: Client, config: MqttConfig) -> ConnectFailure | None:
     )
     try:
         client.connect(
-            config.host, config.port, keepalive=config.keepalive_s, clean_start=True, properties=extra
+            config.host, config.port, keepalive=config.keepalive_s, clean_start=True, properties=properties
         )
     except (OSError, ValueError) as error:  # refused, unknown name, TLS, certificate
         why = f"{type(error).__name__}: {error}"
@@ -187,7 +192,10 @@ def subscribe(client: Client, subscriptions: Sequence[tuple[str, int]]) -> None:
     ``retainAsPublished``: without this option the broker hides the retain flag of a live message. A request
     that was published retained by mistake would not be detected until the next reconnect.
     """
-    filters = [(topic, SubscribeOptions(qos=qos, retainAsPublished=True)) for topic, qos in subscriptions]
+    filters = [
+        (topic_filter, SubscribeOptions(qos=qos, retainAsPublished=True))
+        for topic_filter, qos in subscriptions
+    ]
     client.subscribe(filters)
 
 
@@ -212,10 +220,10 @@ def close_abruptly(client: Client) -> None:
 
 def make_properties(packet: int, **values: int) -> Properties:
     """MQTT 5 properties of one packet, by their specification names."""
-    made = Properties(packet)  # type: ignore[no-untyped-call] # paho leaves it unannotated
+    properties = Properties(packet)  # type: ignore[no-untyped-call] # paho leaves it unannotated
     for name, value in values.items():
-        setattr(made, name, value)
-    return made
+        setattr(properties, name, value)
+    return properties
 
 
 def tls_context(config: MqttConfig) -> ssl.SSLContext:

@@ -20,7 +20,7 @@ from agent.mqtt.reason_codes import describe, problem_of_puback
 from agent.mqtt.status import BrokerStatus, SentPacket
 from agent.texts import Text
 
-CUT = "publish_cut"  # the connection ended between PUBLISH and PUBACK: this message may be the cause
+PUBLISH_CUT = "publish_cut"  # the connection ended between PUBLISH and PUBACK: this message may be the cause
 PUBACK_TIMEOUT_S = 5.0
 IN_FLIGHT_MAX = 20  # paho sends 20 unanswered messages; further ones wait inside paho, without any deadline
 NO_SUBSCRIBER = 16  # MQTT 5 reason "no matching subscribers": accepted by the broker, delivered to no client
@@ -31,16 +31,16 @@ class Publisher:
 
     def __init__(self, status: BrokerStatus) -> None:
         self._status = status
-        self._answers: dict[int, asyncio.Future[bool]] = {}  # by message id, while the caller waits
-        self._unanswered: dict[int, SentPacket] = {}  # by message id, until the PUBACK
-        self._changed = asyncio.Event()
+        self._puback_futures: dict[int, asyncio.Future[bool]] = {}  # by message id, while the caller waits
+        self._unacknowledged: dict[int, SentPacket] = {}  # by message id, until the PUBACK
+        self._slot_changed = asyncio.Event()
         self.limits = BrokerLimits()
 
     async def publish(self, client: Client, message: Message, qos: int) -> bool:
         """See ``Connection.publish``. A broker without QoS 1 gets QoS 0; the result is then False."""
-        sent = self._checked(message)
+        sent = self._within_limits(message)
         qos = min(qos, self.limits.qos_max)
-        if qos and len(self._unanswered) >= IN_FLIGHT_MAX:
+        if qos and len(self._unacknowledged) >= IN_FLIGHT_MAX:
             raise TillError(Text("detail.publishes_wait", most=IN_FLIGHT_MAX), code="link_down")
         async with _answer_in_time(client, PUBACK_TIMEOUT_S if qos else None):
             if not qos:
@@ -49,24 +49,24 @@ class Publisher:
             await self._wait_for_slot()
             mid = _send(client, message, qos)
             # before the loop runs again: otherwise the PUBACK can be missed
-            self._answers[mid] = asyncio.get_running_loop().create_future()
-            self._unanswered[mid] = sent
+            self._puback_futures[mid] = asyncio.get_running_loop().create_future()
+            self._unacknowledged[mid] = sent
             try:
-                return await self._answers[mid]
+                return await self._puback_futures[mid]
             finally:
-                self._answers.pop(mid, None)
+                self._puback_futures.pop(mid, None)
 
     async def wait_until_free(self, client: Client) -> None:
         """Wait until a publish can be sent at once. Raises ``TillError`` (``publish_cut``)."""
         async with _answer_in_time(client, PUBACK_TIMEOUT_S):
             await self._wait_for_slot()
 
-    def handle_puback(self, mid: int, reason: ReasonCode, details: Properties | None) -> None:
+    def handle_puback(self, mid: int, reason: ReasonCode, properties: Properties | None) -> None:
         """End the publish with this message id, as accepted or refused."""
-        refusal = describe(reason, details) if reason.is_failure else None
-        sent = self._unanswered.pop(mid, None)
-        self._changed.set()
-        answer = self._answers.get(mid)
+        refusal = describe(reason, properties) if reason.is_failure else None
+        sent = self._unacknowledged.pop(mid, None)
+        self._slot_changed.set()
+        answer = self._puback_futures.get(mid)
         if answer is not None and not answer.done():
             if refusal:
                 answer.set_exception(
@@ -81,25 +81,25 @@ class Publisher:
 
     def fail_unanswered(self) -> Iterable[SentPacket]:
         """The connection ended: fail and return all unanswered publishes. The messages may have arrived."""
-        for answer in self._answers.values():
+        for answer in self._puback_futures.values():
             if not answer.done():
-                answer.set_exception(TillError(Text("detail.cut_before_puback"), code=CUT))
-        unanswered = tuple(self._unanswered.values())
-        self._answers.clear()
-        self._unanswered.clear()
-        self._changed.set()
+                answer.set_exception(TillError(Text("detail.cut_before_puback"), code=PUBLISH_CUT))
+        unanswered = tuple(self._unacknowledged.values())
+        self._puback_futures.clear()
+        self._unacknowledged.clear()
+        self._slot_changed.set()
         return unanswered
 
     async def _wait_for_slot(self) -> None:
-        while len(self._unanswered) >= min(self.limits.in_flight_max, IN_FLIGHT_MAX):
-            self._changed.clear()
-            await self._changed.wait()
+        while len(self._unacknowledged) >= min(self.limits.in_flight_max, IN_FLIGHT_MAX):
+            self._slot_changed.clear()
+            await self._slot_changed.wait()
 
-    def _checked(self, message: Message) -> SentPacket:
+    def _within_limits(self, message: Message) -> SentPacket:
         sent = SentPacket(message.topic, message.packet_bytes)
-        most = self.limits.packet_max_bytes
-        if most is not None and sent.size_bytes > most:
-            detail = Text("detail.packet_too_large", sent=sent, most=most)
+        max_bytes = self.limits.packet_max_bytes
+        if max_bytes is not None and sent.size_bytes > max_bytes:
+            detail = Text("detail.packet_too_large", sent=sent, most=max_bytes)
             self._status.note_too_large((sent,), detail)
             raise TillError(detail, code="packet_too_large")
         if message.retained and not self.limits.supports_retain:
@@ -115,14 +115,14 @@ async def _answer_in_time(client: Client, timeout_s: float | None) -> AsyncItera
             yield
     except TimeoutError:
         close_abruptly(client)  # otherwise paho keeps the message and sends it when the broker answers again
-        raise TillError(Text("detail.no_puback", limit_s=PUBACK_TIMEOUT_S), code=CUT) from None
+        raise TillError(Text("detail.no_puback", limit_s=PUBACK_TIMEOUT_S), code=PUBLISH_CUT) from None
 
 
 def _send(client: Client, message: Message, qos: int) -> int:
     """The message id. Raises ``TillError`` (``link_down``)."""
     expiry = {} if message.expires_in_s is None else {"MessageExpiryInterval": message.expires_in_s}
-    extra = make_properties(PacketTypes.PUBLISH, **expiry)
-    info = client.publish(message.topic, message.payload, qos, message.retained, extra)
+    properties = make_properties(PacketTypes.PUBLISH, **expiry)
+    info = client.publish(message.topic, message.payload, qos, message.retained, properties)
     if info.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
         raise TillError(Text("detail.publish_failed", name=info.rc.name), code="link_down")
     return info.mid

@@ -94,17 +94,21 @@ class Reachability:
 
     def problem(self) -> TillError | None:
         """The error for the oldest problem that remains; None: no problem was reported."""
-        return self._oldest(set())
+        return self._oldest_error(except_for=frozenset())
 
     def error(self, otherwise: TillError) -> TillError:
         """The error after a time-out. ``otherwise``: the error when the broker itself has no problem.
 
         A refused message is left out: a client without the right to send ``get_state`` gets a retained state.
         """
-        silent = client_error(self._config, BrokerProblem.UNREACHABLE, Text("detail.no_answer_in_time"))
-        found = self._oldest({BrokerProblem.PUBLISH_REFUSED})
-        return found or (otherwise if self._was_ready else silent)
+        if reported := self._oldest_error(except_for=frozenset({BrokerProblem.PUBLISH_REFUSED})):
+            return reported
+        if self._was_ready:
+            return otherwise
+        return client_error(self._config, BrokerProblem.UNREACHABLE, Text("detail.no_answer_in_time"))
 
-    def _oldest(self, without: set[BrokerProblem]) -> TillError | None:
-        found = (each for each in self._problems.items() if each[0] not in without)
-        return next((client_error(self._config, *each) for each in found), None)
+    def _oldest_error(self, except_for: frozenset[BrokerProblem]) -> TillError | None:
+        for problem, detail in self._problems.items():
+            if problem not in except_for:
+                return client_error(self._config, problem, detail)
+        return None

@@ -56,7 +56,7 @@ _CODES = {
     # use another server, server moved
     BrokerProblem.MOVED: (0x9C, 0x9D),
 }
-_OF_CODE = {code: problem for problem, codes in _CODES.items() for code in codes}
+_PROBLEM_OF_CODE = {code: problem for problem, codes in _CODES.items() for code in codes}
 REFUSING = frozenset({BrokerProblem.FAULT, *_CODES} - {BrokerProblem.TAKEN_OVER, BrokerProblem.TOO_LARGE})
 """The broker answered and refused to serve this client."""
 KEEP_ALIVE_TIMEOUT = 0x8D  # no packet arrived in time: not a fault of the client
@@ -64,31 +64,33 @@ KEEP_ALIVE_TIMEOUT = 0x8D  # no packet arrived in time: not a fault of the clien
 
 def problem_of_connack(reason: ReasonCode) -> BrokerProblem:
     """The problem of a refusing CONNACK. "Packet too large" here means the CONNECT with its will."""
-    found = _OF_CODE.get(reason.value, BrokerProblem.FAULT)
-    return BrokerProblem.LIMITS if found in (BrokerProblem.TOO_LARGE, BrokerProblem.TAKEN_OVER) else found
+    problem = _PROBLEM_OF_CODE.get(reason.value, BrokerProblem.FAULT)
+    return BrokerProblem.LIMITS if problem in (BrokerProblem.TOO_LARGE, BrokerProblem.TAKEN_OVER) else problem
 
 
 def problem_of_disconnect(reason: ReasonCode) -> BrokerProblem | None:
     """The problem of a DISCONNECT from the broker; None: normal end, or keep-alive timeout."""
     if not reason.is_failure or reason.value == KEEP_ALIVE_TIMEOUT:
         return None
-    return _OF_CODE.get(reason.value, BrokerProblem.FAULT)
+    return _PROBLEM_OF_CODE.get(reason.value, BrokerProblem.FAULT)
 
 
 def problem_of_puback(reason_value: int) -> BrokerProblem:
     """The problem of a refusing PUBACK."""
-    found = _OF_CODE.get(reason_value, BrokerProblem.PUBLISH_REFUSED)
-    return found if found in (BrokerProblem.QUOTA, BrokerProblem.LIMITS) else BrokerProblem.PUBLISH_REFUSED
+    problem = _PROBLEM_OF_CODE.get(reason_value, BrokerProblem.PUBLISH_REFUSED)
+    return (
+        problem if problem in (BrokerProblem.QUOTA, BrokerProblem.LIMITS) else BrokerProblem.PUBLISH_REFUSED
+    )
 
 
 def describe(reason: ReasonCode, properties: Properties | None = None) -> Text:
     """Reason name (MQTT 5) and code, then reason string and server reference of the broker, if any."""
     extra = ""
-    for name in ("ReasonString", "ServerReference"):
-        text = getattr(properties, name, None)
+    for property_name in ("ReasonString", "ServerReference"):
+        text = getattr(properties, property_name, None)
         if isinstance(text, str) and text.isprintable():
             extra += f"; {text[:TEXT_MAX_CHARS]}"
     code = f"0x{reason.value:02X}"
     key = f"mqtt_code.{code}"
-    named = Text(key) if has_text(key) else reason.getName()
-    return Text("detail.broker_reason", name=named, code=code, extra=extra)
+    name = Text(key) if has_text(key) else reason.getName()
+    return Text("detail.broker_reason", name=name, code=code, extra=extra)

@@ -13,7 +13,7 @@ SINGLE_CLIENT_AFTER_S = 60.0  # a longer connection: no second client has the id
 STEADY_AFTER_S = 15.0  # a shorter connection counts as lost soon: the pause before a reconnect grows
 LOST_SOON_MAX = 3
 CUTS_MAX = 3  # connections that ended after the same message: the message counts as the cause
-TOO_LARGE_FOR_S = 120.0  # clears the fault without another try; the longest pause between two tries is 60 s
+TOO_LARGE_CLEARS_AFTER_S = 120.0  # without another try; the longest pause between two tries is 60 s
 
 ReportProblem = Callable[[BrokerProblem, bool, str | Text], None]
 """``report(problem, active, detail)``: called on the asyncio loop. ``detail``: the broker's reason, sizes."""
@@ -56,11 +56,11 @@ class BrokerStatus:
 
     def __init__(self, report: ReportProblem) -> None:
         self._report = report
-        self._held: dict[str, BrokerProblem] = {}
+        self._problem_of_source: dict[str, BrokerProblem] = {}
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._up_since_s = 0.0
         self._lost_soon = 0
-        self._cuts_after: dict[SentPacket, int] = {}
+        self._cuts_by_packet: dict[SentPacket, int] = {}
         self._too_large_bytes = 0
         self.was_steady = False
 
@@ -72,37 +72,37 @@ class BrokerStatus:
     def note_refusal(self, problem: BrokerProblem, detail: str | Text) -> None:
         """A connection attempt failed. Replaces the problems of the connection before."""
         self.was_steady = False
-        self._set("connect", problem, detail)
+        self._set_problem("connect", problem, detail)
         for source in ("disconnect", "subscribe", "limits"):
-            self._set(source)
+            self._set_problem(source)
 
     def note_connected(self, missing: str) -> None:
         """A CONNACK arrived. ``missing``: features that the terminal needs and this broker lacks."""
         self._up_since_s = asyncio.get_running_loop().time()
-        self._after(SINGLE_CLIENT_AFTER_S, "client id", lambda: self._set("client id"))
-        self._after(STEADY_AFTER_S, "steady", lambda: self._set("disconnect"))
-        self._set(
+        self._start_timer(SINGLE_CLIENT_AFTER_S, "client id", lambda: self._set_problem("client id"))
+        self._start_timer(STEADY_AFTER_S, "steady", lambda: self._set_problem("disconnect"))
+        self._set_problem(
             "limits", BrokerProblem.LIMITS if missing else None, Text("detail.broker_lacks", missing=missing)
         )
-        self._set("connect")
+        self._set_problem("connect")
 
     def note_subscribed(self, refused: Sequence[Text]) -> None:
         """A SUBACK arrived. ``refused``: the needed filters that it refuses, each with the reason."""
-        detail = reduce(_listed, refused) if refused else ""
-        self._set("subscribe", BrokerProblem.SUBSCRIPTION_REFUSED if refused else None, detail)
+        detail = reduce(_joined, refused) if refused else ""
+        self._set_problem("subscribe", BrokerProblem.SUBSCRIPTION_REFUSED if refused else None, detail)
 
     def note_puback(self, sent: SentPacket, problem: BrokerProblem | None, detail: str | Text) -> None:
         """The PUBACK of one publish. ``problem`` None: accepted."""
-        self._cuts_after.pop(sent, None)
+        self._cuts_by_packet.pop(sent, None)
         if problem is None and sent.size_bytes >= self._too_large_bytes:
-            self._set("size")
-        self._set(f"publish {sent.kind}", problem, Text("detail.at", place=sent.kind, reason=detail))
+            self._set_problem("size")
+        self._set_problem(f"publish {sent.kind}", problem, Text("detail.at", place=sent.kind, reason=detail))
 
     def note_too_large(self, sent: Iterable[SentPacket], detail: str | Text) -> None:
         """The broker does not accept messages of the largest size in ``sent``."""
-        self._too_large_bytes = max((each.size_bytes for each in sent), default=0)
-        self._set("size", BrokerProblem.TOO_LARGE, detail)
-        self._after(TOO_LARGE_FOR_S, "size", lambda: self._set("size"))
+        self._too_large_bytes = max((packet.size_bytes for packet in sent), default=0)
+        self._set_problem("size", BrokerProblem.TOO_LARGE, detail)
+        self._start_timer(TOO_LARGE_CLEARS_AFTER_S, "size", lambda: self._set_problem("size"))
 
     def note_lost(
         self, problem: BrokerProblem | None, detail: str | Text, unanswered: Iterable[SentPacket]
@@ -110,58 +110,63 @@ class BrokerStatus:
         """An established connection ended. ``problem``: by the broker's reason code; None: no code."""
         lasted_s = asyncio.get_running_loop().time() - self._up_since_s
         self.was_steady = lasted_s >= STEADY_AFTER_S
-        self._stop("client id", "steady")
-        cut = set(unanswered)
-        about = ", ".join(str(each) for each in cut)
-        after = Text("detail.after_message", detail=detail, message=about)
-        if problem is not None or cut:
+        self._stop_timers("client id", "steady")
+        packets = set(unanswered)
+        messages = ", ".join(str(packet) for packet in packets)
+        detail_with_messages = Text("detail.after_message", detail=detail, message=messages)
+        if problem is not None or packets:
             self._lost_soon = 0
         match problem:
-            case None if cut:
-                self._count_cuts(cut)
+            case None if packets:
+                self._count_cuts(packets)
             case None:
                 self._lost_soon = 0 if self.was_steady else self._lost_soon + 1
                 if self._lost_soon >= LOST_SOON_MAX:
-                    self._set("client id", BrokerProblem.TAKEN_OVER, "")
+                    self._set_problem("client id", BrokerProblem.TAKEN_OVER, "")
             case BrokerProblem.TAKEN_OVER:
-                self._set("client id", problem, detail)
+                self._set_problem("client id", problem, detail)
             case BrokerProblem.TOO_LARGE:
-                self.note_too_large(cut, after if about else Text("detail.after_no_message", detail=detail))
+                self.note_too_large(
+                    packets,
+                    detail_with_messages if messages else Text("detail.after_no_message", detail=detail),
+                )
             case _:
-                self._set("disconnect", problem, after if about else detail)
+                self._set_problem("disconnect", problem, detail_with_messages if messages else detail)
 
     def close(self) -> None:
-        self._stop(*self._timers)
+        self._stop_timers(*self._timers)
 
-    def _count_cuts(self, cut: set[SentPacket]) -> None:
+    def _count_cuts(self, packets: set[SentPacket]) -> None:
         """Count the cuts after each unanswered message. A PUBACK in between resets the count."""
-        self._cuts_after |= {each: self._cuts_after.get(each, 0) + 1 for each in cut}
-        while len(self._cuts_after) > 64:
-            del self._cuts_after[next(iter(self._cuts_after))]
-        worst = max(cut, key=lambda each: self._cuts_after.get(each, 0))
-        times = self._cuts_after.get(worst, 0)
-        if times >= CUTS_MAX:
-            why = Text("detail.cut_after", message=worst, times=times)
+        self._cuts_by_packet |= {packet: self._cuts_by_packet.get(packet, 0) + 1 for packet in packets}
+        while len(self._cuts_by_packet) > 64:
+            del self._cuts_by_packet[next(iter(self._cuts_by_packet))]
+        worst = max(packets, key=lambda packet: self._cuts_by_packet.get(packet, 0))
+        cuts = self._cuts_by_packet.get(worst, 0)
+        if cuts >= CUTS_MAX:
+            why = Text("detail.cut_after", message=worst, times=cuts)
             self.note_too_large((worst,), why)
 
-    def _set(self, source: str, problem: BrokerProblem | None = None, detail: str | Text = "") -> None:
-        before = self._held.pop(source, None)
+    def _set_problem(
+        self, source: str, problem: BrokerProblem | None = None, detail: str | Text = ""
+    ) -> None:
+        before = self._problem_of_source.pop(source, None)
         if problem is not None:
-            self._held[source] = problem
+            self._problem_of_source[source] = problem
             self._report(problem, True, detail)
-        if before is not None and before not in self._held.values():
+        if before is not None and before not in self._problem_of_source.values():
             self._report(before, False, "")
 
-    def _after(self, delay_s: float, name: str, then: Callable[[], None]) -> None:
-        self._stop(name)
+    def _start_timer(self, delay_s: float, name: str, then: Callable[[], None]) -> None:
+        self._stop_timers(name)
         self._timers[name] = asyncio.get_running_loop().call_later(delay_s, then)
 
-    def _stop(self, *names: str) -> None:
+    def _stop_timers(self, *names: str) -> None:
         for name in names:
             timer = self._timers.pop(name, None)
             if timer is not None:
                 timer.cancel()
 
 
-def _listed(first: Text, others: Text) -> Text:
+def _joined(first: Text, others: Text) -> Text:
     return Text("detail.listed", first=first, others=others)

@@ -14,11 +14,13 @@ log = logging.getLogger(__name__)
 
 FILE = "outbox.sqlite3"
 PAGE_BYTES = 1_024  # a result changes eight pages: with SQLite's 4 KiB twice as much is written to the card
-JOURNAL_PAGES = 500  # at this length SQLite copies the journal into the file and starts it anew
-# The copy needs two more fsyncs. The end of a request starts it earlier, so that its result does not wait;
-# only the result of another till can wait behind it. The pages between the two limits are those of the open
-# requests, about 13 each.
-_EARLY_PAGES = 400
+CHECKPOINT_PAGES = (
+    500  # checkpoint: at this length SQLite copies the journal into the file and starts it anew
+)
+# A checkpoint needs two more fsyncs. The end of a request starts it earlier, so that its result does not
+# wait; only the result of another till can wait behind it. The pages between the two limits are those of the
+# open requests, about 13 each.
+EARLY_CHECKPOINT_PAGES = 400
 
 
 class OutboxDamaged(StorageError):
@@ -100,14 +102,14 @@ def reopen_file(directory: Path) -> sqlite3.Connection:
 
 
 @contextmanager
-def early_copy(db: sqlite3.Connection) -> Iterator[None]:
-    """A transaction whose commit may also copy the journal: for a commit that no result waits for."""
-    db.execute(f"PRAGMA wal_autocheckpoint = {_EARLY_PAGES}")
+def early_checkpoint(db: sqlite3.Connection) -> Iterator[None]:
+    """A transaction whose commit may also run a checkpoint: for a commit that no result waits for."""
+    db.execute(f"PRAGMA wal_autocheckpoint = {EARLY_CHECKPOINT_PAGES}")
     try:
         with db:
             yield
     finally:
-        db.execute(f"PRAGMA wal_autocheckpoint = {JOURNAL_PAGES}")
+        db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -120,7 +122,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")  # a power cut loses no committed transaction
         # The journal never shrinks: with SQLite's 1 000 pages the journal alone filled a disk of 4 MiB.
-        db.execute(f"PRAGMA wal_autocheckpoint = {JOURNAL_PAGES}")
+        db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         # not quick_check: a damaged index would end each process at its first use
         (verdict,) = db.execute("PRAGMA integrity_check(1)").fetchone()
         (version,) = db.execute("PRAGMA user_version").fetchone()
@@ -170,8 +172,8 @@ class OutboxIdentity:
 
     def read_from(self, db: sqlite3.Connection) -> None:
         """Read the keys from the file: at the start, and after old rows were deleted."""
-        self._claim = _row(db, _NEWEST_CLAIM, ())
-        self._result = _row(db, _NEWEST_RESULT, ())
+        self._claim = _first_row(db, _NEWEST_CLAIM, ())
+        self._result = _first_row(db, _NEWEST_RESULT, ())
 
     def note_claim(self, till: str, request_id: str) -> None:
         """This claim is the newest one."""
@@ -184,10 +186,10 @@ class OutboxIdentity:
     def check(self, db: sqlite3.Connection) -> None:
         """Raises ``StorageError`` when the newest claim or the newest result is missing in ``db``."""
         for statement, key in ((_CLAIM, self._claim), (_RESULT, self._result)):
-            if key is not None and _row(db, statement, key) is None:
+            if key is not None and _first_row(db, statement, key) is None:
                 raise StorageError(Text("detail.outbox_replaced"))
 
 
-def _row(db: sqlite3.Connection, statement: str, values: Key) -> Key | None:
+def _first_row(db: sqlite3.Connection, statement: str, values: Key) -> Key | None:
     row = db.execute(statement, values).fetchone()
     return None if row is None else tuple(row)

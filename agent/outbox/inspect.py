@@ -25,10 +25,10 @@ def inspect_outbox(directory: Path) -> OutboxProbe | None:
     try:
         if not path.exists():
             return None
-        for each in (path, *directory.glob(f"{FILE}-[ws][ah][lm]")):
-            check_plain(each)  # SQLite reports only "unable to open", and waits for a pipe
+        for file in (path, *directory.glob(f"{FILE}-[ws][ah][lm]")):
+            check_plain(file)  # SQLite reports only "unable to open", and waits for a pipe
         set_aside = len(list(directory.glob(f"{FILE}.damaged-*[0-9]")))
-        depth, oldest, damage = _read(path)
+        depth, oldest, damage = _read_database(path)
     except PermissionError as error:
         message = Text("detail.no_permission", path=path)
         raise StorageError(message, code="storage_denied", fix=fix) from error
@@ -39,7 +39,7 @@ def inspect_outbox(directory: Path) -> OutboxProbe | None:
     return OutboxProbe(depth, oldest, damage, set_aside)
 
 
-def _read(path: Path) -> tuple[int, int | None, str]:
+def _read_database(path: Path) -> tuple[int, int | None, str]:
     """(number of unacknowledged results, unix ms of the oldest, damage)."""
     # Without a journal no process has the file open. "immutable" then keeps SQLite from creating a journal.
     journal = path.with_name(f"{path.name}-wal")

@@ -50,7 +50,7 @@ class Outbox:
 
         ``encode`` makes the bytes of a result, once. ``is_synchronised``: of the wall clock; None: not known.
         """
-        self._directory, self._lost = config.directory, False
+        self._directory, self._is_file_lost = config.directory, False
         self.damaged = asyncio.Event()
         db, self.was_damaged = open_file(config.directory, clock.unix_ms())
         self._queries = OutboxQueries(db, config, clock, boot_id, encode, is_synchronised)
@@ -122,33 +122,33 @@ class Outbox:
 
     # --- the writer's thread ------------------------------------------------------------------------
 
-    async def _run(self, work: Callable[[], T]) -> T:
+    async def _run(self, query: Callable[[], T]) -> T:
         """The only place that translates ``sqlite3.Error`` to ``StorageError``."""
         if self._closed:
             raise StorageError(Text("detail.outbox_closed"))
         if self.damaged.is_set():
             raise OutboxDamaged(Text("detail.outbox_page_damaged", path=self._directory / FILE))
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._writer, self._do, work)
+            return await asyncio.get_running_loop().run_in_executor(self._writer, self._run_in_writer, query)
         except sqlite3.Error as error:
             if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & _PRIMARY in _DAMAGED:
                 self.damaged.set()
             raise StorageError(Text("detail.outbox_failed", reason=reason_of(error))) from error
 
-    def _do(self, work: Callable[[], T]) -> T:
-        if self._lost:
+    def _run_in_writer(self, query: Callable[[], T]) -> T:
+        if self._is_file_lost:
             db = reopen_file(self._directory)
             try:
                 self._queries.replace_connection(db)
             except BaseException:
                 db.close()
                 raise
-            self._lost = False
+            self._is_file_lost = False
         try:
-            return work()
+            return query()
         except sqlite3.OperationalError as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # an undecodable text has no code
             if code & _PRIMARY in _DISK_FAILED:
-                self._lost = True
+                self._is_file_lost = True
                 self._queries.close()
             raise

@@ -14,7 +14,7 @@ from agent.core.ports import ClaimRecord, Clock, StoredResult
 from agent.core.reasons import Decision
 from agent.log import facts
 from agent.messages.encode import Issued
-from agent.outbox.database import OutboxIdentity, early_copy
+from agent.outbox.database import OutboxIdentity, early_checkpoint
 
 T = TypeVar("T")
 Encode = Callable[[Result, Issued], bytes]
@@ -24,10 +24,10 @@ _HOUR_MS = 3_600_000
 # old, and a deleted claim would let a repeated request be paid for again. A result of another boot has an age
 # unless the wall clock is known to be not synchronised. It can have been stored with a wrong time, so it must
 # be closed.
-_OLD = (
+_IS_OLD = (
     "(boot_id != :boot AND open = 0 AND settled_unix_ms < :unix_ms)"
     " OR (boot_id = :boot AND deadline_ms < :boot_ms)"
-    " OR (open = 0 AND seq <= (SELECT max(seq) FROM result) - :most)"
+    " OR (open = 0 AND seq <= (SELECT max(seq) FROM result) - :max_results)"
 )
 # A request of the present epoch can arrive again at any time: without its id it would be executed twice.
 _KEEP_IDS = (
@@ -84,13 +84,15 @@ class OutboxQueries:
 
     def open_results(self) -> list[StoredResult]:
         """Results without acknowledgement, oldest first."""
-        numbers = self._db.execute("SELECT seq FROM result WHERE open = 1 ORDER BY seq").fetchall()
-        return [stored for (seq,) in numbers if (stored := self._readable(seq)) is not None]
+        rows = self._db.execute("SELECT seq FROM result WHERE open = 1 ORDER BY seq").fetchall()
+        return [stored for (seq,) in rows if (stored := self._stored_or_none(seq)) is not None]
 
-    def _readable(self, seq: int) -> StoredResult | None:
+    def _stored_or_none(self, seq: int) -> StoredResult | None:
         """Read one row: a damaged row must not hide the others."""
         try:
-            return self._stored(self._db.execute("SELECT * FROM result WHERE seq = ?", (seq,)).fetchone())
+            return self._stored_result(
+                self._db.execute("SELECT * FROM result WHERE seq = ?", (seq,)).fetchone()
+            )
         except (sqlite3.OperationalError, ValueError, TypeError) as error:
             if getattr(error, "sqlite_errorcode", None) is not None:
                 raise  # the disk failed, not the row: an unread row must not look like a missing one
@@ -100,7 +102,7 @@ class OutboxQueries:
     def close_result(self, till: str, result_id: str) -> bool:
         """False when the result was not open or belongs to another till."""
         statement = "UPDATE result SET open = 0 WHERE till = ? AND result_id = ? AND open = 1"
-        with early_copy(self._db):
+        with early_checkpoint(self._db):
             return self._db.execute(statement, (till, result_id)).rowcount == 1
 
     def find(self, till: str, request_id: str) -> ClaimRecord | None:
@@ -114,7 +116,7 @@ class OutboxQueries:
     def _result_of(self, till: str, request_id: str) -> StoredResult | None:
         key = (till, request_id)
         row = self._db.execute("SELECT * FROM result WHERE till = ? AND request_id = ?", key).fetchone()
-        return None if row is None else self._stored(row)
+        return None if row is None else self._stored_result(row)
 
     def claim(self, request: Request) -> None:
         now_ms = self._clock.unix_ms()
@@ -126,13 +128,13 @@ class OutboxQueries:
     def settle(self, result: Result) -> StoredResult:
         request = result.request
         with self._db:
-            known = self._result_of(request.till, request.request_id)
-            if known is not None:
-                return known  # the first outcome wins
+            stored = self._result_of(request.till, request.request_id)
+            if stored is not None:
+                return stored  # the first outcome wins
             now_ms, result_id = self._clock.unix_ms(), str(uuid.uuid4())
             is_match = result.decision is Decision.MATCH
-            key, until_ms = (request.till, request.request_id), request.deadline_ms
-            row = (result_id, *key, b"", is_match, self._boot_id, until_ms, now_ms, result.calls)
+            key, deadline_ms = (request.till, request.request_id), request.deadline_ms
+            row = (result_id, *key, b"", is_match, self._boot_id, deadline_ms, now_ms, result.calls)
             inserted = self._db.execute(
                 "INSERT INTO result (result_id, till, request_id, payload, is_match, boot_id, deadline_ms,"
                 " settled_unix_ms, asks, open) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
@@ -142,9 +144,9 @@ class OutboxQueries:
             payload = self._encode(result, Issued(result_id, seq, now_ms))
             self._db.execute("UPDATE result SET payload = ? WHERE seq = ?", (payload, seq))
         self._identity.note_result(seq, result_id)
-        return StoredResult(*key, result_id, seq, payload, is_match, until_ms)
+        return StoredResult(*key, result_id, seq, payload, is_match, deadline_ms)
 
-    def _stored(self, row: sqlite3.Row) -> StoredResult:
+    def _stored_result(self, row: sqlite3.Row) -> StoredResult:
         same_boot = row["boot_id"] == self._boot_id  # else the boot clock is not comparable: expired
         fields = row["till"], row["request_id"], row["result_id"], row["seq"], row["payload"]
         return StoredResult(*fields, bool(row["is_match"]), row["deadline_ms"] if same_boot else 0)
@@ -168,30 +170,30 @@ class OutboxQueries:
         This boot's results by the boot clock: the deadline is at most ``ttl_ms`` after the result. Those of
         other boots by the wall clock. While it is not known to be right, the newest result counts as new.
         """
-        until_ms = self._clock.unix_ms()
+        now_unix_ms = self._clock.unix_ms()
         if not self._is_synchronised():
             (newest_ms,) = self._db.execute(_NEWEST_OF_OTHER_BOOTS, (self._boot_id,)).fetchone()
-            until_ms = newest_ms or until_ms
-        bounds = (self._boot_id, self._clock.now_ms() - period_ms, until_ms - period_ms)
-        (asks,) = self._db.execute(_CALLS, bounds).fetchone()
+            now_unix_ms = newest_ms or now_unix_ms
+        parameters = (self._boot_id, self._clock.now_ms() - period_ms, now_unix_ms - period_ms)
+        (asks,) = self._db.execute(_CALLS, parameters).fetchone()
         return int(asks)
 
     def prune(self, epoch: str) -> int:
         """Delete old records. The request ids of ``epoch``, the present one, are kept."""
-        kept_ms = self._config.retention_hours * _HOUR_MS
-        bounds = {
+        retention_ms = self._config.retention_hours * _HOUR_MS
+        parameters = {
             "boot": self._boot_id,
-            "unix_ms": 0 if self._is_synchronised() is False else self._clock.unix_ms() - kept_ms,
-            "boot_ms": self._clock.now_ms() - kept_ms,
-            "most": self._config.max_results,
+            "unix_ms": 0 if self._is_synchronised() is False else self._clock.unix_ms() - retention_ms,
+            "boot_ms": self._clock.now_ms() - retention_ms,
+            "max_results": self._config.max_results,
             "epoch": epoch,
         }
         with self._db:
-            self._db.execute(_FORGET_IDS, bounds)
-            self._db.execute(f"{_KEEP_IDS}{_OLD})", bounds)
+            self._db.execute(_FORGET_IDS, parameters)
+            self._db.execute(f"{_KEEP_IDS}{_IS_OLD})", parameters)
             # with its claim: a claim without a result would look interrupted
-            self._db.execute(f"{_FORGET_CLAIMS}{_OLD})", bounds)
-            deleted = self._db.execute(f"{_FORGET_RESULTS}{_OLD}", bounds).rowcount
+            self._db.execute(f"{_FORGET_CLAIMS}{_IS_OLD})", parameters)
+            deleted = self._db.execute(f"{_FORGET_RESULTS}{_IS_OLD}", parameters).rowcount
         if deleted:
             self._identity.read_from(self._db)
         return deleted
@@ -211,21 +213,21 @@ def _from_json(text: str, key: tuple[str, str, str]) -> Request:
     Raises ``ValueError``, ``TypeError`` or ``KeyError`` for a damaged row, also with another type or key.
     """
     tree = json.loads(text)
-    tree["reference"] = _checked(Reference(**tree["reference"]))
+    tree["reference"] = _with_checked_types(Reference(**tree["reference"]))
     tree["require"] = tuple(tree["require"])
-    request = _checked(Request(**tree))
+    request = _with_checked_types(Request(**tree))
     if key != (request.till, request.request_id, request.payload_sha256):
         raise ValueError("the request differs from the key of its row")
     return request
 
 
-def _checked(value: T) -> T:
+def _with_checked_types(value: T) -> T:
     """The dataclass, if each field has its type. Raises ``TypeError``."""
     for name, kind in get_type_hints(type(value)).items():
         field = getattr(value, name)
-        is_right = (
-            all(isinstance(each, str) for each in field) if name == "require" else isinstance(field, kind)
+        has_type = (
+            all(isinstance(item, str) for item in field) if name == "require" else isinstance(field, kind)
         )
-        if not is_right:
+        if not has_type:
             raise TypeError(f"{name}: {type(field).__name__}")
     return value

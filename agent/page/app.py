@@ -103,10 +103,10 @@ class Handlers:
     async def documentation(self, request: Request) -> Response:
         accepted = re.split("[,;]", request.headers.get("accept-language", ""))[0]
         wanted = request.query_params.get("lang") or accepted
-        found = section(**request.path_params, locale=best_locale(wanted))
-        if found is None:
+        document = section(**request.path_params, locale=best_locale(wanted))
+        if document is None:
             return text_response(404, Text("page.no_documentation"))
-        return Response(found, media_type=_KINDS["html"])
+        return Response(document, media_type=_KINDS["html"])
 
     async def login(self, request: Request) -> Response:
         if request.method != "POST":

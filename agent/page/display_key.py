@@ -47,7 +47,7 @@ class DisplayKey:
 
 def _read(path: Path) -> str | None:
     try:
-        found = _KEY.search(read_plain(path, _MAX_BYTES).decode("utf-8", "replace"))
+        match = _KEY.search(read_plain(path, _MAX_BYTES).decode("utf-8", "replace"))
     except OSError:
         return None
-    return None if found is None else found[1]
+    return None if match is None else match[1]

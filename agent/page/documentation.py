@@ -27,8 +27,8 @@ def section(page: str, anchor: str, locale: str) -> str | None:
         locale: an installed language.
     """
     if page == "doctor":
-        known = {name.replace(".", ""): name for name in texts_below("check")}
-        name = known.get(anchor, "")
+        checks_by_anchor = {name.replace(".", ""): name for name in texts_below("check")}
+        name = checks_by_anchor.get(anchor, "")
         parts = _check(name, locale) if name else None
         title = Text(f"check.{name}")
     else:
@@ -49,7 +49,9 @@ def _check(name: str, locale: str) -> Iterator[str]:
     if results:
         yield _heading("doc_results", locale)
         yield (
-            "<ul>" + "".join(f"<li>{_marked(re.sub(r'{.*?}', '…', each))}</li>" for each in results) + "</ul>"
+            "<ul>"
+            + "".join(f"<li>{_marked(re.sub(r'{.*?}', '…', result))}</li>" for result in results)
+            + "</ul>"
         )
 
 
@@ -65,10 +67,10 @@ def _heading(key: str, locale: str) -> str:
 
 def _links(locale: str) -> str:
     """Back to the page, and this section in the other languages."""
-    others = (each for each in locales() if each != locale)
+    others = (other for other in locales() if other != locale)
     names = "".join(
-        f' <a href="?lang={each}" lang="{each}">{html.escape(Text("page.language").write(each))}</a>'
-        for each in others
+        f' <a href="?lang={other}" lang="{other}">{html.escape(Text("page.language").write(other))}</a>'
+        for other in others
     )
     return f'<a href="/">{html.escape(Text("page.doc_back").write(locale))}</a>{names}'
 

@@ -163,9 +163,9 @@ class SessionStore:
         """
         async with asyncio.timeout(BODY_TIMEOUT_S):
             body = await request.body()
-        given = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0].strip()
-        by_link = self._links.pop(_digest(given), float("-inf")) > self._now_s()
-        if not by_link and not self._is_token(given, request):
+        secret = parse_qs(body.decode("utf-8", "replace")).get("token", [""])[0].strip()
+        by_link = self._links.pop(_digest(secret), float("-inf")) > self._now_s()
+        if not by_link and not self._is_token(secret, request):
             await asyncio.sleep(WRONG_PAUSE_S)
             return False
         log.warning("page_login", extra=facts(peer=peer_of(request), by="link" if by_link else "token"))
@@ -186,12 +186,12 @@ class SessionStore:
         answer.delete_cookie(self.cookie, httponly=True, samesite="strict", secure=self._secure)
         return answer
 
-    def _is_token(self, given: str, request: Request) -> bool:
+    def _is_token(self, secret: str, request: Request) -> bool:
         """Whether this is the token. Logs a wrong token; after too many, refuses without a comparison."""
         peer = peer_of(request)
         if self._throttle.is_blocked(peer):
             return False
-        if self._token is not None and hmac.compare_digest(_digest(given), self._token):
+        if self._token is not None and hmac.compare_digest(_digest(secret), self._token):
             return True
         self._throttle.note_wrong(peer)
         log.warning("page_token_wrong", extra=facts(peer=peer))
@@ -199,16 +199,18 @@ class SessionStore:
 
     async def _remember(self, name: str) -> None:
         now_s = self._now_s()
-        kept = [(digest, each) for digest, each in self._sessions.items() if each.ends_s > now_s]
-        for _, oldest in kept[: max(0, len(kept) - SESSIONS_MAX + 1)]:
+        valid = [(digest, session) for digest, session in self._sessions.items() if session.ends_s > now_s]
+        for _, oldest in valid[: max(0, len(valid) - SESSIONS_MAX + 1)]:
             oldest.ended.set()
-        self._sessions = dict(kept[-(SESSIONS_MAX - 1) :])
+        self._sessions = dict(valid[-(SESSIONS_MAX - 1) :])
         self._sessions[self._key(name)] = Session(now_s + SESSION_S)
         await self._save()
 
     async def _save(self) -> None:
         if self._file is not None:
-            saved = SavedSessions(self.cookie, {key: each.ends_s for key, each in self._sessions.items()})
+            saved = SavedSessions(
+                self.cookie, {key: session.ends_s for key, session in self._sessions.items()}
+            )
             await asyncio.to_thread(self._file.write, saved)
 
     def _key(self, name: str) -> bytes:

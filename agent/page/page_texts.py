@@ -26,11 +26,11 @@ def document() -> dict[str, Any]:
 
 def fill(page: str) -> str:
     """An HTML file with its texts. Raises ``TextError``: no text has this key."""
-    page = re.sub(r'data-text="(\w+)">', lambda found: found[0] + _text(found[1], SOURCE), page)
+    page = re.sub(r'data-text="(\w+)">', lambda match: match[0] + _text(match[1], SOURCE), page)
     page = re.sub(
-        r'data-label="(\w+)"', lambda found: f'{found[0]} aria-label="{_text(found[1], SOURCE)}"', page
+        r'data-label="(\w+)"', lambda match: f'{match[0]} aria-label="{_text(match[1], SOURCE)}"', page
     )
-    return re.sub(r' data-texts="(\w+)">', lambda found: ">" + _texts(found[1]), page)
+    return re.sub(r' data-texts="(\w+)">', lambda match: ">" + _texts(match[1]), page)
 
 
 def _texts(key: str) -> str:

@@ -26,14 +26,15 @@ def svg(last: LastVerification, excellent_score: float) -> str:
     rows = [reason for reason in FrameReason if last.frame_log.frames_by_reason[reason]]
     span_ms = max([last.total_ms, 1, *(frame.after_ms for frame in last.frame_log.frames)])
     plot = Plot(span_ms, TOP + SCORES + 24, rows)
-    high = plot.rows_top + max(1, len(rows)) * ROW + 46
+    height = plot.rows_top + max(1, len(rows)) * ROW + 46
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {high}" width="{WIDE}" height="{high}"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {height}"'
+        f' width="{WIDE}" height="{height}"'
         ' font-family="system-ui, sans-serif" font-size="12">',
-        f'<rect width="{WIDE}" height="{high}" fill="white"/>',
+        f'<rect width="{WIDE}" height="{height}" fill="white"/>',
         *_heading(last),
         *_stages(last, plot),
-        *_axis(plot, high),
+        *_axis(plot, height),
         *_scores(last, plot, excellent_score),
         *_rows(last, plot),
         "</svg>",
@@ -82,8 +83,8 @@ def _stages(last: LastVerification, plot: Plot) -> list[str]:
     for stage, end_ms in zip(stages, ends, strict=True):
         left, right = plot.x(stage.after_ms), plot.x(end_ms)
         fill = _STAGES.get(stage.name, "#f6f8fa")
-        wide = max(1.0, round(right - left, 1))
-        parts.append(f'<rect x="{left}" y="{TOP}" width="{wide}" height="{SCORES}" fill="{fill}"/>')
+        width = max(1.0, round(right - left, 1))
+        parts.append(f'<rect x="{left}" y="{TOP}" width="{width}" height="{SCORES}" fill="{fill}"/>')
         label = f"{stage.name} {end_ms - stage.after_ms} ms"
         if legend_x + GLYPH * len(label) < WIDE:
             parts.append(f'<rect x="{legend_x}" y="{LEGEND_Y - 11}" width="12" height="12" fill="{fill}"/>')
@@ -131,12 +132,12 @@ def _colour(reason: FrameReason) -> str:
     return _NO_FACE if reason in _FACELESS else _UNUSABLE
 
 
-def _axis(plot: Plot, high: int) -> list[str]:
+def _axis(plot: Plot, height: int) -> list[str]:
     """The time axis: a line and a label at round times."""
     step_ms = next((step for step in TICKS_MS if plot.span_ms / step <= 8), TICKS_MS[-1])
-    parts, foot = list[str](), high - 34
+    parts, foot = list[str](), height - 34
     for ms in range(0, plot.span_ms + 1, step_ms):
         x = plot.x(ms)
         parts.append(f'<line x1="{x}" x2="{x}" y1="{TOP}" y2="{foot}" stroke="{_FAINT}" stroke-width="0.5"/>')
-        parts.append(_text(x, high - 16, f"{ms} ms", fill=_OTHER, anchor="middle"))
+        parts.append(_text(x, height - 16, f"{ms} ms", fill=_OTHER, anchor="middle"))
     return parts

@@ -134,25 +134,25 @@ def _face(face: Detection) -> list[float | str]:
 
 
 def _to_face(numbers: list[Any]) -> Detection:
-    x, y, wide, high, *marks, confidence = (float(number) for number in numbers)
+    x, y, width, height, *marks, confidence = (float(number) for number in numbers)
     points = [model.Point(marks[i], marks[i + 1]) for i in range(0, 10, 2)]
-    return Detection(model.Box(x, y, wide, high), model.Landmarks(*points), confidence)
+    return Detection(model.Box(x, y, width, height), model.Landmarks(*points), confidence)
 
 
 def _to_frame_analyzed(tree: dict[str, Any]) -> types.FrameAnalyzed:
     face = None if tree["face"] is None else _to_face(tree["face"])
     others = tuple(_to_face(other) for other in tree["others"])
     quality = None if tree["quality"] is None else model.Quality(*(float(value) for value in tree["quality"]))
-    (wide, high), seq, captured_ms = tree["size_px"], int(tree["seq"]), int(tree["captured_ms"])
+    (width, height), seq, captured_ms = tree["size_px"], int(tree["seq"]), int(tree["captured_ms"])
     shot = None
     if tree["shot"] is not None and face is not None and quality is not None:
         shot = model.Shot(
-            model.Frame(None, seq, captured_ms, wide, high), face, quality, int(tree["shot"]), others
+            model.Frame(None, seq, captured_ms, width, height), face, quality, int(tree["shot"]), others
         )
     hint = None if tree["hint"] is None else Guidance(tree["hint"])
     reason = FrameReason(tree["reason"])
     track, continuity = tree["track"], Continuity(tree["continuity"])
-    values = (seq, captured_ms, reason, face, track, quality, shot, hint, others, wide, high, continuity)
+    values = (seq, captured_ms, reason, face, track, quality, shot, hint, others, width, height, continuity)
     return types.FrameAnalyzed(int(tree["at_ms"]), Analysis(*values, similarity=tree["similarity"]))
 
 

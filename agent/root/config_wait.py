@@ -30,11 +30,11 @@ def pause_before_exit(error: ConfigError, path: Path) -> None:
         return
     log.error("config_refused", extra=facts(code=error.code, why=error, fix=error.fix))
     stop, numbers = threading.Event(), (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
+    previous_handlers = {number: signal.signal(number, lambda *_: stop.set()) for number in numbers}
     try:
         wait_for_change(path, stop, PAUSE_S, f"{error.code}: {error}")
     finally:
-        for number, handler in before.items():
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
 
 
@@ -43,21 +43,21 @@ def wait_for_change(path: Path, stop: threading.Event, pause_s: float, status: s
 
     False when ``stop`` is set before.
     """
-    first = _state(path)
+    initial = _file_states(path)
     notify(f"STATUS=config refused, waiting for a correction: {status}".replace("\n", " "))
     for _ in range(round(pause_s / _CHECK_S)):
         if stop.wait(_CHECK_S):
             return False
-        if _state(path) != first:
+        if _file_states(path) != initial:
             return True
     return False
 
 
-def _state(path: Path) -> list[tuple[Path, int, int, int]]:
+def _file_states(path: Path) -> list[tuple[Path, int, int, int]]:
     """Identity, time and size of each file of the config that exists."""
-    found = []
+    files = []
     for file in layers(path):
         with suppress(OSError):
-            about = file.stat()
-            found.append((file, about.st_ino, about.st_mtime_ns, about.st_size))
-    return found
+            file_stat = file.stat()
+            files.append((file, file_stat.st_ino, file_stat.st_mtime_ns, file_stat.st_size))
+    return files

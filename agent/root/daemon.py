@@ -42,9 +42,9 @@ from agent.root import wiring
 from agent.root.background_jobs import start_background_jobs, status_line
 from agent.root.cameras import make_camera, make_frame_check
 from agent.root.handle import AgentHandle
-from agent.root.judge import check_rules, with_location
 from agent.root.opener import Opener
 from agent.root.reload import Reload, Source
+from agent.root.runnable_config import check_rules, with_location
 from agent.root.wiring import BootClock
 from agent.tasks import Background
 from agent.terminal.parts import Ports
@@ -117,7 +117,7 @@ async def _start_parts(
 
     ``on_change``: called after each change of the shown conditions.
     """
-    at_start = file_stamps(config)  # before the files are read
+    stamps = file_stamps(config)  # before the files are read
     identity, signer = wiring.make_identity(config), Signer.load_or_create(config.storage.directory)
     compare = wiring.make_compare(config, clock)
     stack.push_async_callback(compare.close)
@@ -140,9 +140,9 @@ async def _start_parts(
     stack.push_async_callback(till.stop)
     await till.start()
     reload = Reload(config, terminal, analyzer, clock)
-    own = compare if ports.compare is compare else None
+    used = compare if ports.compare is compare else None
     return AgentHandle(
-        terminal, till, signer.public, meter, reload, tap, analyzer, outbox, own, clock.now_ms(), at_start
+        terminal, till, signer.public, meter, reload, tap, analyzer, outbox, used, clock.now_ms(), stamps
     )
 
 
@@ -160,33 +160,33 @@ async def run_until_signal(config: Config, path: Path | None = None) -> None:
 
 
 async def _open_status(
-    stack: AsyncExitStack, handle: AgentHandle, clock: BootClock, path: Path | None, more: Facts
+    stack: AsyncExitStack, handle: AgentHandle, clock: BootClock, path: Path | None, display_facts: Facts
 ) -> None:
     """Open the local socket of `facepay status`, `doctor` and `camera`, and the page if it is configured.
 
-    ``path``: the file of the config; ``more``: further facts of the status document.
+    ``path``: the file of the config; ``display_facts``: further facts of the status document.
     """
-    terminal, first = handle.terminal, handle.reload.config
+    terminal, first_config = handle.terminal, handle.reload.config
 
     def status() -> dict[str, Any]:
         is_open = {"preview_open": handle.frame_tap.watched, "serving": terminal.open_verification.is_open}
-        return status_document(handle.reload.config, handle.now(clock)) | is_open | more()
+        return status_document(handle.reload.config, handle.now(clock)) | is_open | display_facts()
 
     def check_mounting(pixels: object) -> MountingReading:
         from agent.vision import detector_check  # for the doctor only
 
-        return detector_check.check_mounting(first.vision, pixels)
+        return detector_check.check_mounting(first_config.vision, pixels)
 
     def limits() -> PolicyLimits:
         return wiring.policy_limits(handle.reload.config)
 
     live_view = LiveView(handle.frame_tap, handle.analyzer, terminal.worker, limits, check_mounting)
-    issuer = PageLinkIssuer(first.page.listen)
-    if first.page.listen != "off":
+    issuer = PageLinkIssuer(first_config.page.listen)
+    if first_config.page.listen != "off":
         from agent.root.page import open_page  # loads a web server
 
         async def open_listener() -> None:
-            read = {key: stamp for key, stamp in file_stamps(first).items() if key.startswith("page.")}
+            read = {key: stamp for key, stamp in file_stamps(first_config).items() if key.startswith("page.")}
             issuer.new_link = await open_page(stack, handle, live_view, status, path)
             handle.stamps.update(read)  # the listener can be opened long after the start
 
@@ -196,7 +196,7 @@ async def _open_status(
         if not await page.open():
             background.add(page.retry())
     handlers = {**live_view.handlers, PAGE: issuer.answer}
-    server = StatusServer(path_for(first.storage.directory), status, handlers)
+    server = StatusServer(path_for(first_config.storage.directory), status, handlers)
     stack.push_async_callback(server.close)
     await server.open()
 

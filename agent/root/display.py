@@ -89,7 +89,7 @@ class DisplayWiring:
 
     def with_screen_layers(self, adapt: Callable[[Ports], Ports]) -> Callable[[Ports], Ports]:
         """``adapt``, and then the layers of the screen."""
-        return lambda ports: self._watched(adapt(ports))
+        return lambda ports: self._with_layers(adapt(ports))
 
     def facts(self) -> dict[str, Any]:
         """For the status document."""
@@ -129,7 +129,7 @@ class DisplayWiring:
         margin_ms = self._config().verification.publish_margin_ms
         return stored.deadline_ms - self._clock.now_ms() < margin_ms
 
-    def _watched(self, ports: Ports) -> Ports:
+    def _with_layers(self, ports: Ports) -> Ports:
         check, display = ports.check_frame, self.display
 
         def check_frame(frame: Frame) -> CameraHealth:

@@ -38,14 +38,14 @@ from agent.mqtt.paho_client import tls_context
 from agent.mqtt.selftest import BrokerSelfTest
 from agent.outbox.inspect import inspect_outbox
 from agent.root.cameras import make_brightness_check, make_camera
-from agent.root.judge import (
+from agent.root.liveness import make_liveness_models
+from agent.root.runnable_config import (
     check_parts,
     check_photos,
     check_placeholders,
     load_runnable_config,
     with_location,
 )
-from agent.root.liveness import make_liveness_models
 from agent.root.wiring import BootClock, make_compare
 from agent.texts import Text
 from agent.vision.detector_check import check_models, check_mounting, scene_sharpness
@@ -56,18 +56,20 @@ _CALL_TIMEOUT_MS = 5_000
 
 def inputs_from_file(path: Path, *, must_be_runnable: bool = True) -> CheckInputs:
     """Reads no file and opens no device; a check does. ``must_be_runnable``: else any valid config."""
-    return inputs_from_config(cache(lambda: _config(path) if must_be_runnable else load(path, Config)), path)
+    return inputs_from_config(
+        cache(lambda: _load_config(path) if must_be_runnable else load(path, Config)), path
+    )
 
 
 def inputs_from_config(config: Callable[[], Config], path: Path | None = None) -> CheckInputs:
     """As ``inputs_from_file``, for a config that is in force already. ``path``: the file of the config."""
     return CheckInputs(
         config=config,
-        judge=lambda: _judge(config(), path),
-        status=cache(lambda: _status(config())),
+        check_runnable=lambda: _check_runnable(config(), path),
+        status=cache(lambda: _agent_status(config())),
         model=cache(lambda: _check_models(config())),  # the check of the speed reads it, too
         camera=cache(lambda: asyncio.run(_probe_camera(config()))),  # several checks share one probe
-        mounting=cache(lambda: request_mounting(_socket(config()))),
+        mounting=cache(lambda: request_mounting(_status_socket(config()))),
         call_api=lambda: asyncio.run(_call_api(config())),
         broker_trust=lambda: _broker_trust(config().mqtt),
         broker=cache(lambda: asyncio.run(_test_broker(config()))),
@@ -75,21 +77,21 @@ def inputs_from_config(config: Callable[[], Config], path: Path | None = None) -
         certificate=lambda: _certificate(config().mqtt),
         till_keys=lambda: Keyring(config().storage.directory).usable(),
         signing_key=lambda: _signing_key(config().storage.directory),
-        credentials=_credentials,
+        credentials=_credential_sources,
         is_synchronised=is_synchronised,
         config_file=path,
     )
 
 
-def _config(path: Path) -> Config:
+def _load_config(path: Path) -> Config:
     """For root while the service is down: with the files from which systemd makes the credentials."""
     config = load_runnable_config(path, is_local=False)
-    if os.geteuid() != 0 or all(each.exists() for each in secret_files(config).values()):
+    if os.geteuid() != 0 or all(file.exists() for file in secret_files(config).values()):
         return config
-    return with_credential_sources(config, _credentials())
+    return with_credential_sources(config, _credential_sources())
 
 
-def _credentials() -> dict[str, Path]:
+def _credential_sources() -> dict[str, Path]:
     """``LoadCredential=NAME:FILE`` of the unit and its drop-ins. ``systemctl show`` prints none of them."""
     unit = run_program("systemctl", "cat", UNIT) or ""
     return {name: Path(file) for name, file in re.findall(r"(?m)^LoadCredential=([^:\s]+):(\S+)", unit)}
@@ -110,7 +112,7 @@ def _signing_key(directory: Path) -> SigningKeyProbe:
         raise
 
 
-def _judge(config: Config, path: Path | None) -> None:
+def _check_runnable(config: Config, path: Path | None) -> None:
     """Raise what `run` refuses, except for files.
 
     The checks keys.*, net.tls, mqtt.tls and mqtt.certificate name the files.
@@ -131,11 +133,11 @@ def _check_models(config: Config) -> ModelProbe:
     return check_models(config.vision)
 
 
-def _socket(config: Config) -> Path:
+def _status_socket(config: Config) -> Path:
     return status_socket.path_for(config.storage.directory)
 
 
-def _status(config: Config) -> dict[str, Any]:
+def _agent_status(config: Config) -> dict[str, Any]:
     return status_socket.agent_status(config.storage.directory)
 
 
@@ -178,7 +180,7 @@ async def _test_broker(config: Config) -> BrokerProbe:
     def agent_runs() -> bool:
         """Whether an agent runs now; ``CheckInputs.status`` is cached. Raises ``StatusError``."""
         try:
-            _status(config)
+            _agent_status(config)
         except AgentNotRunning:
             return False
         return True

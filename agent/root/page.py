@@ -49,7 +49,7 @@ async def open_page(
     ``path``: the file of the config.
     """
     config = handle.reload.config.page
-    preview = _preview(handle, live_view) if config.preview else None
+    preview = _make_preview(handle, live_view) if config.preview else None
 
     sessions = await _make_sessions(config, handle.reload.config.storage.directory)
     doctor = DoctorJob(partial(_run_doctor, lambda: handle.reload.config, path))
@@ -98,7 +98,7 @@ async def _open_listener(config: PageConfig, sessions: SessionStore, sources: So
     return listener
 
 
-def _preview(handle: AgentHandle, live_view: LiveView) -> Preview:
+def _make_preview(handle: AgentHandle, live_view: LiveView) -> Preview:
     live = LivePicture(handle.analyzer, lambda: policy_limits(handle.reload.config))
 
     async def picture() -> Picture:

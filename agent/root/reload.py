@@ -17,7 +17,7 @@ from agent.control.status import config_fingerprint
 from agent.errors import ConfigError
 from agent.health.conditions_board import CONFIG_REFUSED
 from agent.log import facts
-from agent.root.judge import load_runnable_config
+from agent.root.runnable_config import load_runnable_config
 from agent.root.wiring import BootClock, make_recorder, make_settings, policy_limits
 from agent.terminal.terminal import Terminal
 from agent.texts import Text

@@ -41,9 +41,9 @@ async def diagnose(
     config = handle.reload.config
     status = status_document(config, handle.now(clock))  # on the loop that owns the numbers
 
-    def work() -> dict[str, Any]:
+    def run_in_thread() -> dict[str, Any]:
         from agent.root import remote_doctor
 
         return remote_doctor.diagnose(only, config, path, status)
 
-    return await asyncio.wrap_future(in_thread("remote-doctor", work))
+    return await asyncio.wrap_future(in_thread("remote-doctor", run_in_thread))

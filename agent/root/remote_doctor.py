@@ -34,17 +34,17 @@ def diagnose(
     Raises:
         AgentError: ``check_unknown``.
     """
-    changes: dict[str, Any] = {"status": lambda: status}
-    changes |= dict.fromkeys(("camera", "call_api", "broker"), _refuse)
+    replacements: dict[str, Any] = {"status": lambda: status}
+    replacements |= dict.fromkeys(("camera", "call_api", "broker"), _refuse)
     if path is None:
-        changes["config"] = lambda: config
-    inputs = replace(inputs_from_file(path or Path(os.devnull)), **changes)
+        replacements["config"] = lambda: config
+    inputs = replace(inputs_from_file(path or Path(os.devnull)), **replacements)
     checks = remote_checks(only)
     wanted = named_ids(checks, only)
     shown = [
-        each
-        for each in run_checks(checks, inputs)
-        if not only or each.check.id in wanted or each.finding.verdict is Verdict.FAIL
+        report
+        for report in run_checks(checks, inputs)
+        if not only or report.check.id in wanted or report.finding.verdict is Verdict.FAIL
     ]
     redactor = ConfigRedactor(config, path)
     rows = [redactor.row(report.facts()) for report in shown]

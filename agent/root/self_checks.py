@@ -66,7 +66,7 @@ async def check_once(compare: CompareClient, conditions: ConditionTracker, timeo
             is_slow = isinstance(error, CompareSlow)
             raise_api_condition(conditions, condition, is_slow=is_slow, detail=error.detail)
         return False
-    conditions.clear(*(each for each in CLEARED_BY_ANSWER if each != COST_LIMIT))
+    conditions.clear(*(condition for condition in CLEARED_BY_ANSWER if condition != COST_LIMIT))
     return True
 
 
@@ -100,8 +100,10 @@ async def watch_board(handle: AgentHandle) -> None:
 async def watch_upgrades(handle: AgentHandle, clock: BootClock) -> None:
     """Raise ``upgrade_failed`` or ``upgrade_missing`` from the stored facts about the package; clear both."""
     while True:
-        found = await asyncio.to_thread(read_upgrades)
-        problem = judge_upgrades(found, clock.unix_ms() // 1_000) if found is not None else None
+        upgrade_facts = await asyncio.to_thread(read_upgrades)
+        problem = (
+            judge_upgrades(upgrade_facts, clock.unix_ms() // 1_000) if upgrade_facts is not None else None
+        )
         condition, why = problem or (None, "")
         handle.terminal.conditions.raise_only(condition, of=UPGRADE_CONDITIONS, detail=why)
         await asyncio.sleep(UPGRADES_EVERY_S)

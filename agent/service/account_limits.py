@@ -46,19 +46,19 @@ class LocalLimits:
         self._rates: dict[str, tuple[float, int, TokenBucket]] = {}  # by appid: rate, burst, bucket
 
     def replace(self, accounts: tuple[AccountConfig, ...]) -> None:
-        now_s, before = time.monotonic(), self._rates
+        now_s, previous_rates = time.monotonic(), self._rates
         self._rates = {}
-        for each in accounts:
-            rate, burst, bucket = before.get(each.appid, (0.0, 0, None))
-            if bucket is None or (rate, burst) != (each.rate_per_s, each.burst):
-                bucket = TokenBucket(each.rate_per_s, each.burst, now_s)
-            self._rates[each.appid] = (each.rate_per_s, each.burst, bucket)
+        for account in accounts:
+            rate, burst, bucket = previous_rates.get(account.appid, (0.0, 0, None))
+            if bucket is None or (rate, burst) != (account.rate_per_s, account.burst):
+                bucket = TokenBucket(account.rate_per_s, account.burst, now_s)
+            self._rates[account.appid] = (account.rate_per_s, account.burst, bucket)
 
     async def take(self, account: AccountConfig, digest: bytes, expires_s: int, now_s: float) -> None:
         used = self._used.setdefault(account.secret_id, UsedSignatures()) if account.single_use else None
         if used is not None and digest in used:
             raise ApiFailure(REPLAY)
-        if used is not None and used.is_forgotten(expires_s):
+        if used is not None and used.may_have_been_removed(expires_s):
             raise ApiFailure(EXPIRED, "expired before the clock was set back", cause=Cause.EXPIRED)
         if used is not None and not used.has_room(now_s):
             why = "too many signatures that have not expired"
@@ -79,11 +79,11 @@ class UsedSignatures:
     full memory refuses new signatures: a removed signature that has not expired could be used twice.
     """
 
-    def __init__(self, most: int = USED_MAX) -> None:
-        self._most = most
+    def __init__(self, max_entries: int = USED_MAX) -> None:
+        self._max_entries = max_entries
         self._digests: set[bytes] = set()
-        self._ends: list[tuple[int, bytes]] = []  # heap by expiry
-        self._removed = ExpiryRanges()
+        self._expiry_heap: list[tuple[int, bytes]] = []  # heap by expiry
+        self._removed_expiries = ExpiryRanges()
 
     def __len__(self) -> int:
         return len(self._digests)
@@ -91,55 +91,55 @@ class UsedSignatures:
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._digests
 
-    def is_forgotten(self, expires_s: int) -> bool:
+    def may_have_been_removed(self, expires_s: int) -> bool:
         """Whether an entry with this expiry can have been removed.
 
         True for a signature that has not expired only after the clock was set back: it could have been used.
         """
-        return expires_s in self._removed
+        return expires_s in self._removed_expiries
 
     def has_room(self, now_s: float) -> bool:
         """Remove the expired entries, then report whether one more fits."""
-        while self._ends and self._ends[0][0] < now_s:
-            expires_s, digest = heapq.heappop(self._ends)
-            self._removed.add(expires_s)
+        while self._expiry_heap and self._expiry_heap[0][0] < now_s:
+            expires_s, digest = heapq.heappop(self._expiry_heap)
+            self._removed_expiries.add(expires_s)
             self._digests.discard(digest)
-        return len(self._digests) < self._most
+        return len(self._digests) < self._max_entries
 
     def add(self, digest: bytes, expires_s: int) -> None:
         """Store a new digest. ``has_room`` was true."""
         self._digests.add(digest)
-        heapq.heappush(self._ends, (expires_s, digest))
+        heapq.heappush(self._expiry_heap, (expires_s, digest))
 
 
 class ExpiryRanges:
-    """Contains each added expiry, in at most 1 000 ranges, of which the earliest ones are joined.
+    """A set of expiry times, stored as at most 1 000 ranges. Above that, the two earliest ranges are joined.
 
-    One range would refuse all new signatures after the clock was set back: from the first expiry that was
-    removed before the clock was wrong to the last one of the wrong clock. An early expiry that was not added
-    belongs to a signature that has expired anyway.
+    Each added expiry is in the set. An expiry between two joined ranges is in the set without being added: it
+    belongs to a signature that has expired anyway. One range alone would not do. A clock that was wrong and
+    was set back would leave a range from the present to the wrong future, and all new signatures are in it.
     """
 
     def __init__(self) -> None:
         self._ranges: list[tuple[int, int]] = []  # sorted, disjoint, both ends included
 
     def __contains__(self, expires_s: int) -> bool:
-        at = bisect.bisect(self._ranges, (expires_s, _NEVER_S))
-        return at > 0 and expires_s <= self._ranges[at - 1][1]
+        index = bisect.bisect(self._ranges, (expires_s, _NEVER_S))
+        return index > 0 and expires_s <= self._ranges[index - 1][1]
 
     def add(self, expires_s: int) -> None:
         if expires_s in self:
             return
-        at = bisect.bisect(self._ranges, (expires_s, expires_s))
-        self._ranges.insert(at, (expires_s, expires_s))
-        for first in (at, at - 1):
-            if 0 <= first < len(self._ranges) - 1:
-                (_, end_s), (begin_s, _) = self._ranges[first : first + 2]
+        index = bisect.bisect(self._ranges, (expires_s, expires_s))
+        self._ranges.insert(index, (expires_s, expires_s))
+        for index_of_pair in (index, index - 1):
+            if 0 <= index_of_pair < len(self._ranges) - 1:
+                (_, end_s), (begin_s, _) = self._ranges[index_of_pair : index_of_pair + 2]
                 if begin_s - end_s <= _JOINED_S:
-                    self._join(first)
+                    self._join_ranges(index_of_pair)
         if len(self._ranges) > _RANGES_MAX:
-            self._join(0)
+            self._join_ranges(0)
 
-    def _join(self, first: int) -> None:
-        (begin_s, _), (_, end_s) = self._ranges[first : first + 2]
-        self._ranges[first : first + 2] = [(begin_s, end_s)]
+    def _join_ranges(self, index_of_pair: int) -> None:
+        (begin_s, _), (_, end_s) = self._ranges[index_of_pair : index_of_pair + 2]
+        self._ranges[index_of_pair : index_of_pair + 2] = [(begin_s, end_s)]

@@ -17,7 +17,7 @@ _OK, _NO_CONTENT, _NOT_ALLOWED, _UNAVAILABLE = 200, 204, 405, 503
 
 def application(api: CompareApi, by_path: Mapping[str, ServedApi]) -> ASGIApp:
     """Serve each API at its path, without the routes and the middleware of Starlette."""
-    app = Starlette(routes=_observed(api))
+    app = Starlette(routes=_operator_routes(api))
     app.router.redirect_slashes = False  # a redirect would lose the body of a POST
 
     async def any_target(scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,7 +43,7 @@ def application(api: CompareApi, by_path: Mapping[str, ServedApi]) -> ASGIApp:
     return any_target
 
 
-def _observed(api: CompareApi) -> list[Route]:
+def _operator_routes(api: CompareApi) -> list[Route]:
     """The routes for a supervisor, a load balancer and Prometheus."""
 
     async def healthz(_request: Request) -> Response:

@@ -81,13 +81,13 @@ class Authenticator:
         """Check the header against the body. Raises ``ApiFailure`` 6, 10, 12, 16, in this order."""
         if signed.appid != appid or (signed.bucket and bucket and signed.bucket != bucket):
             raise ApiFailure(_TARGET)
-        if signed.appid not in {each.appid for each in self._accounts.values()}:
+        if signed.appid not in {account.appid for account in self._accounts.values()}:
             raise ApiFailure(_NO_APPID)
         account = self.account_of(signed.secret_id)  # a reload can have removed it
         if account.appid != signed.appid:
             raise ApiFailure(_NOT_ITS_SECRET_ID)
-        named = bucket or signed.bucket
-        if named and account.buckets and named not in account.buckets:
+        named_bucket = bucket or signed.bucket
+        if named_bucket and account.buckets and named_bucket not in account.buckets:
             raise ApiFailure(_NO_BUCKET)
 
 

@@ -23,7 +23,7 @@ from agent.service.auth import Authenticator
 from agent.service.compareface_api import CompareFaceApi
 from agent.service.endpoint import CompareApi
 from agent.service.face2018_api import Face2018Api
-from agent.service.faults import Faulty, InjectedFault
+from agent.service.faults import FaultInjector, InjectedFault
 from agent.service.freed_memory import return_and_overwrite
 from agent.service.memory_budget import DecodeBudget, SharedPool
 from agent.service.networks import load_networks
@@ -59,10 +59,10 @@ class ListeningService:
     ) -> None:
         self.api = CompareApi(config, recognisers, stats)
         limits = self.api.authenticator, config.body_max_bytes
-        apis = {path: served(*limits) for path, served in _APIS.items()}
+        apis = {path: api_class(*limits) for path, api_class in _APIS.items()}
         app = application(self.api, apis)
         self.listener = ServiceListener(
-            Faulty(app, faults, apis) if faults else app,
+            FaultInjector(app, faults, apis) if faults else app,
             stats,
             connections_max=config.connections_max,
             tls=server_tls(config),
@@ -143,11 +143,11 @@ class CompareService:
 
     async def _serve(self, listener: socket.socket) -> None:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-        running = ListeningService(self._config, self._recognisers, self._faults, self._stats)
-        running.listener.listen(listener)
+        service = ListeningService(self._config, self._recognisers, self._faults, self._stats)
+        service.listener.listen(listener)
         self._stopping = lambda: loop.call_soon_threadsafe(stopped.set)
         await stopped.wait()
-        await running.close(drain_s=0, grace_s=_THREAD_GRACE_S)
+        await service.close(drain_s=0, grace_s=_THREAD_GRACE_S)
 
 
 def serve(
@@ -168,8 +168,8 @@ def serve(
     logs.setup(json_lines=json_lines)
     return_and_overwrite()
     os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:2")  # resolv.conf(5); default: 5 s each
-    kept = sockets.inherited(config.host, config.port)
-    listener = kept or sockets.bind(config.host, config.port)
+    inherited_socket = sockets.inherited(config.host, config.port)
+    listener = inherited_socket or sockets.bind(config.host, config.port)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))  # until the event loop runs
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # a reload waits until the event loop runs
@@ -186,12 +186,12 @@ async def _serve(
     reread: Callable[[], ServiceConfig] | None,
 ) -> None:
     stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-    running = ListeningService(config, recognisers, faults, Stats())
-    running.listener.listen(listener)
-    is_kept = sockets.keep(listener)
+    service = ListeningService(config, recognisers, faults, Stats())
+    service.listener.listen(listener)
+    is_stored = sockets.store_in_supervisor(listener)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    loop.add_signal_handler(signal.SIGHUP, reload, config, running.api, running.listener, reread)
+    loop.add_signal_handler(signal.SIGHUP, reload, config, service.api, service.listener, reread)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     line = f"compare service ready on {_url(config, listener.getsockname()[1])}"
     print(line, file=sys.stderr, flush=True)
@@ -200,8 +200,8 @@ async def _serve(
     await stopped.wait()
     notify("STOPPING=1")
     # With a kept socket the next process accepts what arrives from now on.
-    drain_s = 0 if is_kept else config.drain_ms / 1e3
-    await running.close(drain_s=drain_s, grace_s=_STOP_S - drain_s)
+    drain_s = 0 if is_stored else config.drain_ms / 1e3
+    await service.close(drain_s=drain_s, grace_s=_STOP_S - drain_s)
 
 
 def load_recognisers(config: ServiceConfig) -> tuple[Recogniser, ...]:

@@ -53,15 +53,15 @@ class CompareFaceApi:
         self._authenticator = authenticator
 
     async def accept(self, call: Call) -> Upload:
-        signed = _parse(call.header("authorization"), call.header("x-tc-timestamp"))
+        signed = _parse_header(call.header("authorization"), call.header("x-tc-timestamp"))
         account = self._authenticator.account_of(signed.secret_id)
         self._authenticator.check_time(account, signed.expires_s, 2 * _WINDOW_S)
         _check_target(call)
         call.claimed = account.appid
         memory_bytes = compareface_body.memory_bytes(call.declared_bytes(), self.body_max_bytes)
-        return Upload(memory_bytes, partial(self._read, call, signed))
+        return Upload(memory_bytes, partial(self._read_body, call, signed))
 
-    async def _read(self, call: Call, signed: _Signed, chunks: AsyncIterator[bytes]) -> forms.Form:
+    async def _read_body(self, call: Call, signed: _Signed, chunks: AsyncIterator[bytes]) -> forms.Form:
         body, sha256 = bytearray(), hashlib.sha256()
 
         def write(chunk: bytes) -> None:
@@ -88,10 +88,10 @@ class CompareFaceApi:
         if len(picture) > _PICTURE_MAX_BYTES:
             raise ApiFailure(_TOO_LARGE, f"more than {BASE64_MAX_CHARS} characters in base64")
         image = inspect(picture)
-        most_px = _JPEG_MAX_PX if picture_format(bytes(picture[:8])) == "jpeg" else _OTHER_MAX_PX
-        if max(image.wide, image.high) > most_px:
-            raise ApiFailure(_FORMAT, f"the long side is over {most_px} px", cause=Cause.SIZE)
-        if min(image.wide, image.high) < _SIDE_MIN_PX:
+        max_px = _JPEG_MAX_PX if picture_format(bytes(picture[:8])) == "jpeg" else _OTHER_MAX_PX
+        if max(image.width, image.height) > max_px:
+            raise ApiFailure(_FORMAT, f"the long side is over {max_px} px", cause=Cause.SIZE)
+        if min(image.width, image.height) < _SIDE_MIN_PX:
             raise ApiFailure(_FORMAT, f"the short side is under {_SIDE_MIN_PX} px", cause=Cause.SIZE_SMALL)
 
     def success(self, similarity: float, session: str) -> bytes:
@@ -151,7 +151,7 @@ class _Signed:
         return bytes.fromhex(self.signature)
 
 
-def _parse(authorization: str, timestamp: str) -> _Signed:
+def _parse_header(authorization: str, timestamp: str) -> _Signed:
     """Parse ``Authorization`` and ``X-TC-Timestamp``.
 
     Raises:
@@ -162,10 +162,10 @@ def _parse(authorization: str, timestamp: str) -> _Signed:
         raise ApiFailure(_NO_SIGNATURE)
     if not timestamp:
         raise ApiFailure(_INVALID, "X-TC-Timestamp is missing", cause=Cause.PARAMETER_MISSING)
-    found = _FORM.fullmatch(authorization.strip()) if len(authorization) <= HEADER_MAX_CHARS else None
-    if found is None or not _SECONDS.fullmatch(timestamp):
+    match = _FORM.fullmatch(authorization.strip()) if len(authorization) <= HEADER_MAX_CHARS else None
+    if match is None or not _SECONDS.fullmatch(timestamp):
         raise ApiFailure(_MALFORMED, "not the form of a TC3 signature")
-    secret_id, scope, names, signature = found.groups()
+    secret_id, scope, names, signature = match.groups()
     signed = _Signed(secret_id, int(timestamp), tuple(names.split(";")), signature)
     if scope != tc3.scope(SERVICE, signed.signed_s):
         raise ApiFailure(_MALFORMED, "the credential is of another day or service")
@@ -181,9 +181,9 @@ def _is_genuine(signed: _Signed, key: bytes, headers: Mapping[str, str], body_sh
     accepted.
     """
     as_sent = {name: headers.get(name, "").strip() for name in signed.names}
-    genuine = False
+    is_genuine = False
     for values in (as_sent, {name: value.lower() for name, value in as_sent.items()}):
         text = tc3.string_to_sign(tc3.canonical_form(values, body_sha256), SERVICE, signed.signed_s)
         expected = tc3.signature(key, text, SERVICE, signed.signed_s)
-        genuine |= hmac.compare_digest(expected, signed.signature)
-    return genuine
+        is_genuine |= hmac.compare_digest(expected, signed.signature)
+    return is_genuine

@@ -22,7 +22,7 @@ _TEXT_COPIES = 4
 _PIECE_BYTES = 64 * 1024
 _ESCAPE_BYTES = 6
 _ESCAPES = [(rb"\/", b"/")]  # JSON writers escape these characters of base64, with hex digits of either case
-_ESCAPES += [(form % ord(each), each) for each in (b"+", b"/", b"=") for form in (b"\\u%04x", b"\\u%04X")]
+_ESCAPES += [(form % ord(char), char) for char in (b"+", b"/", b"=") for form in (b"\\u%04x", b"\\u%04X")]
 _QUALITY_LEVELS = range(5)
 _PARAMETERS = frozenset(
     {"ImageA", "ImageB", "UrlA", "UrlB", "FaceModelVersion", "QualityControl", "NeedRotateDetection"}
@@ -47,7 +47,7 @@ def parse(body: bytearray) -> Form:
     """
     text, spans = _without_pictures(body)
     fields = {name: value for name, value in json_object(text).items() if value is not None}
-    _check(fields)
+    _check_parameters(fields)
     first = _side(body, fields, spans, "A", SHOT_FLAG)
     try:
         return Form("", None, (first, _side(body, fields, spans, "B", REFERENCE_FLAG)))
@@ -58,25 +58,25 @@ def parse(body: bytearray) -> Form:
 
 def _without_pictures(body: bytearray) -> tuple[bytearray, dict[str, _Span]]:
     """The body with a mark in place of each base64 text, and where the text of each image is."""
-    text, spans, at = bytearray(), dict[str, _Span](), 0
-    for found in _IMAGE.finditer(body):
-        name = found[1].decode()
+    text, spans, copied_until = bytearray(), dict[str, _Span](), 0
+    for match in _IMAGE.finditer(body):
+        name = match[1].decode()
         # A second one gets the same mark: the JSON parser then refuses a repeated key or an unknown parent.
-        spans.setdefault(name, found.span(2))
-        if len(text) + found.start(2) - at > _TEXT_MAX_BYTES:
+        spans.setdefault(name, match.span(2))
+        if len(text) + match.start(2) - copied_until > _TEXT_MAX_BYTES:
             break
-        text += body[at : found.start(2)] + _mark(name).encode()
-        at = found.end(2)
-    if len(text) + len(body) - at > _TEXT_MAX_BYTES:
+        text += body[copied_until : match.start(2)] + _mark(name).encode()
+        copied_until = match.end(2)
+    if len(text) + len(body) - copied_until > _TEXT_MAX_BYTES:
         raise ApiFailure(_TOO_LARGE, "more text than two urls need")
-    return text + body[at:], spans
+    return text + body[copied_until:], spans
 
 
 def _mark(name: str) -> str:
     return f"#{name}"  # no base64
 
 
-def _check(fields: dict[str, Any]) -> None:
+def _check_parameters(fields: dict[str, Any]) -> None:
     for name in fields.keys() - _PARAMETERS:
         shown = name if _NAME.fullmatch(name) else "a parameter"
         raise ApiFailure(_INVALID, f"{shown} is unknown", cause=Cause.PARAMETER_UNKNOWN)
@@ -125,17 +125,17 @@ def _decoded(encoded: memoryview) -> bytearray:
         if size > BASE64_MAX_CHARS:
             wipe(picture)
             raise ApiFailure(_TOO_LARGE_IMAGE, f"more than {BASE64_MAX_CHARS} characters of base64")
-        piece = rest + characters
-        whole = len(piece) - len(piece) % 4
-        rest = piece[whole:]
+        characters_so_far = rest + characters
+        whole_groups = len(characters_so_far) - len(characters_so_far) % 4
+        rest = characters_so_far[whole_groups:]
         try:
-            if is_ended and piece:
+            if is_ended and characters_so_far:
                 raise binascii.Error("data after the end")
-            picture += binascii.a2b_base64(piece[:whole], strict_mode=True)
+            picture += binascii.a2b_base64(characters_so_far[:whole_groups], strict_mode=True)
         except binascii.Error:
             wipe(picture)
             raise
-        is_ended = piece[:whole].endswith(b"=")
+        is_ended = characters_so_far[:whole_groups].endswith(b"=")
     if rest:
         wipe(picture)
         raise binascii.Error("the last characters are missing")
@@ -145,13 +145,13 @@ def _decoded(encoded: memoryview) -> bytearray:
 def _unescaped(encoded: memoryview) -> Iterator[bytes]:
     """The characters of a JSON text in pieces. An escape that is no character of base64 stays as it is."""
     rest = b""
-    for at in range(0, len(encoded), _PIECE_BYTES):
-        piece = rest + bytes(encoded[at : at + _PIECE_BYTES])
+    for start in range(0, len(encoded), _PIECE_BYTES):
+        chunk = rest + bytes(encoded[start : start + _PIECE_BYTES])
         rest = b""
-        if b"\\" in piece:
-            cut = piece.rfind(b"\\", len(piece) - _ESCAPE_BYTES + 1)
-            if cut >= 0 and at + _PIECE_BYTES < len(encoded):
-                piece, rest = piece[:cut], piece[cut:]
+        if b"\\" in chunk:
+            cut = chunk.rfind(b"\\", len(chunk) - _ESCAPE_BYTES + 1)
+            if cut >= 0 and start + _PIECE_BYTES < len(encoded):
+                chunk, rest = chunk[:cut], chunk[cut:]
             for escape, character in _ESCAPES:
-                piece = piece.replace(escape, character)
-        yield piece
+                chunk = chunk.replace(escape, character)
+        yield chunk

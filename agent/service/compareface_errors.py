@@ -28,11 +28,11 @@ _QUALITY = "InvalidParameterValue.QualityControlIllegal"
 _ARREARS = "ResourceUnavailable.InArrears"
 
 
-def _each(rows: Mapping[str, Iterable[_Key]]) -> dict[_Key, str]:
+def _code_by_key(rows: Mapping[str, Iterable[_Key]]) -> dict[_Key, str]:
     return {key: code for code, keys in rows.items() for key in keys}
 
 
-BY_CAUSE = _each(
+BY_CAUSE = _code_by_key(
     {
         _BUSY: (
             *(Cause.CONNECTIONS, Cause.MEMORY, Cause.QUEUE_LENGTH, Cause.QUEUE_TIME, Cause.RESOLVER_FULL),
@@ -75,7 +75,7 @@ BY_CAUSE = _each(
         ),
     }
 )
-BY_CODE = _each(
+BY_CODE = _code_by_key(
     {
         _ARREARS: (3,),
         _HEADER: (4, 5, 6),

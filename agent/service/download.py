@@ -23,9 +23,9 @@ _REDIRECTS_MAX = 3
 _ADDRESSES_MAX = 3  # tried one after the other when connecting fails
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Ranges that Python 3.11 calls global, although they are internal or contain an internal address.
-_INNER = [
-    ipaddress.ip_network(each)
-    for each in (
+_INTERNAL_NETWORKS = [
+    ipaddress.ip_network(network)
+    for network in (
         "168.63.129.16/32",  # the virtual host of a cloud: name server, agent, metadata
         "192.0.0.0/24",  # protocol assignments; metadata service of some clouds
         "::/96",
@@ -65,16 +65,16 @@ class Downloader:
         """
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._follow(_parse(url))
+                return await self._follow_redirects(_parse(url))
         except TimeoutError as error:
             raise ApiFailure(_TIMED_OUT, "too slow", cause=Cause.DOWNLOAD_SLOW) from error
 
-    async def _follow(self, url: httpx.URL) -> bytearray:
+    async def _follow_redirects(self, url: httpx.URL) -> bytearray:
         for _ in range(1 + _REDIRECTS_MAX):
-            answer = await self._get(url, await self._resolve(url))
+            answer = await self._get_from(url, await self._resolve(url))
             if isinstance(answer, bytearray):
                 return answer
-            url = _joined(url, answer.headers["location"])
+            url = _redirect_target(url, answer.headers["location"])
         raise ApiFailure(_REFUSED, "too many redirects", cause=Cause.REDIRECTS)
 
     async def _resolve(self, url: httpx.URL) -> list[Address]:
@@ -83,12 +83,12 @@ class Downloader:
             raise ApiFailure(_REFUSED, "the address is not public", cause=Cause.NOT_PUBLIC)
         return addresses[:_ADDRESSES_MAX]
 
-    async def _get(self, url: httpx.URL, addresses: list[Address]) -> bytearray | httpx.Response:
+    async def _get_from(self, url: httpx.URL, addresses: list[Address]) -> bytearray | httpx.Response:
         """The body, or the response of a redirect."""
         for address in addresses:
             try:
-                work = partial(self._exchange, url=url, address=address)
-                return await self._exchanges[url.scheme].run(work, self._timeout_s)
+                exchange = partial(self._exchange, url=url, address=address)
+                return await self._exchanges[url.scheme].run(exchange, self._timeout_s)
             except httpx.ConnectError:
                 continue
             except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:
@@ -117,11 +117,11 @@ class Downloader:
                 raise
             raise ApiFailure(_BAD_URL, "the redirect is malformed", cause=Cause.URL) from error
         try:
-            return await self._read(response)
+            return await self._read_body(response)
         finally:
             await response.aclose()
 
-    async def _read(self, response: httpx.Response) -> bytearray | httpx.Response:
+    async def _read_body(self, response: httpx.Response) -> bytearray | httpx.Response:
         if response.has_redirect_location:
             return response
         encoding = response.headers.get("content-encoding", "identity").lower()
@@ -154,8 +154,8 @@ def is_public(address: Address) -> bool:
             return is_public(address.ipv4_mapped)
         if address.sixtofour is not None or address.teredo is not None:
             return False
-    is_inner = any(address in network for network in _INNER)  # False for the other version
-    return address.is_global and not address.is_multicast and not is_inner
+    is_internal = any(address in network for network in _INTERNAL_NETWORKS)  # False for the other version
+    return address.is_global and not address.is_multicast and not is_internal
 
 
 def _parse(text: str) -> httpx.URL:
@@ -168,7 +168,7 @@ def _parse(text: str) -> httpx.URL:
     return url
 
 
-def _joined(url: httpx.URL, location: str) -> httpx.URL:
+def _redirect_target(url: httpx.URL, location: str) -> httpx.URL:
     try:
         target = str(url.join(location))
     except (httpx.InvalidURL, ValueError) as error:

@@ -34,7 +34,7 @@ _BUSY, _INVALID, _INTERNAL, _NO_IMAGE = 15, 21, 213, -1300
 _DRAIN_S = 2.0
 # Clients that send the next request at once would otherwise use the CPU time of the comparisons.
 _PAUSE_S = 0.25
-_PAUSED = (Cause.QUEUE_LENGTH, Cause.QUEUE_TIME)
+_PAUSED_CAUSES = (Cause.QUEUE_LENGTH, Cause.QUEUE_TIME)
 _CLOSE = {"Connection": "close"}
 
 
@@ -98,51 +98,51 @@ class CompareApi:
         finally:
             for lease in call.leases:
                 lease.release()
-        self._answered(call, served, 0)
+        self._record_answer(call, served, 0)
         return Response(served.success(similarity, call.session), media_type="application/json")
 
     def _refuse(self, call: Call, served: ServedApi, failure: ApiFailure) -> Response:
         if isinstance(failure, forms.BodyTooLarge) and not failure.drained:
             call.is_drained = False
         self.stats.refused(failure)
-        why = {"flag": failure.fail_flag, "cause": failure.cause, "why": str(failure)}
-        self._answered(call, served, failure.api_code, **why)
+        failure_facts = {"flag": failure.fail_flag, "cause": failure.cause, "why": str(failure)}
+        self._record_answer(call, served, failure.api_code, **failure_facts)
         body = served.failure(failure, call.session)
         return Response(body, media_type="application/json", headers={} if call.is_drained else _CLOSE)
 
-    def _answered(self, call: Call, served: ServedApi, code: int, **why: object) -> None:
+    def _record_answer(self, call: Call, served: ServedApi, code: int, **failure_facts: object) -> None:
         seconds = time.monotonic() - call.begun_s
         self.stats.answered(code, seconds, call.appid)
         # The rate of an account bounds its lines, so a till can quote any session. Lines of other senders
         # are limited for each address.
-        limited = bounded_facts if call.is_permitted else facts
-        values = {"code": code, **why, "ms": round(seconds * 1e3), "session": call.session}
+        make_facts = bounded_facts if call.is_permitted else facts
+        values = {"code": code, **failure_facts, "ms": round(seconds * 1e3), "session": call.session}
         names = {"api": served.name, "account": call.appid, "client": call.address}
-        log.info("answered", extra=limited(**values, **names))
+        log.info("answered", extra=make_facts(**values, **names))
 
     async def _compare(self, call: Call, served: ServedApi) -> float:
         form = None
         try:
             async with asyncio.timeout(self._config.body_timeout_ms / 1e3):
-                form = await self._read(call, served)
+                form = await self._read_form(call, served)
             async with _WhileConnected(call.request):
                 pictures = await self._pictures(call, served, form)
                 form = None  # the pool owns both pictures now
                 return await self.pool.compare(*pictures, call.begun_s)
         except ApiFailure as failure:
-            if failure.cause in _PAUSED:
+            if failure.cause in _PAUSED_CAUSES:
                 await asyncio.sleep(_PAUSE_S)
             raise
         finally:
             if form is not None:
                 form.wipe()
 
-    async def _read(self, call: Call, served: ServedApi) -> forms.Form:
+    async def _read_form(self, call: Call, served: ServedApi) -> forms.Form:
         chunks = call.request.stream()
         try:
             upload = await served.accept(call)
             self.pool.admit(call.begun_s)
-            lease = self._reserve(call, upload.memory_bytes)
+            lease = self._reserve_memory(call, upload.memory_bytes)
         except ApiFailure:
             call.is_drained = False
             if "100-continue" not in call.header("expect").lower():  # it waits for an answer
@@ -156,7 +156,7 @@ class CompareApi:
         lease.verify(call.appid)  # the signature can cover the body
         return form
 
-    def _reserve(self, call: Call, size: int) -> Lease:
+    def _reserve_memory(self, call: Call, size: int) -> Lease:
         is_verified = call.appid != NO_ACCOUNT
         account = call.appid if is_verified else call.claimed
         lease = self._flight.take(size, account=account, address=call.address, is_verified=is_verified)
@@ -179,7 +179,7 @@ class CompareApi:
         return picture
 
     async def _download(self, call: Call, url: str) -> bytearray:
-        lease = self._reserve(call, self._config.body_max_bytes)
+        lease = self._reserve_memory(call, self._config.body_max_bytes)
         picture = await self._downloader.fetch(url)
         lease.shrink(len(picture))
         return picture
@@ -199,14 +199,14 @@ class _WhileConnected:
         task = asyncio.current_task()
         assert task is not None
         self._task, self._cancelling = task, task.cancelling()
-        self._watching = asyncio.create_task(self._watch())
+        self._watching = asyncio.create_task(self._watch_disconnect())
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._watching.cancel()
         if self._is_gone and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise ClientDisconnect
 
-    async def _watch(self) -> None:
+    async def _watch_disconnect(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":
             pass
         self._is_gone = True

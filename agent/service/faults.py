@@ -65,7 +65,7 @@ def parse_fault(text: str) -> InjectedFault:
 
 
 @dataclass(frozen=True, slots=True)
-class Faulty:
+class FaultInjector:
     """ASGI middleware. Applies the first fault whose share includes the comparison; ``latency`` adds up."""
 
     app: ASGIApp
@@ -81,11 +81,11 @@ class Faulty:
                 continue
             if fault.kind != "latency":
                 await _drain(receive)
-                return await _answer_faulty(fault, served, send)
+                return await _send_faulty_answer(fault, served, send)
             try:
                 await asyncio.sleep(fault.value / 1e3)
             except asyncio.CancelledError:  # the service stops
-                return await _answer(send, served.failure(ApiFailure(15, cause=Cause.STOPPING), "fault"))
+                return await _send_answer(send, served.failure(ApiFailure(15, cause=Cause.STOPPING), "fault"))
         return await self.app(scope, receive, send)
 
 
@@ -94,27 +94,28 @@ async def _drain(receive: Receive) -> None:
         pass
 
 
-async def _answer_faulty(fault: InjectedFault, served: ServedApi, send: Send) -> None:
-    good = served.success(91.0, "fault")
+async def _send_faulty_answer(fault: InjectedFault, served: ServedApi, send: Send) -> None:
+    success_body = served.success(91.0, "fault")
     match fault.kind:
         case "code":
-            await _answer(send, served.failure(ApiFailure(fault.value, fail_flag=fault.flag), "fault"))
+            await _send_answer(send, served.failure(ApiFailure(fault.value, fail_flag=fault.flag), "fault"))
         case "truncate":
-            await _answer(send, good[:-9])
+            await _send_answer(send, success_body[:-9])
         case "html":
-            await _answer(send, b"<html><body>Bad Gateway</body></html>", status=_BAD_GATEWAY)
+            await _send_answer(send, b"<html><body>Bad Gateway</body></html>", status=_BAD_GATEWAY)
         case "nan":
-            await _answer(send, _NUMBER.sub(b"NaN", good))
+            await _send_answer(send, _NUMBER.sub(b"NaN", success_body))
         case "types":
-            await _answer(send, _NUMBER.sub(b'"91.0"', good))
+            await _send_answer(send, _NUMBER.sub(b'"91.0"', success_body))
         case "drop":
-            await _start(send, _OK, len(good))
-            await send({"type": "http.response.body", "body": good[:9], "more_body": True})
+            await _send_head(send, _OK, len(success_body))
+            await send({"type": "http.response.body", "body": success_body[:9], "more_body": True})
         case "drip":
-            await _start(send, _OK, len(good))
-            for at in range(len(good)):
-                more = at + 1 < len(good)
-                await send({"type": "http.response.body", "body": good[at : at + 1], "more_body": more})
+            await _send_head(send, _OK, len(success_body))
+            for position in range(len(success_body)):
+                has_more = position + 1 < len(success_body)
+                byte = success_body[position : position + 1]
+                await send({"type": "http.response.body", "body": byte, "more_body": has_more})
                 await asyncio.sleep(_DRIP_S)
         case "latency":
             raise ValueError("a delay has no answer")
@@ -122,12 +123,12 @@ async def _answer_faulty(fault: InjectedFault, served: ServedApi, send: Send) ->
             assert_never(fault.kind)
 
 
-async def _answer(send: Send, body: bytes, *, status: int = _OK) -> None:
-    await _start(send, status, len(body))
+async def _send_answer(send: Send, body: bytes, *, status: int = _OK) -> None:
+    await _send_head(send, status, len(body))
     await send({"type": "http.response.body", "body": body})
 
 
-async def _start(send: Send, status: int, length: int) -> None:
+async def _send_head(send: Send, status: int, length: int) -> None:
     kind = b"application/json" if status == _OK else b"text/html"
     headers = [(b"content-type", kind), (b"content-length", str(length).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -68,8 +68,8 @@ def memory_bytes(content_type: str, declared: int | None, limit: int) -> int:
         limit: as for ``read_form``.
     """
     if parse_options_header(content_type)[0] == b"application/json":
-        most = min(limit, _JSON_MAX_BYTES)
-        return _JSON_COPIES * (most if declared is None else min(declared, most))
+        max_bytes = min(limit, _JSON_MAX_BYTES)
+        return _JSON_COPIES * (max_bytes if declared is None else min(declared, max_bytes))
     return limit if declared is None else min(declared, limit)
 
 
@@ -123,7 +123,9 @@ async def feed(write: Callable[[bytes], object], chunks: AsyncIterator[bytes], l
 
 def _form(fields: dict[str, bytearray]) -> Form:
     texts = {
-        name: _text(name, fields[name], most) for name, most in _TEXT_MAX_CHARS.items() if name in fields
+        name: _text(name, fields[name], max_chars)
+        for name, max_chars in _TEXT_MAX_CHARS.items()
+        if name in fields
     }
     if not texts.get(APPID):
         raise ApiFailure(_EMPTY, "appid is missing")
@@ -134,8 +136,8 @@ def _form(fields: dict[str, bytearray]) -> Form:
     return Form(texts[APPID], texts.get(BUCKET) or None, (first, second))
 
 
-def _text(name: str, value: bytearray, most: int) -> str:
-    if len(value) > most:
+def _text(name: str, value: bytearray, max_chars: int) -> str:
+    if len(value) > max_chars:
         raise ApiFailure(_TOO_LONG, f"{name} is too long")
     try:
         text = value.decode("utf-8").strip()

@@ -14,8 +14,9 @@ Pixels = NDArray[np.uint8]
 
 _EMPTY, _UNDECODABLE = -1300, -1102
 _END = b"\xff\xd9"
-# Continues any Huffman code in some way, and not with the zero bits that the decoder adds by itself: the
-# pixels of unfinished data differ from those with these bytes. Without 0xFF.
+# Appended to the data of a JPEG without an end marker. After complete data, the decoder ignores these bytes.
+# Within unfinished data, the decoder reads them as Huffman codes, and the pixels differ from those with the
+# zero bits that it adds by itself. No byte is 0xFF, which would begin a marker.
 _OTHER_BYTES = bytes((number * 73 + 0x5B) % 255 for number in range(256))
 _FLAGS = {
     1: cv2.IMREAD_COLOR,
@@ -50,9 +51,9 @@ def decode_inspected(image: Image) -> Pixels:
     # Some senders cut the last two bytes. The decoder fills missing rows without an error, and the grey rows
     # of half a picture must not be compared. Complete data ignores what follows, so both results are equal.
     # Compared by their hash: two pictures at once would need 50 MB more.
-    other = hashlib.sha256(_decode(image, b"".join((image.data, _OTHER_BYTES, _END))).data).digest()
+    other_digest = hashlib.sha256(_decode(image, b"".join((image.data, _OTHER_BYTES, _END))).data).digest()
     pixels = _decode(image, b"".join((image.data, _END)))
-    if hashlib.sha256(pixels.data).digest() != other:
+    if hashlib.sha256(pixels.data).digest() != other_digest:
         raise ApiFailure(_UNDECODABLE, "the picture is not complete", cause=Cause.UNFINISHED)
     return pixels
 
@@ -62,7 +63,7 @@ def _decode(image: Image, data: bytes | bytearray | memoryview) -> Pixels:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _FLAGS[image.scale])
     except cv2.error as error:
         raise ApiFailure(_UNDECODABLE, "the decoder failed", cause=Cause.DECODER) from error
-    size = sorted(-(-side // image.scale) for side in (image.wide, image.high))
+    size = sorted(-(-side // image.scale) for side in (image.width, image.height))
     if pixels is None or sorted(pixels.shape[:2]) != size:
         raise ApiFailure(_UNDECODABLE, "the decoder failed", cause=Cause.DECODER)
     return np.asarray(pixels, np.uint8)

@@ -23,12 +23,12 @@ _SOF_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = frozenset({0xC0, 0xC1})
 _STANDALONE_MARKERS = frozenset({0x01, *range(0xD0, 0xD9)})
 _SOS, _EOI, _DRI = 0xDA, 0xD9, 0xDD
-_RESTARTS = [bytes((0xFF, low)) for low in range(0xD0, 0xD8)]
+_RESTART_MARKERS = [bytes((0xFF, low)) for low in range(0xD0, 0xD8)]
 _MARKER = re.compile(rb"\xff+([^\xff])", re.DOTALL)  # with fill bytes in front
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)  # after entropy-coded data
 _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"})
 _PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
-_MANY = 1 << 32
+_UNKNOWN_COUNT = 1 << 32
 _PIECE_BYTES = 65_536
 _PIXEL_BYTES = 3  # of the result
 
@@ -38,8 +38,8 @@ class Image:
     """A picture that may be decoded. ``scale``: decode at 1/1, 1/2, 1/4 or 1/8 of the size."""
 
     data: bytes | bytearray | memoryview = field(repr=False)
-    wide: int
-    high: int
+    width: int
+    height: int
     cost_bytes: int  # of the decoder and its result
     scale: int = 1
     needs_end: bool = False  # a JPEG without its last marker: whether the data is complete is unknown
@@ -62,23 +62,23 @@ def inspect(data: bytes | bytearray) -> Image:
         case None:
             raise ApiFailure(_BAD_FORMAT, "not JPEG, PNG or BMP", cause=Cause.FORMAT)
     if image.cost_bytes > _COST_MAX_BYTES:
-        raise _too_large(image.wide, image.high)
+        raise _too_large(image.width, image.height)
     return image
 
 
-def _sized(wide: int, high: int, side_max_px: int) -> None:
-    if min(wide, high) < 1:
-        raise _broken("no size in the header", Cause.HEADER)
-    if max(wide, high) > side_max_px:
-        raise _too_large(wide, high)
+def _check_size(width: int, height: int, side_max_px: int) -> None:
+    if min(width, height) < 1:
+        raise _undecodable("no size in the header", Cause.HEADER)
+    if max(width, height) > side_max_px:
+        raise _too_large(width, height)
 
 
-def _broken(why: str, cause: Cause) -> ApiFailure:
+def _undecodable(why: str, cause: Cause) -> ApiFailure:
     return ApiFailure(_UNDECODABLE, why, cause=cause)
 
 
-def _too_large(wide: int, high: int) -> ApiFailure:
-    return ApiFailure(_BAD_FORMAT, f"{wide}x{high} px is too large", cause=Cause.SIZE)
+def _too_large(width: int, height: int) -> ApiFailure:
+    return ApiFailure(_BAD_FORMAT, f"{width}x{height} px is too large", cause=Cause.SIZE)
 
 
 # --- PNG -------------------------------------------------------------------------------------------
@@ -86,37 +86,37 @@ def _too_large(wide: int, high: int) -> ApiFailure:
 
 def _png(data: bytes | bytearray) -> Image:
     if len(data) < 33 or data[8:16] != b"\0\0\0\rIHDR":
-        raise _broken("no PNG header", Cause.HEADER)
-    wide, high, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
-    _sized(wide, high, IMAGE_MAX_PX)
+        raise _undecodable("no PNG header", Cause.HEADER)
+    width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    _check_size(width, height, IMAGE_MAX_PX)
     samples = _PNG_SAMPLES.get(colour)
     if samples is None or depth not in (1, 2, 4, 8, 16) or interlaced > 1:
-        raise _broken("unknown PNG colour type", Cause.HEADER)
-    row_bytes = (wide * samples * depth + 7) // 8
+        raise _undecodable("unknown PNG colour type", Cause.HEADER)
+    row_bytes = (width * samples * depth + 7) // 8
     # the result, a copy with an alpha channel, and the whole of an interlaced picture
-    cost = wide * high * (_PIXEL_BYTES + 4) + row_bytes * (high if interlaced else 4)
-    return Image(_png_chunks(data), wide, high, cost)
+    cost = width * height * (_PIXEL_BYTES + 4) + row_bytes * (height if interlaced else 4)
+    return Image(_png_chunks(data), width, height, cost)
 
 
 def _png_chunks(data: bytes | bytearray) -> bytes | bytearray:
     """The PNG with its necessary chunks only. Each declared length lies within the data."""
-    kept, at, is_whole = [bytes(data[:8])], 8, True
+    chunks, position, is_whole = [bytes(data[:8])], 8, True
     for _ in range(_CHUNKS_MAX):
-        if at + 8 > len(data):
-            raise _broken("PNG without its end", Cause.UNFINISHED)
-        (size,) = struct.unpack_from(">I", data, at)
-        kind = bytes(data[at + 4 : at + 8])
-        end = at + 12 + size
+        if position + 8 > len(data):
+            raise _undecodable("PNG without its end", Cause.UNFINISHED)
+        (chunk_bytes,) = struct.unpack_from(">I", data, position)
+        kind = bytes(data[position + 4 : position + 8])
+        end = position + 12 + chunk_bytes
         if end > len(data):
-            raise _broken("a PNG chunk is longer than the data", Cause.LENGTH)
+            raise _undecodable("a PNG chunk is longer than the data", Cause.LENGTH)
         if kind in _PNG_KEPT:
-            kept.append(bytes(memoryview(data)[at:end]))
+            chunks.append(bytes(memoryview(data)[position:end]))
         else:
             is_whole = False
-        at = end
+        position = end
         if kind == b"IEND":
-            return data if is_whole and at == len(data) else b"".join(kept)
-    raise _broken("too many PNG chunks", Cause.HEADER)
+            return data if is_whole and position == len(data) else b"".join(chunks)
+    raise _undecodable("too many PNG chunks", Cause.HEADER)
 
 
 # --- BMP -------------------------------------------------------------------------------------------
@@ -124,27 +124,27 @@ def _png_chunks(data: bytes | bytearray) -> bytes | bytearray:
 
 def _bmp(data: bytes | bytearray) -> Image:
     if len(data) < 26:
-        raise _broken("no BMP header", Cause.HEADER)
+        raise _undecodable("no BMP header", Cause.HEADER)
     offset, header_bytes = struct.unpack_from("<II", data, 10)
     if header_bytes == 12:  # the OS/2 header has 16-bit sizes
-        wide, high, _, depth = struct.unpack_from("<HHHH", data, 18)
+        width, height, _, depth = struct.unpack_from("<HHHH", data, 18)
         packing = colours = 0
     elif 40 <= header_bytes <= 124 and len(data) >= 54:
-        wide, high, _, depth, packing = struct.unpack_from("<iiHHI", data, 18)
+        width, height, _, depth, packing = struct.unpack_from("<iiHHI", data, 18)
         (colours,) = struct.unpack_from("<I", data, 46)
-        high = abs(high)  # a negative height means: top row first
+        height = abs(height)  # a negative height means: top row first
     else:
-        raise _broken("unknown BMP header", Cause.HEADER)
-    _sized(wide, high, IMAGE_MAX_PX)
+        raise _undecodable("unknown BMP header", Cause.HEADER)
+    _check_size(width, height, IMAGE_MAX_PX)
     if depth not in (1, 4, 8, 16, 24, 32) or colours > 256:
-        raise _broken("unknown BMP colours", Cause.HEADER)
-    row_bytes = (wide * depth + 31) // 32 * 4
+        raise _undecodable("unknown BMP colours", Cause.HEADER)
+    row_bytes = (width * depth + 31) // 32 * 4
     is_packed = packing in (1, 2)  # run lengths: every size is possible
     if not 14 + header_bytes <= offset <= len(data) or (
-        not is_packed and offset + row_bytes * high > len(data)
+        not is_packed and offset + row_bytes * height > len(data)
     ):
-        raise _broken("the BMP pixels are longer than the data", Cause.LENGTH)
-    return Image(data, wide, high, wide * high * (_PIXEL_BYTES + 4))
+        raise _undecodable("the BMP pixels are longer than the data", Cause.LENGTH)
+    return Image(data, width, height, width * height * (_PIXEL_BYTES + 4))
 
 
 # --- JPEG ------------------------------------------------------------------------------------------
@@ -152,53 +152,53 @@ def _bmp(data: bytes | bytearray) -> Image:
 
 def _jpeg(data: bytes | bytearray) -> Image:
     """Walk the segments to the last marker. Every step moves forward, so the walk ends."""
-    at, scans, frame, interval, restarts, selected, markers = 2, 0, None, 0, 0, 0, 0
-    while (found := _marker(data, at)) is not None:
-        marker, at = found
+    pos, scans, frame, interval, restarts, scan_components, markers = 2, 0, None, 0, 0, 0, 0
+    while (found := _next_marker(data, pos)) is not None:
+        marker, pos = found
         markers += 1
         if markers > _MARKERS_MAX:
-            raise _broken("too many JPEG markers", Cause.HEADER)
+            raise _undecodable("too many JPEG markers", Cause.HEADER)
         if marker == _EOI:
             break
         if marker in _STANDALONE_MARKERS:
             continue
-        if at + 2 > len(data) or at + (size := max(2, struct.unpack_from(">H", data, at)[0])) > len(data):
-            raise _broken("a JPEG segment is longer than the data", Cause.LENGTH)
+        if pos + 2 > len(data) or pos + (size := max(2, struct.unpack_from(">H", data, pos)[0])) > len(data):
+            raise _undecodable("a JPEG segment is longer than the data", Cause.LENGTH)
         if marker in _SOF_MARKERS:
             if frame is not None or size < 8:
-                raise _broken("not one JPEG frame", Cause.HEADER)
-            frame = (marker, bytes(data[at : at + size]))
+                raise _undecodable("not one JPEG frame", Cause.HEADER)
+            frame = (marker, bytes(data[pos : pos + size]))
         if marker == _DRI and size == 4:
-            (interval,) = struct.unpack_from(">H", data, at + 2)
-        at += size
+            (interval,) = struct.unpack_from(">H", data, pos + 2)
+        pos += size
         if marker == _SOS:
             scans += 1
-            selected = selected or (data[at - size + 2] if size > 2 else 0)
+            scan_components = scan_components or (data[pos - size + 2] if size > 2 else 0)
             if scans > _SCANS_MAX:
-                raise _broken("too many scans", Cause.SCANS)
-            after = _NEXT_MARKER.search(data, at)
-            begin, at = at, len(data) if after is None else after.start()
-            restarts = sum(data.count(each, begin, at) for each in _RESTARTS) if interval else 0
+                raise _undecodable("too many scans", Cause.SCANS)
+            end_of_scan = _NEXT_MARKER.search(data, pos)
+            scan_start, pos = pos, len(data) if end_of_scan is None else end_of_scan.start()
+            restarts = sum(data.count(mark, scan_start, pos) for mark in _RESTART_MARKERS) if interval else 0
     if frame is None:
-        raise _broken("no size in the header", Cause.HEADER)
+        raise _undecodable("no size in the header", Cause.HEADER)
     if scans == 0:
-        raise _broken("JPEG without a picture", Cause.UNFINISHED)
-    is_ended = data[at - 2 : at] == b"\xff\xd9"
+        raise _undecodable("JPEG without a picture", Cause.UNFINISHED)
+    is_ended = data[pos - 2 : pos] == b"\xff\xd9"
     if not is_ended:
-        at = _without_fill(data, at)  # also without half a marker
-    if not is_ended and interval and (scans > 1 or restarts < _restarts(*frame, interval)):
-        raise _broken("rows of the picture are missing", Cause.UNFINISHED)
-    is_buffered = frame[0] not in _SEQUENTIAL or scans > 1 or selected < frame[1][7]
-    return _framed(memoryview(data)[:at], frame[1], is_buffered=is_buffered, needs_end=not is_ended)
+        pos = _without_fill(data, pos)  # also without half a marker
+    if not is_ended and interval and (scans > 1 or restarts < _expected_restarts(*frame, interval)):
+        raise _undecodable("rows of the picture are missing", Cause.UNFINISHED)
+    is_buffered = frame[0] not in _SEQUENTIAL or scans > 1 or scan_components < frame[1][7]
+    return _image_of_frame(memoryview(data)[:pos], frame[1], is_buffered=is_buffered, needs_end=not is_ended)
 
 
-def _marker(data: bytes | bytearray, at: int) -> tuple[int, int] | None:
-    """The marker at ``at`` and the position after it; None at the end of the data."""
-    found = _MARKER.match(data, at)
-    if found is not None:
-        return data[found.end() - 1], found.end()
-    if at + 1 < len(data) and data[at] != 0xFF:
-        raise _broken("no JPEG marker where one is due", Cause.HEADER)
+def _next_marker(data: bytes | bytearray, position: int) -> tuple[int, int] | None:
+    """The marker at ``position`` and the position after it; None at the end of the data."""
+    match = _MARKER.match(data, position)
+    if match is not None:
+        return data[match.end() - 1], match.end()
+    if position + 1 < len(data) and data[position] != 0xFF:
+        raise _undecodable("no JPEG marker where one is due", Cause.HEADER)
     return None
 
 
@@ -206,39 +206,39 @@ def _without_fill(data: bytes | bytearray, end: int) -> int:
     """The end of ``data[:end]`` without the fill bytes there, found in pieces: without a copy of the data."""
     while end:
         start = max(0, end - _PIECE_BYTES)
-        if kept := bytes(data[start:end]).rstrip(b"\xff"):
-            return start + len(kept)
+        if piece := bytes(data[start:end]).rstrip(b"\xff"):
+            return start + len(piece)
         end = start
     return 0
 
 
-def _restarts(marker: int, frame: bytes, interval: int) -> int:
+def _expected_restarts(marker: int, frame: bytes, interval: int) -> int:
     """Restart markers in the one scan of a whole sequential picture."""
-    high, wide, components = struct.unpack_from(">HHB", frame, 3)
+    height, width, components = struct.unpack_from(">HHB", frame, 3)
     if marker not in _SEQUENTIAL or len(frame) < 8 + 3 * components:
-        return _MANY
-    across = max((frame[at + 1] >> 4 for at in range(8, 8 + 3 * components, 3)), default=1) or 1
-    down = max((frame[at + 1] & 15 for at in range(8, 8 + 3 * components, 3)), default=1) or 1
+        return _UNKNOWN_COUNT
+    h_factor = max((frame[position + 1] >> 4 for position in range(8, 8 + 3 * components, 3)), default=1) or 1
+    v_factor = max((frame[position + 1] & 15 for position in range(8, 8 + 3 * components, 3)), default=1) or 1
     if components == 1:
-        across = down = 1
-    blocks: int = -(-wide // (8 * across)) * -(-high // (8 * down))
+        h_factor = v_factor = 1
+    blocks: int = -(-width // (8 * h_factor)) * -(-height // (8 * v_factor))
     return -(-blocks // interval) - 1
 
 
-def _framed(data: memoryview, frame: bytes, *, is_buffered: bool, needs_end: bool) -> Image:
-    high, wide, components = struct.unpack_from(">HHB", frame, 3)
-    _sized(wide, high, JPEG_MAX_PX)
-    if wide * high > JPEG_MAX_AREA_PX:
-        raise _too_large(wide, high)
-    sampling = [frame[at + 1] for at in range(8, min(len(frame) - 2, 8 + 3 * components), 3)]
-    are_known = all(0 < each >> 4 <= 4 and 0 < each & 15 <= 4 for each in sampling)
+def _image_of_frame(data: memoryview, frame: bytes, *, is_buffered: bool, needs_end: bool) -> Image:
+    height, width, components = struct.unpack_from(">HHB", frame, 3)
+    _check_size(width, height, JPEG_MAX_PX)
+    if width * height > JPEG_MAX_AREA_PX:
+        raise _too_large(width, height)
+    sampling = [frame[position + 1] for position in range(8, min(len(frame) - 2, 8 + 3 * components), 3)]
+    are_known = all(0 < factors >> 4 <= 4 and 0 < factors & 15 <= 4 for factors in sampling)
     if not 1 <= len(sampling) == components <= 4 or not are_known:
-        raise _broken("unknown JPEG components", Cause.HEADER)
-    scale = next(n for n in (1, 2, 4, 8) if max(wide, high) <= IMAGE_MAX_PX * n)
-    cost = 2 * (wide // scale + 1) * (high // scale + 1) * _PIXEL_BYTES  # OpenCV copies its result
+        raise _undecodable("unknown JPEG components", Cause.HEADER)
+    scale = next(divisor for divisor in (1, 2, 4, 8) if max(width, height) <= IMAGE_MAX_PX * divisor)
+    cost = 2 * (width // scale + 1) * (height // scale + 1) * _PIXEL_BYTES  # OpenCV copies its result
     # the decoder holds all coefficients at full size, 16 bits each: progressive, or a scan for each colour
     if is_buffered:
-        across, down = max(s >> 4 for s in sampling), max(s & 15 for s in sampling)
-        share = sum((s >> 4) * (s & 15) for s in sampling) / (across * down)
-        cost += round(wide * high * share * 2)
-    return Image(data, wide, high, cost, scale, needs_end)
+        h_factor, v_factor = max(f >> 4 for f in sampling), max(f & 15 for f in sampling)
+        share = sum((factors >> 4) * (factors & 15) for factors in sampling) / (h_factor * v_factor)
+        cost += round(width * height * share * 2)
+    return Image(data, width, height, cost, scale, needs_end)

@@ -51,15 +51,15 @@ def plan(memory_max_mb: int, workers: int, connections_max: int) -> MemoryPlan:
     has_openvino = find_spec("openvino") is not None
     library_mb, worker_mb = (_OPENVINO_MB, _OPENVINO_WORKER_MB) if has_openvino else (0, _WORKER_MB)
     process_mb = _PROCESS_MB + library_mb + workers * worker_mb
-    fixed = process_mb * _MB + connections_max * _CONNECTION_BYTES
-    left = memory_max_mb * _MB - fixed
-    if left < DECODE_MAX_BYTES + _FLIGHT_MIN_BYTES:
-        needed = -(-(fixed + DECODE_MAX_BYTES + _FLIGHT_MIN_BYTES) // _MB)
+    fixed_bytes = process_mb * _MB + connections_max * _CONNECTION_BYTES
+    left_bytes = memory_max_mb * _MB - fixed_bytes
+    if left_bytes < DECODE_MAX_BYTES + _FLIGHT_MIN_BYTES:
+        needed = -(-(fixed_bytes + DECODE_MAX_BYTES + _FLIGHT_MIN_BYTES) // _MB)
         facts = {"workers": workers, "connections": connections_max, "needed_mb": needed}
         raise WrongValueError(Text("detail.memory_short", **facts))
-    decode = min(left - _FLIGHT_MIN_BYTES, workers * DECODE_MAX_BYTES)
-    shared = min(left, _SHARED_BYTES + (workers - 1) * DECODE_MAX_BYTES)
-    return MemoryPlan(min(_FLIGHT_MAX_BYTES, shared), decode, shared)
+    decode_bytes = min(left_bytes - _FLIGHT_MIN_BYTES, workers * DECODE_MAX_BYTES)
+    shared_bytes = min(left_bytes, _SHARED_BYTES + (workers - 1) * DECODE_MAX_BYTES)
+    return MemoryPlan(min(_FLIGHT_MAX_BYTES, shared_bytes), decode_bytes, shared_bytes)
 
 
 class SharedPool:
@@ -82,8 +82,8 @@ class SharedPool:
         """
         with self._lock:
             bodies, pictures = self._bodies + body, self._pictures + picture
-            is_more = body > 0 or picture > 0
-            if is_more and bodies > _FLIGHT_MIN_BYTES and bodies + pictures > self._total_bytes:
+            is_reservation = body > 0 or picture > 0
+            if is_reservation and bodies > _FLIGHT_MIN_BYTES and bodies + pictures > self._total_bytes:
                 raise ApiFailure(_BUSY, "memory for bodies and pictures is used up", cause=Cause.MEMORY)
             self._bodies, self._pictures = bodies, pictures
 
@@ -108,8 +108,8 @@ class Lease:
 
     def verify(self, account: str) -> None:
         """The signature of ``account`` is verified: count the bytes in its share. Never refused."""
-        before, self._holders = self._holders, _holders(self._address, account)
-        self._budget.move(self._size, before, self._holders)
+        previous_holders, self._holders = self._holders, _holders_of(self._address, account)
+        self._budget.move(self._size, previous_holders, self._holders)
 
     def release(self) -> None:
         size, self._size = self._size, 0
@@ -125,11 +125,12 @@ class Lease:
 class FlightBudget:
     """Bytes of bodies and downloads in flight. For one event loop.
 
-    One account holds at most half of ``total_bytes``, one address at most a quarter. Senders whose signature
-    is not verified yet hold at most half together, an eighth from one address, and a quarter in the name of
-    one account. A share has room for one request, that of a claimed account for two: one address without a
-    key must not use up the share of an account. ``Lease.verify`` moves bytes without a refusal, so an account
-    can exceed its half by its share before the verification.
+    The largest shares of ``total_bytes``: one account a half, one address a quarter. Of senders whose
+    signature is not verified yet: all a half, one address an eighth, the name of one account a quarter.
+
+    Each share has room for at least one request. The share in the name of an account has room for two, so one
+    address without a key cannot use it up. ``Lease.verify`` moves bytes to the account and is never refused,
+    so an account can exceed its half by the bytes that it held before the verification.
     """
 
     def __init__(self, total_bytes: int, pool: SharedPool | None = None) -> None:
@@ -140,7 +141,7 @@ class FlightBudget:
         self._quarter_bytes = max(total_bytes // 4, _SHARE_MIN_BYTES)
         self._eighth_bytes = max(total_bytes // 8, _SHARE_MIN_BYTES)
         self._claimed_bytes = max(total_bytes // 4, 2 * _SHARE_MIN_BYTES)
-        self._held: Counter[str] = Counter()
+        self._bytes_of_holder: Counter[str] = Counter()
         self.used_bytes = 0
 
     def take(self, size: int, *, account: str, address: str, is_verified: bool = True) -> Lease:
@@ -151,7 +152,7 @@ class FlightBudget:
         """
         if self.used_bytes + size > self._total_bytes:
             raise ApiFailure(_BUSY, "memory for bodies is used up", cause=Cause.MEMORY)
-        by_address, by_account = holders = _holders(address, account)
+        by_address, by_account = holders = _holders_of(address, account)
         shares = {
             by_address: (self._quarter_bytes, Cause.MEMORY_ADDRESS),
             by_account: (self._half_bytes, Cause.MEMORY_ACCOUNT),
@@ -164,12 +165,12 @@ class FlightBudget:
             }
             shares |= unverified
             holders = (by_address, *unverified)
-        for holder, (most_bytes, cause) in shares.items():
-            if self._held[holder] + size > most_bytes:
+        for holder, (max_bytes, cause) in shares.items():
+            if self._bytes_of_holder[holder] + size > max_bytes:
                 raise ApiFailure(_BUSY, f"the share of {holder} is used up", cause=cause)
         self._pool.change(body=size)
         self.used_bytes += size
-        self._held.update(dict.fromkeys(holders, size))
+        self._bytes_of_holder.update(dict.fromkeys(holders, size))
         return Lease(self, size, address, holders)
 
     def move(self, size: int, before: tuple[str, ...], after: tuple[str, ...]) -> None:
@@ -177,14 +178,14 @@ class FlightBudget:
         if not after:
             self.used_bytes -= size
             self._pool.change(body=-size)
-        self._held.subtract(dict.fromkeys(before, size))
-        self._held.update(dict.fromkeys(after, size))
+        self._bytes_of_holder.subtract(dict.fromkeys(before, size))
+        self._bytes_of_holder.update(dict.fromkeys(after, size))
         for holder in before:
-            if self._held[holder] <= 0:
-                del self._held[holder]
+            if self._bytes_of_holder[holder] <= 0:
+                del self._bytes_of_holder[holder]
 
 
-def _holders(address: str, account: str) -> tuple[str, ...]:
+def _holders_of(address: str, account: str) -> tuple[str, ...]:
     """The holders of bytes of a verified account."""
     return f"address {address}", f"account {account}"
 
@@ -196,9 +197,9 @@ class DecodeBudget:
         """``pool``: the part that bodies and decoders share; without it, decoders have their own."""
         self.pool = pool or SharedPool(total_bytes)
         self._free = self._total_bytes = total_bytes
-        self._changed = threading.Condition()
+        self._free_changed = threading.Condition()
         self._queue = threading.Lock()  # held by the picture that waits: a smaller one does not overtake it
-        self._extending = False
+        self._is_extending = False
 
     @contextmanager
     def hold(self, size: int) -> Iterator[None]:
@@ -208,10 +209,10 @@ class DecodeBudget:
             ApiFailure: 15, the bytes do not fit beside the bodies in flight.
         """
         size = min(size, self._total_bytes)
-        with self._queue, self._changed:
-            self._changed.wait_for(lambda: self._free >= size and not self._extending)
+        with self._queue, self._free_changed:
+            self._free_changed.wait_for(lambda: self._free >= size and not self._is_extending)
             self._free -= size
-        with self._held(size):
+        with self._reserved(size):
             yield
 
     @contextmanager
@@ -224,26 +225,26 @@ class DecodeBudget:
         Raises:
             ApiFailure: 15, another picture waits here, or the bytes do not fit beside the bodies in flight.
         """
-        with self._changed:
-            if self._extending:
+        with self._free_changed:
+            if self._is_extending:
                 raise ApiFailure(_BUSY, "memory for pictures is used up", cause=Cause.MEMORY)
-            self._extending = True
+            self._is_extending = True
             try:
-                self._changed.wait_for(lambda: self._free >= size)
+                self._free_changed.wait_for(lambda: self._free >= size)
                 self._free -= size
             finally:
-                self._extending = False
-                self._changed.notify_all()
-        with self._held(size):
+                self._is_extending = False
+                self._free_changed.notify_all()
+        with self._reserved(size):
             yield
 
     @contextmanager
-    def _held(self, size: int) -> Iterator[None]:
+    def _reserved(self, size: int) -> Iterator[None]:
         """The bytes are reserved here; reserve them beside the bodies, and release both at the end."""
         try:
             with self.pool.picture(size):
                 yield
         finally:
-            with self._changed:
+            with self._free_changed:
                 self._free += size
-                self._changed.notify_all()
+                self._free_changed.notify_all()

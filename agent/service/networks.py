@@ -53,11 +53,13 @@ def load_networks(*, threads: int = 1, workers: int = 1) -> tuple[Networks, ...]
     Raises:
         ModelError: weights missing, changed or not usable.
     """
-    plain = _plain(threads)
+    on_opencv = _opencv_networks(threads)
     try:
         openvino = OpenVino(threads=threads)
-        fast = tuple(_fast(openvino, threads) for _ in range(workers))
-        agreement = float(np.dot(_known_vector(fast[0]), _known_vector(plain)))
+        on_openvino = tuple(_openvino_networks(openvino, threads) for _ in range(workers))
+        agreement = float(
+            np.dot(_embedding_of_known_photo(on_openvino[0]), _embedding_of_known_photo(on_opencv))
+        )
         if agreement < _AGREEMENT_MIN:
             raise ModelError(Text("detail.embedding_differs", cosine=f"{agreement:.6f}"))
     except ImportError as error:
@@ -65,15 +67,15 @@ def load_networks(*, threads: int = 1, workers: int = 1) -> tuple[Networks, ...]
     except (RuntimeError, ModelError) as error:
         log.warning("openvino_not_used", extra=facts(why=error))
     else:
-        return fast
-    return (plain, *(_plain(threads) for _ in range(workers - 1)))
+        return on_openvino
+    return (on_opencv, *(_opencv_networks(threads) for _ in range(workers - 1)))
 
 
-def _plain(threads: int) -> Networks:
+def _opencv_networks(threads: int) -> Networks:
     return Networks(Detector.load(threads=threads), Embedder(), f"OpenCV {cv2.__version__}")
 
 
-def _fast(openvino: OpenVino, threads: int) -> Networks:
+def _openvino_networks(openvino: OpenVino, threads: int) -> Networks:
     compiled = CompiledNetworks(openvino)
     return Networks(
         OpenVinoDetector(compiled, threads=threads),
@@ -84,7 +86,7 @@ def _fast(openvino: OpenVino, threads: int) -> Networks:
     )
 
 
-def _known_vector(networks: Networks) -> Vector:
+def _embedding_of_known_photo(networks: Networks) -> Vector:
     """Raises ``ModelError``: no face, or no embedding, in a photo that has both."""
     photo = np.asarray(cv2.imread(str(data(_KNOWN_PHOTO)), cv2.IMREAD_COLOR), np.uint8)
     photo = photo[:_KNOWN_SIDE_PX]

@@ -71,7 +71,7 @@ class OpenVino:
         self._sface = self._sface or sface(self.ov)
         return self._core.compile_model(self._sface, "CPU", self._config)
 
-    def compile_yunet(self, wide: int, high: int, *, of_bytes: bool = False) -> Any:
+    def compile_yunet(self, width: int, height: int, *, of_bytes: bool = False) -> Any:
         """Compile YuNet for one input size. For threads. Raises ``ModelError``, ``RuntimeError``.
 
         Args:
@@ -81,7 +81,7 @@ class OpenVino:
             model = self._yunets.get(of_bytes) or yunet(self.ov, self._core, of_bytes=of_bytes)
             self._yunets[of_bytes] = model
             model = model.clone()
-        model.reshape([1, high, wide, 3])
+        model.reshape([1, height, width, 3])
         return self._core.compile_model(model, "CPU", self._config)
 
 
@@ -94,15 +94,15 @@ class CompiledNetworks:
         self.embedder = openvino.compile_sface()
         self._detectors: dict[tuple[int, int], Any] = {}
 
-    def detector(self, wide: int, high: int) -> Any | None:
+    def detector(self, width: int, height: int) -> Any | None:
         """YuNet for one input size, compiled at its first use; None above the limits.
 
         Raises ``ModelError``, ``RuntimeError``.
         """
-        found = self._detectors.get((wide, high))
-        if found is None and wide * high <= _SIZE_MAX_PX and len(self._detectors) < _SIZES_MAX:
-            found = self._detectors[wide, high] = self.openvino.compile_yunet(wide, high)
-        return found
+        compiled = self._detectors.get((width, height))
+        if compiled is None and width * height <= _SIZE_MAX_PX and len(self._detectors) < _SIZES_MAX:
+            compiled = self._detectors[width, height] = self.openvino.compile_yunet(width, height)
+        return compiled
 
     def release_buffers(self) -> None:
         """Give back the buffers between the layers, about 6 MB for each network, until their next use."""
@@ -119,12 +119,12 @@ def _failures_of(network: str) -> Iterator[None]:
         raise ModelError(Text("detail.openvino_failed", network=network, err=str(error))) from error
 
 
-def _run(request: Any, given: NDArray[Any]) -> None:
-    """Run the network on ``given``, its input, which is empty afterwards, also after a failure."""
+def _infer_and_clear(request: Any, input_data: NDArray[Any]) -> None:
+    """Run the network on ``input_data``, its input, which is empty afterwards, also after a failure."""
     try:
         request.infer()
     finally:
-        given.fill(0)
+        input_data.fill(0)
 
 
 class OpenVinoEmbedder:
@@ -139,7 +139,7 @@ class OpenVinoEmbedder:
     def describe(self, aligned: Pixels) -> Vector | None:
         """As ``Embedder.describe``. Raises ``ModelError``: the network failed."""
         self._input[0] = aligned
-        _run(self._request, self._input)
+        _infer_and_clear(self._request, self._input)
         return unit_vector(self._request.get_output_tensor().data)
 
 
@@ -154,30 +154,30 @@ class OpenVinoDetector(Detector):
     @_failures_of("YuNet")
     def infer(self, picture: Pixels) -> NDArray[np.float32]:
         """As ``Detector.infer``. Raises ``ModelError``: the network failed, or cannot be compiled."""
-        high, wide = (-(-side // STRIDES[-1]) * STRIDES[-1] for side in picture.shape[:2])
-        found = self._requests.get((wide, high)) or self._request(wide, high)
-        if found is not None:
-            return self._run_request(*found, picture)
-        if wide * high <= _SIZE_MAX_PX:
+        height, width = (-(-side // STRIDES[-1]) * STRIDES[-1] for side in picture.shape[:2])
+        request = self._requests.get((width, height)) or self._request(width, height)
+        if request is not None:
+            return self._run_request(*request, picture)
+        if width * height <= _SIZE_MAX_PX:
             return super().infer(picture)
         self._compiled.release_buffers()
         # For this picture alone. OpenCV needs up to 142 MB for such an input, this network 80 MB.
-        compiled = self._compiled.openvino.compile_yunet(wide, high, of_bytes=True)
-        return self._run_request(*self._new_request(compiled, wide, high, np.uint8), picture)
+        compiled = self._compiled.openvino.compile_yunet(width, height, of_bytes=True)
+        return self._run_request(*self._new_request(compiled, width, height, np.uint8), picture)
 
     def _run_request(self, request: Any, padded: NDArray[Any], picture: Pixels) -> NDArray[np.float32]:
         padded[0, : picture.shape[0], : picture.shape[1]] = picture
-        _run(request, padded)
+        _infer_and_clear(request, padded)
         return faces(request.get_output_tensor().data[0], padded.shape[2], padded.shape[1], self.confidence)
 
-    def _request(self, wide: int, high: int) -> tuple[Any, NDArray[Any]] | None:
-        compiled = self._compiled.detector(wide, high)
+    def _request(self, width: int, height: int) -> tuple[Any, NDArray[Any]] | None:
+        compiled = self._compiled.detector(width, height)
         if compiled is None:
             return None
-        found = self._requests[wide, high] = self._new_request(compiled, wide, high, np.float32)
-        return found
+        request = self._requests[width, height] = self._new_request(compiled, width, height, np.float32)
+        return request
 
-    def _new_request(self, compiled: Any, wide: int, high: int, kind: Any) -> tuple[Any, NDArray[Any]]:
-        request, padded = compiled.create_infer_request(), np.zeros((1, high, wide, 3), kind)
+    def _new_request(self, compiled: Any, width: int, height: int, dtype: Any) -> tuple[Any, NDArray[Any]]:
+        request, padded = compiled.create_infer_request(), np.zeros((1, height, width, 3), dtype)
         request.set_input_tensor(self._compiled.openvino.ov.Tensor(padded, shared_memory=True))
         return request, padded

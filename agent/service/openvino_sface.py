@@ -104,7 +104,7 @@ class _Network:
         op = self._ov.opset13
         numbers, zeros, steps = _packed(self._weights)
         steps *= scale[:, None, None].astype(np.float32)
-        packed, middle = (op.convert(self._ov.op.Constant(each), "f32") for each in (numbers, zeros))
+        packed, middle = (op.convert(self._ov.op.Constant(constant), "f32") for constant in (numbers, zeros))
         weights = op.multiply(op.subtract(packed, middle), self._constant(steps, *steps.shape))
         weights = op.reshape(weights, np.array(self._weights.shape), False)
         scaled = op.multiply(self.node, self._constant(self._before_last[0], 1, -1, 1, 1))
@@ -120,10 +120,10 @@ class _Network:
             weights = weights[:, ::-1]
         if depth == 1:  # one filter for each channel
             filters = self._constant(weights, count, 1, 1, side_px, side_px)
-            found = op.group_convolution(self.node, filters, stride, pad, pad, [1, 1])
+            convolved = op.group_convolution(self.node, filters, stride, pad, pad, [1, 1])
         else:
-            found = op.convolution(self.node, self._constant(weights, *shape), stride, pad, pad, [1, 1])
-        self.node = op.add(found, self._constant(self._bias, 1, -1, 1, 1))
+            convolved = op.convolution(self.node, self._constant(weights, *shape), stride, pad, pad, [1, 1])
+        self.node = op.add(convolved, self._constant(self._bias, 1, -1, 1, 1))
 
     def _constant(self, numbers: Any, *shape: int) -> Any:
         # an array as an argument of a layer takes 300 MB for a moment
@@ -148,10 +148,11 @@ def _packed(weights: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np
         Bytes (rows, blocks, 64); zeros and steps, (rows, blocks, 1).
     """
     blocks = weights.reshape(len(weights), -1, _BLOCK)
-    low, high = (np.minimum(blocks.min(2, keepdims=True), 0), np.maximum(blocks.max(2, keepdims=True), 0))
-    steps = (high - low) / np.float32(_STEPS)
-    zeros = np.rint(-low / steps)
+    lowest = np.minimum(blocks.min(2, keepdims=True), 0)
+    highest = np.maximum(blocks.max(2, keepdims=True), 0)
+    steps = (highest - lowest) / np.float32(_STEPS)
+    zeros = np.rint(-lowest / steps)
     numbers = np.empty(blocks.shape, np.uint8)
-    for row, each in enumerate(blocks):  # row by row, without a second copy of all
-        numbers[row] = np.clip(np.rint(each / steps[row]) + zeros[row], 0, _STEPS)
+    for row, block in enumerate(blocks):  # row by row, without a second copy of all
+        numbers[row] = np.clip(np.rint(block / steps[row]) + zeros[row], 0, _STEPS)
     return numbers, zeros.astype(np.uint8), steps

@@ -73,7 +73,7 @@ class Recogniser:
                 -1103 (the vector is not finite), 15 (no memory beside the bodies in flight). Without
                 ``fail_flag``; the caller sets the flag.
         """
-        return self._decoded(image, self._embed)
+        return self._with_decoded(image, self._embed)
 
     def embed_reference(self, image: bytes | bytearray) -> Embedding:
         """As ``embed``, for an enrolled photo: a photo that is not upright is turned.
@@ -81,16 +81,16 @@ class Recogniser:
         Raises:
             ApiFailure: as ``embed``; -1409 when the orientation is not certain.
         """
-        return self._decoded(image, self._embed_upright)
+        return self._with_decoded(image, self._embed_upright)
 
-    def _decoded(self, image: bytes | bytearray, work: Callable[[Pixels], Embedding]) -> Embedding:
+    def _with_decoded(self, image: bytes | bytearray, embed: Callable[[Pixels], Embedding]) -> Embedding:
         header = inspected(image)
         self._held_bytes = header.cost_bytes
         with self.memory.hold(header.cost_bytes):
             if header.cost_bytes > _LARGE_COST_BYTES:
                 self._release_buffers()
             try:
-                return work(decode_inspected(header))
+                return embed(decode_inspected(header))
             finally:
                 self._detector.wipe()
 
@@ -125,8 +125,8 @@ class Recogniser:
         return largest
 
     def _faces(self, pixels: Pixels) -> tuple[Detection, ...]:
-        if found := self._detector.detect(pixels, _INPUT_WIDTH_PX):
-            return found
+        if faces := self._detector.detect(pixels, _INPUT_WIDTH_PX):
+            return faces
         more_bytes = max(0, self._search_bytes(pixels) - self._held_bytes)
         with self.memory.extend(more_bytes) if more_bytes else nullcontext():
             return self._detector.detect(pixels, _LARGE_WIDTH_PX)

@@ -42,8 +42,8 @@ class Resolver:
         lookup = self._lookups.get(key)
         if lookup is None:
             self._check_room(key[0])
-            work = partial(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-            lookup = self._lookups[key] = in_thread("lookup", work)
+            lookup_call = partial(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+            lookup = self._lookups[key] = in_thread("lookup", lookup_call)
         try:
             # shielded: other requests may wait for the same lookup
             waiting = asyncio.wrap_future(lookup)

@@ -54,14 +54,14 @@ class ServiceListener(HttpListener):
 
     def refusal_for(self, peer: str) -> bytes | None:
         """Close a connection that waits for the new one where a limit is reached."""
-        own_handshakes = [each for each in self.handshakes if each.peer == peer]
+        own_handshakes = [handshake for handshake in self.handshakes if handshake.peer == peer]
         if len(own_handshakes) >= max(1, self._connections_max // 4):
             own_handshakes[0].end()  # also below the other limits: a handshake takes memory and CPU time
         peers = self.peers
         is_of_peer = peers.count(peer) >= max(1, self._connections_max // 2)
         if not is_of_peer and len(peers) < self._connections_max:
             return None
-        if self._give_way(peer if is_of_peer else None):
+        if self._close_longest_waiting(peer if is_of_peer else None):
             return None
         failure = ApiFailure(_BUSY, "too many connections", cause=Cause.CONNECTIONS)
         self._stats.refused(failure)
@@ -75,48 +75,50 @@ class ServiceListener(HttpListener):
 
     def sweep(self) -> None:
         super().sweep()
-        self._stamp()
+        self._set_response_headers()
 
     def finish_connections(self) -> None:
         """From now on each answer closes its connection."""
         self._is_draining = True
-        self._stamp()
+        self._set_response_headers()
 
     async def drain(self, timeout_s: float) -> None:
         """Close the idle connections and wait for the open requests, at most ``timeout_s`` seconds.
 
         A request that is open after that is cancelled; the application sends its answer.
         """
-        for each in self.open_now:
-            if each.is_idle:
-                each.shutdown()
+        for connection in self.open_now:
+            if connection.is_idle:
+                connection.shutdown()
         if self._state.tasks:
-            _, late = await asyncio.wait(self._state.tasks, timeout=timeout_s)
-            for task in late:
+            _, late_tasks = await asyncio.wait(self._state.tasks, timeout=timeout_s)
+            for task in late_tasks:
                 task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=_CANCEL_S)
+            if late_tasks:
+                await asyncio.wait(late_tasks, timeout=_CANCEL_S)
 
-    def _give_way(self, peer: str | None) -> bool:
+    def _close_longest_waiting(self, peer: str | None) -> bool:
         """Close the connection, of this address or of any, that has waited longest for a request.
 
         A connection in its TLS handshake waits, and one that waits for its client to read. False when every
         connection has a request.
         """
         waiting: list[tuple[float, Callable[[], object]]] = [
-            (each.since_s, each.end) for each in self.handshakes if peer in (None, each.peer)
+            (connection.since_s, connection.end)
+            for connection in self.handshakes
+            if peer in (None, connection.peer)
         ]
         waiting += [
-            (each.waits_since_s, each.give_way)
-            for each in self.open_now
-            if peer in (None, each.peer) and each.is_waiting
+            (connection.waits_since_s, connection.give_way)
+            for connection in self.open_now
+            if peer in (None, connection.peer) and connection.is_waiting
         ]
         if not waiting:
             return False
         min(waiting, key=itemgetter(0))[1]()
         return True
 
-    def _stamp(self) -> None:
+    def _set_response_headers(self) -> None:
         """Set the headers of every answer, in place: open requests refer to the same list."""
         date = (b"date", formatdate(usegmt=True).encode())
         self._state.default_headers[:] = [date, _CLOSE] if self._is_draining else [date]

@@ -37,7 +37,7 @@ def reload(
     if (tls is None) == (listener.tls is None):  # http or https: clients must change, too
         listener.tls = tls
     api.authenticator.replace(changed.accounts)
-    before, after = (each.model_dump(exclude=_LIVE) for each in (config, changed))
+    before, after = (each_config.model_dump(exclude=_LIVE) for each_config in (config, changed))
     restart = [name for name in before if before[name] != after[name]]
     if (tls is None) != (listener.tls is None):
         restart.append("cert_file")

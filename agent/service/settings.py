@@ -135,11 +135,11 @@ def load_service(path: Path, **changes: str | int | None) -> ServiceConfig:
     Raises:
         ConfigError: unusable file or combination.
     """
-    given = {name: value for name, value in changes.items() if value is not None}
+    overrides = {name: value for name, value in changes.items() if value is not None}
     try:
-        return ServiceConfig.model_validate({**load(path, ServiceConfig).model_dump(), **given})
+        return ServiceConfig.model_validate({**load(path, ServiceConfig).model_dump(), **overrides})
     except ValidationError as error:
-        why = Text("detail.at", place=", ".join(given), reason=fault_of(error.errors()[0]))
+        why = Text("detail.at", place=", ".join(overrides), reason=fault_of(error.errors()[0]))
         raise ConfigError(why) from error
 
 

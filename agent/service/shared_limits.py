@@ -89,10 +89,10 @@ class SharedLimits:
             async with asyncio.timeout(self._timeout_s):
                 outcome = Outcome(await self._script(keys=keys, args=values))
         except (RedisError, OSError, ValueError) as error:
-            self._note(is_reached=False, why=type(error).__name__)
+            self._record_reached(is_reached=False, why=type(error).__name__)
             why = "the shared store does not answer"
             raise ApiFailure(TOO_OFTEN, why, cause=Cause.SHARED_STORE) from error
-        self._note(is_reached=True)
+        self._record_reached(is_reached=True)
         match outcome:
             case Outcome.TAKEN:
                 return
@@ -107,7 +107,7 @@ class SharedLimits:
     async def close(self) -> None:
         await self._store.aclose()
 
-    def _note(self, *, is_reached: bool, why: str = "") -> None:
+    def _record_reached(self, *, is_reached: bool, why: str = "") -> None:
         """Log each change once."""
         if is_reached != self._is_reached:
             self._is_reached = is_reached

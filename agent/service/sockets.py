@@ -39,20 +39,20 @@ def inherited(host: str, port: int) -> socket.socket | None:
     pid = os.environ.pop("LISTEN_PID", "")
     if pid != str(os.getpid()) or not count.isdigit():
         return None
-    found = None
+    listening = None
     for fd in range(_FIRST_FD, _FIRST_FD + min(int(count), _FDS_MAX)):
         listener = socket.socket(fileno=fd)  # family and protocol from the kernel
-        if found is None and _listens_on(listener, host, port):
+        if listening is None and _listens_on(listener, host, port):
             listener.set_inheritable(False)
-            found = listener
+            listening = listener
         else:
             listener.close()
-    if found is None:
+    if listening is None:
         notify("FDSTOREREMOVE=1", f"FDNAME={_NAME}")
-    return found
+    return listening
 
 
-def keep(listener: socket.socket) -> bool:
+def store_in_supervisor(listener: socket.socket) -> bool:
     """Give systemd a copy of the socket. False without a supervisor."""
     return notify(
         "FDSTORE=1",

@@ -33,20 +33,20 @@ _STUCK_S = 30.0  # far above the slowest comparison
 class _Job:
     """One comparison. Owns both pictures and overwrites them at its end."""
 
-    def __init__(self, first: bytearray, second: bytearray, begun_s: float, until_s: float) -> None:
-        self.first, self.second = first, second
-        self.begun_s, self.until_s = begun_s, until_s
+    def __init__(self, shot: bytearray, reference: bytearray, queued_s: float, until_s: float) -> None:
+        self.shot, self.reference = shot, reference
+        self.queued_s, self.until_s = queued_s, until_s
         self.started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.is_dropped = False
         self.is_refused = False  # with code 15, before the end of the comparison
 
     def is_late(self, now_s: float, mean_s: float) -> bool:
         """Whether the time for the answer is over, and the wait here was longer than one comparison."""
-        return now_s > self.until_s and now_s - self.begun_s > mean_s
+        return now_s > self.until_s and now_s - self.queued_s > mean_s
 
     def wipe(self) -> None:
-        wipe(self.first)
-        wipe(self.second)
+        wipe(self.shot)
+        wipe(self.reference)
 
 
 class WorkerPool:
@@ -72,7 +72,7 @@ class WorkerPool:
         self._idle, self._size = list(recognisers), len(recognisers)
         self._queue_max = queue_max
         self._within_s = answer_within_s
-        self._waited = waited
+        self._observe_wait = waited
         self._cache = ReferenceCache(cache_max)
         self._workers = ThreadPoolExecutor(len(recognisers), thread_name_prefix="recogniser")
         self._waiting: deque[_Job] = deque()
@@ -110,7 +110,7 @@ class WorkerPool:
         if wait_s and time.monotonic() + wait_s + self._mean_s > begun_s + self._within_s:
             raise ApiFailure(_BUSY, "the queue is too long for an answer in time", cause=Cause.QUEUE_TIME)
 
-    async def compare(self, first: bytearray, second: bytearray, begun_s: float | None = None) -> float:
+    async def compare(self, shot: bytearray, reference: bytearray, begun_s: float | None = None) -> float:
         """Similarity 0–100. Overwrites both pictures at the end, also after a cancellation.
 
         Args:
@@ -120,14 +120,14 @@ class WorkerPool:
         """
         now_s = time.monotonic()
         begun_s = now_s if begun_s is None else begun_s
-        job = _Job(first, second, now_s, begun_s + self._within_s)
+        job = _Job(shot, reference, now_s, begun_s + self._within_s)
         try:
             self.admit(begun_s)
-            await self._turn(job)
+            await self._await_turn(job)
         except BaseException:
             job.wipe()
             raise
-        return await self._run(job)
+        return await self._run_job(job)
 
     async def join(self) -> None:
         """Wait for the running comparisons. Their results reach this event loop, so the loop must not end."""
@@ -139,39 +139,39 @@ class WorkerPool:
         self._workers.shutdown(wait=True, cancel_futures=True)
         self._cache.clear()
 
-    async def _turn(self, job: _Job) -> None:
+    async def _await_turn(self, job: _Job) -> None:
         """Wait for a recogniser."""
         self._waiting.append(job)
-        self._dispatch()
+        self._start_waiting()
         try:
             await job.started
         except asyncio.CancelledError:
             if job in self._waiting:
                 self._waiting.remove(job)
             elif job in self._running:  # its turn came, and its client has left in the same moment
-                self._finished(job, None)
+                self._release(job, None)
             raise
-        self._waited(time.monotonic() - job.begun_s)
+        self._observe_wait(time.monotonic() - job.queued_s)
 
-    def _dispatch(self) -> None:
+    def _start_waiting(self) -> None:
         now_s = time.monotonic()
         while self._waiting and self._waiting[0].is_late(now_s, self._mean_s):
-            late = self._waiting.popleft()
-            if not late.started.done():
-                late.started.set_exception(ApiFailure(_BUSY, "waited too long", cause=Cause.TOO_LATE))
+            late_job = self._waiting.popleft()
+            if not late_job.started.done():
+                late_job.started.set_exception(ApiFailure(_BUSY, "waited too long", cause=Cause.TOO_LATE))
         while self._waiting and len(self._running) < self._size:
-            is_overload = now_s - self._waiting[0].begun_s > self._within_s / 2
+            is_overload = now_s - self._waiting[0].queued_s > self._within_s / 2
             job = self._waiting.pop() if is_overload else self._waiting.popleft()
             if not job.started.done():
                 self._running[job] = now_s
                 job.started.set_result(None)
 
-    async def _run(self, job: _Job) -> float:
+    async def _run_job(self, job: _Job) -> float:
         recogniser = self._idle.pop()  # as many recognisers as running jobs, so one is always idle
-        future = asyncio.get_running_loop().run_in_executor(self._workers, self._work, recogniser, job)
+        future = asyncio.get_running_loop().run_in_executor(self._workers, self._embed_both, recogniser, job)
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
-        future.add_done_callback(lambda _: self._finished(job, recogniser))
+        future.add_done_callback(lambda _: self._release(job, recogniser))
         try:
             result = await asyncio.shield(future)
         except asyncio.CancelledError:
@@ -182,15 +182,15 @@ class WorkerPool:
             raise result.of_image(result.fail_flag)
         return result
 
-    def _finished(self, job: _Job, recogniser: Recogniser | None) -> None:
+    def _release(self, job: _Job, recogniser: Recogniser | None) -> None:
         took_s = time.monotonic() - self._running.pop(job)
         if recogniser is not None:
             self._idle.append(recogniser)
             if not (job.is_dropped or job.is_refused):
                 self._mean_s += _MEAN_SHARE * (took_s - self._mean_s)
-        self._dispatch()
+        self._start_waiting()
 
-    def _work(self, recogniser: Recogniser, job: _Job) -> float | ApiFailure:
+    def _embed_both(self, recogniser: Recogniser, job: _Job) -> float | ApiFailure:
         """The result, or a failure without a traceback, whose frames would refer to decoded pictures."""
         try:
             return _compare(recogniser, self._cache, job)
@@ -203,13 +203,13 @@ class WorkerPool:
 
 def _compare(recogniser: Recogniser, cache: ReferenceCache, job: _Job) -> float:
     try:
-        shot = recogniser.embed(job.first)
+        shot = recogniser.embed(job.shot)
     except ApiFailure as failure:
         raise failure.of_image(SHOT_FLAG) from failure
     if job.is_dropped:
         raise ApiFailure(_BUSY, "the client has left")
     try:
-        reference = cache.get(job.second, recogniser.embed_reference)
+        reference = cache.get(job.reference, recogniser.embed_reference)
     except ApiFailure as failure:
         raise failure.of_image(REFERENCE_FLAG) from failure
     result = similarity(cosine(shot, reference))
@@ -221,8 +221,8 @@ def _compare(recogniser: Recogniser, cache: ReferenceCache, job: _Job) -> float:
 class ReferenceCache:
     """Embeddings of enrolled photos by sha256, the least recently used first out. For threads."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
         self._rows: OrderedDict[bytes, Embedding] = OrderedDict()
         self._lock = threading.Lock()
         self.hits = 0
@@ -236,10 +236,10 @@ class ReferenceCache:
                 self.hits += 1
                 return self._rows[key]
         embedding = embed(image)
-        if self._most:
+        if self._max_entries:
             with self._lock:
                 self._rows[key] = embedding
-                if len(self._rows) > self._most:
+                if len(self._rows) > self._max_entries:
                     self._rows.popitem(last=False)
         return embedding
 

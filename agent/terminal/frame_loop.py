@@ -28,7 +28,7 @@ from agent.terminal.verification_runner import Verification, reason_of
 
 log = logging.getLogger(__name__)
 
-_EARLY = 0.8  # of the period: a camera is not exact, and every second frame must not be late
+_MIN_SHARE_OF_PERIOD = 0.8  # of the period: a camera is not exact, and every second frame must not be late
 CAMERA_RETRY_S = 0.5
 RESTART_PAUSES_MS = (5_000, 30_000, 300_000)  # between the restarts of a frozen camera
 RESTART_LIMIT_MS = 6_000  # a restart takes up to 4 s
@@ -42,21 +42,21 @@ class WatchdogSignal:
     """
 
     def __init__(self) -> None:
-        self._fresh = False  # since the last poll
-        self._until_ms = 0
+        self._has_fresh_frame = False  # since the last poll
+        self._recovery_until_ms = 0
 
     def record_fresh_frame(self) -> None:
         """A frame arrived that does not repeat the previous one."""
-        self._fresh, self._until_ms = True, 0
+        self._has_fresh_frame, self._recovery_until_ms = True, 0
 
     def record_recovery(self, until_ms: int) -> None:
         """Record an active recovery step and its end; 0: no recovery step."""
-        self._until_ms = until_ms
+        self._recovery_until_ms = until_ms
 
     def poll(self, now_ms: int) -> bool:
         """Return the signal and reset the record of fresh frames. Only the watchdog may call this."""
-        fresh, self._fresh = self._fresh, False
-        return fresh or now_ms < self._until_ms
+        has_fresh_frame, self._has_fresh_frame = self._has_fresh_frame, False
+        return has_fresh_frame or now_ms < self._recovery_until_ms
 
 
 class FrameLoop:
@@ -105,7 +105,7 @@ class FrameLoop:
             if verification is None:
                 self._counters.frames[FrameReason.IDLE] += 1
             else:
-                await self._analyze(verification, frame, health)
+                await self._analyze_frame(verification, frame, health)
             await self._restart_if_frozen(health)
 
     async def _restart_if_frozen(self, health: CameraHealth) -> None:
@@ -120,9 +120,9 @@ class FrameLoop:
             pause_ms = RESTART_PAUSES_MS[min(self._restarts, len(RESTART_PAUSES_MS) - 1)]
             self._restart_at_ms = now_ms + pause_ms
             self._restarts += 1
-            await self._restart()
+            await self._restart_camera()
 
-    async def _restart(self) -> None:
+    async def _restart_camera(self) -> None:
         """Restart the camera in a thread, because a driver may be slow. A failed restart is repeated later.
 
         The loop may end during the restart, and then another task stops the camera. So the thread stops the
@@ -153,7 +153,7 @@ class FrameLoop:
         self._conditions.update(camera.CAMERA_OVEREXPOSED, health.overexposed)
         self._conditions.clear(*camera.NO_PICTURE)
 
-    async def _analyze(self, verification: Verification, frame: Frame, health: CameraHealth) -> None:
+    async def _analyze_frame(self, verification: Verification, frame: Frame, health: CameraHealth) -> None:
         if health.frozen:  # a repeated picture shows no live face
             self._counters.frames[FrameReason.NO_FACE] += 1
             verification.post(CameraFailed(self._ports.clock.now_ms(), Reason.CAMERA_FROZEN))
@@ -169,7 +169,7 @@ class FrameLoop:
         if verification is self._analyzed_for:
             if health.is_repeated and not self._has_skipped:
                 return  # two frames are evidence only if they are two pictures
-            if frame.captured_ms - self._analyzed_ms < _EARLY * self.period_ms:
+            if frame.captured_ms - self._analyzed_ms < _MIN_SHARE_OF_PERIOD * self.period_ms:
                 self._has_skipped = True
                 return
         self._analyzed_for, self._analyzed_ms, self._has_skipped = verification, frame.captured_ms, False
@@ -195,8 +195,8 @@ class FrameLoop:
 
     def _camera_failed(self, error: CameraError) -> None:
         """Raise one camera condition, and log a new condition once: the camera is retried twice a second."""
-        found = condition_of(error.code)
-        condition = found if found in camera.NO_PICTURE else camera.CAMERA_UNAVAILABLE
+        condition_of_code = condition_of(error.code)
+        condition = condition_of_code if condition_of_code in camera.NO_PICTURE else camera.CAMERA_UNAVAILABLE
         if condition not in self._conditions.active:
             log.warning("camera_failed", extra=facts(code=condition.code, why=error, fix=str(error.fix)))
         self._conditions.raise_only(condition, of=camera.ROWS)

@@ -58,13 +58,13 @@ class Intake:
     async def run(self) -> None:
         while True:
             inbound = await self._ports.till.receive()
-            task = asyncio.create_task(self._answer(inbound), name="inbound message")
+            task = asyncio.create_task(self._answer_message(inbound), name="inbound message")
             self.open_tasks.add(task)
             task.add_done_callback(self.open_tasks.discard)
             await asyncio.shield(task)
             del inbound, task  # a request can hold a photo, and the next message can arrive hours later
 
-    async def _answer(self, inbound: Inbound) -> None:
+    async def _answer_message(self, inbound: Inbound) -> None:
         try:
             await self._handle(inbound)
         except StorageError as error:
@@ -87,8 +87,8 @@ class Intake:
             case CancelReceived(till=till, request_id=request_id):
                 await self._cancel(till, request_id)
             case RequestReceived(request=request):
-                known = await self._ports.claim_store.find(request.till, request.request_id)
-                match admit(inbound, known, self._facts(request.till)):
+                record = await self._ports.claim_store.find(request.till, request.request_id)
+                match admit(inbound, record, self._admission_facts(request.till)):
                     case Admit():
                         await self._accept(request)
                     case SendAgain(stored=stored):
@@ -101,7 +101,7 @@ class Intake:
                     case Refuse(refusal=refusal, detail=detail):
                         await self._results.refuse(request.till, request.request_id, refusal, detail)
 
-    def _facts(self, till: str) -> AdmissionFacts:
+    def _admission_facts(self, till: str) -> AdmissionFacts:
         return AdmissionFacts(
             epoch=self.settings.epoch,
             now_ms=self._ports.clock.now_ms(),
@@ -117,8 +117,8 @@ class Intake:
         if (current := self._open.matching(till, request_id)) is not None:
             current.post(Cancelled(self._ports.clock.now_ms()))
             return
-        known = await self._ports.claim_store.find(till, request_id)
-        if known is not None and known.result is not None:
-            await self._ports.till.deliver(known.result, again=True)  # the first stored outcome wins
+        record = await self._ports.claim_store.find(till, request_id)
+        if record is not None and record.result is not None:
+            await self._ports.till.deliver(record.result, again=True)  # the first stored outcome wins
         else:
             await self._results.refuse(till, request_id, Refusal.UNKNOWN_REQUEST, "nothing to cancel")

@@ -59,61 +59,66 @@ PASSING_REFUSALS = frozenset(
 """Refusals that depend on the moment of one request."""
 
 
-def liveness_of(done: Finished) -> Liveness:
+def liveness_of(finished: Finished) -> Liveness:
     """``passed`` only after a passed challenge on the track of a shot that the API has compared.
 
     The faces of the challenge are compared immediately before the call. So a verification that ends earlier
     has checked a part of the liveness only.
     """
-    if done.reason is Reason.LIVENESS_FAILED:
+    if finished.reason is Reason.LIVENESS_FAILED:
         return "failed"
-    return "passed" if done.liveness.passed and done.comparison is not None else "not_checked"
+    return "passed" if finished.liveness.passed and finished.comparison is not None else "not_checked"
 
 
-def checks_of(done: Finished, in_use: tuple[LivenessCheck, ...]) -> tuple[LivenessCheck, ...]:
+def checks_of(finished: Finished, in_use: tuple[LivenessCheck, ...]) -> tuple[LivenessCheck, ...]:
     """The checks that the shot has passed before the API compared it; none without a comparison."""
-    if done.comparison is None:
+    if finished.comparison is None:
         return ()
-    return tuple(check for check in in_use if check == "passive" or done.liveness.passed)
+    return tuple(check for check in in_use if check == "passive" or finished.liveness.passed)
 
 
 def result_of(request: Request, outcome: VerificationOutcome, assurance: Assurance) -> Result:
     """The result, without the reference photo: counters and traces store the result."""
-    done = outcome.finished
+    finished = outcome.finished
     return Result(
         request=replace(request, reference=replace(request.reference, image=None)),
-        decision=done.decision,
-        reason=done.reason,
-        asks=done.asks,
-        comparison=done.comparison,
+        decision=finished.decision,
+        reason=finished.reason,
+        asks=finished.asks,
+        comparison=finished.comparison,
         timings=outcome.timings,
         assurance=replace(
             assurance,
-            liveness=liveness_of(done),
-            liveness_checks=checks_of(done, assurance.liveness_checks),
+            liveness=liveness_of(finished),
+            liveness_checks=checks_of(finished, assurance.liveness_checks),
         ),
-        api_code=done.api_code,
+        api_code=finished.api_code,
         calls=outcome.calls,
     )
 
 
-def interrupted_result(request: Request, assurance: Assurance, most_calls: int) -> Result:
+def interrupted_result(request: Request, assurance: Assurance, max_calls: int) -> Result:
     """The result of a claim without an open verification. The record of its API calls is lost.
 
-    ``most_calls``: the possible maximum, which counts as sent.
+    ``max_calls``: the possible maximum, which counts as sent.
     """
     finished = Finished(Decision.UNDECIDED, Reason.INTERRUPTED, asks=0)
-    return result_of(request, VerificationOutcome(finished, Timings(), calls=most_calls), assurance)
+    return result_of(request, VerificationOutcome(finished, Timings(), calls=max_calls), assurance)
 
 
 def api_condition(code: str, api_code: int | None, *, of_check: bool = False) -> Condition | None:
-    """The condition that an outcome shows; None when it shows none.
+    """The condition that the outcome of an API call shows; None when it shows none.
 
-    ``of_check``: the agent's own call without a picture: then also a failed answer without the API's code
-    comes from another server. In a verification such an answer can be a single fault of a gateway.
+    Args:
+        code: of the error, or the reason of the result.
+        api_code: None: the answer had no code of the API.
+        of_check: the call was the agent's own check, without a picture. Then an answer ``compare_failed``
+            without a code shows another server, too. In a verification it can be one fault of a gateway.
     """
-    foreign = (Reason.COMPARE_MALFORMED, Reason.COMPARE_FAILED) if of_check else (Reason.COMPARE_MALFORMED,)
-    if code in foreign and api_code is None:
+    reasons_of_other_server = (
+        (Reason.COMPARE_MALFORMED, Reason.COMPARE_FAILED) if of_check else (Reason.COMPARE_MALFORMED,)
+    )
+    if code in reasons_of_other_server and api_code is None:
         return COMPARE_NOT_API
     return condition_of(code)
 
@@ -160,14 +165,14 @@ class Results:
 
         ``is_slow``: the newest API call was sent and not answered in time, so the network is not the cause.
         """
-        self._count(result, is_slow=is_slow)
+        self._record(result, is_slow=is_slow)
         await self._till.deliver(stored)
 
     async def settle_interrupted(self, request: Request) -> None:
         """Settle a claim without an open verification as interrupted. Raises ``StorageError``."""
         result = interrupted_result(request, self.settings.assurance, self.settings.limits.max_asks)
         stored = await self._claim_store.settle(result)  # a result that is stored already wins
-        self._count(result, is_slow=False)
+        self._record(result, is_slow=False)
         await self._till.deliver(stored, again=True)
 
     async def refuse(
@@ -198,26 +203,26 @@ class Results:
         detail = f"ended undecided: the result could not be stored; {asks} API calls were made; {error}"
         await self.refuse(request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, detail, asks=asks)
 
-    def _count(self, result: Result, *, is_slow: bool) -> None:
+    def _record(self, result: Result, *, is_slow: bool) -> None:
         """Add a result to the counters, and raise or clear the conditions that the result shows."""
         conditions = self._conditions
         self._counters.record_result(result)
         is_undecided = result.decision is Decision.UNDECIDED
         condition = api_condition(result.reason, result.api_code) if is_undecided else None
-        is_explained = any(each in CLEARED_BY_ANSWER for each in conditions.active)
+        is_explained = any(condition in CLEARED_BY_ANSWER for condition in conditions.active)
         if condition is not None and condition not in conditions_camera.ROWS:  # the frame loop raises those
             raise_api_condition(conditions, condition, is_slow=is_slow)
         if result.comparison is not None:
             # an answer proves that the detector made a shot
             conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)
         failing = self._meter.add(result, explained=is_explained)
-        for each in RESULT_CONDITIONS:
-            conditions.update(each, each in failing, failing.get(each, ""))
+        for condition in RESULT_CONDITIONS:
+            conditions.update(condition, condition in failing, failing.get(condition, ""))
         if result.reason is Reason.ASSURANCE_UNMET:
             self._tills.add(result.request.till, result.reason, self._clock.now_ms())
         else:
             self._tills.clear(result.request.till)
         self.show_till_faults()
-        about = {"decision": result.decision, "reason": result.reason, "asks": result.asks}
+        decision_facts = {"decision": result.decision, "reason": result.reason, "asks": result.asks}
         request_id, total_ms = result.request.request_id, result.timings.total
-        log.info("result", extra=facts(request_id=request_id, **about, total_ms=total_ms))
+        log.info("result", extra=facts(request_id=request_id, **decision_facts, total_ms=total_ms))

@@ -54,7 +54,7 @@ class Terminal:
         self._settings = settings
         self.worker: Executor = ThreadPoolExecutor(1, thread_name_prefix="vision")  # calls the analyzer
         self.open_verification = open_verification or OpenVerification()
-        self._running: set[asyncio.Task[None]] = set()
+        self._verify_tasks: set[asyncio.Task[None]] = set()
         self._stop_event: Event | None = None  # set when the stop begins: ends each open verification
         self._pending_settings: Callable[[], None] | None = None  # applied after the open verification
         counters, conditions = self.counters, self.conditions
@@ -68,7 +68,7 @@ class Terminal:
             open_verification=self.open_verification,
             results=self.results,
             conditions=conditions,
-            accept=self._accept,
+            accept=self._claim_and_start,
         )
         self._frames = FrameLoop(
             ports,
@@ -101,12 +101,12 @@ class Terminal:
             self.open_verification.current.post(self._stop_event)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(STOP_TIMEOUT_S):
-                while open_tasks := {*self._running, *self._intake.open_tasks}:
+                while open_tasks := {*self._verify_tasks, *self._intake.open_tasks}:
                     await asyncio.wait(open_tasks)
-        ending = [*self._running, *self._intake.open_tasks, *loops, stopped]
-        for task in ending:
+        tasks = [*self._verify_tasks, *self._intake.open_tasks, *loops, stopped]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for task in done:
             task.result()  # raises the exception of a loop that ended without a stop
 
@@ -144,7 +144,7 @@ class Terminal:
 
     # --- one request ----------------------------------------------------------------------------
 
-    async def _accept(self, request: Request) -> None:
+    async def _claim_and_start(self, request: Request) -> None:
         await self._ports.claim_store.claim(request)  # durable before any paid call
         self.conditions.clear(STORAGE_UNAVAILABLE)
         ports = self._ports
@@ -158,12 +158,12 @@ class Terminal:
             verification.post(self._stop_event)
         self.worker.submit(ports.analyzer.begin, ports.clock.now_ms())
         self.open_verification.current = verification
-        task = asyncio.create_task(self._verify(verification), name="verification")
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task = asyncio.create_task(self._run_and_settle(verification), name="verification")
+        self._verify_tasks.add(task)
+        task.add_done_callback(self._verify_tasks.discard)
         await ports.till.publish(AcceptedEvent(request, request.budget_ms))
 
-    async def _verify(self, verification: Verification) -> None:
+    async def _run_and_settle(self, verification: Verification) -> None:
         record = self._ports.record
         try:
             outcome = await outcome_of(verification)

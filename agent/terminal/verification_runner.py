@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 # The time limit of the client is earlier than that of the core, because the client counts the failure for the
 # circuit breaker and returns its reason.
-_CLIENT_FIRST_MS = 30
+_CLIENT_LIMIT_EARLIER_MS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,10 @@ class Verification:
     _events: list[Event] = field(default_factory=list)
     _inbox: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     _calls: dict[int, asyncio.Task[None]] = field(default_factory=dict)
-    _shown: ShownHint = field(default_factory=ShownHint)
+    _shown_hint: ShownHint = field(default_factory=ShownHint)
     _frame_log: FrameLog = field(default_factory=FrameLog)
-    _times: PhaseTimes = field(default_factory=PhaseTimes)
-    _since_ms: int = 0  # end of the time that is already added to ``_times``
+    _phase_times: PhaseTimes = field(default_factory=PhaseTimes)
+    _counted_until_ms: int = 0  # end of the time that is already added to ``_phase_times``
 
     def post(self, event: Event) -> None:
         self._inbox.put_nowait(event)
@@ -83,34 +83,34 @@ class Verification:
         )
         deadline_ms = self.request.deadline_ms - settings.publish_margin_ms
         state: State = begin(deadline_ms, not_before_ms=received_ms)
-        self._since_ms = received_ms
+        self._counted_until_ms = received_ms
         self._frame_log.add_stage("seeking", 0)
         prepared = asyncio.create_task(self._prepare(), name="prepare")
         try:
             while not isinstance(state, Finished):
-                came = await self._next_event(wake_at(state))
-                event = came if prepared.done() else _named_after_photo(came, state, self._calls)
+                arrived = await self._next_event(wake_at(state))
+                event = arrived if prepared.done() else _as_photo_timeout(arrived, state, self._calls)
                 if settings.is_traced:
                     self._events.append(without_pixels(event))
                 before = state
                 state, effects = advance(state, event, limits)
-                await self._note(before, state, event)
+                await self._record_step(before, state, event)
                 for effect in effects:
                     match effect:
                         case StartCall():
-                            task = asyncio.create_task(self._call(effect, prepared), name="API call")
+                            task = asyncio.create_task(self._run_call(effect, prepared), name="API call")
                             self._calls[effect.number] = task
                         case types.CancelCall(number=number):
                             self._calls[number].cancel()
                         case types.Report():
                             pass  # the caller settles the outcome
         finally:
-            for each in (prepared, *self._calls.values()):
-                each.cancel()
+            for pending in (prepared, *self._calls.values()):
+                pending.cancel()
             # counts their durations and costs
             await asyncio.gather(prepared, *self._calls.values(), return_exceptions=True)
         trace = Trace(deadline_ms, received_ms, limits, tuple(self._events)) if settings.is_traced else None
-        times = self._times
+        times = self._phase_times
         timings = times.timings(self.ports.clock.now_ms() - received_ms)
         return VerificationOutcome(state, timings, self._frame_log, trace, times.calls, times.is_slow)
 
@@ -122,21 +122,21 @@ class Verification:
         except TimeoutError:
             return types.Ticked(max(due_ms, self.ports.clock.now_ms()))
 
-    async def _note(self, before: State, after: State, event: Event) -> None:
+    async def _record_step(self, before: State, after: State, event: Event) -> None:
         """Update the frame log and the durations, and publish guidance. Never changes the outcome."""
         now_ms = self.ports.clock.now_ms()
         if isinstance(event, types.FrameAnalyzed):
             self._frame_log.add_frame(event.analysis, now_ms - self.request.received_ms)
         if isinstance(before, types.Seeking | types.Challenging):
-            self._times.wait_face_ms += now_ms - self._since_ms
+            self._phase_times.wait_face_ms += now_ms - self._counted_until_ms
         elif isinstance(before, types.Holding):
-            self._times.hold_ms += now_ms - self._since_ms
-        self._since_ms = now_ms
+            self._phase_times.hold_ms += now_ms - self._counted_until_ms
+        self._counted_until_ms = now_ms
         if isinstance(event, types.FrameAnalyzed | types.Ticked) and not isinstance(after, Finished):
             analysis = event.analysis if isinstance(event, types.FrameAnalyzed) else None
-            hint = next_hint(self._shown, analysis, now_ms, prompt_of(after))
-            if hint is not self._shown and hint.guidance is not None:
-                self._shown = hint
+            hint = next_hint(self._shown_hint, analysis, now_ms, prompt_of(after))
+            if hint is not self._shown_hint and hint.guidance is not None:
+                self._shown_hint = hint
                 await self.ports.till.publish(GuidanceEvent(self.request, hint.guidance))
         if type(after) is not type(before) and not isinstance(after, Finished):
             stage = type(after).__name__.lower()
@@ -156,21 +156,21 @@ class Verification:
             self.post(types.InternalFailure(now_ms()))
         return None
 
-    async def _call(self, start: StartCall, prepared: asyncio.Task[ImageSource | None]) -> None:
+    async def _run_call(self, start: StartCall, prepared: asyncio.Task[ImageSource | None]) -> None:
         now_ms = self.ports.clock.now_ms
         if not self.budget.reserve():
             self.post(types.CallFailed(now_ms(), start.number, Reason.COST_LIMIT, Retry.NEVER))
             return
-        late_at_ms = now_ms() + start.timeout_ms - _CLIENT_FIRST_MS
-        call = ApiCall(now_ms, self.budget, self._times, late_at_ms)
+        late_at_ms = now_ms() + start.timeout_ms - _CLIENT_LIMIT_EARLIER_MS
+        call = ApiCall(now_ms, self.budget, self._phase_times, late_at_ms)
         try:
-            event = await self._event_of(start, prepared, call)
+            event = await self._call_event(start, prepared, call)
         finally:
             call.end()
         if event is not None:
             self.post(event)
 
-    async def _event_of(
+    async def _call_event(
         self, start: StartCall, prepared: asyncio.Task[ImageSource | None], call: ApiCall
     ) -> Event | None:
         """Make the call. None without a reference photo: ``_prepare`` posts the event of that failure."""
@@ -179,7 +179,7 @@ class Verification:
             began_ms = now_ms()
             loop = asyncio.get_running_loop()
             crop = await loop.run_in_executor(self.worker, self.ports.analyzer.crop, start.shot)
-            self._times.encode_ms += now_ms() - began_ms
+            self._phase_times.encode_ms += now_ms() - began_ms
             reference = await asyncio.shield(prepared)
             if reference is None:
                 return None
@@ -200,10 +200,12 @@ class Verification:
         return types.CallAnswered(now_ms(), start.number, answer)
 
 
-def _named_after_photo(event: Event, state: State, calls: dict[int, asyncio.Task[None]]) -> Event:
-    """The event while the photo loads: no call is sent, and a late one is the fault of the photo's host.
+def _as_photo_timeout(event: Event, state: State, calls: dict[int, asyncio.Task[None]]) -> Event:
+    """The event, for an arrival while the photo still loads.
 
-    Cancels the late call: the core cancels a call that timed out, and not a failed one.
+    No call is sent before the photo is loaded. So a time-out of the call becomes ``reference_unreachable``:
+    the host of the photo is too slow, not the API. Cancels that call, because the core cancels a call that
+    timed out, and not a failed one.
     """
     if not isinstance(state, Comparing) or not isinstance(event, types.Ticked):
         return event
@@ -241,7 +243,7 @@ class OpenVerification:
 
     def matching(self, till: str, request_id: str) -> Verification | None:
         """The open verification of this request; None if there is none."""
-        open_ = self.current
-        if open_ is None or (open_.request.till, open_.request.request_id) != (till, request_id):
+        current = self.current
+        if current is None or (current.request.till, current.request.request_id) != (till, request_id):
             return None
-        return open_
+        return current

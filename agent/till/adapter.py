@@ -139,7 +139,7 @@ class MqttTill:
         filters += [self.topics.operator_filter()] * self.accepts_diagnosis
         return ClientOptions(
             f"facepay-{self.identity.site}-{self.identity.terminal}",
-            [(each, 1) for each in filters],
+            [(topic_filter, 1) for topic_filter in filters],
             self._arrived,
             self._on_ready,
             self.state.will,

@@ -20,7 +20,7 @@ from agent.messages.encode import event
 from agent.messages.topics import EVENT, RESULT, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import Message
-from agent.mqtt.publisher import CUT
+from agent.mqtt.publisher import PUBLISH_CUT
 from agent.mqtt.status import ReportProblem
 from agent.outbox.outbox import Outbox
 from agent.till.acknowledgements import Acknowledgements
@@ -70,8 +70,8 @@ class ResultSender:
         ``again``: only make the result due, for ``run``.
         """
         now_ms = self._clock.now_ms()
-        known = self._open.get(stored.result_id)
-        history = PublishHistory(now_ms) if known is None else known[1].after_request(now_ms)
+        delivery = self._open.get(stored.result_id)
+        history = PublishHistory(now_ms) if delivery is None else delivery[1].after_request(now_ms)
         self._open[stored.result_id] = (stored, history)
         if again:
             self._due.set()
@@ -171,7 +171,7 @@ class ResultSender:
             delivered = await self._connection.publish(message)
         except TillError as error:
             log.warning("result_not_delivered", extra=facts(result_id=stored.result_id, why=error))
-            cut = error.code == CUT
+            cut = error.code == PUBLISH_CUT
         if stored.result_id not in self._open:
             return  # the acknowledgement of the till arrived before the PUBACK
         if delivered and self._ack == "broker":

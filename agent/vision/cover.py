@@ -26,15 +26,15 @@ _BOTTOM_PX, _RIGHT_PX = 106, 90
 _SMOOTH_PX = 1.0
 
 
-def _part(left_px: int, right_px: int, top_px: int, bottom_px: int) -> tuple[slice, slice]:
+def _region(left_px: int, right_px: int, top_px: int, bottom_px: int) -> tuple[slice, slice]:
     """Rows and columns of the used part, for pixels of the aligned face."""
     return slice(top_px - _TOP_PX, bottom_px - _TOP_PX), slice(left_px - _LEFT_PX, right_px - _LEFT_PX)
 
 
-_EYES = _part(31, 46, 48, 57), _part(67, 82, 48, 57)
-_LIDS = _part(28, 48, 44, 60), _part(64, 84, 44, 60)
-_CHEEKS = _part(28, 40, 68, 76), _part(72, 84, 68, 76)
-_MOUTH, _CHIN = _part(42, 70, 84, 102), _part(40, 72, 84, 104)
+_EYES = _region(31, 46, 48, 57), _region(67, 82, 48, 57)
+_LIDS = _region(28, 48, 44, 60), _region(64, 84, 44, 60)
+_CHEEKS = _region(28, 40, 68, 76), _region(72, 84, 68, 76)
+_MOUTH, _CHIN = _region(42, 70, 84, 102), _region(40, 72, 84, 104)
 # Values that score 50. A face is covered when all values of a part are below these.
 _HALF_MOUTH = 0.049  # gradient of the mouth over the brightness around it; uncovered: at least 0.058
 _HALF_RATIO = 0.5  # gradient of the mouth over that of the eyes; uncovered: at least 0.586

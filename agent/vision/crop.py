@@ -40,7 +40,7 @@ def crop_face(
         ImageError: ``image_undecodable`` (the face lies outside the frame), ``image_too_large`` (the limit
             cannot be reached).
     """
-    area = _inside(_grown(face.box, margin), bgr)
+    area = _clipped_rect(_enlarged(face.box, margin), bgr)
     if area is None:
         raise ImageError(Text("detail.face_outside"))
     picture = _blanked(bgr, area, face.box, others)
@@ -48,26 +48,28 @@ def crop_face(
     smallest = min(1.0, (_MIN_FACE_PX + 1.0) / shortest)  # one spare pixel: sizes are rounded
     scale = max(smallest, min(1.0, _FACE_HEIGHT_PX / face.box.height_px))
     while True:
-        last = scale <= smallest
-        crop = _encoded(picture, scale, max_bytes, _QUALITIES + _LAST_QUALITIES if last else _QUALITIES)
+        is_smallest = scale <= smallest
+        crop = _encode_within(
+            picture, scale, max_bytes, _QUALITIES + _LAST_QUALITIES if is_smallest else _QUALITIES
+        )
         if crop is not None:
             return crop
-        if last:
+        if is_smallest:
             raise ImageError(Text("detail.crop_too_large", max_bytes=max_bytes), code="image_too_large")
         scale = max(smallest, scale * _SHRINK)
 
 
-def _grown(box: Box, share: float) -> Box:
+def _enlarged(box: Box, share: float) -> Box:
     dx, dy = share * box.width_px, share * box.height_px
     return Box(box.x_px - dx, box.y_px - dy, box.width_px + 2 * dx, box.height_px + 2 * dy)
 
 
-def _inside(box: Box, bgr: Pixels) -> Rect | None:
+def _clipped_rect(box: Box, bgr: Pixels) -> Rect | None:
     """The box in whole pixels, clipped to the picture; None for an empty area."""
-    high, wide = bgr.shape[:2]
+    height, width = bgr.shape[:2]
     left, top = max(0, math.floor(box.x_px)), max(0, math.floor(box.y_px))
-    right = min(wide, math.ceil(box.x_px + box.width_px))
-    bottom = min(high, math.ceil(box.y_px + box.height_px))
+    right = min(width, math.ceil(box.x_px + box.width_px))
+    bottom = min(height, math.ceil(box.y_px + box.height_px))
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 
@@ -76,11 +78,11 @@ def _blanked(bgr: Pixels, area: Rect, payer: Box, others: tuple[Detection, ...])
     left, top, right, bottom = area
     canvas = bgr[top:bottom, left:right].copy()
     for other in others:
-        if hidden := _inside(_shifted(_grown(other.box, _BYSTANDER_MARGIN), left, top), canvas):
-            canvas[hidden[1] : hidden[3], hidden[0] : hidden[2]] = _GREY
+        if grey_rect := _clipped_rect(_shifted(_enlarged(other.box, _BYSTANDER_MARGIN), left, top), canvas):
+            canvas[grey_rect[1] : grey_rect[3], grey_rect[0] : grey_rect[2]] = _GREY
     if others:
-        own = _ellipse(_shifted(payer, left, top), canvas)
-        cv2.copyTo(bgr[top:bottom, left:right], own, canvas)
+        payer_ellipse = _ellipse(_shifted(payer, left, top), canvas)
+        cv2.copyTo(bgr[top:bottom, left:right], payer_ellipse, canvas)
     return canvas
 
 
@@ -97,14 +99,14 @@ def _shifted(box: Box, left: int, top: int) -> Box:
     return Box(box.x_px - left, box.y_px - top, box.width_px, box.height_px)
 
 
-def _encoded(picture: Pixels, scale: float, max_bytes: int, qualities: tuple[int, ...]) -> Crop | None:
+def _encode_within(picture: Pixels, scale: float, max_bytes: int, qualities: tuple[int, ...]) -> Crop | None:
     """The first encoding that fits, or None."""
-    high, wide = (max(1, math.ceil(side * scale)) for side in picture.shape[:2])
-    scaled = cv2.resize(picture, (wide, high), interpolation=cv2.INTER_AREA) if scale < 1.0 else picture
+    height, width = (max(1, math.ceil(side * scale)) for side in picture.shape[:2])
+    scaled = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA) if scale < 1.0 else picture
     for quality in qualities:
-        done, jpeg = cv2.imencode(".jpg", scaled, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        if done and jpeg.size <= max_bytes:
-            return Crop(jpeg.tobytes(), wide, high)
+        is_encoded, jpeg = cv2.imencode(".jpg", scaled, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        if is_encoded and jpeg.size <= max_bytes:
+            return Crop(jpeg.tobytes(), width, height)
     return None
 
 
@@ -114,11 +116,16 @@ def square_around(bgr: Pixels, face: Detection, scale: float) -> Pixels:
     At the edge of the frame the square is shifted into the frame. A square larger than the frame is reduced.
     So the picture is never squashed: models of this kind are trained on squares, and refuse squashed faces.
     """
-    high, wide = bgr.shape[:2]
+    height, width = bgr.shape[:2]
     box, middle = face.box, face.box.centre
-    if box.x_px >= wide or box.y_px >= high or box.x_px + box.width_px <= 0 or box.y_px + box.height_px <= 0:
+    if (
+        box.x_px >= width
+        or box.y_px >= height
+        or box.x_px + box.width_px <= 0
+        or box.y_px + box.height_px <= 0
+    ):
         return bgr[:0, :0]
-    side = min(wide, high, max(1, round(scale * max(box.width_px, box.height_px))))
-    left = min(max(0, round(middle.x_px - side / 2)), wide - side)
-    top = min(max(0, round(middle.y_px - side / 2)), high - side)
+    side = min(width, height, max(1, round(scale * max(box.width_px, box.height_px))))
+    left = min(max(0, round(middle.x_px - side / 2)), width - side)
+    top = min(max(0, round(middle.y_px - side / 2)), height - side)
     return bgr[top : top + side, left : left + side]

@@ -34,12 +34,12 @@ class DetectionSchedule:
     def is_whole_due(self, at_ms: int) -> bool:
         return self._whole_ms is None or at_ms - self._whole_ms >= _WHOLE_MS
 
-    def whole_frame_detected(self, at_ms: int) -> None:
+    def note_whole_frame(self, at_ms: int) -> None:
         self._whole_ms = at_ms
 
-    def face_found(self, at_ms: int) -> None:
+    def note_face(self, at_ms: int) -> None:
         self._face_ms = at_ms
 
-    def no_face_found(self, luma: Sample) -> None:
+    def note_no_face(self, luma: Sample) -> None:
         """The whole frame has no face: store its luma as the empty scene."""
         self._presence.learn(luma)

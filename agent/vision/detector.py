@@ -22,11 +22,11 @@ Pixels = NDArray[np.uint8]
 
 NMS_OVERLAP = 0.3
 MAX_FACES = 64
-_LOOKS, _LOOKS_S = 5, 0.4  # the first one also allocates the network's layers
+_MEASUREMENTS_MAX, _MEASUREMENTS_S = 5, 0.4  # the first one also allocates the network's layers
 _MIN_INPUT_PX = 16  # a smaller input cannot hold a face that YuNet finds (about 10 px)
-_TALLEST = 2.0  # of the input width: limits the cost of a very tall photograph
-_NONE = np.empty(0, np.uint8)  # YuNet has no config
-_KEPT_MAX_PX = 640 * 640  # of a photograph; the buffers between the layers are 50 bytes for each pixel
+_MAX_HEIGHT_SHARE = 2.0  # of the input width: limits the cost of a very tall photograph
+_NO_CONFIG = np.empty(0, np.uint8)  # YuNet has no config
+_KEPT_INPUT_MAX_PX = 640 * 640  # of a photograph; the buffers between the layers are 50 bytes for each pixel
 
 
 class Detector:
@@ -74,7 +74,7 @@ class Detector:
         """The detector with checked weights. Raises ``ModelError``: missing, changed or unusable weights."""
         return cls(locate(YUNET, configured), width_px=width_px, confidence=confidence, threads=threads)
 
-    def twin(self) -> Detector:
+    def second_network(self) -> Detector:
         """A second network with the same weights, which are neither read nor checked again.
 
         Raises ``ModelError``: ``model_unusable``.
@@ -98,33 +98,39 @@ class Detector:
         """
         if bgr.ndim != 3 or bgr.shape[2] != 3 or bgr.dtype != np.uint8:
             raise ValueError(f"expected (H, W, 3) uint8, got {bgr.shape} {bgr.dtype}")
-        high, wide = bgr.shape[:2]
-        size = photo_size(wide, high, width_px) if width_px else _frame_size(wide, high, self._width_px)
+        picture_height, picture_width = bgr.shape[:2]
+        size = (
+            photo_size(picture_width, picture_height, width_px)
+            if width_px
+            else _frame_size(picture_width, picture_height, self._width_px)
+        )
         if min(size) < _MIN_INPUT_PX:
             return ()
         try:
-            rows = self._run(bgr, size)
+            rows = self._infer_scaled(bgr, size)
         except cv2.error as error:
-            raise ModelError(Text("detail.yunet_failed", wide=wide, high=high, err=error.err)) from error
-        found = (_detection(row, wide / size[0], high / size[1]) for row in rows.tolist())
-        return tuple(face for face in found if is_well_formed(face))
+            raise ModelError(
+                Text("detail.yunet_failed", wide=picture_width, high=picture_height, err=error.err)
+            ) from error
+        faces = (_detection(row, picture_width / size[0], picture_height / size[1]) for row in rows.tolist())
+        return tuple(face for face in faces if is_well_formed(face))
 
     def set_width(self, width_px: int) -> None:
         """Use another width for frames from the next one on. Boxes stay in pixels of the picture."""
         self._width_px = width_px
 
-    def detection_ms(self, wide_px: int, high_px: int) -> float:
+    def detection_ms(self, width_px: int, height_px: int) -> float:
         """The time of one detection in a black frame of this size, in ms. Takes at most about half a second.
 
         The smallest of several times: other programs lengthen a time and never shorten it.
         Raises ``ModelError``.
         """
         frame, times_ms, until_s = (
-            np.zeros((high_px, wide_px, 3), np.uint8),
+            np.zeros((height_px, width_px, 3), np.uint8),
             list[float](),
-            _clock_s() + _LOOKS_S,
+            _clock_s() + _MEASUREMENTS_S,
         )
-        for _ in range(_LOOKS):
+        for _ in range(_MEASUREMENTS_MAX):
             start_s = _clock_s()
             self.detect(frame)
             times_ms.append((_clock_s() - start_s) * 1e3)
@@ -136,7 +142,7 @@ class Detector:
         """Overwrite the last picture in the buffers."""
         self._scaler.wipe()
 
-    def _run(self, bgr: Pixels, size: tuple[int, int]) -> NDArray[np.float32]:
+    def _infer_scaled(self, bgr: Pixels, size: tuple[int, int]) -> NDArray[np.float32]:
         if self._size != size:
             self._size = size
             self._net.setInputSize(size)
@@ -145,7 +151,7 @@ class Detector:
     def _new_network(self) -> cv2.FaceDetectorYN:
         try:
             return cv2.FaceDetectorYN.create(
-                "onnx", self._weights, _NONE, self._size, self.confidence, NMS_OVERLAP, MAX_FACES
+                "onnx", self._weights, _NO_CONFIG, self._size, self.confidence, NMS_OVERLAP, MAX_FACES
             )
         except cv2.error as error:
             raise ModelError(
@@ -156,26 +162,30 @@ class Detector:
         """One run of the network: (N, 15) rows of box, landmarks and confidence, in pixels of ``picture``."""
         rows: Any = self._net.detect(picture)[1]  # None without a face, in contrast to the type stubs
         # A frame is never larger than the square of its width: the network of the frames is not made again.
-        if picture.shape[0] * picture.shape[1] > max(_KEPT_MAX_PX, self._width_px**2):
+        if picture.shape[0] * picture.shape[1] > max(_KEPT_INPUT_MAX_PX, self._width_px**2):
             self._net = self._new_network()  # the old one keeps 45 to 95 MB, and features of the picture
         return np.empty((0, 15), np.float32) if rows is None else rows
 
 
-def _frame_size(wide: int, high: int, longer_px: int) -> tuple[int, int]:
+def _frame_size(picture_width: int, picture_height: int, longer_px: int) -> tuple[int, int]:
     """(width, height) of the network's input, with the aspect ratio of the frame and never larger."""
-    if wide < 1 or high < 1:
+    if picture_width < 1 or picture_height < 1:
         return (0, 0)
-    scale = min(1.0, longer_px / max(wide, high))
-    return round(wide * scale), round(high * scale)
+    scale = min(1.0, longer_px / max(picture_width, picture_height))
+    return round(picture_width * scale), round(picture_height * scale)
 
 
-def photo_size(wide: int, high: int, width_px: int) -> tuple[int, int]:
+def photo_size(picture_width: int, picture_height: int, width_px: int) -> tuple[int, int]:
     """(width, height) of the network's input for a photograph: for the width alone, at most twice as high."""
-    return _frame_size(wide, high, round(min(_TALLEST, max(1.0, high / max(1, wide))) * width_px))
+    return _frame_size(
+        picture_width,
+        picture_height,
+        round(min(_MAX_HEIGHT_SHARE, max(1.0, picture_height / max(1, picture_width))) * width_px),
+    )
 
 
 def _detection(row: list[float], scale_x: float, scale_y: float) -> Detection:
-    x, y, wide, high, *marks, confidence = row
-    points = [Point(marks[i] * scale_x, marks[i + 1] * scale_y) for i in range(0, 10, 2)]
-    box = Box(x * scale_x, y * scale_y, wide * scale_x, high * scale_y)
+    x, y, width, height, *landmarks, confidence = row
+    points = [Point(landmarks[i] * scale_x, landmarks[i + 1] * scale_y) for i in range(0, 10, 2)]
+    box = Box(x * scale_x, y * scale_y, width * scale_x, height * scale_y)
     return Detection(box, Landmarks(*points), confidence)

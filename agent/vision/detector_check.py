@@ -81,9 +81,9 @@ def scene_sharpness(pixels: object) -> float:
     """
     if not isinstance(pixels, np.ndarray) or pixels.ndim != 3 or pixels.dtype != np.uint8:
         return 0.0
-    high, wide = pixels.shape[:2]
-    if min(high, wide) < 16:
+    height, width = pixels.shape[:2]
+    if min(height, width) < 16:
         return 0.0
     gray = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-    size = (_WIDTH_PX, max(3, round(high * _WIDTH_PX / wide)))
+    size = (_WIDTH_PX, max(3, round(height * _WIDTH_PX / width)))
     return sharpness(np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8))

@@ -40,8 +40,8 @@ from agent.vision.shot_checks import LivenessModel, check_shot
 from agent.vision.stillness import Stillness
 
 _NOT_ASSIGNED = TrackAssignment(None, Continuity.UNKNOWN)
-_BETTER = 5.0  # of 100: a region scores the same face up to 4 points higher than the whole frame
-_STRAIGHTER = 10.0  # of 100: a yaw of 0.06
+_BETTER_SCORE = 5.0  # of 100: a region scores the same face up to 4 points higher than the whole frame
+_STRAIGHTER_YAW = 10.0  # of 100: a yaw of 0.06
 
 
 class LocalFaceAnalyzer:
@@ -71,13 +71,13 @@ class LocalFaceAnalyzer:
         self._config = config
         self._limits = limits
         # a second network: one network for both would need 0.5 ms at every change of the input size
-        self.detector, near = (detector, detector) if detector else _two_networks(config)
+        self.detector, region_detector = (detector, detector) if detector else _two_networks(config)
         self._identity = identity or FaceIdentity()
-        self._follower = Follower(near)
+        self._follower = Follower(region_detector)
         self._schedule = DetectionSchedule()
-        self._begun_ms = 0
+        self._began_ms = 0
         self._whole_reason: FrameReason | None = None  # of the payer in the last whole frame
-        self._shot: Quality | None = None  # of the last whole frame, if its reason was SHOT
+        self._last_shot_quality: Quality | None = None  # of the last whole frame, if its reason was SHOT
 
     def set_limits(self, limits: PolicyLimits) -> None:
         """Replace the limits, between two verifications."""
@@ -88,7 +88,7 @@ class LocalFaceAnalyzer:
 
         A shot with an earlier capture time does not count in the core, so its score is not used here either.
         """
-        self._begun_ms = at_ms
+        self._began_ms = at_ms
         self._identity.begin()
         self._stillness.begin()
         self._follower.stop()
@@ -104,20 +104,20 @@ class LocalFaceAnalyzer:
         luma = sample(frame.pixels)
         if luma is None or not isinstance(frame.pixels, np.ndarray):
             return no_face
-        self._identity.tracker.frame(frame.captured_ms)
+        self._identity.tracker.note_frame(frame.captured_ms)
         if not self._schedule.is_due(luma, frame.captured_ms):
             return replace(no_face, reason=FrameReason.NO_PRESENCE, hint=_light_hint(luma))
         followed = self._follow(frame, frame.pixels)
         if followed is not None:
-            self._schedule.face_found(frame.captured_ms)
+            self._schedule.note_face(frame.captured_ms)
             return followed
-        self._schedule.whole_frame_detected(frame.captured_ms)
+        self._schedule.note_whole_frame(frame.captured_ms)
         self._follower.stop()
         detections = detect_all(self.detector, frame.pixels, frame.small, self._config.detector_width_px)
         if not detections:
-            self._schedule.no_face_found(luma)
+            self._schedule.note_no_face(luma)
             return replace(no_face, hint=_light_hint(luma))
-        self._schedule.face_found(frame.captured_ms)
+        self._schedule.note_face(frame.captured_ms)
         return self._analyze_whole(frame, frame.pixels, detections)
 
     def crop(self, shot: Shot) -> Crop:
@@ -151,13 +151,13 @@ class LocalFaceAnalyzer:
         if judgement.reason is not self._whole_reason or (is_shot and self._is_useful(judgement.quality)):
             return None
         aligned = align(bgr, face) if is_shot or self._challenge else None
-        usable = aligned if is_shot else None
-        if not self._identity.continues(face, frame.captured_ms, usable):
+        shot_face = aligned if is_shot else None
+        if not self._identity.continues(face, frame.captured_ms, shot_face):
             return None
         if is_shot:
             judgement = replace(judgement, reason=FrameReason.FOLLOWED)
         self._follower.move(face)
-        assigned = self._identity.assign(face, frame.captured_ms, usable)
+        assigned = self._identity.assign(face, frame.captured_ms, shot_face)
         return _analysis(frame, bgr, judgement, assigned, aligned)
 
     def _is_useful(self, quality: Quality) -> bool:
@@ -166,14 +166,14 @@ class LocalFaceAnalyzer:
         If the core refused the last shot, the next whole frame provides another shot. With a challenge the
         core waits for a head that looks straight again, so each straighter face is useful.
         """
-        last = self._shot
-        if last is None or (self._challenge and quality.head_pose_yaw > last.head_pose_yaw + _STRAIGHTER):
+        last = self._last_shot_quality
+        if last is None or (self._challenge and quality.head_pose_yaw > last.head_pose_yaw + _STRAIGHTER_YAW):
             return True
-        return last.score < self._limits.excellent_score and quality.score > last.score + _BETTER
+        return last.score < self._limits.excellent_score and quality.score > last.score + _BETTER_SCORE
 
     def _judge(self, detections: tuple[Detection, ...], bgr: NDArray[np.uint8]) -> Judgement:
-        high, wide = bgr.shape[:2]
-        return judge(detections, wide, high, self._limits, lambda face: measure(bgr, face))
+        height, width = bgr.shape[:2]
+        return judge(detections, width, height, self._limits, lambda face: measure(bgr, face))
 
     def _analyze_whole(
         self, frame: Frame, bgr: NDArray[np.uint8], detections: tuple[Detection, ...]
@@ -190,7 +190,7 @@ class LocalFaceAnalyzer:
         is_shot = judgement.reason is FrameReason.SHOT
         self._follower.start(face, judgement.others, bgr)
         self._whole_reason = judgement.reason
-        self._shot = quality if is_shot and frame.captured_ms >= self._begun_ms else None
+        self._last_shot_quality = quality if is_shot and frame.captured_ms >= self._began_ms else None
         assigned = self._identity.assign(face, frame.captured_ms, aligned if is_shot else None)
         return _analysis(frame, bgr, judgement, assigned, aligned)
 
@@ -203,7 +203,7 @@ def _analysis(
     appearance: NDArray[np.uint8] | None = None,
 ) -> Analysis:
     """The analysis of a frame. Without ``assigned``, no payer was selected: all faces are others."""
-    high, wide = bgr.shape[:2]
+    height, width = bgr.shape[:2]
     face, quality, others = judgement.face, judgement.quality, judgement.others
     if face is None or quality is None or assigned is None:
         face, quality, others = None, None, others if face is None else (face, *others)
@@ -221,8 +221,8 @@ def _analysis(
         shot,
         judgement.hint,
         others,
-        frame_width_px=wide,
-        frame_height_px=high,
+        frame_width_px=width,
+        frame_height_px=height,
         continuity=assigned.continuity,
         similarity=assigned.similarity,
         appearance=appearance,
@@ -241,4 +241,4 @@ def _two_networks(config: VisionConfig) -> tuple[Detector, Detector]:
         confidence=config.confidence,
         threads=config.threads,
     )
-    return detector, detector.twin()
+    return detector, detector.second_network()

@@ -59,48 +59,50 @@ class FaceIdentity:
         """``load`` is called at the first break of a track. After a ``ModelError`` all breaks are UNKNOWN."""
         self._load = load
         self._model: EmbeddingModel | None = None
-        self._is_absent = False
+        self._is_model_missing = False
         self.tracker = FaceTracker()
-        self._first: Pixels | None = None  # aligned face of the first shot of the track
-        self._vector: Vector | None = None  # embedding of ``_first``; None until the first comparison
-        self._newest: Vector | None = None  # appearance of the newest shot
-        self._described: tuple[Pixels, Vector] | None = None  # the last aligned face and its appearance
-        self._is_open = False  # the track broke and no frame has decided yet
+        self._first_shot_face: Pixels | None = None  # aligned face of the first shot of the track
+        self._first_embedding: Vector | None = None  # of that face; None until the first comparison
+        self._newest_appearance: Vector | None = None  # of the newest shot
+        # the last aligned face and its appearance
+        self._cached_appearance: tuple[Pixels, Vector] | None = None
+        self._is_undecided = False  # the track broke and no frame has decided yet
 
     def begin(self) -> None:
         """Delete the face. Called before and after each verification."""
         self.tracker.begin()
-        self._first = self._vector = self._newest = self._described = None
-        self._is_open = False
+        self._first_shot_face = self._first_embedding = None
+        self._newest_appearance = self._cached_appearance = None
+        self._is_undecided = False
 
-    def continues(self, face: Detection, at_ms: int, usable: Pixels | None) -> bool:
+    def continues(self, face: Detection, at_ms: int, shot_face: Pixels | None) -> bool:
         """Whether ``assign`` would keep the track without an embedding. Changes nothing."""
-        near = not self._is_open and self.tracker.continues(face.box, at_ms)
-        if not near or usable is None or self._newest is None:
-            return near
-        return _appear_same(self._newest, self._appearance(usable))
+        is_near = not self._is_undecided and self.tracker.continues(face.box, at_ms)
+        if not is_near or shot_face is None or self._newest_appearance is None:
+            return is_near
+        return _appear_same(self._newest_appearance, self._appearance(shot_face))
 
-    def assign(self, face: Detection, at_ms: int, usable: Pixels | None) -> TrackAssignment:
+    def assign(self, face: Detection, at_ms: int, shot_face: Pixels | None) -> TrackAssignment:
         """The track of a face with a finite box.
 
         Args:
             usable: the aligned face when the frame is good enough for a shot, else None.
         """
-        if self.continues(face, at_ms, usable):
-            return self._keep(face, at_ms, usable, None)
-        if self.tracker.number is None or self._first is None:
-            return self._renew(face, at_ms, usable, TrackAssignment(None, Continuity.UNKNOWN))
-        if usable is None:
-            self._is_open = True
+        if self.continues(face, at_ms, shot_face):
+            return self._extend_track(face, at_ms, shot_face, None)
+        if self.tracker.number is None or self._first_shot_face is None:
+            return self._start_track(face, at_ms, shot_face, TrackAssignment(None, Continuity.UNKNOWN))
+        if shot_face is None:
+            self._is_undecided = True
             return TrackAssignment(None, Continuity.UNKNOWN)
-        similarity = self._similarity(self._first, usable)
+        similarity = self._similarity(self._first_shot_face, shot_face)
         continuity = continuity_of(similarity)
         if continuity is Continuity.SAME:
-            return self._keep(face, at_ms, usable, similarity)
-        return self._renew(face, at_ms, usable, TrackAssignment(None, continuity, similarity))
+            return self._extend_track(face, at_ms, shot_face, similarity)
+        return self._start_track(face, at_ms, shot_face, TrackAssignment(None, continuity, similarity))
 
     def compare_challenge(
-        self, evidence: tuple[object, ...], starts: tuple[object, ...], usable: Pixels
+        self, evidence: tuple[object, ...], starts: tuple[object, ...], shot_face: Pixels
     ) -> Continuity:
         """Whether the faces of a passed challenge and the face of the shot are one person.
 
@@ -111,73 +113,78 @@ class FaceIdentity:
         Args:
             evidence: aligned faces: at rest, then two of each turn.
             starts: the aligned face before each turn, which looks straight.
-            usable: the aligned face of the shot.
+            shot_face: the aligned face of the shot.
         Returns:
             OTHER if one comparison shows another person; SAME only if all show the same person.
         Raises:
             ModelError: ``model_missing``, the embedding model cannot be loaded.
         """
-        model = self._loaded()
+        model = self._load_model()
         if model is None:
             raise ModelError(Text("detail.embedding_missing"), code="model_missing")
-        shot = model.describe(usable)
+        shot = model.describe(shot_face)
         faces = (*evidence, *starts)
-        vectors = [model.describe(each) if isinstance(each, np.ndarray) else None for each in faces]
-        scores = [None if shot is None or each is None else float(np.dot(shot, each)) for each in vectors]
-        turned = scores[1 : len(evidence)]
-        means = [
-            None if one is None or two is None else (one + two) / 2
-            for one, two in zip_longest(turned[0::2], turned[1::2])
-        ]
-        found = {continuity_of(each) for each in (*scores[:1], *scores[len(evidence) :])}
-        found |= {continuity_of(mean, turned=True) for mean in means}
+        embeddings = [model.describe(face) if isinstance(face, np.ndarray) else None for face in faces]
+        cosines = [_cosine(shot, embedding) for embedding in embeddings]
+        turned, straight = cosines[1 : len(evidence)], (*cosines[:1], *cosines[len(evidence) :])
+        results = {continuity_of(cosine) for cosine in straight}
+        for first, second in zip_longest(turned[0::2], turned[1::2]):
+            mean = None if first is None or second is None else (first + second) / 2
+            results.add(continuity_of(mean, turned=True))
         if len(evidence) != evidence_count(len(starts)):
-            found.add(Continuity.UNKNOWN)
-        if Continuity.OTHER in found:
+            results.add(Continuity.UNKNOWN)
+        if Continuity.OTHER in results:
             return Continuity.OTHER
-        return Continuity.SAME if found == {Continuity.SAME} else Continuity.UNKNOWN
+        return Continuity.SAME if results == {Continuity.SAME} else Continuity.UNKNOWN
 
-    def _keep(
-        self, face: Detection, at_ms: int, usable: Pixels | None, similarity: float | None
+    def _extend_track(
+        self, face: Detection, at_ms: int, shot_face: Pixels | None, similarity: float | None
     ) -> TrackAssignment:
-        self._is_open = False
-        if usable is not None:
-            self._newest = self._appearance(usable)
-            self._first = usable if self._first is None else self._first
-        return TrackAssignment(self.tracker.keep(face.box, at_ms), Continuity.SAME, similarity)
+        self._is_undecided = False
+        if shot_face is not None:
+            self._newest_appearance = self._appearance(shot_face)
+            self._first_shot_face = shot_face if self._first_shot_face is None else self._first_shot_face
+        return TrackAssignment(self.tracker.extend_track(face.box, at_ms), Continuity.SAME, similarity)
 
-    def _renew(
-        self, face: Detection, at_ms: int, usable: Pixels | None, assigned: TrackAssignment
+    def _start_track(
+        self, face: Detection, at_ms: int, shot_face: Pixels | None, assigned: TrackAssignment
     ) -> TrackAssignment:
-        self._is_open = False
-        self._first = usable
-        self._newest = None if usable is None else self._appearance(usable)
-        self._vector = None
-        return TrackAssignment(self.tracker.renew(face.box, at_ms), assigned.continuity, assigned.similarity)
+        self._is_undecided = False
+        self._first_shot_face = shot_face
+        self._newest_appearance = None if shot_face is None else self._appearance(shot_face)
+        self._first_embedding = None
+        return TrackAssignment(
+            self.tracker.start_track(face.box, at_ms), assigned.continuity, assigned.similarity
+        )
 
     def _appearance(self, aligned: Pixels) -> Vector:
         """The appearance, computed once: ``continues`` and ``assign`` get the same array."""
-        if self._described is None or self._described[0] is not aligned:
-            self._described = aligned, _patch(aligned)
-        return self._described[1]
+        if self._cached_appearance is None or self._cached_appearance[0] is not aligned:
+            self._cached_appearance = aligned, _patch(aligned)
+        return self._cached_appearance[1]
 
-    def _similarity(self, first: Pixels, usable: Pixels) -> float | None:
-        model = self._loaded()
+    def _similarity(self, first_shot_face: Pixels, shot_face: Pixels) -> float | None:
+        model = self._load_model()
         if model is None:
             return None
-        if self._vector is None:
-            self._vector = model.describe(first)
-        vector = model.describe(usable)
-        return None if self._vector is None or vector is None else float(np.dot(self._vector, vector))
+        if self._first_embedding is None:
+            self._first_embedding = model.describe(first_shot_face)
+        embedding = model.describe(shot_face)
+        return _cosine(self._first_embedding, embedding)
 
-    def _loaded(self) -> EmbeddingModel | None:
-        if self._model is None and not self._is_absent:
+    def _load_model(self) -> EmbeddingModel | None:
+        if self._model is None and not self._is_model_missing:
             try:
                 self._model = self._load()
             except ModelError as error:
-                self._is_absent = True
+                self._is_model_missing = True
                 log.warning("identity_model_absent", extra=facts(code=error.code, why=error, fix=error.fix))
         return self._model
+
+
+def _cosine(one: Vector | None, other: Vector | None) -> float | None:
+    """The cosine of two unit vectors, -1 to 1; None when one is missing."""
+    return None if one is None or other is None else float(np.dot(one, other))
 
 
 def _appear_same(one: Vector, other: Vector) -> bool:

@@ -21,9 +21,9 @@ Pixels = NDArray[np.uint8]
 UPRIGHT_DEG = 20.0  # within this angle the landmarks follow the face
 _ANGLES = 16
 _STEP_DEG = 360 / _ANGLES
-_CLEAR = 0.92  # confidence of a face that is upright
-_MARGIN = 0.01  # of the confidence between two angles
-_UNCLEAR = 0.8  # confidence below which an angle has no weight
+_UPRIGHT_CONFIDENCE = 0.92  # confidence of a face that is upright
+_CONFIDENCE_MARGIN = 0.01  # of the confidence between two angles
+_MIN_CONFIDENCE = 0.8  # confidence below which an angle has no weight
 _AGREEMENT_MIN = 0.85  # length of the mean vector: 1 for one angle, 0 for all angles
 _CROP_FACES = 2.6  # side of the crop, in sizes of the face
 SEARCH_PX = 160  # side of the detector's input
@@ -45,12 +45,12 @@ def turn_of(bgr: Pixels, face: Detection, detector: Detector) -> float | None:
     @cache
     def confidence(step: int) -> float:
         crop = turned_crop(bgr, face, step * _STEP_DEG, SEARCH_PX)
-        return max((found.confidence for found in detector.detect(crop, SEARCH_PX)), default=0.0)
+        return max((detected.confidence for detected in detector.detect(crop, SEARCH_PX)), default=0.0)
 
     upright, opposite = confidence(0), confidence(_ANGLES // 2)
-    if upright >= _CLEAR and opposite < _CLEAR - _MARGIN:
-        beside = max(confidence(1), confidence(_ANGLES - 1))
-        if upright >= beside - _MARGIN:
+    if upright >= _UPRIGHT_CONFIDENCE and opposite < _UPRIGHT_CONFIDENCE - _CONFIDENCE_MARGIN:
+        neighbour = max(confidence(1), confidence(_ANGLES - 1))
+        if upright >= neighbour - _CONFIDENCE_MARGIN:
             return 0.0
     return _mean_deg([confidence(step) for step in range(_ANGLES)])
 
@@ -76,13 +76,13 @@ def turned_crop(bgr: Pixels, face: Detection, turn_deg: float, side_px: int | No
 
 def _mean_deg(confidences: list[float]) -> float | None:
     """The circular mean of the angles, weighted by confidence; None for two directions, or for none."""
-    if max(confidences) < _CLEAR - 2 * _MARGIN:
+    if max(confidences) < _UPRIGHT_CONFIDENCE - 2 * _CONFIDENCE_MARGIN:
         return None
-    weights = [max(0.0, each - _UNCLEAR) ** 2 for each in confidences]
-    total = sum(
-        weight * complex(math.cos(angle), math.sin(angle))
-        for weight, angle in zip(weights, (2 * math.pi * n / _ANGLES for n in range(_ANGLES)), strict=True)
-    )
+    weights = [max(0.0, confidence - _MIN_CONFIDENCE) ** 2 for confidence in confidences]
+    total = 0j
+    for step, weight in enumerate(weights):
+        angle = 2 * math.pi * step / _ANGLES
+        total += weight * complex(math.cos(angle), math.sin(angle))
     if abs(total) < _AGREEMENT_MIN * sum(weights):
         return None
     angle = math.degrees(math.atan2(total.imag, total.real))

@@ -53,9 +53,9 @@ class Follower:
 
         Stop following if another face is so near that both would be found.
         """
-        square = _around(face.box, self._shape)
-        near = square is not None and any(_touches(square, other.box) for other in self._others)
-        self._square = None if near else square
+        square = _square_around(face.box, self._shape)
+        is_other_near = square is not None and any(_touches(square, other.box) for other in self._others)
+        self._square = None if is_other_near else square
 
     def find(self, bgr: Pixels) -> Detection | None:
         """The one plausible face in the region, in pixels of the frame; None when the region does not decide.
@@ -66,10 +66,10 @@ class Follower:
         if self._square is None or bgr.shape != self._shape:
             return None
         left, top, side = self._square
-        found = self._detector.detect(bgr[top : top + side, left : left + side], _INPUT_PX)
-        if len(found) != 1 or not is_plausible(found[0]):
+        faces = self._detector.detect(bgr[top : top + side, left : left + side], _INPUT_PX)
+        if len(faces) != 1 or not is_plausible(faces[0]):
             return None
-        return _shifted(found[0], left, top)
+        return _shifted(faces[0], left, top)
 
 
 def is_plausible(face: Detection) -> bool:
@@ -93,20 +93,20 @@ def is_plausible(face: Detection) -> bool:
     return inside and eyes >= _MIN_EYES * box.width_px and upright
 
 
-def _around(box: Box, shape: tuple[int, ...]) -> Square | None:
+def _square_around(box: Box, shape: tuple[int, ...]) -> Square | None:
     """A square inside the frame around the box; None when the frame or the face is too small.
 
     The side is a whole multiple of the network's input: scaling by a whole number is three times faster, and
     the input size stays the same. A change of the input size needs 0.5 ms.
     """
-    high, wide = shape[:2]
+    height, width = shape[:2]
     longer = max(box.width_px, box.height_px)
-    times = min(math.ceil(_REGION * longer / _INPUT_PX), min(wide, high) // _INPUT_PX)
-    side = times * _INPUT_PX
-    if side < longer or times < 1:
+    multiple = min(math.ceil(_REGION * longer / _INPUT_PX), min(width, height) // _INPUT_PX)
+    side = multiple * _INPUT_PX
+    if side < longer or multiple < 1:
         return None
-    left = min(max(0, round(box.centre.x_px - side / 2)), wide - side)
-    top = min(max(0, round(box.centre.y_px - side / 2)), high - side)
+    left = min(max(0, round(box.centre.x_px - side / 2)), width - side)
+    top = min(max(0, round(box.centre.y_px - side / 2)), height - side)
     return left, top, side
 
 

@@ -28,19 +28,20 @@ def detect_all(detector: FaceDetector, bgr: Pixels, small: object, input_px: int
     Raises:
         ModelError: ``model_unusable``, the detector failed.
     """
-    if not isinstance(small, np.ndarray) or not stands_for(small, bgr, input_px):
+    if not isinstance(small, np.ndarray) or not can_replace(small, bgr, input_px):
         return detector.detect(bgr)
     scale_x, scale_y = bgr.shape[1] / small.shape[1], bgr.shape[0] / small.shape[0]
     return tuple(_scaled(face, scale_x, scale_y) for face in detector.detect(small))
 
 
-def stands_for(small: NDArray[np.generic], bgr: Pixels, input_px: int) -> bool:
+def can_replace(small: NDArray[np.generic], bgr: Pixels, input_px: int) -> bool:
     """Whether the low-resolution picture can replace the frame as input of the detector."""
     if small.dtype != np.uint8 or small.ndim != 3 or small.shape[2] != 3 or small.size == 0:
         return False
-    across, down = bgr.shape[1] / small.shape[1], bgr.shape[0] / small.shape[0]
+    scale_x, scale_y = bgr.shape[1] / small.shape[1], bgr.shape[0] / small.shape[0]
     is_large_enough = max(small.shape[:2]) >= min(input_px, max(bgr.shape[:2]))
-    return bool(is_large_enough and across >= 1 and abs(across / down - 1) <= _SAME_VIEW)
+    is_not_larger = scale_x >= 1 and scale_y >= 1
+    return bool(is_large_enough and is_not_larger and abs(scale_x / scale_y - 1) <= _SAME_VIEW)
 
 
 def _scaled(face: Detection, x: float, y: float) -> Detection:

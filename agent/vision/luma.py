@@ -54,10 +54,10 @@ class BrightnessCheck:
     def __init__(self, frozen_ms: int = _REPEATED_MS) -> None:
         """``frozen_ms``: time without a change, in ms, after which the camera is frozen."""
         self._frozen_ms = frozen_ms
-        self._last: Sample | None = None  # the newest sample that differs at all from the one before
-        self._newest: Sample | None = (
-            None  # of the last new picture: differs by more than ``_REPEATED_LEVELS``
-        )
+        # the newest sample that differs at all from the one before
+        self._last_changed_sample: Sample | None = None
+        # of the last new picture: differs by more than ``_REPEATED_LEVELS``
+        self._last_new_sample: Sample | None = None
         self._changed_ms = self._checked_ms = 0
         self._frozen_for_ms = 0  # without a change, each step at most ``_STEP_MAX_MS``
         self._lit_ms: int | None = None
@@ -70,11 +70,13 @@ class BrightnessCheck:
             luma = np.zeros((1, 1), np.uint8)
         mean = float(cv2.mean(luma)[0])
         now_ms = frame.captured_ms
-        is_repeated = self._newest is not None and _same(luma, self._newest, _REPEATED_LEVELS)
+        is_repeated = self._last_new_sample is not None and _is_same(
+            luma, self._last_new_sample, _REPEATED_LEVELS
+        )
         if not is_repeated:  # otherwise slow changes would never add up to a new picture
-            self._newest = luma
-        if self._last is None or not _same(luma, self._last):
-            self._last = luma
+            self._last_new_sample = luma
+        if self._last_changed_sample is None or not _is_same(luma, self._last_changed_sample):
+            self._last_changed_sample = luma
             self._changed_ms, self._frozen_for_ms = now_ms, 0
         else:
             self._frozen_for_ms += min(now_ms - self._checked_ms, _STEP_MAX_MS)
@@ -94,8 +96,8 @@ class BrightnessCheck:
         )
 
 
-def _same(one: Sample, other: Sample, levels: float = 0.0) -> bool:
-    return one.shape == other.shape and cv2.norm(one, other, cv2.NORM_INF) <= levels
+def _is_same(one: Sample, other: Sample, max_levels: float = 0.0) -> bool:
+    return one.shape == other.shape and cv2.norm(one, other, cv2.NORM_INF) <= max_levels
 
 
 class PresenceGate:

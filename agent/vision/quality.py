@@ -35,17 +35,17 @@ _HALF_SHARP = 0.0006  # the Laplacian energy that scores 50
 # Least energy of the second derivative in the direction with the least detail, over brightness; below, the
 # score falls under 30 in proportion. Motion blurs one direction only. Measured on 90 frames of 30 people:
 # sharp faces at least 0.000103; with a motion of 21 px, 95 % at most 0.000073, also with sensor noise.
-_LEAST_SHARP, _LEAST_SCORE = 0.000085, 30.0
+_MIN_DIRECTION_ENERGY, _MOTION_SCORE = 0.000085, 30.0
 _DIRECTIONS = np.linspace(0.0, 2.0 * np.pi, 12, endpoint=False)  # double angles: a direction has no sign
 # Weights of the derivatives across, down and mixed in each direction: with the double angle t the derivative
 # is (across + down) / 2 + (across - down) / 2 * cos t + mixed / 4 * sin t.
-_WAYS = np.stack(
+_DIRECTION_WEIGHTS = np.stack(
     [(1.0 + np.cos(_DIRECTIONS)) / 2, (1.0 - np.cos(_DIRECTIONS)) / 2, np.sin(_DIRECTIONS) / 4], axis=1
 )
 _MAX_YAW = 0.6  # nose offset over eye distance that scores 0, about 40 degrees
 _FREE_PITCH, _MAX_PITCH = 0.05, 0.35  # nose between eyes and mouth: spread of people, difference of 0
 _FULL_MARGIN, _NO_MARGIN = 0.4, -0.1  # of the side of the box: the margin of a crop, a tenth is cut off
-_AROUND = 0.5  # of the side of the box, on each side: the background
+_BACKGROUND_SHARE = 0.5  # of the side of the box, on each side: the background
 _STRIDE = 8
 
 
@@ -62,7 +62,7 @@ def measure(bgr: Pixels, face: Detection) -> Quality:
     if gray.size == 0:
         return Quality(*[0.0] * 15)
     levels = luma_levels(gray)
-    parts = Quality(
+    quality = Quality(
         inter_eye_distance(face.landmarks),
         head_pose_yaw(face.landmarks),
         head_pose_pitch(face.landmarks),
@@ -77,7 +77,7 @@ def measure(bgr: Pixels, face: Detection) -> Quality:
         face_luma=float(cv2.mean(gray)[0]) / 2.55,
         background_luma=background_luma(bgr, face.box),
     )
-    return replace(parts, score=score(parts))
+    return replace(quality, score=score(quality))
 
 
 def face_gray(bgr: Pixels, box: Box) -> Gray:
@@ -89,12 +89,12 @@ def face_gray(bgr: Pixels, box: Box) -> Gray:
         (0, 0) when the box lies outside the frame or is thinner than 3 px there.
     """
     part = bgr[_bounds(bgr, box, 0.0)]
-    high, wide = part.shape[:2]
-    if min(high, wide) < 3:
+    height, width = part.shape[:2]
+    if min(height, width) < 3:
         return np.empty((0, 0), np.uint8)
     gray = cv2.cvtColor(part, cv2.COLOR_BGR2GRAY)  # before scaling: one channel is scaled twice as fast
-    if wide > _NORMAL_WIDTH_PX:
-        target = (_NORMAL_WIDTH_PX, max(3, round(high * _NORMAL_WIDTH_PX / wide)))
+    if width > _NORMAL_WIDTH_PX:
+        target = (_NORMAL_WIDTH_PX, max(3, round(height * _NORMAL_WIDTH_PX / width)))
         gray = cv2.resize(gray, target, interpolation=cv2.INTER_AREA)
     return gray.astype(np.uint8, copy=False)
 
@@ -122,8 +122,8 @@ def head_pose_pitch(landmarks: Landmarks) -> float:
     The usual position is 0.56 of the way from the eyes to the mouth. People differ by 0.05; a difference of
     0.35 scores 0.
     """
-    off = abs(pitch_ratio(landmarks) - LEVEL_PITCH)
-    return percent((_MAX_PITCH - off) / (_MAX_PITCH - _FREE_PITCH))
+    deviation = abs(pitch_ratio(landmarks) - LEVEL_PITCH)
+    return percent((_MAX_PITCH - deviation) / (_MAX_PITCH - _FREE_PITCH))
 
 
 def head_pose_roll(landmarks: Landmarks) -> float:
@@ -162,7 +162,7 @@ def sharpness(gray: Gray) -> float:
     moments = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]]) / parts[0].size
     ratio = float(moments[0, 0] + moments[1, 1] + 2.0 * moments[0, 1]) / brightness
     weakest = _weakest_energy(moments) / brightness
-    return min(percent(ratio / (ratio + _HALF_SHARP)), _LEAST_SCORE * weakest / _LEAST_SHARP)
+    return min(percent(ratio / (ratio + _HALF_SHARP)), _MOTION_SCORE * weakest / _MIN_DIRECTION_ENERGY)
 
 
 def _second_derivatives(smooth: Luma) -> tuple[Luma, Luma, Luma]:
@@ -183,7 +183,7 @@ def _weakest_energy(moments: Moments) -> float:
     Args:
         moments: (3, 3), mean products of ``_second_derivatives``.
     """
-    return max(0.0, float(((_WAYS @ moments) * _WAYS).sum(axis=1).min()))
+    return max(0.0, float(((_DIRECTION_WEIGHTS @ moments) * _DIRECTION_WEIGHTS).sum(axis=1).min()))
 
 
 def crop_margins(box: Box, width_px: int, height_px: int) -> float:
@@ -194,13 +194,13 @@ def crop_margins(box: Box, width_px: int, height_px: int) -> float:
     """
     if not (box.width_px > 0 and box.height_px > 0):
         return 0.0
-    rooms = (
+    margins = (
         box.x_px / box.width_px,
         (width_px - box.x_px - box.width_px) / box.width_px,
         box.y_px / box.height_px,
         (height_px - box.y_px - box.height_px) / box.height_px,
     )
-    return percent((min(rooms) - _NO_MARGIN) / (_FULL_MARGIN - _NO_MARGIN))
+    return percent((min(margins) - _NO_MARGIN) / (_FULL_MARGIN - _NO_MARGIN))
 
 
 def background_luma(bgr: Pixels, box: Box) -> float:
@@ -209,9 +209,9 @@ def background_luma(bgr: Pixels, box: Box) -> float:
     Returns:
         0–100; 50 when no pixel of the frame is around the face.
     """
-    around, inside = _sample(bgr, box, _AROUND), _sample(bgr, box, 0.0)
-    count = around.size - inside.size
-    return (float(around.sum()) - float(inside.sum())) / count / 2.55 if count > 0 else 50.0
+    outer, inner = _sample(bgr, box, _BACKGROUND_SHARE), _sample(bgr, box, 0.0)
+    count = outer.size - inner.size
+    return (float(outer.sum()) - float(inner.sum())) / count / 2.55 if count > 0 else 50.0
 
 
 def score(parts: Quality) -> float:
@@ -231,18 +231,18 @@ def score(parts: Quality) -> float:
     return percent(product**0.25 / 100.0 if product > 0.0 else 0.0)
 
 
-def _bounds(bgr: Pixels, box: Box, grown: float) -> tuple[slice, slice]:
+def _bounds(bgr: Pixels, box: Box, enlarged_by: float) -> tuple[slice, slice]:
     """Rows and columns of the box, grown by a share of its sides and clipped to the frame."""
-    high, wide = bgr.shape[:2]
-    dx, dy = grown * box.width_px, grown * box.height_px
+    height, width = bgr.shape[:2]
+    dx, dy = enlarged_by * box.width_px, enlarged_by * box.height_px
     left, top = max(0, math.floor(box.x_px - dx)), max(0, math.floor(box.y_px - dy))
-    right = max(left, min(wide, math.ceil(box.x_px + box.width_px + dx)))
-    bottom = max(top, min(high, math.ceil(box.y_px + box.height_px + dy)))
+    right = max(left, min(width, math.ceil(box.x_px + box.width_px + dx)))
+    bottom = max(top, min(height, math.ceil(box.y_px + box.height_px + dy)))
     return slice(top, bottom), slice(left, right)
 
 
-def _sample(bgr: Pixels, box: Box, grown: float) -> Gray:
+def _sample(bgr: Pixels, box: Box, enlarged_by: float) -> Gray:
     """Green of every 8th pixel on the grid of the frame: a larger box contains that of a smaller one."""
-    rows, columns = _bounds(bgr, box, grown)
+    rows, columns = _bounds(bgr, box, enlarged_by)
     first_row, first_column = -rows.start % _STRIDE, -columns.start % _STRIDE
     return bgr[rows, columns][first_row::_STRIDE, first_column::_STRIDE, 1]

@@ -48,12 +48,12 @@ def check_reference(bgr: NDArray[np.uint8], detector: Detector, limits: PolicyLi
     anywhere = replace(
         limits, zone_left=0, zone_right=1, zone_top=0, zone_bottom=1, max_face_fraction=math.inf
     )
-    high, wide = bgr.shape[:2]
+    photo_height, photo_width = bgr.shape[:2]
     for width_px in _INPUT_WIDTHS_PX:
         faces = detector.detect(bgr, width_px)
         if faces:
             break
-    judgement = judge(faces, wide, high, anywhere, lambda face: measure(bgr, face))
+    judgement = judge(faces, photo_width, photo_height, anywhere, lambda face: measure(bgr, face))
     if judgement.face is not None and judgement.reason is FrameReason.SHOT:
         judgement = judge_cover(judgement, align(bgr, judgement.face), limits)
     face, quality = judgement.face, judgement.quality

@@ -52,11 +52,11 @@ class Scaler:
 def steps_of(size: Size, target: Size) -> tuple[Size, ...]:
     """The sizes from ``size`` down to ``target``, without ``size``; empty if both are the same."""
     steps = list[Size]()
-    wide, high = size
-    while wide % 2 == 0 and high % 2 == 0 and wide >= 2 * target[0] and high >= 2 * target[1]:
-        wide, high = wide // 2, high // 2
-        if wide * high <= _STEP_MAX_PX:  # otherwise the next step is an area
-            steps.append((wide, high))
+    width, height = size
+    while width % 2 == 0 and height % 2 == 0 and width >= 2 * target[0] and height >= 2 * target[1]:
+        width, height = width // 2, height // 2
+        if width * height <= _STEP_MAX_PX:  # otherwise the next step is an area
+            steps.append((width, height))
     if [size, *steps][-1] != target:
         steps.append(target)
     return tuple(steps)

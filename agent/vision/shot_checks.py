@@ -55,9 +55,9 @@ def check_shot(
             raise LivenessError(Text("detail.model_refused", name=model.name))
 
 
-def check_one_person(found: Continuity) -> None:
+def check_one_person(continuity: Continuity) -> None:
     """Raise ``LivenessError`` unless the faces of the challenge and of the shot are one person."""
-    match found:
+    match continuity:
         case Continuity.SAME:
             return
         case Continuity.OTHER:

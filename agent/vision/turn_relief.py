@@ -11,7 +11,7 @@ middle of its cheeks. The nose of a head is in front of its cheeks, too, and mov
 Points of the aligned face are followed from frame to frame by optical flow. A cubic function of the column,
 with terms for a roll and a tilt, is fitted to the points above and below the nose; a linear function is
 fitted to the cheeks beside the nose. The results are the distances of the points of the nose from these
-functions, in eye distances. Measurements: docs/explanation/seeing.md.
+functions, in eye distances. Measurements: docs/explanation/attacks.md.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,10 +39,10 @@ _STEP_PX = 3  # between two followed points
 _WINDOW_PX = 9  # a larger window mixes the nose with the cheeks
 _BLUR_PX = 0.7
 _MAX_RETURN_PX = 1.0  # a point that is followed there and back may miss its origin by this distance
-_LEAST_SHARE = 0.5  # of the points of nose and bands that must be followed to the end
-_LEAST_CHEEK = 0.25  # the same for each cheek: a turning head hides one of them
-_FLOOR = 0.01  # eye distances: scale of the errors in the robust fit
-_ROUNDS = 4
+_MIN_FOLLOWED_SHARE = 0.5  # of the points of nose and bands that must be followed to the end
+_MIN_FOLLOWED_CHEEK = 0.25  # the same for each cheek: a turning head hides one of them
+_ERROR_SCALE_MIN = 0.01  # eye distances: scale of the errors in the robust fit
+_FIT_ROUNDS = 4
 _FLOW = {"winSize": (_WINDOW_PX, _WINDOW_PX), "maxLevel": 2, "criteria": (3, 15, 0.02)}
 
 
@@ -50,7 +50,7 @@ _FLOW = {"winSize": (_WINDOW_PX, _WINDOW_PX), "maxLevel": 2, "criteria": (3, 15,
 class _Rule:
     """One function that explains how paper moves."""
 
-    around: Mask  # the points of the fit
+    fit_points: Mask  # the points of the fit
     terms: Terms  # of the function at each point
     sides: tuple[Mask, ...]  # groups of these points
     share: float  # of each group that must be followed
@@ -66,19 +66,19 @@ def _layout() -> tuple[Points, Mask, _Rule, _Rule]:
     cheeks = (np.abs(y) < 0.22) & (np.abs(x) > 0.3) & (np.abs(x) < 0.7)
     used = nose | bands | cheeks
     x, y, bands, cheeks = x[used], y[used], bands[used], cheeks[used]
-    of_column = np.stack([np.ones_like(x), x, x**2, x**3, y, x * y], 1)
-    of_row = np.stack([np.ones_like(x), x, y, x * y], 1)
+    column_terms = np.stack([np.ones_like(x), x, x**2, x**3, y, x * y], 1)
+    row_terms = np.stack([np.ones_like(x), x, y, x * y], 1)
     sides = cheeks & (x < 0), cheeks & (x > 0)
     return (
         points[used],
         nose[used],
-        _Rule(bands, of_column, (bands,), _LEAST_SHARE),
-        _Rule(cheeks, of_row, sides, _LEAST_CHEEK),
+        _Rule(bands, column_terms, (bands,), _MIN_FOLLOWED_SHARE),
+        _Rule(cheeks, row_terms, sides, _MIN_FOLLOWED_CHEEK),
     )
 
 
 POINTS, _NOSE, _COLUMNS, _ROWS = _layout()
-BANDS = _COLUMNS.around  # above and below the nose: forehead and mouth
+BANDS = _COLUMNS.fit_points  # above and below the nose: forehead and mouth
 BAND_TERMS = _ROWS.terms[BANDS][:, :3]  # 1, column and row, eye distances
 
 
@@ -88,17 +88,18 @@ def has_relief(path: TurnPath) -> bool:
     False also for a path with fewer than three faces, and where too few points can be followed.
     """
     sign = 1.0 if path.is_left else -1.0
-    return any(one and other for one, other in pairwise(_leaves(sign, *move) for move in _moves(path.faces)))
+    leaves = (_leaves_column_and_row(sign, shifts, followed) for shifts, followed in _shifts(path.faces))
+    return any(earlier and later for earlier, later in pairwise(leaves))
 
 
 def follow_points(faces: Sequence[object]) -> Iterator[tuple[Points, Mask]]:
     """Of each face after the first: (the places of ``POINTS`` in it, px; which of them were followed)."""
     grays = [_gray(face) for face in faces if isinstance(face, np.ndarray)]
-    points, found = POINTS, np.ones(len(POINTS), np.bool_)
-    for one, other in pairwise(grays):
-        points, still_found = _follow(one, other, points)
-        found = found & still_found
-        yield points, found
+    points, followed = POINTS, np.ones(len(POINTS), np.bool_)
+    for earlier, later in pairwise(grays):
+        points, followed_here = _follow(earlier, later, points)
+        followed = followed & followed_here
+        yield points, followed
 
 
 def robust_fit(terms: Terms, values: Shifts, floor: float) -> Shifts:
@@ -108,7 +109,7 @@ def robust_fit(terms: Terms, values: Shifts, floor: float) -> Shifts:
     """
     weights = np.ones(len(values))
     factors = np.zeros(terms.shape[1], np.float64)
-    for _ in range(_ROUNDS):
+    for _ in range(_FIT_ROUNDS):
         weighted = terms * weights[:, None]
         factors = np.asarray(np.linalg.lstsq(weighted, values * weights, rcond=None)[0], np.float64)
         errors = np.abs(values - terms @ factors)
@@ -117,14 +118,14 @@ def robust_fit(terms: Terms, values: Shifts, floor: float) -> Shifts:
     return factors
 
 
-def _leaves(sign: float, moved: Shifts, followed: Mask) -> bool:
+def _leaves_column_and_row(sign: float, shifts: Shifts, followed: Mask) -> bool:
     """One frame. False for a shift that cannot be measured: NaN fails each comparison."""
-    from_column = sign * _nose_shift(_COLUMNS, moved, followed)
-    from_row = sign * _nose_shift(_ROWS, moved, followed)
+    from_column = sign * _nose_shift(_COLUMNS, shifts, followed)
+    from_row = sign * _nose_shift(_ROWS, shifts, followed)
     return from_column >= MIN_SHIFT and from_row >= MIN_ROW_SHARE * from_column
 
 
-def _moves(faces: Sequence[object]) -> Iterator[tuple[Shifts, Mask]]:
+def _shifts(faces: Sequence[object]) -> Iterator[tuple[Shifts, Mask]]:
     """Of each face after the first: (the way of each point to the right, which of them were followed)."""
     for points, followed in follow_points(faces):
         yield (points[:, 0] - POINTS[:, 0]).astype(np.float64) / _EYES_PX, followed
@@ -134,20 +135,20 @@ def _gray(face: Gray) -> Gray:
     return np.asarray(cv2.GaussianBlur(cv2.cvtColor(face, cv2.COLOR_BGR2GRAY), (0, 0), _BLUR_PX), np.uint8)
 
 
-def _follow(one: Gray, other: Gray, points: Points) -> tuple[Points, Mask]:
+def _follow(earlier: Gray, later: Gray, points: Points) -> tuple[Points, Mask]:
     """(the points in the next face, which of them were followed there and back)."""
-    there, found, _ = cv2.calcOpticalFlowPyrLK(one, other, points, None, **_FLOW)  # type: ignore[call-overload]
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(other, one, there, None, **_FLOW)  # type: ignore[call-overload]
+    there, found, _ = cv2.calcOpticalFlowPyrLK(earlier, later, points, None, **_FLOW)  # type: ignore[call-overload]
+    back, found_back, _ = cv2.calcOpticalFlowPyrLK(later, earlier, there, None, **_FLOW)  # type: ignore[call-overload]
     near = np.linalg.norm(back - points, axis=1) < _MAX_RETURN_PX
     return there, (found.ravel() == 1) & (found_back.ravel() == 1) & near
 
 
-def _nose_shift(rule: _Rule, moved: Shifts, followed: Mask) -> float:
+def _nose_shift(rule: _Rule, shifts: Shifts, followed: Mask) -> float:
     """Median distance of the nose from the function of the other points, in eye distances; or NaN."""
-    around, nose = followed & rule.around, followed & _NOSE
-    if nose.sum() < _LEAST_SHARE * _NOSE.sum():
+    fit_points, nose = followed & rule.fit_points, followed & _NOSE
+    if nose.sum() < _MIN_FOLLOWED_SHARE * _NOSE.sum():
         return float("nan")
     if any((followed & side).sum() < rule.share * side.sum() for side in rule.sides):
         return float("nan")
-    factors = robust_fit(rule.terms[around], moved[around], _FLOOR)
-    return float(np.median(moved[nose] - rule.terms[nose] @ factors))
+    factors = robust_fit(rule.terms[fit_points], shifts[fit_points], _ERROR_SCALE_MIN)
+    return float(np.median(shifts[nose] - rule.terms[nose] @ factors))

@@ -1,6 +1,6 @@
 """Attacks on the challenge: ``python -m tests.bench.attacks [N] [title] [--passive STATE_DIR] [--shading]``.
 
-Prints one table for docs/explanation/seeing.md: N verifications for each attack (60 by default), each with
+Prints one table for docs/explanation/attacks.md: N verifications for each attack (60 by default), each with
 another seed. Passed: an API call with the face of the attack was due. The interval is that of Clopper and
 Pearson, 95 %. The last rows are living payers: the share that passes must be high. With ``--passive``
 (the model that was imported below STATE_DIR) and ``--shading``, these checks are added, and none is switched

@@ -71,7 +71,7 @@ async def running_terminal(shop: Shop, pair: Pair) -> AsyncIterator[Terminal]:
     terminal = Terminal(shop, pair)
     await terminal.link.start()
     try:
-        await asyncio.wait_for(terminal.up.wait(), 15)
+        await asyncio.wait_for(terminal.up.wait(), 60)
         limits = {"request_max_bytes": 98_304, "budget_max_ms": 8_000, "inline_reference": True}
         online = state("online", IDENTITY, {"limits": limits}, Signer.generate())
         await terminal.link.publish(Message(TOPICS.state, online, retained=True))
@@ -174,7 +174,7 @@ async def test_monitor_of_the_fleet_reads_every_terminal_and_may_publish_nothing
         )
         await link.start()
         try:
-            await asyncio.wait_for(up.wait(), 15)
+            await asyncio.wait_for(up.wait(), 60)
             for topic in (TOPICS.state, TOPICS.health, TOPICS.verify("fleet", "result"), "other"):
                 with pytest.raises(TillError) as refused:
                     await link.publish(Message(topic, b"forged"))

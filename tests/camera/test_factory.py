@@ -12,7 +12,7 @@ import pytest
 from agent.config import CameraConfig, Config
 from agent.errors import ConfigError
 from agent.root.cameras import make_camera
-from agent.root.judge import check_rules
+from agent.root.runnable_config import check_rules
 from tests.camera.clock import HandClock
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def test_factory_kind_without_backend_is_no_demo_film() -> None:
         make_camera(undeclared().camera, HandClock())
 
 
-def test_judge_kind_without_backend_is_refused_with_its_key() -> None:
+def test_runnable_config_kind_without_backend_is_refused_with_its_key() -> None:
     with pytest.raises(ConfigError, match=r"^camera\.kind: "):
         check_rules(undeclared())
 

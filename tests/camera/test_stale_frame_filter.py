@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.camera.video import GAP_MS, MOST_DROPPED, StaleFrameFilter
+from agent.camera.video import DROPPED_MAX, GAP_MS, StaleFrameFilter
 
 FPS = 25.0
 PERIOD_MS = 40.0
@@ -35,8 +35,8 @@ def test_is_live_unsteady_waits_without_a_pause_drop_no_frame() -> None:
 
 
 def test_is_live_sender_without_a_steady_rate_is_used_after_150_frames() -> None:
-    results = live(StaleFrameFilter(FPS), *[0.0] * (MOST_DROPPED + 3))
-    assert results == [False] * MOST_DROPPED + [True] * 3
+    results = live(StaleFrameFilter(FPS), *[0.0] * (DROPPED_MAX + 3))
+    assert results == [False] * DROPPED_MAX + [True] * 3
 
 
 def test_is_live_impossible_reported_rate_counts_as_25() -> None:
@@ -44,6 +44,6 @@ def test_is_live_impossible_reported_rate_counts_as_25() -> None:
         assert live(StaleFrameFilter(reported_fps), 0, 19, 20) == [False, False, True]
 
 
-@given(st.lists(st.floats(0, PERIOD_MS / 2 - 0.1), max_size=MOST_DROPPED), st.floats(GAP_MS, 60_000))
+@given(st.lists(st.floats(0, PERIOD_MS / 2 - 0.1), max_size=DROPPED_MAX), st.floats(GAP_MS, 60_000))
 def test_no_picture_of_a_burst_is_ever_used(burst_ms: list[float], pause_ms: float) -> None:
     assert not any(live(up_to_date(), pause_ms, *burst_ms))

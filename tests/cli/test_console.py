@@ -15,7 +15,7 @@ from agent.cli.doctor import show_row
 from agent.messages.signing import Signer
 from agent.resources import data
 from tests.brokers import Mosquitto, free_port
-from tests.commands import SHORT_WAITS, facepay
+from tests.commands import SHORT_WAITS, Command, facepay
 
 SLOW = """
 import time
@@ -28,14 +28,11 @@ print("asleep")
 """
 
 
-def on_a_terminal(*command: str, **env: str) -> str:
-    """The output on a terminal, stdout and stderr together."""
-    command = command or ("-c", SLOW)
+def on_a_terminal(*words: str, code: str = "", **env: str) -> str:
+    """The output of a command on a terminal, stdout and stderr together. ``code``: as of ``Command``."""
     ours, theirs = pty.openpty()
-    plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
-    with subprocess.Popen(
-        [sys.executable, *command], stdout=theirs, stderr=theirs, env=plain | {"TERM": "xterm"} | env
-    ):
+    plain = {"NO_COLOR": "", "TERM": "xterm", **env}
+    with Command(words, stdout=theirs, stderr=theirs, env=plain, code=code, frees_modules=False) as command:
         os.close(theirs)
         seen = bytearray()
         try:
@@ -44,11 +41,12 @@ def on_a_terminal(*command: str, **env: str) -> str:
         except OSError:  # EIO: the other side is gone
             pass
         os.close(ours)
+        command.wait(60)
     return seen.decode()
 
 
 def test_spinner_shows_its_step_and_erases_the_line_at_the_end() -> None:
-    seen = on_a_terminal()
+    seen = on_a_terminal(code=SLOW)
     assert "counting sheep  0 s" in seen
     assert "\x1b[31mone sheep\x1b[0m" in seen
     assert seen.rstrip().endswith("\x1b[2Kasleep")
@@ -56,7 +54,7 @@ def test_spinner_shows_its_step_and_erases_the_line_at_the_end() -> None:
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["no colour", "dumb"])
 def test_no_color_and_dumb_terminal_get_no_colours(env: dict[str, str]) -> None:
-    seen = on_a_terminal(**env)
+    seen = on_a_terminal(code=SLOW, **env)
     assert "one sheep" in seen and "\x1b[31m" not in seen
     assert ("counting sheep" in seen) is ("NO_COLOR" in env)
 
@@ -68,7 +66,7 @@ def test_pipe_gets_text_without_control_codes() -> None:
 
 def test_announcement_appears_on_a_terminal_only() -> None:
     code = "from agent.cli.console import announce; announce('loading')"
-    assert on_a_terminal("-c", code) == "loading\r\n"
+    assert on_a_terminal(code=code) == "loading\r\n"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
     assert (done.stdout, done.stderr) == (b"", b"")
 
@@ -98,45 +96,43 @@ WHO = (
     "--secret-id",
     "a",
 )
-INIT = ("-m", "agent.cli", "init", "-y", *WHO)
+INIT = ("init", "-y", *WHO)
 PHOTO = str(data("photos/enrolled/obama_portrait.jpg"))
 
 
 @pytest.mark.parametrize(
-    ("command", "sign"),
+    ("command", "code", "sign"),
     [
-        (("-c", BENCH), "⠋ memory, 2 of 2  0 s"),
-        (("-m", "agent.cli", "compare", PHOTO, PHOTO), "calling the compare service"),
-        (("-m", "agent.cli", "bundle", "-c", "{config}", "-o", "{folder}/{n}.tar.gz"), "doctor.json"),
+        ((), BENCH, "⠋ memory, 2 of 2  0 s"),
+        (("compare", PHOTO, PHOTO), "", "calling the compare service"),
+        (("bundle", "-c", "{config}", "-o", "{folder}/{n}.tar.gz"), "", "doctor.json"),
         (
             (*INIT, "-c", "{folder}/{n}.toml", "--storage", "{folder}/state"),
+            "",
             "checking camera, API and broker",
         ),
     ],
     ids=["bench", "compare", "bundle", "init"],
 )
 def test_slow_commands_show_a_spinner_on_a_terminal_only(
-    tmp_path: Path, command: tuple[str, ...], sign: str
+    tmp_path: Path, command: tuple[str, ...], code: str, sign: str
 ) -> None:
     (tmp_path / "agent.toml").write_text(f'profile = "demo"\n[storage]\ndirectory = "{tmp_path / "state"}"\n')
-    asked = [
+    first, second = (
         [word.format(config=tmp_path / "agent.toml", folder=tmp_path, n=number) for word in command]
-        if command[0] != "-c"
-        else command
         for number in (1, 2)
-    ]
-    assert sign in on_a_terminal(*asked[0])
-    kind, *words = asked[1]
-    done = facepay(code=words[0]) if kind == "-c" else facepay(*words[1:])
+    )
+    assert sign in on_a_terminal(*first, code=code)
+    done = facepay(*second, code=code)
     assert "\x1b" not in done.stderr and sign not in done.stderr and done.stdout
 
 
 def test_till_conformance_shows_the_running_scenario(broker: Mosquitto, tmp_path: Path) -> None:
     words = f"till conformance --key {tmp_path}/k.pem --listen 0 --port {broker.port} --terminal sign"
-    command = ("-m", "agent.cli", *words.split(), "--wait-s", "1", "--settle-ms", "50", "--only", "match")
+    command = (*words.split(), "--wait-s", "1", "--settle-ms", "50", "--only", "match")
     seen = on_a_terminal(*command)
     assert "1 of 1: " in seen and "\x1b[2Kyour till: ask" in seen
-    done = facepay(*command[2:])
+    done = facepay(*command)
     assert "1 of 1: " not in done.stderr and "\x1b" not in done.stderr and "your till: ask" in done.stderr
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -167,24 +168,51 @@ def test_closed_pipe_causes_no_traceback(command: str, config: Path) -> None:
         assert (code, errors.read()) == (1, b"")
 
 
-# The redirection, and the file for the stream that stays open.
-CLOSED = [(">&-", "2"), ("2>&-", "1"), ("<&-", "1"), ("<&- >&- 2>&-", "")]
+# The numbers of the closed streams, and that of the stream whose output is compared.
+CLOSED = [("1", 2), ("2", 1), ("0", 1), ("012", None)]
+# facepay as an interpreter starts it without the streams of the first argument
+WITHOUT_STREAMS = """
+import os, sys
+for number in map(int, sys.argv.pop(1)):
+    os.close(number)
+    setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+from agent.cli import main
+main()
+"""
+
+
+def in_a_fork(words: list[str], closed: str, left: int | None, output: Path) -> int:
+    with output.open("wb") as out, Path(os.devnull).open("wb") as other:
+        stdout, stderr = ((out if left == fd else other).fileno() for fd in (1, 2))
+        words, code = [closed, *words], WITHOUT_STREAMS
+        with Command(words, stdout=stdout, stderr=stderr, code=code, frees_modules=False) as command:
+            return command.wait(120)
+
+
+def in_a_shell(words: list[str], closed: str, left: int | None, output: Path) -> int:
+    redirections = " ".join(f"{fd}{'<' if fd == '0' else '>'}&-" for fd in closed)
+    shell = f"{shlex.join([*FACEPAY, *words])} {redirections}" + (f" {left}>{output}" if left else "")
+    return subprocess.run(["bash", "-c", shell], check=False, cwd=Path.cwd(), timeout=120).returncode
 
 
 @pytest.mark.parametrize(
-    "command", ["status --config {config}", "doctor --config {config}", "camera light --config {config}"]
+    ("run", "command"),
+    [
+        (in_a_shell, "status --config {config}"),
+        (in_a_fork, "doctor --config {config}"),
+        (in_a_fork, "camera light --config {config}"),
+    ],
 )
 def test_closed_stream_changes_no_exit_code_and_no_other_output(
-    command: str, config: Path, tmp_path: Path
+    run: Callable[[list[str], str, int | None, Path], int], command: str, config: Path, tmp_path: Path
 ) -> None:
+    """One command in a shell: there the interpreter itself starts without the stream."""
     words = shlex.split(command.format(config=config))
     normal, output = facepay(*words), tmp_path / "output"
     for closed, left in CLOSED:
-        shell = f"{shlex.join([*FACEPAY, *words])} {closed}" + (f" {left}>{output}" if left else "")
-        code = subprocess.run(["bash", "-c", shell], check=False, cwd=Path.cwd(), timeout=120).returncode
-        assert code == normal.returncode, closed
+        assert run(words, closed, left, output) == normal.returncode, closed
         if left:
-            expected = normal.stdout if left == "1" else normal.stderr
+            expected = normal.stdout if left == 1 else normal.stderr
             assert len(output.read_text().splitlines()) == len(expected.splitlines()), closed
 
 

@@ -6,11 +6,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from agent.cli.command_table import DEVELOPERS, ENGINEERS, OPERATORS, TRY, application
 
@@ -28,9 +29,15 @@ def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 TREE = list(walk(ROOT))
 
 
+@cache
+def help_of(words: tuple[str, ...]) -> Result:
+    """What ``--help`` of a command prints; drawn once for all tests."""
+    return CliRunner().invoke(application(), [*words, "--help"], env=PLAIN)
+
+
 @pytest.mark.parametrize("words", [words for words, _ in TREE], ids=" ".join)
 def test_every_command_explains_itself_with_an_example_of_itself(words: tuple[str, ...]) -> None:
-    shown = CliRunner().invoke(application(), [*words, "--help"], env=PLAIN)
+    shown = help_of(words)
     assert shown.exit_code == 0, shown.output
     text = " ".join(re.sub("[│╭╮╰╯─]", " ", shown.output).split())
     _, marker, example = text.rpartition("Example: ")
@@ -69,7 +76,7 @@ def test_the_front_page_of_the_command_line_fits_a_screen() -> None:
 
 @pytest.mark.parametrize(("words", "command"), TREE, ids=[" ".join(words) for words, _ in TREE])
 def test_help_keeps_texts_in_brackets(words: tuple[str, ...], command: Any) -> None:
-    shown = CliRunner().invoke(application(), [*words, "--help"], env=PLAIN).output
+    shown = help_of(words).output
     texts = [
         command.help or "",
         command.epilog or "",

@@ -230,7 +230,7 @@ def test_a_later_turn_may_take_a_little_longer_than_the_first_turn(
     move(0, TURNED)
     scenario.look(TURNED, after_ms=period_ms)
     assert isinstance(scenario.state, Challenging)
-    first_ms = scenario.state.progress.first_ms
+    first_ms = scenario.state.progress.first_turn_ms
     move(TURNED, 0)
     while prompted(scenario) == "look_straight":
         scenario.look(after_ms=period_ms)

@@ -54,11 +54,11 @@ def test_status_243_is_a_credential_also_when_each_file_exists(place: TerminalFi
 
 
 def test_waiting_agent_with_a_wrong_config_is_a_consequence_of_config_lint(place: TerminalFiles) -> None:
-    def judge() -> None:
+    def check_runnable() -> None:
         raise ConfigError("agent.toml:1: site: wrong")
 
     waits = DOWN + "StatusText=config refused, waiting for a correction: config_invalid: site\n"
-    finding = found(place, waits, judge=judge)
+    finding = found(place, waits, check_runnable=check_runnable)
     assert (finding.verdict, finding.because) == (Verdict.SKIP, "config.lint")
 
 

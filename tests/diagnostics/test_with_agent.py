@@ -19,7 +19,7 @@ from agent.messages.signing import KEY_FILE, Signer
 from agent.service.compare_service import CompareService
 from tests import commands
 from tests.brokers import Mosquitto
-from tests.e2e.agents import ENROLLED, LONG_TTL_MS, Place, running, till_of, until
+from tests.e2e.agents import ENROLLED, LONG_TTL_MS, PATIENT, Place, running, status_with, till_of, until
 from tests.service.kit import running as service_running
 from tests.service.kit import shipped
 
@@ -36,7 +36,7 @@ def place(tmp_path: Path, broker: Mosquitto, service: CompareService) -> Place:
 
 
 def facepay(*arguments: str | Path) -> tuple[int, str, str]:
-    done = commands.facepay(*arguments)
+    done = commands.facepay(*arguments, code=PATIENT)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -46,7 +46,7 @@ def verdicts(output: str) -> dict[str, tuple[str, str]]:
 
 
 async def test_status_of_a_serving_agent_lists_the_last_result(place: Place) -> None:
-    config = place.config("one_obama_podium")
+    config = place.config("one_obama_podium", stall_ms=60_000)
     (place.folder / "secret").chmod(0o600)
     async with running(config) as agent, till_of(place) as (till, _):
         assert (await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)).decision == "match"
@@ -55,7 +55,8 @@ async def test_status_of_a_serving_agent_lists_the_last_result(place: Place) -> 
         assert (code, reported["status"], reported["pid"]) == (0, "online", agent.process.pid)
         assert (reported["last"][0]["decision"], reported["last"][0]["reason"]) == ("match", "same_person")
         assert reported["counters"]["calls"] == 1 and reported["mqtt"]["connected"]
-        assert reported["camera"]["fps"] > 0 and reported["camera"]["frame_age_ms"] >= 0
+        assert reported["camera"]["frame_age_ms"] >= 0
+        await status_with(place, lambda status: status["camera"]["fps"] > 0)  # 0 after a stop of the process
         code, printed, _ = await asyncio.to_thread(facepay, "status", "--config", config)
         assert code == 0 and "shop-1/terminal-1  ONLINE" in printed
 
@@ -181,7 +182,7 @@ async def test_status_watch_follows_start_and_stop_of_the_agent(place: Place) ->
         assert reported["schema"] == "facepay.status/1"
     finally:
         watching.send_signal(signal.SIGINT)
-        assert await asyncio.wait_for(watching.wait(), 10) == 130
+        assert await asyncio.wait_for(watching.wait(), 60) == 130
 
 
 def test_doctor_without_an_agent_ends_with_the_code_of_the_worst(place: Place) -> None:

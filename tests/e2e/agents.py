@@ -7,12 +7,14 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agent.config import MqttConfig
+from agent.control.server import path_for, request_status
 from agent.kits.till.client import TillClient
 from agent.messages.signing import Signer
 from agent.messages.topics import Topics
@@ -34,6 +36,20 @@ from agent.cli import main
 agent.root.self_checks.FIRST_AFTER_S = 86_400.0
 main()
 """
+# facepay that takes no stop of a busy machine for a pause, after which it refuses requests as stale for 3 s
+NO_PAUSES = """
+import agent.core.pauses
+from agent.cli import main
+agent.core.pauses.PAUSE_MIN_MS = 86_400_000
+main()
+"""
+# facepay that waits longer for the status of an agent
+PATIENT = """
+import agent.control.server
+from agent.cli import main
+agent.control.server.request_status.__kwdefaults__["timeout_s"] = 60.0
+main()
+"""
 ENROLLED = data("photos/enrolled/obama_portrait.jpg").read_bytes()
 
 
@@ -45,7 +61,8 @@ class Place:
     broker: Mosquitto
     service: CompareService
 
-    def config(self, scene: str, extra: str = "") -> Path:
+    def config(self, scene: str, extra: str = "", *, stall_ms: int = 2_000) -> Path:
+        """Write the config. On a busy machine, a frame can be later than ``stall_ms``: a visible fault."""
         secret = self.folder / "secret"
         secret.write_bytes(EXAMPLE_SECRET)
         secret.chmod(0o600)
@@ -59,6 +76,7 @@ terminal = "terminal-1"
 inline_reference = true
 [camera]
 source = "{scene}"
+stall_ms = {stall_ms}
 [compare]
 url = "{self.service.url}"
 appid = "1250000001"
@@ -157,3 +175,14 @@ async def until(states: asyncio.Queue[str], status: str) -> None:
     async with asyncio.timeout(BUSY_S):
         while await states.get() != status:
             pass
+
+
+async def status_with(place: Place, wanted: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    """The agent's status as soon as ``wanted`` is true of it."""
+    async with asyncio.timeout(BUSY_S):
+        while True:
+            path = path_for(place.folder / "state")
+            status = await asyncio.to_thread(request_status, path, timeout_s=60)
+            if wanted(status):
+                return status
+            await asyncio.sleep(0.1)

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from agent.config.file import load
-from agent.resources import config_file
 from agent.service.compare_service import CompareService
-from agent.service.settings import ServiceConfig
 from tests.brokers import Mosquitto
 from tests.e2e.agents import Place
+from tests.service.kit import running, shipped
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[CompareService]:
-    made = CompareService(load(config_file("service.toml"), ServiceConfig).model_copy(update={"port": 0}))
-    asyncio.run(made.start())
-    yield made
-    asyncio.run(made.stop())
+    with running(shipped()) as made:
+        yield made
 
 
 @pytest.fixture

@@ -22,11 +22,11 @@ from agent.root import reload as reload_module
 from agent.root.cameras import make_camera
 from agent.root.daemon import Overrides, serve
 from agent.root.handle import AgentHandle
-from agent.root.judge import load_runnable_config
 from agent.root.reload import Source
+from agent.root.runnable_config import load_runnable_config
 from agent.root.wiring import BootClock
 from agent.terminal.parts import Ports
-from tests.e2e.agents import ENROLLED, Place, till_of, until
+from tests.e2e.agents import ENROLLED, LONG_TTL_MS, Place, till_of, until
 
 
 class Wrapped:
@@ -90,7 +90,7 @@ async def test_request_that_is_claimed_during_the_stop_gets_one_result(
 
     async with serving(path, camera, Source(), adapt) as (stop, task), till_of(place) as (till, states):
         await until(states, "online")
-        asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=8_000))
+        asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=LONG_TTL_MS))
         await asyncio.wait_for(claiming.wait(), 60)
         stop.set()
         verdict = await asyncio.wait_for(asking, 60)
@@ -119,7 +119,7 @@ async def test_reload_during_the_stop_is_no_bug(
 
     def slowly(path: Path) -> Config:
         loop.call_soon_threadsafe(reading.set)
-        asyncio.run_coroutine_threadsafe(stopped.wait(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(stopped.wait(), loop).result(60)
         return load_runnable_config(path)
 
     camera.on_stop = stopped.set

@@ -14,7 +14,7 @@ import pytest
 from agent.messages.signing import KEY_FILE, PublicKey, Signer
 from agent.outbox.database import FILE
 from tests import commands
-from tests.e2e.agents import ENROLLED, Place, running, till_of, until
+from tests.e2e.agents import ENROLLED, LONG_TTL_MS, NO_PAUSES, Place, running, till_of, until
 
 SHOP = 'accepted_risks = ["plain_mqtt", "plain_http_compare", "replay_camera", "liveness_off"]\n'
 
@@ -34,7 +34,7 @@ def ask(place: Place, folder: Path, *more: str | Path) -> subprocess.CompletedPr
     photo = folder / "enrolled.jpg"
     photo.write_bytes(ENROLLED)
     who = ("--port", str(place.broker.port), "--site", "shop-1", "--terminal", "terminal-1", "--json")
-    return facepay("till", "ask", photo, *who, *more)
+    return facepay("till", "ask", photo, "--ttl-ms", str(LONG_TTL_MS), *who, *more)
 
 
 async def test_shop_terminal_serves_only_a_trusted_till(place: Place, tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ async def test_shop_terminal_serves_only_a_trusted_till(place: Place, tmp_path: 
     key = Signer.generate()
     key.save(till_key)
     (tmp_path / "till.pem").write_bytes(key.public.pem())
-    async with running(config):
+    async with running(config, code=NO_PAUSES):
         refused = await asyncio.to_thread(ask, place, tmp_path)
         assert refused.returncode and "signature_missing" in refused.stderr
         refused = await asyncio.to_thread(ask, place, tmp_path, "--sign-key", till_key)
@@ -79,7 +79,7 @@ async def test_a_pinned_till_follows_a_rotation_and_an_old_key_signs_no_more(pla
         old = Signer.load(folder / KEY_FILE)
         async with running(config):
             await until(states, "online")
-            assert (await till.ask(ENROLLED)).decision == "match"
+            assert (await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)).decision == "match"
             await acknowledged(
                 folder
             )  # otherwise the result is repeated after the rotation, with the old signature
@@ -87,7 +87,7 @@ async def test_a_pinned_till_follows_a_rotation_and_an_old_key_signs_no_more(pla
         assert json.loads(rotated.stdout)["old_kid"] == old.key_id
         async with running(config):
             await until(states, "online")
-            assert (await till.ask(ENROLLED)).decision == "match"
+            assert (await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)).decision == "match"
         assert not till.violations
     assert (
         PublicKey.load(facepay("keys", "show", "--config", config).stdout.encode()).pem() != old.public.pem()

@@ -7,33 +7,21 @@ import json
 import re
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from agent.config import Config
 from agent.config.file import load
 from agent.config.reload import WHILE_SERVING, changed_keys, keys_that_need_restart
-from agent.control.server import path_for, request_status
 from agent.control.status import config_fingerprint
 from agent.resources import config_file
-from tests.e2e.agents import ENROLLED, LONG_TTL_MS, Agent, Place, running, till_of, until
+from tests.e2e.agents import ENROLLED, LONG_TTL_MS, Agent, Place, running, status_with, till_of, until
 
 
 def rewrite(config: Path, old: str, new: str) -> None:
     text = config.read_text()
     assert old in text
     config.write_text(text.replace(old, new))
-
-
-async def status_with(place: Place, wanted: Any) -> dict[str, Any]:
-    """The agent's status as soon as ``wanted`` is true of it."""
-    async with asyncio.timeout(60):
-        while True:
-            status = await asyncio.to_thread(request_status, path_for(place.folder / "state"), timeout_s=60)
-            if wanted(status):
-                return status
-            await asyncio.sleep(0.1)
 
 
 def reload(agent: Agent) -> None:

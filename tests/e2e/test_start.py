@@ -13,7 +13,7 @@ from agent.cli.command_table import COMMANDS, application
 from agent.config import Config
 from agent.config.file import Section
 from agent.errors import ConfigError
-from agent.health.process import loading
+from agent.health.process import imports_without_gc
 from agent.messages.keyring import OPERATORS, Keyring
 from agent.messages.signing import Signer
 from tests.e2e.agents import Place, running
@@ -125,10 +125,10 @@ def test_command_imports_no_module_of_another_command() -> None:
 
 def test_loading_disables_garbage_collection_only_during_imports() -> None:
     gc.collect()  # no garbage is frozen; the objects of conftest stay frozen
-    with loading():
+    with imports_without_gc():
         assert not gc.isenabled()
     assert gc.isenabled()
-    with pytest.raises(ConfigError), loading():
+    with pytest.raises(ConfigError), imports_without_gc():
         raise ConfigError("a wrong file")
     assert gc.isenabled()
 

@@ -14,7 +14,6 @@ import pytest
 from agent.config import Config
 from agent.control.server import peer_pid
 from agent.errors import AgentNotRunning, StatusError
-from agent.fleet import rollout_monitor
 from agent.fleet.rollout_monitor import RolloutMonitor, RunningAgent
 
 OLD, RELOADABLE = Config(), Config.model_validate({"guard": {"failures": 1}})
@@ -34,11 +33,15 @@ def status(sha256: str = "new", *errors: str, connected: bool = True, **more: An
 
 
 class Agent:
-    """Returns the given answers in order, then repeats the last one."""
+    """Returns the given answers in order, then repeats the last one. Its clock advances in ``sleep`` only."""
 
     def __init__(self, *answers: Mapping[str, Any] | Exception) -> None:
         self.answers = list(answers)
         self.signals: list[int] = []
+        self.now_s = 1_000.0
+
+    def sleep(self, duration_s: float) -> None:
+        self.now_s += duration_s
 
     def status(self, _config: Config) -> Mapping[str, Any]:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -48,16 +51,16 @@ class Agent:
 
     def activate(self, new: Config) -> tuple[str, str]:
         access = RunningAgent(
-            self.status, lambda _: 7, lambda _: "new", lambda _, number: self.signals.append(number), 0.2
+            self.status,
+            lambda _: 7,
+            lambda _: "new",
+            lambda _, number: self.signals.append(number),
+            now_s=lambda: self.now_s,
+            sleep=self.sleep,
         )
         monitor = RolloutMonitor(OLD, access)
         monitor.record_status()
         return str(monitor.activate(OLD, new) or ""), str(monitor.note or "")
-
-
-@pytest.fixture(autouse=True)
-def short_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollout_monitor, "CHECK_EVERY_S", 0.001)
 
 
 def test_settle_waits_for_the_first_answer_of_the_compare_api() -> None:

@@ -546,7 +546,7 @@ def test_outbox_removed_file_is_not_replaced_by_an_empty_one(tmp_path: Path) -> 
 async def failed_disk(outbox: Outbox) -> None:
     """The state after an input/output error: the next call opens the file again."""
     outbox._queries.close()
-    outbox._lost = True
+    outbox._is_file_lost = True
 
 
 def replace_files(folder: Path, aside: Path, *, back: Path | None = None) -> None:

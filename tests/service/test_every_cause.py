@@ -6,6 +6,7 @@ import asyncio
 import base64
 import logging
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import cv2
@@ -52,7 +53,6 @@ DOWNLOADS: list[tuple[str, int, Play | str]] = [
     ("redirects", -1308, replies(http(b"", "302 Found", "Location: /on\r\n"))),
     ("no_host", -1507, f"http://{'a' * 64}.example/"),
     ("no_connection", -1507, "http://localhost:1/"),
-    ("download_slow", -1506, silent),
     ("http_status", -1403, replies(http(b"", "404 Not Found"))),
     ("http_error", -1403, replies(b"no http\r\n\r\n")),
 ]
@@ -73,10 +73,20 @@ PARAMETERS: list[tuple[str, int, dict[str, object]]] = [
 ]
 
 
+def service_with(download_timeout_ms: int) -> AbstractContextManager[CompareService]:
+    changes = {"download_hosts": ("localhost",), "download_timeout_ms": download_timeout_ms}
+    return running(shipped(accounts=(account(SECRET_ID),), **changes))
+
+
 @pytest.fixture(scope="module")
 def service() -> Iterator[CompareService]:
-    changes = {"download_hosts": ("localhost",), "download_timeout_ms": 500}
-    with running(shipped(accounts=(account(SECRET_ID),), **changes)) as made:
+    with service_with(download_timeout_ms=60_000) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[CompareService]:
+    with service_with(download_timeout_ms=500) as made:
         yield made
 
 
@@ -130,6 +140,20 @@ async def test_refused_download(
     data = answer["data"]
     assert (answer["code"], data["fail_flag"], data["cause"]) == (code, flag, cause)
     assert await asyncio.to_thread(counted, service, cause, code) == before + 1
+
+
+@pytest.mark.parametrize("flag", [1, 2])
+async def test_refused_slow_download(hasty: CompareService, flag: int) -> None:
+    """The other picture is no download: on a busy machine, it would be slow too."""
+    before = await asyncio.to_thread(counted, hasty, "download_slow", -1506)
+    async with endpoint(silent) as bad:
+        parts = {"appid": (None, APPID), "imageA": ("a", PODIUM), "imageB": ("b", OBAMA)}
+        side = "A" if flag == 1 else "B"
+        del parts[f"image{side}"]
+        answer = await asyncio.to_thread(post, hasty, files=parts | {f"url{side}": (None, bad.url())})
+    data = answer["data"]
+    assert (answer["code"], data["fail_flag"], data["cause"]) == (-1506, flag, "download_slow")
+    assert await asyncio.to_thread(counted, hasty, "download_slow", -1506) == before + 1
 
 
 @pytest.mark.parametrize(("cause", "code", "headers"), HEADERS, ids=[row[0] for row in HEADERS])

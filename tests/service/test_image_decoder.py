@@ -30,7 +30,7 @@ def code_of(data: bytes) -> int:
 @pytest.mark.parametrize("kind", [".png", ".jpg", ".bmp"])
 def test_three_formats_are_decoded_to_bgr(kind: str) -> None:
     data = plain(60, 40, kind)
-    assert (inspected(data).wide, inspected(data).high) == (60, 40)
+    assert (inspected(data).width, inspected(data).height) == (60, 40)
     assert decode(data).shape == (40, 60, 3)
 
 

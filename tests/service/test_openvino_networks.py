@@ -193,7 +193,7 @@ def test_networks_fail_over_to_opencv_when_the_library_fails(monkeypatch: pytest
     def refuse(*_: object) -> None:
         raise RuntimeError("unsupported processor")
 
-    monkeypatch.setattr(networks, "_fast", refuse)
+    monkeypatch.setattr(networks, "_openvino_networks", refuse)
     assert load_networks()[0].library.startswith("OpenCV")
 
 

@@ -110,7 +110,7 @@ def test_no_sequence_with_verifications_exceeds_the_total_or_keeps_bytes(
         lease.release()
         lease.verify(of)
         lease.release()
-    assert budget.used_bytes == 0 and not budget._held
+    assert budget.used_bytes == 0 and not budget._bytes_of_holder
 
 
 def test_memory_of_a_verified_compareface_body_counts_for_its_account(
@@ -124,7 +124,7 @@ def test_memory_of_a_verified_compareface_body_counts_for_its_account(
         return budgets[-1]
 
     async def noting(self: WorkerPool, *values: Any) -> float:
-        seen.append(set(budgets[-1]._held))
+        seen.append(set(budgets[-1]._bytes_of_holder))
         return await compare(self, *values)
 
     monkeypatch.setattr(endpoint, "FlightBudget", budget)
@@ -132,4 +132,4 @@ def test_memory_of_a_verified_compareface_body_counts_for_its_account(
     with running(shipped()) as service:
         assert "Score" in call(service, fields(photo("obama_podium"), photo("obama_portrait")))
     assert seen == [{"address 127.0.0.1", f"account {APPID}"}]
-    assert not budgets[-1]._held
+    assert not budgets[-1]._bytes_of_holder

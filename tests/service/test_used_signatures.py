@@ -38,14 +38,14 @@ def test_request_does_not_read_all_entries() -> None:
     used = UsedSignatures()
     for number in range(30_000):
         used.add(number.to_bytes(20, "big"), 1_000 + number)
-    used._ends = CountingHeap(used._ends)
+    used._expiry_heap = CountingHeap(used._expiry_heap)
     for _ in range(100):
         assert used.has_room(now_s=500) and (5).to_bytes(20, "big") in used
     assert CountingHeap.reads <= 200
 
 
 def test_expired_entries_are_removed_and_others_are_kept() -> None:
-    used = UsedSignatures(most=2)
+    used = UsedSignatures(max_entries=2)
     used.add(b"a", 10)
     used.add(b"b", 20)
     assert not used.has_room(now_s=10)
@@ -112,7 +112,7 @@ def test_no_signature_is_accepted_twice_with_any_clock(
             expiries.setdefault(number, now_s + validity_s)
             for each in expiries if tries_all else [number]:
                 digest, expires_s = bytes([each]), expiries[each]
-                is_refused = now_s > expires_s or digest in used or used.is_forgotten(expires_s)
+                is_refused = now_s > expires_s or digest in used or used.may_have_been_removed(expires_s)
                 if not is_refused and used.has_room(now_s):
                     assert each not in accepted
                     accepted.add(each)
@@ -150,7 +150,7 @@ def test_full_memory_refuses_new_signatures_and_keeps_the_old_ones(monkeypatch: 
             admit(checks, header(nonce))
         return caught.value.api_code, str(caught.value.cause)
 
-    monkeypatch.setattr(account_limits, "UsedSignatures", lambda: UsedSignatures(most=3))
+    monkeypatch.setattr(account_limits, "UsedSignatures", lambda: UsedSignatures(max_entries=3))
     clock = [float(now_s)]
     checks = Authenticator((account("ONCE", single_use=True),), LocalLimits(), unix_s=lambda: clock[0])
     for nonce in range(3):
@@ -162,7 +162,7 @@ def test_full_memory_refuses_new_signatures_and_keeps_the_old_ones(monkeypatch: 
 
 
 def test_call_that_a_full_memory_refuses_uses_no_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(account_limits, "UsedSignatures", lambda: UsedSignatures(most=1))
+    monkeypatch.setattr(account_limits, "UsedSignatures", lambda: UsedSignatures(max_entries=1))
     once, limits = account("ONCE", single_use=True, rate_per_s=0.001, burst=2), LocalLimits()
     limits.replace((once,))
     asyncio.run(limits.take(once, b"1", 1_060, 1_000))

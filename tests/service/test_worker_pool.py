@@ -180,7 +180,7 @@ async def test_newest_comparison_runs_first_under_overload() -> None:
     pool = WorkerPool([recogniser], queue_max=100, cache_max=0, answer_within_s=60)
     waiting = busy(recogniser, pool, 3)
     await asyncio.sleep(0)
-    pool._waiting[0].begun_s -= 31  # the oldest has waited more than half of the time
+    pool._waiting[0].queued_s -= 31  # the oldest has waited more than half of the time
     recogniser.may_go.set()
     await asyncio.gather(*waiting, return_exceptions=True)
     shots = [image for image in recogniser.images if image != b"ref"]

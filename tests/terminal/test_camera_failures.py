@@ -98,7 +98,7 @@ async def test_watchdog_gets_no_signal_from_a_hung_analyzer() -> None:
         hangs.set()
         await asyncio.Event().wait()
 
-    setup.terminal._frames._analyze = look  # type: ignore[method-assign,assignment]
+    setup.terminal._frames._analyze_frame = look  # type: ignore[method-assign,assignment]
     async with serving(setup):
         await setup.till.inbox.put(RequestReceived(request(budget_ms=300)))
         async with asyncio.timeout(60):

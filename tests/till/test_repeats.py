@@ -8,7 +8,7 @@ from typing import Any
 from agent.core.ports import StoredResult
 from agent.errors import TillError
 from agent.messages.topics import Topics
-from agent.mqtt.publisher import CUT
+from agent.mqtt.publisher import PUBLISH_CUT
 from agent.till.delivery import ResultSender
 from agent.till.delivery_rules import CUTS_MAX
 
@@ -57,7 +57,7 @@ class CuttingBroker:
 
     async def publish(self, message: Any, qos: int = 1) -> bool:
         self.published += 1
-        raise TillError("cut", code=CUT)
+        raise TillError("cut", code=PUBLISH_CUT)
 
 
 def sender_of(broker: Any, clock: StoppedClock) -> ResultSender:

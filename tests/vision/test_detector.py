@@ -51,10 +51,10 @@ def test_detector_accepts_changing_picture_sizes() -> None:
 def test_a_twin_has_the_same_weights_and_its_own_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     one = Detector.load(confidence=0.99)
     monkeypatch.setattr(np, "fromfile", lambda *_arguments: pytest.fail("the weights were read again"))
-    near = one.twin()
+    near = one.second_network()
     assert near.detect(photo("obama_portrait")) == (), "the same confidence"
     frame = standing("obama_portrait")
-    assert detector().twin().detect(frame) == detector().detect(frame)
+    assert detector().second_network().detect(frame) == detector().detect(frame)
     one.wipe()
     assert near._scaler is not one._scaler
     assert near._net is not one._net

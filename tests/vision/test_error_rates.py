@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.vision.passive.error_rates import Answer, Rate, clopper_pearson, rates, sources
+from agent.vision.passive.error_rates import Answer, Rate, clopper_pearson, pictures_by_kind, rates
 
 
 def pictures(folder: Path, **counts: int) -> Path:
@@ -34,7 +34,7 @@ def test_interval_of_clopper_and_pearson(count: int, total: int, low: float, hig
 
 
 def test_rates_count_errors_of_the_answered_presentations(tmp_path: Path) -> None:
-    found = sources(pictures(tmp_path, bona_fide=5, attack__print=4, attack__screen=2))
+    found = pictures_by_kind(pictures(tmp_path, bona_fide=5, attack__print=4, attack__screen=2))
     assert {name: len(paths) for name, paths in found.items()} == {"bona-fide": 5, "print": 4, "screen": 2}
     answers = {
         "bona-fide": [Answer.LIVE, Answer.ATTACK, Answer.LIVE, Answer.NONE, Answer.LIVE],
@@ -64,9 +64,9 @@ def test_rates_count_errors_of_the_answered_presentations(tmp_path: Path) -> Non
 )
 def test_folder_without_people_or_attacks_is_refused(tmp_path: Path, counts: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="no picture"):
-        sources(pictures(tmp_path, **counts))
+        pictures_by_kind(pictures(tmp_path, **counts))
 
 
 def test_attack_with_the_name_of_the_living_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="bona-fide"):
-        sources(pictures(tmp_path, bona_fide=5, attack__print=4, attack__bona_fide=2))
+        pictures_by_kind(pictures(tmp_path, bona_fide=5, attack__print=4, attack__bona_fide=2))

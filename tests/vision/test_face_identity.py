@@ -52,7 +52,7 @@ def started(load: CountedLoad, name: str = HOLDER) -> tuple[FaceIdentity, TrackA
     identity = FaceIdentity(load)
     face, usable = aligned_face(name)
     for at_ms in range(0, 501, 100):
-        identity.tracker.frame(at_ms)
+        identity.tracker.note_frame(at_ms)
         assigned = identity.assign(face, at_ms, usable)
     return identity, assigned
 
@@ -197,7 +197,7 @@ def test_another_person_in_the_same_side_light_is_no_gap_and_another(
     identity = FaceIdentity(load)
     face, usable = side_lit(HOLDER, light, vertical=vertical)
     for at_ms in range(0, 501, 100):
-        identity.tracker.frame(at_ms)
+        identity.tracker.note_frame(at_ms)
         assigned = identity.assign(face, at_ms, usable)
     assert (assigned.track, load.calls) == (1, 0)
     _, usable = side_lit(other, light, vertical=vertical)

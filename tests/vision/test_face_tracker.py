@@ -16,8 +16,8 @@ def tracker_at(period_ms: int, *, until_ms: int = 10_000) -> FaceTracker:
     """A tracker with a face in every frame up to ``until_ms``."""
     tracker = FaceTracker()
     for at_ms in range(until_ms - 10 * period_ms, until_ms + 1, period_ms):
-        tracker.frame(at_ms)
-        tracker.keep(HERE, at_ms)
+        tracker.note_frame(at_ms)
+        tracker.extend_track(HERE, at_ms)
     return tracker
 
 
@@ -47,7 +47,7 @@ def test_max_gap_follows_the_measured_frame_period_within_bounds(period_ms: int,
 
 def test_one_pause_keeps_the_measured_frame_period() -> None:
     tracker = tracker_at(100)
-    tracker.frame(12_000)
+    tracker.note_frame(12_000)
     assert tracker.max_gap_ms == 170
 
 
@@ -61,7 +61,7 @@ def test_begin_ends_the_track_and_keeps_the_frame_period() -> None:
     assert tracker.number is None
     assert not tracker.continues(HERE, 10_050)
     assert tracker.max_gap_ms == 300
-    tracker.frame(900_000)  # the time between two verifications is no frame period
+    tracker.note_frame(900_000)  # the time between two verifications is no frame period
     assert tracker.max_gap_ms == 300
 
 
@@ -73,6 +73,6 @@ def test_track_numbers_are_never_reused(steps: list[tuple[float, float, bool]]) 
             tracker.begin()
         box = Box(x, 100, size, size)
         keeps = tracker.continues(box, at_ms)
-        numbers.append(tracker.keep(box, at_ms) if keeps else tracker.renew(box, at_ms))
+        numbers.append(tracker.extend_track(box, at_ms) if keeps else tracker.start_track(box, at_ms))
         assert keeps or numbers[-1] > numbers[-2]
     assert numbers == sorted(numbers)

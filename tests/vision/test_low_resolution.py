@@ -5,14 +5,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.config import VisionConfig
 from agent.core.model import Box, Detection, Frame
 from agent.core.policy import PolicyLimits
 from agent.vision.face_analyzer import LocalFaceAnalyzer
-from agent.vision.low_resolution import detect_all, stands_for
+from agent.vision.low_resolution import can_replace, detect_all
 from tests.vision.people import NAMES, Pixels, detector, empty_shop, standing
 
 INPUT_PX = 320
@@ -101,10 +101,12 @@ def pixels_of(wide: int, high: int) -> Pixels:
 
 
 @given(*[st.integers(1, 2_000)] * 4)
+@example(102, 101, 101, 102)  # higher than the frame, with nearly equal scales
 def test_used_low_resolution_picture_has_equal_scales(
     wide: int, high: int, small_wide: int, small_high: int
 ) -> None:
     frame, small = pixels_of(wide, high), pixels_of(small_wide, small_high)
-    if stands_for(small, frame, INPUT_PX):
-        assert small_wide <= wide and small_wide >= min(INPUT_PX, wide)
+    if can_replace(small, frame, INPUT_PX):
+        assert small_wide <= wide and small_high <= high
+        assert max(small_wide, small_high) >= min(INPUT_PX, max(wide, high))
         assert abs(wide * small_high - small_wide * high) <= 0.02 * small_wide * high * 1.001

@@ -79,6 +79,6 @@ def test_two_measured_frames_are_relief(
     shifts: tuple[float, ...], expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A frame that cannot be measured gives NaN, which compares as neither smaller nor larger."""
-    monkeypatch.setattr(turn_relief, "_moves", lambda _: ((shift, None) for shift in shifts))
+    monkeypatch.setattr(turn_relief, "_shifts", lambda _: ((shift, None) for shift in shifts))
     monkeypatch.setattr(turn_relief, "_nose_shift", lambda _rule, shift, _followed: shift)
     assert has_relief(TurnPath(is_left=True, faces=())) is expected

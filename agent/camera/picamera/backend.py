@@ -43,14 +43,14 @@ class PicameraBackend:
         self._lock = threading.Lock()  # of the next two attributes; any thread may close
         self._device: PicameraDevice | None = None
         self._closing: Future[None] | None = None
-        self._lights: deque[FaceLight | None] = deque(maxlen=16)
+        self._face_lights: deque[FaceLight | None] = deque(maxlen=16)
         self._seq = 0
 
     @property
     def remedies(self) -> Remedies:
         return (
-            ("cancel", partial(self._remedy, "cancelling", PicameraDevice.cancel)),
-            ("restart", partial(self._remedy, "restarting", PicameraDevice.restart)),
+            ("cancel", partial(self._apply_remedy, "cancelling", PicameraDevice.cancel)),
+            ("restart", partial(self._apply_remedy, "restarting", PicameraDevice.restart)),
         )
 
     def open(self) -> None:
@@ -74,13 +74,13 @@ class PicameraBackend:
             if not device.is_rate_limited:
                 self._timer.wait()
             with errors.translate_errors("waiting for a frame"):
-                device.adapt_exposure(self._lights)
-                taken = device.next_frame()
-            if taken is not None:
+                device.adapt_exposure(self._face_lights)
+                copied = device.next_frame()
+            if copied is not None:
                 self._seq += 1
-                high, wide = taken.pixels.shape[:2]
-                more = wide, high, taken.small, taken.metadata
-                return Frame(taken.pixels, self._seq, taken.captured_ms, *more)
+                height, width = copied.pixels.shape[:2]
+                details = width, height, copied.small, copied.metadata
+                return Frame(copied.pixels, self._seq, copied.captured_ms, *details)
 
     def close(self) -> None:
         """Close within 1.5 s. A slower close is abandoned; ``open`` fails until that close has returned."""
@@ -95,12 +95,12 @@ class PicameraBackend:
 
     def adapt_exposure(self, light: FaceLight | None) -> None:
         """Callable from any thread, returns at once; takes effect with the next frame."""
-        self._lights.append(light)
+        self._face_lights.append(light)
 
     def _is_closed_in_time(self) -> bool:
         return self._closing is None or bool(wait([self._closing], _CLOSE_S).done)
 
-    def _remedy(self, activity: str, remedy: Callable[[PicameraDevice], None]) -> None:
+    def _apply_remedy(self, activity: str, remedy: Callable[[PicameraDevice], None]) -> None:
         """May block for ever: to be called in a thread that may be abandoned."""
         device = self._device
         if device is not None:

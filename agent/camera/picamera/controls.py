@@ -28,9 +28,9 @@ _GAMMA = 2.2  # from pixel values to light
 _DARKEST_LUMA = 4.0  # a smaller value gives no useful logarithm
 _BEGIN_STOPS, _END_STOPS = 0.5, 0.2
 _STEP_STOPS = 0.5
-_SHARE = 0.6  # of the missing stops, per step: with 1.0 a slow camera would overshoot
+_STEP_SHARE = 0.6  # of the missing stops, per step: with 1.0 a slow camera would overshoot
 _SETTLE_MS = 500
-_MOST_STOPS = 2.0
+_MAX_STOPS = 2.0
 _OVEREXPOSED = 0.5  # of 1, of the over-exposure measure
 
 Offered = Mapping[str, tuple[Any, Any, Any]]  # name: lowest, highest, default
@@ -84,10 +84,10 @@ def af_window(offered: Offered) -> tuple[int, int, int, int] | None:
     crop = offered.get("ScalerCrop")
     if "AfWindows" not in offered or crop is None:
         return None
-    for part in (crop[2], crop[1]):
-        if isinstance(part, tuple) and len(part) == 4 and part[2] > 0 and part[3] > 0:
-            x, y, wide, high = part
-            return (x + wide // 4, y + high // 8, wide // 2, high * 5 // 8)
+    for crop_area in (crop[2], crop[1]):
+        if isinstance(crop_area, tuple) and len(crop_area) == 4 and crop_area[2] > 0 and crop_area[3] > 0:
+            x, y, width, height = crop_area
+            return (x + width // 4, y + height // 8, width // 2, height * 5 // 8)
     return None
 
 
@@ -104,27 +104,27 @@ class FaceExposure:
     Not thread-safe: one caller.
     """
 
-    def __init__(self, lowest: float = -_MOST_STOPS, highest: float = _MOST_STOPS) -> None:
+    def __init__(self, lowest: float = -_MAX_STOPS, highest: float = _MAX_STOPS) -> None:
         """``lowest`` and ``highest``: the camera's range in stops; narrowed to two stops."""
-        self._lowest = min(0.0, max(-_MOST_STOPS, lowest))
-        self._highest = max(0.0, min(_MOST_STOPS, highest))
+        self._lowest = min(0.0, max(-_MAX_STOPS, lowest))
+        self._highest = max(0.0, min(_MAX_STOPS, highest))
         self._stepped_ms: int | None = None
-        self._is_acting = False
+        self._is_adjusting = False
         self.value = 0.0
 
     def update(self, light: FaceLight | None) -> float:
         """The new value in stops. ``light``: None after the verification; ignored when not finite."""
         if light is None:
-            self._stepped_ms, self._is_acting, self.value = None, False, 0.0
+            self._stepped_ms, self._is_adjusting, self.value = None, False, 0.0
             return self.value
         if self._stepped_ms is not None and light.captured_ms - self._stepped_ms < _SETTLE_MS:
             return self.value
         missing = _missing_stops(light)
-        if abs(missing) <= (_END_STOPS if self._is_acting else _BEGIN_STOPS):
-            self._is_acting = False
+        if abs(missing) <= (_END_STOPS if self._is_adjusting else _BEGIN_STOPS):
+            self._is_adjusting = False
             return self.value
-        self._is_acting = True
-        step = min(_STEP_STOPS, max(-_STEP_STOPS, missing * _SHARE))
+        self._is_adjusting = True
+        step = min(_STEP_STOPS, max(-_STEP_STOPS, missing * _STEP_SHARE))
         value = min(self._highest, max(self._lowest, self.value + step))
         if value != self.value:
             self.value, self._stepped_ms = value, light.captured_ms

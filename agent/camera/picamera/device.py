@@ -66,17 +66,17 @@ class PicameraDevice:
         self._library = library
         self._fps = config.fps
         self._clock = clock
-        self._in_use = threading.Lock()  # held while pixels are read, and while the stream is stopped
-        self._run = 0  # number of the stream's start
+        self._stream_lock = threading.Lock()  # held while pixels are read, and while the stream is stopped
+        self._stream_number = 0  # number of the stream's start
         self._is_closed = False
         self._late_jobs: list[Any] = []  # jobs whose requests complete too late and must be released
         self._repeats_left = 0  # of setting the exposure
-        self._has_loop = False
+        self._has_event_loop = False
         self._unreleasable: Any = None  # a request that must be neither freed nor released
         self._camera = construct_camera(library, config.source)
         try:
             self._configure(config)
-            self._start()
+            self._start_stream()
         except BaseException:
             close_half_open(self._camera)
             raise
@@ -84,20 +84,20 @@ class PicameraDevice:
     def next_frame(self) -> CopiedFrame | None:
         """The next frame; None after a time-out, for an unknown capture time, and for a stopped stream."""
         self._release_late()
-        run = self._run
-        request = None if self._is_closed else self._request()
+        stream_number = self._stream_number
+        request = None if self._is_closed else self._completed_request()
         if request is None:
             return None
-        if not self._in_use.acquire(timeout=_WAIT_S):
+        if not self._stream_lock.acquire(timeout=_WAIT_S):
             self._unreleasable = request  # a release to a stopped stream is not allowed
             raise errors.stalled_camera(Text("detail.stream_restart_hangs"))
         try:
             try:
-                return self._copied(request) if run == self._run else None
+                return self._copy_frame(request) if stream_number == self._stream_number else None
             finally:
                 request.release()
         finally:
-            self._in_use.release()
+            self._stream_lock.release()
 
     def adapt_exposure(self, lights: deque[FaceLight | None]) -> None:
         """Adapt the exposure to the measured ``lights`` and empty the queue."""
@@ -115,21 +115,21 @@ class PicameraDevice:
 
     def restart(self) -> None:
         """Stop and start the stream, with a new event loop. May block for ever."""
-        with self._in_use:
+        with self._stream_lock:
             if self._is_closed:
                 return
-            self._run += 1
-            if self._has_loop:
-                self._has_loop = False
+            self._stream_number += 1
+            if self._has_event_loop:
+                self._has_event_loop = False
                 self._camera.stop_preview()
             self._camera.stop()
-            self._start()
+            self._start_stream()
 
     def close(self) -> None:
         """Release the camera. May block for ever."""
         self._is_closed = True
-        with self._in_use:
-            self._run += 1
+        with self._stream_lock:
+            self._stream_number += 1
             self._camera.cancel_all_and_flush()
             self._camera.close()
 
@@ -157,15 +157,15 @@ class PicameraDevice:
         limits = exposure_range(self._camera.camera_controls)
         self._exposure = None if limits is None else FaceExposure(*limits)
 
-    def _start(self) -> None:
+    def _start_stream(self) -> None:
         self._clock.begin()
         self._camera.set_controls(initial_controls(self._camera.camera_controls, self._fps))
         if self._exposure is not None and self._exposure.value:
             self._repeats_left = _CONTROL_REPEATS
         self._camera.start()
-        self._has_loop = True
+        self._has_event_loop = True
 
-    def _request(self) -> Any:
+    def _completed_request(self) -> Any:
         """A completed request, to be released by the caller; None after a time-out or a cancelling."""
         job = self._camera.capture_request(wait=False)
         try:
@@ -192,7 +192,7 @@ class PicameraDevice:
             self._late_jobs.remove(job)
             request.release()
 
-    def _copied(self, request: Any) -> CopiedFrame | None:
+    def _copy_frame(self, request: Any) -> CopiedFrame | None:
         metadata = request.get_metadata()
         captured_ms = self._clock.captured_ms(metadata.get("SensorTimestamp"))
         if captured_ms is None:
@@ -210,24 +210,27 @@ class PicameraDevice:
 
 def small_size(width_px: int, height_px: int) -> tuple[int, int] | None:
     """Size of the small stream: the same view, even sides; None when the main stream is not larger."""
-    high = 2 * round(_SMALL_WIDTH_PX * height_px / width_px / 2)
-    return (_SMALL_WIDTH_PX, high) if width_px > _SMALL_WIDTH_PX and high >= 16 else None
+    small_height_px = 2 * round(_SMALL_WIDTH_PX * height_px / width_px / 2)
+    is_larger = width_px > _SMALL_WIDTH_PX and small_height_px >= 16
+    return (_SMALL_WIDTH_PX, small_height_px) if is_larger else None
 
 
 def have_same_view(small: Layout, large: Layout) -> bool:
     """Whether both streams can show one view: the camera may change the requested sizes."""
-    across, down = large.width_px / small.width_px, large.height_px / small.height_px
-    return across >= 1 and down >= 1 and abs(across / down - 1) <= 0.02
+    scale_x, scale_y = large.width_px / small.width_px, large.height_px / small.height_px
+    return scale_x >= 1 and scale_y >= 1 and abs(scale_x / scale_y - 1) <= 0.02
 
 
 def shown_metadata(metadata: Mapping[str, Any]) -> dict[str, float]:
     """The finite numbers of ``_SHOWN_METADATA``. Each may be missing."""
-    found = [(name, metadata.get(name)) for name in _SHOWN_METADATA]
+    values = [(name, metadata.get(name)) for name in _SHOWN_METADATA]
     return {
-        name: float(value) for name, value in found if isinstance(value, int | float) and math.isfinite(value)
+        name: float(value)
+        for name, value in values
+        if isinstance(value, int | float) and math.isfinite(value)
     }
 
 
 def _layout(stream: Mapping[str, Any]) -> Layout:
-    wide, high = stream["size"]
-    return check_layout(Layout(stream["format"], wide, high, stream["stride"]))
+    width, height = stream["size"]
+    return check_layout(Layout(stream["format"], width, height, stream["stride"]))

@@ -43,19 +43,19 @@ def translate_errors(activity: str) -> Iterator[None]:
         raise from_foreign(error, activity) from error
 
 
-def from_foreign(error: Exception, doing: str) -> CameraError:
+def from_foreign(error: Exception, activity: str) -> CameraError:
     """The error with code and fix for an exception of picamera2. Retry: each of these faults can pass."""
-    chain = " < ".join(f"{type(each).__name__}: {each}"[:200] for each in _chain(error))
-    message, low = Text("detail.camera_doing", doing=doing, chain=chain), chain.lower()
+    chain = " < ".join(f"{type(link).__name__}: {link}"[:200] for link in _chain(error))
+    message, lower_chain = Text("detail.camera_doing", doing=activity, chain=chain), chain.lower()
     if isinstance(error, TimeoutError):
         return stalled_camera(message)
-    if any(isinstance(each, PermissionError) for each in _chain(error)) or "permission denied" in low:
+    if any(isinstance(link, PermissionError) for link in _chain(error)) or "permission denied" in lower_chain:
         return camera_error(conditions.CAMERA_DENIED, message, fix=_GROUP)
-    if "busy" in low or "in use" in low:
+    if "busy" in lower_chain or "in use" in lower_chain:
         return camera_error(conditions.CAMERA_BUSY, message, fix=Text("fix.camera_held"))
-    if "no camera" in low or "camera(s) not found" in low:
+    if "no camera" in lower_chain or "camera(s) not found" in lower_chain:
         return absent_camera(message)
-    if "dmaheap" in low or "allocat" in low or isinstance(error, MemoryError):
+    if "dmaheap" in lower_chain or "allocat" in lower_chain or isinstance(error, MemoryError):
         return camera_error(conditions.CAMERA_UNAVAILABLE, message, fix=Text("fix.camera_memory_missing"))
     return camera_error(conditions.CAMERA_UNAVAILABLE, message, fix=_CABLE)
 

@@ -42,12 +42,12 @@ def check_layout(layout: Layout) -> Layout:
     if layout.format not in FORMATS:
         why = Text("detail.camera_format", format=layout.format, known=", ".join(FORMATS))
         raise CameraError(why, fix=Text("fix.use_v4l2_for_usb"))
-    wide, high, stride = layout.width_px, layout.height_px, layout.stride_bytes
-    halves = layout.format in _YUV and (wide % 2 or high % 2 or stride % 2)
-    if halves or min(wide, high) < 2:
-        raise CameraError(Text("detail.camera_size", format=layout.format, wide=wide, high=high))
-    if stride < wide * per_pixel:
-        raise CameraError(Text("detail.camera_rows", wide=wide, stride=stride))
+    width, height, stride = layout.width_px, layout.height_px, layout.stride_bytes
+    has_odd_chroma = layout.format in _YUV and (width % 2 or height % 2 or stride % 2)
+    if has_odd_chroma or min(width, height) < 2:
+        raise CameraError(Text("detail.camera_size", format=layout.format, wide=width, high=height))
+    if stride < width * per_pixel:
+        raise CameraError(Text("detail.camera_rows", wide=width, stride=stride))
     return layout
 
 
@@ -62,18 +62,18 @@ def to_bgr(buffer: Pixels, layout: Layout) -> Pixels:
     Raises:
         CameraError: the buffer is shorter than ``layout.frame_bytes``.
     """
-    wide, high, stride = layout.width_px, layout.height_px, layout.stride_bytes
+    width, height, stride = layout.width_px, layout.height_px, layout.stride_bytes
     if buffer.size < layout.frame_bytes:
         raise CameraError(
-            Text("detail.camera_buffer", size=buffer.size, format=layout.format, wide=wide, high=high)
+            Text("detail.camera_buffer", size=buffer.size, format=layout.format, wide=width, high=height)
         )
     rows = buffer[: layout.frame_bytes].reshape(-1, stride)
     if layout.format in _YUV:
         # The conversion includes the padding: chroma rows are as long as luma rows or half as long, so the
         # padded buffer is a regular picture of stride × height. The right edge is cut off afterwards.
-        whole = cv2.cvtColor(rows, _YUV[layout.format])
-        return np.ascontiguousarray(whole[:, :wide], dtype=np.uint8)
+        padded = cv2.cvtColor(rows, _YUV[layout.format])
+        return np.ascontiguousarray(padded[:, :width], dtype=np.uint8)
     channels = 4 if layout.format.startswith("X") else 3
-    packed = rows[:, : wide * channels].reshape(high, wide, channels)
-    turned = packed[:, :, :3] if layout.format in ("RGB888", "XRGB8888") else packed[:, :, 2::-1]
-    return np.array(turned, dtype=np.uint8, order="C", copy=True)
+    packed = rows[:, : width * channels].reshape(height, width, channels)
+    bgr = packed[:, :, :3] if layout.format in ("RGB888", "XRGB8888") else packed[:, :, 2::-1]
+    return np.array(bgr, dtype=np.uint8, order="C", copy=True)

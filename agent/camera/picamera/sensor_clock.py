@@ -9,7 +9,7 @@ log = logging.getLogger(__name__)
 
 _PLAUSIBLE_NS = 2_000_000_000  # largest age of a frame that identifies the clock
 _AHEAD_NS = 5_000_000  # a stamp may be this much in the future: the two clocks are read one after the other
-_TRIES = 3  # frames whose stamp fits no clock are possibly old, so this many are not used
+_UNKNOWN_STAMPS_MAX = 3  # frames whose stamp fits no clock are possibly old, so this many are not used
 
 
 class SensorClock:
@@ -28,7 +28,7 @@ class SensorClock:
     def begin(self) -> None:
         """To be called at each start of the camera: the next frames identify the clock."""
         self._source: int | None = None
-        self._tries = _TRIES
+        self._tries_left = _UNKNOWN_STAMPS_MAX
 
     def captured_ms(self, stamp_ns: object) -> int | None:
         """Capture time of the frame that arrives now. Never in the future; None when the age is unknown.
@@ -47,7 +47,7 @@ class SensorClock:
         if self._source is not None:
             age_ns = time.clock_gettime_ns(self._source) - stamp_ns
             return now_ms - max(0, age_ns) // 1_000_000
-        self._tries -= 1
-        if self._tries == 0:
+        self._tries_left -= 1
+        if self._tries_left == 0:
             log.warning("sensor_clock_unknown")
-        return now_ms if self._tries < 0 else None
+        return now_ms if self._tries_left < 0 else None

@@ -29,7 +29,7 @@ class SceneCamera(TimedBackend):
         self._lock = threading.Lock()
         self._scene = scene
         self._renderer: SceneRenderer | None = None
-        self._first: int | None = None  # the frame number at which the present scene began
+        self._first_number: int | None = None  # the frame number at which the present scene began
 
     def show(self, scene: Scene | str) -> None:
         """Change to another scene, or to a shipped scene or a file by name, with the next frame.
@@ -39,20 +39,20 @@ class SceneCamera(TimedBackend):
             CameraError: a photograph cannot be read; the old scene stays.
         """
         scene = load_scene(scene) if isinstance(scene, str) else scene
-        renderer = self._drawn(scene)
+        renderer = self._make_renderer(scene)
         with self._lock:
-            self._renderer, self._first = renderer, None
+            self._renderer, self._first_number = renderer, None
 
     def open(self) -> None:
         """Raises ``CameraError`` when a photograph of the scene cannot be read."""
         if self._renderer is None:
-            renderer = self._drawn(self._scene)
+            renderer = self._make_renderer(self._scene)
             with self._lock:
                 self._renderer = self._renderer or renderer  # that of ``show`` is newer
         super().open()
-        self._first = None
+        self._first_number = None
 
-    def _drawn(self, scene: Scene) -> SceneRenderer:
+    def _make_renderer(self, scene: Scene) -> SceneRenderer:
         config = self._config
         return SceneRenderer(scene, config.width_px, config.height_px, config.seed, self._sprites)
 
@@ -60,9 +60,9 @@ class SceneCamera(TimedBackend):
         with self._lock:
             renderer = self._renderer
             assert renderer is not None, "opened"
-            first = number if self._first is None else self._first
-            self._first = first
-        at_ms = round((number - first) * 1000 / self._config.fps)
+            first_number = number if self._first_number is None else self._first_number
+            self._first_number = first_number
+        at_ms = round((number - first_number) * 1000 / self._config.fps)
         if at_ms >= renderer.scene.length_ms and not self._config.loop:
             raise CameraError(Text("detail.scene_over"), fix=Text("fix.set_camera_loop"))
         return renderer.picture(at_ms % renderer.scene.length_ms)
@@ -93,12 +93,12 @@ class StillsCamera(TimedBackend):
 
     def _picture(self, number: int) -> Pixels:
         """Raises ``CameraError``, naming the file, when a picture cannot be used."""
-        turn = int(number * 1000 / self._config.fps) // _SHOWN_MS
-        if turn >= len(self._files) and not self._config.loop:
+        picture_index = int(number * 1000 / self._config.fps) // _SHOWN_MS
+        if picture_index >= len(self._files) and not self._config.loop:
             raise CameraError(
                 Text("detail.pictures_shown", folder=self._folder), fix=Text("fix.set_camera_loop")
             )
-        path = self._files[turn % len(self._files)]
+        path = self._files[picture_index % len(self._files)]
         if path != self._shown:
             picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if picture is None:

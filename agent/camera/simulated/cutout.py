@@ -40,12 +40,12 @@ class Cutout:
         whole = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if whole is None:
             raise CameraError(Text("detail.not_a_picture", path=path), fix=Text("fix.reinstall_package"))
-        x, y, wide, high = photo.face
-        centre_x = x + wide / 2
-        left, top = max(0, round(centre_x - 1.5 * high)), max(0, round(y - 0.6 * high))
-        part = _u8(whole[top : round(y + 3 * high), left : round(centre_x + 1.5 * high)])
-        face = (centre_x - left, y + high / 2 - top, wide, high)
-        legs = round(2 * high)  # the last row is repeated: otherwise distant people would have no legs
+        x, y, face_width, face_height = photo.face
+        centre_x = x + face_width / 2
+        left, top = max(0, round(centre_x - 1.5 * face_height)), max(0, round(y - 0.6 * face_height))
+        part = _u8(whole[top : round(y + 3 * face_height), left : round(centre_x + 1.5 * face_height)])
+        face = (centre_x - left, y + face_height / 2 - top, face_width, face_height)
+        legs = round(2 * face_height)  # the last row is repeated: otherwise distant people would have no legs
         self._bgr = _u8(cv2.copyMakeBorder(part, 0, legs, 0, 0, cv2.BORDER_REPLICATE))
         coverage = _coverage(part, face, photo.head)
         self._alpha = _u8(cv2.copyMakeBorder(coverage, 0, legs, 0, 0, cv2.BORDER_REPLICATE))
@@ -101,20 +101,20 @@ def _largest_piece(mask: Pixels) -> Pixels:
 def _rough_person(shape: tuple[int, ...], face: tuple[float, ...], head: float) -> Pixels:
     """grabCut's initial labels: certain background, probable, certain head and chest."""
     labels = np.full(shape, cv2.GC_BGD, np.uint8)
-    x, y, wide, high = face
+    x, y, face_width, face_height = face
     bottom = shape[0]
 
     def ellipse(width: float, height: float, label: int) -> None:
-        axes = (round(width * wide), round(height * high))
-        cv2.ellipse(labels, (round(x), round(y - 0.05 * high)), axes, 0, 0, 360, label, -1)
+        axes = (round(width * face_width), round(height * face_height))
+        cv2.ellipse(labels, (round(x), round(y - 0.05 * face_height)), axes, 0, 0, 360, label, -1)
 
     def torso(neck: float, shoulder: float, top: float, label: int) -> None:
         corners = [(neck, top), (shoulder, 1.4), (shoulder, 99)]
         corners += [(-across, down) for across, down in reversed(corners)]
-        points = [(x + dx * high, min(bottom, y + dy * high)) for dx, dy in corners]
+        points = [(x + dx * face_height, min(bottom, y + dy * face_height)) for dx, dy in corners]
         cv2.fillPoly(labels, [np.array(points, np.int32)], label)
 
-    labels[round(y + 0.6 * high) :] = cv2.GC_PR_BGD
+    labels[round(y + 0.6 * face_height) :] = cv2.GC_PR_BGD
     ellipse(head, 0.85, cv2.GC_PR_BGD)
     ellipse(min(0.65, head - 0.05), 0.65, cv2.GC_PR_FGD)
     torso(0.45, 1.1, 0.75, cv2.GC_PR_FGD)
@@ -125,22 +125,24 @@ def _rough_person(shape: tuple[int, ...], face: tuple[float, ...], head: float) 
 
 def _turn(bgr: Pixels, face: tuple[float, ...], turn: int) -> None:
     """Rotate the head in place, as a cylinder; the part from behind gets the colour of the hair."""
-    centre_x, centre_y, wide, high = face
-    radius = 0.6 * wide
-    top, bottom = max(0, round(centre_y - 0.9 * high)), round(centre_y + 0.65 * high)
+    centre_x, centre_y, face_width, face_height = face
+    radius = 0.6 * face_width
+    top, bottom = max(0, round(centre_y - 0.9 * face_height)), round(centre_y + 0.65 * face_height)
     left, right = max(0, math.ceil(centre_x - radius)), math.floor(centre_x + radius)
     head = bgr[top:bottom, left:right]
     down = np.arange(top, top + len(head), dtype=np.float32)[:, None] - np.float32(centre_y)
     across = np.arange(left, left + head.shape[1], dtype=np.float32)[None, :] - np.float32(centre_x)
-    above_chin = np.clip(5 - down / high * 8, 0, 1)  # 1 at the chin, 0 an eighth of the face lower
+    above_chin = np.clip(5 - down / face_height * 8, 0, 1)  # 1 at the chin, 0 an eighth of the face lower
     angle = np.arcsin(across / radius) - math.radians(turn) * above_chin
     shift = math.sin(math.radians(turn)) * radius
-    nose = np.exp(-(((across - shift) / (0.15 * wide)) ** 2)) * np.exp(-((down / (0.2 * high)) ** 2))
+    nose = np.exp(-(((across - shift) / (0.15 * face_width)) ** 2)) * np.exp(
+        -((down / (0.2 * face_height)) ** 2)
+    )
     from_x = radius * np.sin(angle) - _NOSE * shift * nose + centre_x
     from_y = np.broadcast_to(down + np.float32(centre_y), from_x.shape)
     turned = cv2.remap(bgr, from_x.astype(np.float32), from_y.copy(), cv2.INTER_LINEAR)
-    crown = bgr[max(0, round(centre_y - 0.6 * high)) : round(centre_y - 0.52 * high)]
-    hair = crown[:, round(centre_x - 0.2 * wide) : round(centre_x + 0.2 * wide)].mean(axis=(0, 1))
+    crown = bgr[max(0, round(centre_y - 0.6 * face_height)) : round(centre_y - 0.52 * face_height)]
+    hair = crown[:, round(centre_x - 0.2 * face_width) : round(centre_x + 0.2 * face_width)].mean(axis=(0, 1))
     behind = np.clip((np.abs(angle) - 1.2) * 4, 0, 1).astype(np.float32)
     head[:] = cv2.blendLinear(turned, np.full_like(turned, hair), 1 - behind, behind)
 

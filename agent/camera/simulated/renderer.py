@@ -26,8 +26,8 @@ class SpriteCache:
     """
 
     def __init__(self, photos: dict[str, Photo] | None = None) -> None:
-        known = cache(lambda: photos or load_photos())  # a scene without people needs no photographs
-        self.prepare = cache(lambda name: Cutout(known()[name]))
+        photo_index = cache(lambda: photos or load_photos())  # a scene without people needs no photographs
+        self.prepare = cache(lambda name: Cutout(photo_index()[name]))
         self.sprite = lru_cache(maxsize=_KEPT_SPRITES)(self._sprite)
 
     def _sprite(self, name: str, *sizes: int) -> Sprite:
@@ -93,22 +93,22 @@ class SceneRenderer:
         return canvas
 
     def _draw(self, canvas: Pixels, person: Person, step: SceneStep, phase: int) -> None:
-        high, wide = canvas.shape[:2]
-        face_px = max(4, round(step.face * high))
+        height, width = canvas.shape[:2]
+        face_px = max(4, round(step.face * height))
         turn = _TURN_STEP * round(step.turn / _TURN_STEP)
-        blur_px, below_px = round(step.blur * face_px), round(0.75 * high)
+        blur_px, below_px = round(step.blur * face_px), round(0.75 * height)
         sprite = self._sprites.sprite(person.photo, face_px, turn, blur_px, below_px)
         sway = _SWAY * math.sin(2 * math.pi * step.at_ms / _SWAY_MS + phase)
-        left = round((step.x + sway) * wide - sprite.face_x_px)
-        top = round((step.y + sway / 2) * high - sprite.face_y_px)
+        left = round((step.x + sway) * width - sprite.face_x_px)
+        top = round((step.y + sway / 2) * height - sprite.face_y_px)
         _paste(canvas, sprite, left, top)
 
 
 def _paste(canvas: Pixels, sprite: Sprite, left: int, top: int) -> None:
     """Draw a sprite, clipped to the canvas."""
-    high, wide = canvas.shape[:2]
+    height, width = canvas.shape[:2]
     x0, y0 = max(0, left), max(0, top)
-    x1, y1 = min(wide, left + sprite.colour.shape[1]), min(high, top + sprite.colour.shape[0])
+    x1, y1 = min(width, left + sprite.colour.shape[1]), min(height, top + sprite.colour.shape[0])
     if x0 >= x1 or y0 >= y1:
         return
     part = canvas[y0:y1, x0:x1]

@@ -103,10 +103,10 @@ def load_scene(source: str) -> Scene:
     """
     path = scene_path(source)
     scene = load(path, Scene)
-    known = load_photos() if scene.people else {}
+    known_photos = load_photos() if scene.people else {}
     for person in scene.people:
-        if person.photo not in known:
-            names = ", ".join(known)
+        if person.photo not in known_photos:
+            names = ", ".join(known_photos)
             raise ConfigError(Text("detail.no_photograph", path=path, photo=person.photo, names=names))
     return scene
 

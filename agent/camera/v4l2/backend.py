@@ -61,12 +61,12 @@ class V4l2Backend:
             raise camera_error(
                 CAMERA_UNAVAILABLE, Text("detail.no_known_format", name=self._name, card=device.card)
             )
-        self._reader.use(self._set_up)
+        self._reader.use(self._configure)
         log.info("camera_opened", extra=facts(device=self._name, card=device.card))
 
     def grab(self) -> Frame:
         """Raises ``CameraError`` for an unplugged camera, and without a frame within ``camera.stall_ms``."""
-        newest = self._reader.use(self._newest)
+        newest = self._reader.use(self._read_newest)
         if newest is None:
             raise camera_error(CAMERA_UNAVAILABLE, Text("detail.device_closed", name=self._name))
         picture, captured_ms = newest
@@ -77,17 +77,17 @@ class V4l2Backend:
     def close(self) -> None:
         self._reader.close()
 
-    def _set_up(self, capture: cv2.VideoCapture) -> None:
+    def _configure(self, capture: cv2.VideoCapture) -> None:
         """Set the configured format, then read the driver's values: the driver may round each value."""
-        wanted = self._config
+        config = self._config
         capture.set(cv2.CAP_PROP_FOURCC, _MJPG)
-        capture.set(cv2.CAP_PROP_FRAME_WIDTH, wanted.width_px)
-        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, wanted.height_px)
-        capture.set(cv2.CAP_PROP_FPS, wanted.fps)
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, config.width_px)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, config.height_px)
+        capture.set(cv2.CAP_PROP_FPS, config.fps)
         capture.set(cv2.CAP_PROP_BUFFERSIZE, _BUFFERS)
         width_px = round(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
         height_px = round(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        if (width_px, height_px) != (wanted.width_px, wanted.height_px):
+        if (width_px, height_px) != (config.width_px, config.height_px):
             raise camera_error(
                 CAMERA_UNAVAILABLE,
                 Text(
@@ -95,38 +95,39 @@ class V4l2Backend:
                     name=self._name,
                     width_px=width_px,
                     height_px=height_px,
-                    wanted_width_px=wanted.width_px,
-                    wanted_height_px=wanted.height_px,
+                    wanted_width_px=config.width_px,
+                    wanted_height_px=config.height_px,
                 ),
                 fix=Text("fix.resolution_unavailable", width_px=width_px, height_px=height_px),
             )
         fps = capture.get(cv2.CAP_PROP_FPS)
-        if fps < wanted.fps:
-            log.warning("camera_slow", extra=facts(device=self._name, fps=fps, configured=wanted.fps))
+        if fps < config.fps:
+            log.warning("camera_slow", extra=facts(device=self._name, fps=fps, configured=config.fps))
         if round(capture.get(cv2.CAP_PROP_FOURCC)) != _MJPG:
             log.info("camera_not_mjpg", extra=facts(device=self._name))
 
-    def _newest(self, capture: cv2.VideoCapture) -> tuple[Picture, int] | None:
+    def _read_newest(self, capture: cv2.VideoCapture) -> tuple[Picture, int] | None:
         """Newest picture and capture time; skips those that waited in the driver. None during a close."""
-        broken = waiting = 0
+        undecodable = skipped = 0
         while not self._reader.is_closing:
             if not self._wait(capture):
                 continue
             now_ms, age_ms = self._clock.now_ms(), self._age_ms(capture)  # before decoding, which takes time
-            done, picture = capture.retrieve()  # a skipped frame, too: otherwise the next wait returns it
-            if not done:
-                broken += 1
-                if broken == _BROKEN_MAX:
-                    why = Text("detail.broken_pictures", name=self._name, broken=broken)
+            # a skipped frame, too: otherwise the next wait returns it
+            is_decoded, picture = capture.retrieve()
+            if not is_decoded:
+                undecodable += 1
+                if undecodable == _BROKEN_MAX:
+                    why = Text("detail.broken_pictures", name=self._name, broken=undecodable)
                     raise camera_error(CAMERA_UNAVAILABLE, why)
-            elif age_ms <= _OLD_MS or waiting > _BUFFERS:
+            elif age_ms <= _OLD_MS or skipped > _BUFFERS:
                 if age_ms >= self._config.stall_ms:  # a driver without frames for a decision about a payer
                     raise camera_error(
                         CAMERA_STALLED, Text("detail.old_frames", name=self._name, age_ms=age_ms)
                     )
                 return picture, now_ms - age_ms
             else:
-                waiting += 1
+                skipped += 1
         return None
 
     def _wait(self, capture: cv2.VideoCapture) -> bool:

@@ -49,12 +49,12 @@ class Devices:
         Raises:
             CameraError: camera_absent; camera_denied; several cameras, all named.
         """
-        found = self.cameras()
-        if len(found) > 1:
-            names = ", ".join(f"{device.name} ({device.card})" for device in found)
+        cameras = self.cameras()
+        if len(cameras) > 1:
+            names = ", ".join(f"{device.name} ({device.card})" for device in cameras)
             why, fix = Text("detail.several_cameras", names=names), Text("fix.several_cameras")
             raise camera_error(CAMERA_UNAVAILABLE, why, fix=fix)
-        return found[0].name
+        return cameras[0].name
 
     def cameras(self) -> list[VideoDevice]:
         """The USB cameras; without one, all other capture devices: a Pi has a dozen of them. Never empty.
@@ -62,15 +62,15 @@ class Devices:
         Raises:
             CameraError: camera_absent; camera_denied.
         """
-        found, denied = [], None
+        devices, denied = [], None
         for path in sorted(self._dev.glob("video[0-9]*")):
             try:
-                found.append(_examine(str(stable_name(self._root, path))))
+                devices.append(_examine(str(stable_name(self._root, path))))
             except CameraError as error:
                 denied = error if error.code == CAMERA_DENIED.code else denied
-        if not found:
+        if not devices:
             raise denied or camera_error(CAMERA_ABSENT, Text("detail.no_camera_under", folder=self._dev))
-        return [device for device in found if device.is_usb] or found
+        return [device for device in devices if device.is_usb] or devices
 
 
 def _examine(name: str, *, must_be_free: bool = False) -> VideoDevice:
@@ -78,8 +78,8 @@ def _examine(name: str, *, must_be_free: bool = False) -> VideoDevice:
         descriptor = os.open(name, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             answer = fcntl.ioctl(descriptor, _QUERYCAP, bytes(_CAPABILITY.size))
-            _driver, card, bus, _version, _all, can = _CAPABILITY.unpack(answer)
-            if not can & _CAPTURES or not can & _STREAMS:
+            _driver, card, bus, _version, _all, capabilities = _CAPABILITY.unpack(answer)
+            if not capabilities & _CAPTURES or not capabilities & _STREAMS:
                 why = Text("detail.not_a_camera", name=name, card=_text(card))
                 raise camera_error(CAMERA_UNAVAILABLE, why, fix=Text("fix.source_not_a_camera"))
             if must_be_free:  # the driver returns EBUSY while another program streams
@@ -94,4 +94,4 @@ def _examine(name: str, *, must_be_free: bool = False) -> VideoDevice:
 def _text(raw: bytes) -> str:
     """Text up to the first zero, without control characters: a device can report any name."""
     name = raw.split(b"\0", 1)[0].decode("utf-8", "replace")
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
+    return "".join(char if char.isprintable() else "?" for char in name)

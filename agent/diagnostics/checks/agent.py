@@ -14,17 +14,18 @@ from agent.texts import Text, text_of_fields
 from agent.toml_layers import trial_layer
 
 UNIT = "facepay-agent.service"
-_FACTS = (
+_PROPERTIES = (
     "LoadState,ActiveState,SubState,UnitFileState,NRestarts,Result,WatchdogUSec,ExecMainStatus,StatusText"
 )
 _RESTARTS_MANY = 3
-_LINES, _ERROR_MAX = "2000", 160  # lines of the journal that are read; shown characters of a line
+_JOURNAL_LINES = "2000"  # that are read
+_ERROR_MAX_CHARS = 160  # of a line that is shown
 _KILLED = "Failed with result 'watchdog'"  # a message of systemd
-_ERRORS, _AS_JSON = ("error ", "critical "), ('"level": "error"', '"level": "critical"')
-_REPORTED = re.compile(r"[a-z]+(?:_[a-z]+)+: ")  # of a command that ends: ``code: sentence``
-_STARTED, _AGAIN = "Starting ", "Scheduled restart job"  # messages of systemd
+_ERROR_PREFIXES, _JSON_ERROR_MARKS = ("error ", "critical "), ('"level": "error"', '"level": "critical"')
+_COMMAND_ERROR = re.compile(r"[a-z]+(?:_[a-z]+)+: ")  # of a command that ends: ``code: sentence``
+_STARTING, _SCHEDULED_RESTART = "Starting ", "Scheduled restart job"  # messages of systemd
 _CREDENTIALS_STATUS = "243"  # EXIT_CREDENTIALS of systemd.exec(5)
-_WAITS = "config refused"  # root.config_wait
+_WAITS_FOR_CONFIG = "config refused"  # root.config_wait
 _DISABLED = "disabled"
 
 
@@ -42,14 +43,14 @@ def status(inputs: CheckInputs) -> Finding:
 
 def conditions(inputs: CheckInputs) -> Finding:
     """At most a warning: the check that finds the cause fails."""
-    document = inputs.running()
+    document = inputs.status_if_running()
     if document is None:
         return skipped(Text("why.agent.conditions.no_agent"))
     if not document["conditions"]:
         return passed(Text("why.agent.conditions.none"))
     first = document["conditions"][0]
-    summary = reduce(_listed, map(reported, document["conditions"]))
-    consequences = ", ".join(each["code"] for each in document["consequences"])
+    summary = reduce(_joined, map(reported, document["conditions"]))
+    consequences = ", ".join(condition["code"] for condition in document["consequences"])
     both = Text("why.agent.conditions.active", codes=summary, consequences=consequences)
     return warning(both if consequences else summary, condition_fix(first["code"]))
 
@@ -61,21 +62,21 @@ def reported(condition: Mapping[str, object]) -> Text:
     return Text("detail.condition_detail", code=condition["code"], detail=text_of_fields("detail", condition))
 
 
-def _listed(first: Text, others: Text) -> Text:
+def _joined(first: Text, others: Text) -> Text:
     return Text("detail.listed", first=first, others=others)
 
 
 def condition_fix(code: str) -> Text:
     """The fix of a condition of the running agent, which may be another version."""
-    known = condition_of(code)
-    return known.fix if known else Text("fix.other_version_running")
+    condition = condition_of(code)
+    return condition.fix if condition else Text("fix.other_version_running")
 
 
 def unit(inputs: CheckInputs) -> Finding:
     """State, restarts, watchdog, and the reason when the unit does not serve."""
     if not (inputs.root / "run/systemd/system").is_dir():
         return skipped(Text("why.service.state.no_systemd"))
-    output = inputs.program("systemctl", "show", UNIT, f"--property={_FACTS}")
+    output = inputs.program("systemctl", "show", UNIT, f"--property={_PROPERTIES}")
     if output is None:
         return skipped(Text("why.service.state.no_answer"))
     values = dict(line.split("=", 1) for line in output.splitlines() if "=" in line)
@@ -83,11 +84,11 @@ def unit(inputs: CheckInputs) -> Finding:
         return skipped(Text("why.service.state.not_installed", unit=UNIT))
     journal = _journal(inputs)
     if values.get("ActiveState") != "active":
-        return _not_active(inputs, values, _last_error(journal))
-    return _active(inputs, values, journal)
+        return _inactive_unit(inputs, values, _last_error(journal))
+    return _active_unit(inputs, values, journal)
 
 
-def _active(inputs: CheckInputs, values: Mapping[str, str], journal: list[str]) -> Finding:
+def _active_unit(inputs: CheckInputs, values: Mapping[str, str], journal: list[str]) -> Finding:
     read_log = Text("fix.read_service_log", then="facepay status")
     kills, restarts = sum(_KILLED in line for line in journal), int(values.get("NRestarts") or 0)
     if kills:
@@ -104,15 +105,15 @@ def _active(inputs: CheckInputs, values: Mapping[str, str], journal: list[str]) 
     return passed(Text("why.service.state.active", restarts=restarts, watchdog=values["WatchdogUSec"]))
 
 
-def _not_active(inputs: CheckInputs, values: Mapping[str, str], error: str) -> Finding:
+def _inactive_unit(inputs: CheckInputs, values: Mapping[str, str], error: str) -> Finding:
     missing = [path for path in inputs.credentials().values() if not _is_file(path)]
     if missing or values.get("ExecMainStatus") == _CREDENTIALS_STATUS:  # systemd starts no process then
         path = missing[0] if missing else Path("/etc/facepay-agent/credentials")
         fault = "missing" if missing else "unreadable"
         why = Text(f"why.service.state.credential_{fault}", unit=UNIT, path=path)
         return failed(why, Text("fix.credential_file_missing", path=path))
-    if values.get("StatusText", "").startswith(_WAITS):
-        return _waiting(inputs, values["StatusText"])
+    if values.get("StatusText", "").startswith(_WAITS_FOR_CONFIG):
+        return _waiting_unit(inputs, values["StatusText"])
     state = "/".join(values.get(key, "?") for key in ("ActiveState", "SubState", "Result"))
     if values.get("UnitFileState") == _DISABLED:
         why = Text("why.service.state.not_active_disabled", unit=UNIT, state=state)
@@ -139,11 +140,11 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _waiting(inputs: CheckInputs, status: str) -> Finding:
+def _waiting_unit(inputs: CheckInputs, status: str) -> Finding:
     """The agent waits for a correction of its config; ``config.lint`` names a fault that this user sees."""
     try:
         inputs.config()
-        inputs.judge()
+        inputs.check_runnable()
     except AgentError:
         return consequence("config.lint")
     file = inputs.config_file or "agent.toml"
@@ -154,7 +155,7 @@ def _waiting(inputs: CheckInputs, status: str) -> Finding:
 
 def _journal(inputs: CheckInputs) -> list[str]:
     """The unit's newest lines of this boot, oldest first; empty where this user may not read them."""
-    output = inputs.program("journalctl", "-u", UNIT, "-b", "-n", _LINES, "-o", "cat", "--no-pager")
+    output = inputs.program("journalctl", "-u", UNIT, "-b", "-n", _JOURNAL_LINES, "-o", "cat", "--no-pager")
     return [line.strip() for line in (output or "").splitlines()]
 
 
@@ -163,13 +164,15 @@ def _last_error(journal: list[str]) -> str:
 
     systemd's own restarts are the same start: the error that ended the process is before the restart.
     """
-    starts = [number for number, line in enumerate(journal) if line.startswith(_STARTED)]
-    first = [at for at in starts if not any(_AGAIN in line for line in journal[max(0, at - 4) : at])]
-    lines = journal[first[-1] :] if first else journal
-    errors = [line for line in lines if _is_error(line)]
-    return errors[-1][:_ERROR_MAX] if errors else ""
+    begin = 0
+    for number, line in enumerate(journal):
+        lines_before = journal[max(0, number - 4) : number]
+        if line.startswith(_STARTING) and not any(_SCHEDULED_RESTART in before for before in lines_before):
+            begin = number
+    errors = [line for line in journal[begin:] if _is_error(line)]
+    return errors[-1][:_ERROR_MAX_CHARS] if errors else ""
 
 
 def _is_error(line: str) -> bool:
-    is_logged = line.startswith(_ERRORS) or any(sign in line for sign in _AS_JSON)
-    return is_logged or _REPORTED.match(line) is not None
+    is_logged = line.startswith(_ERROR_PREFIXES) or any(mark in line for mark in _JSON_ERROR_MARKS)
+    return is_logged or _COMMAND_ERROR.match(line) is not None

@@ -19,17 +19,17 @@ from agent.texts import Text
 
 _SLOW_SHARE = 0.7  # of camera.fps
 _USUAL_FPS = 5.0  # below this rate a track breaks often and needs an embedding
-_LEAST_FPS = 1.0  # the lowest rate that was tried with the continuity rules (docs/explanation/seeing.md)
+_MIN_FPS = 1.0  # the lowest rate that was tried with the continuity rules (docs/explanation/seeing.md)
 _DARK, _BRIGHT = 40.0, 215.0  # mean brightness, 0–255
 _DETAILED = 5.0  # sharpness 0–100 of a whole scene in focus; an empty wall in focus has less than 1
 
 
 def detect(inputs: CheckInputs) -> Finding:
     camera = inputs.config().camera
-    status = inputs.running()
+    status = inputs.status_if_running()
     if status is not None:
-        codes = {each["code"] for each in status["conditions"]}
-        condition = next((each for each in conditions.NO_PICTURE if each.code in codes), None)
+        codes = {condition["code"] for condition in status["conditions"]}
+        condition = next((condition for condition in conditions.NO_PICTURE if condition.code in codes), None)
         if condition is None:
             return _shared_name(inputs) or passed(
                 Text("why.camera.detect.in_use", kind=status["camera"]["kind"])
@@ -52,10 +52,10 @@ def _device_fault(inputs: CheckInputs) -> Finding | None:
     node = (inputs.root / device.relative_to("/")).resolve()  # a stable name is a link
     if not node.exists():
         return failed(Text("why.camera.detect.absent", device=device), conditions.CAMERA_ABSENT.fix)
-    status = inputs.running()
+    status = inputs.status_if_running()
     if status is None and not os.access(node, os.R_OK | os.W_OK):
         return failed(Text("why.camera.detect.denied", device=device), conditions.CAMERA_DENIED.fix)
-    for pid, name in _holders(inputs.root, Path("/") / node.relative_to(inputs.root.resolve())):
+    for pid, name in _device_users(inputs.root, Path("/") / node.relative_to(inputs.root.resolve())):
         if status is None or pid != status["pid"]:
             remedy = Text("fix.end_other_program", pid=pid)
             return failed(Text("why.camera.detect.busy", device=device, name=name, pid=pid), remedy)
@@ -75,45 +75,45 @@ def _shared_name(inputs: CheckInputs) -> Finding | None:
     return warning(Text("why.camera.detect.shared", device=source), remedy)
 
 
-def _holders(root: Path, device: Path) -> list[tuple[int, str]]:
+def _device_users(root: Path, device: Path) -> list[tuple[int, str]]:
     """(pid, name) of the other processes that have the device open, if visible to this user."""
-    found = []
+    holders = []
     for descriptor in (root / "proc").glob("[0-9]*/fd/*"):
         process = descriptor.parent.parent
         try:
             if descriptor.readlink() == device and int(process.name) != os.getpid():
-                found.append((int(process.name), (process / "comm").read_text().strip()))
+                holders.append((int(process.name), (process / "comm").read_text().strip()))
         except OSError:
             continue  # the process ended, or belongs to another user
-    return found
+    return holders
 
 
 def frame(inputs: CheckInputs) -> Finding:
     """The frame rate against ``camera.fps``, the age of the last frame against ``camera.stall_ms``."""
-    config, status = inputs.config().camera, inputs.running()
+    config, status = inputs.config().camera, inputs.status_if_running()
     if status is None:
         probe = inputs.camera()
         if probe.frozen:
             return failed(Text("why.camera.frame.frozen"), conditions.CAMERA_FROZEN.fix)
         fps = probe.fps
     else:
-        if any(each["code"] == conditions.CAMERA_FROZEN.code for each in status["conditions"]):
+        if any(condition["code"] == conditions.CAMERA_FROZEN.code for condition in status["conditions"]):
             return failed(Text("why.camera.frame.frozen_agent"), conditions.CAMERA_FROZEN.fix)
         age_ms, fps = status["camera"]["frame_age_ms"], status["camera"]["fps"]
         if age_ms is None or age_ms > config.stall_ms:
-            late = Text("why.camera.frame.late", age_ms=age_ms)
-            why = Text("why.camera.frame.none") if age_ms is None else late
+            late_frame = Text("why.camera.frame.late", age_ms=age_ms)
+            why = Text("why.camera.frame.none") if age_ms is None else late_frame
             return failed(why, conditions.CAMERA_UNAVAILABLE.fix)
     rate = Text("why.camera.frame.rate", fps=f"{fps:.1f}", wanted=f"{config.fps:g}")
-    if fps < _LEAST_FPS:
-        why = Text("why.camera.frame.too_slow", rate=rate, least=f"{_LEAST_FPS:g}")
+    if fps < _MIN_FPS:
+        why = Text("why.camera.frame.too_slow", rate=rate, least=f"{_MIN_FPS:g}")
         return failed(why, Text("fix.reduce_load"))
     return warning(rate, Text("fix.reduce_load")) if fps < _SLOW_SHARE * config.fps else passed(rate)
 
 
 def speed(inputs: CheckInputs) -> Finding:
     """The measured time of a detection, and the width and the rate that are served with it."""
-    status, config = inputs.running(), inputs.config()
+    status, config = inputs.status_if_running(), inputs.config()
     if status is not None and status.get("pace") is None:
         return skipped(Text("why.camera.speed.not_yet"))
     if status is not None:
@@ -146,7 +146,7 @@ def focus(inputs: CheckInputs) -> Finding:
     detail. YuNet finds a face up to a blur of 20 px in 1280.
     """
     try:
-        reading = _mounting(inputs)
+        reading = _mounting_reading(inputs)
     except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
         return skipped(Text("why.camera.no_frame", error=error.detail))
     if reading.face_sharpness is None:
@@ -156,15 +156,15 @@ def focus(inputs: CheckInputs) -> Finding:
         scene = Text("why.camera.focus.scene", sharpness=f"{reading.sharpness:.0f}")
         no_detail = skipped(Text("why.camera.focus.no_detail", scene=scene))
         return passed(scene) if reading.sharpness >= _DETAILED else no_detail
-    sharpness, least = reading.face_sharpness, inputs.config().policy.min_sharpness
-    result = Text("why.camera.focus.face", sharpness=f"{sharpness:.0f}", least=f"{least:g}")
-    return passed(result) if sharpness >= least else warning(result, Text("fix.focus_lens"))
+    sharpness, min_sharpness = reading.face_sharpness, inputs.config().policy.min_sharpness
+    result = Text("why.camera.focus.face", sharpness=f"{sharpness:.0f}", least=f"{min_sharpness:g}")
+    return passed(result) if sharpness >= min_sharpness else warning(result, Text("fix.focus_lens"))
 
 
 def mounting(inputs: CheckInputs) -> Finding:
     """Whether faces are upright and of a permitted size. Without a face in the picture there is no result."""
     try:
-        reading = _mounting(inputs)
+        reading = _mounting_reading(inputs)
     except CameraError as error:  # camera.detect and camera.frame name a fault of the camera
         return skipped(Text("why.camera.no_frame", error=error.detail))
     if reading.rotation is None:
@@ -187,11 +187,11 @@ def mounting(inputs: CheckInputs) -> Finding:
 
 def _mean_luma(inputs: CheckInputs) -> float | None:
     """0–255; None: the running agent has no frame yet."""
-    status = inputs.running()
+    status = inputs.status_if_running()
     luma: float | None = inputs.camera().mean_luma if status is None else status["camera"]["mean_luma"]
     return luma
 
 
-def _mounting(inputs: CheckInputs) -> MountingReading:
+def _mounting_reading(inputs: CheckInputs) -> MountingReading:
     """Raises ``CameraReserved``: the agent shows no frame of a payer."""
-    return inputs.camera().mounting if inputs.running() is None else inputs.mounting()
+    return inputs.camera().mounting if inputs.status_if_running() is None else inputs.mounting()

@@ -25,14 +25,14 @@ def lint(inputs: CheckInputs) -> Finding:
         if not isinstance(error.__cause__, PermissionError):
             raise
         return failed(error.sentence, Text("fix.run_with_sudo", command="sudo facepay doctor"))
-    inputs.judge()
+    inputs.check_runnable()
     risks = ", ".join(config.accepted_risks)
-    found = Text("why.config.lint.profile", profile=config.profile)
+    summary = Text("why.config.lint.profile", profile=config.profile)
     if risks:
-        found = Text("why.config.lint.risks", profile=config.profile, risks=risks)
+        summary = Text("why.config.lint.risks", profile=config.profile, risks=risks)
     if config.liveness.mode == "challenge" and not config.liveness.shading:
-        found = Text("why.config.lint.no_shading", found=found)
-    return passed(found)
+        summary = Text("why.config.lint.no_shading", found=summary)
+    return passed(summary)
 
 
 def files(inputs: CheckInputs) -> Finding:
@@ -57,7 +57,7 @@ def files(inputs: CheckInputs) -> Finding:
         return skipped(Text("why.keys.files.service_only", keys=", ".join(unreadable)))
     for key, path in secret_files(config).items():
         source = inputs.credentials().get(path.name) if secrets.is_credential(path) else None
-        if source is not None and _differs(path, source):
+        if source is not None and _is_outdated_copy(path, source):
             return failed(
                 Text("why.keys.files.changed", key_=key, source=source), Text("fix.restart_for_secret")
             )
@@ -67,13 +67,13 @@ def files(inputs: CheckInputs) -> Finding:
 
 def _changed_since_start(inputs: CheckInputs, config: Config) -> Finding | None:
     """The difference between the files and what the running agent has read; None without one."""
-    status = inputs.running_or_hung() or {}
-    found = _signing_key(inputs, status.get("key_sha256"))
-    if found is not None:
-        return found
-    read, paths = status.get("stamps", {}), secrets.files_at_start(config)
+    status = inputs.status_if_answering() or {}
+    key_finding = _signing_key(inputs, status.get("key_sha256"))
+    if key_finding is not None:
+        return key_finding
+    stamps_at_start, paths = status.get("stamps", {}), secrets.files_at_start(config)
     for key, stamp in secrets.file_stamps(config).items():
-        if stamp != read.get(key, stamp):
+        if stamp != stamps_at_start.get(key, stamp):
             why = Text("why.keys.files.changed", key_=key, source=paths[key])
             return warning(why, Text("fix.restart_for_changed_file"))
     return None
@@ -102,7 +102,7 @@ def tills(inputs: CheckInputs) -> Finding:
 
 def _refused_signatures(inputs: CheckInputs) -> Finding | None:
     """A till that signs with another key than the installed one; None without a refusal."""
-    document = inputs.running_or_hung()
+    document = inputs.status_if_answering()
     counted = document["counters"]["refusals"] if document else {}
     refusals = {code: counted[code] for code in _SIGNATURE_REFUSALS if counted.get(code)}
     if not refusals:
@@ -129,7 +129,7 @@ def _till_keys(inputs: CheckInputs) -> Finding:
     return passed(Text("why.keys.tills.trusted", count=len(keys)))
 
 
-def _differs(credential: Path, source: Path) -> bool:
+def _is_outdated_copy(credential: Path, source: Path) -> bool:
     """Whether systemd's copy is of an earlier content. A source that this user may not read is no finding."""
     try:
         return credential.read_bytes() != source.read_bytes()
@@ -171,28 +171,35 @@ def permissions(inputs: CheckInputs) -> Finding:
     file = inputs.config_file
     if file is not None and (exposed := secrets.exposed_config(config, file)):
         return warning(exposed[1], _chmod("640", exposed[0]))
-    return _storage(config.storage.directory)
+    return _state_directory(config.storage.directory)
 
 
-def _storage(directory: Path) -> Finding:
+def _state_directory(directory: Path) -> Finding:
     try:
-        about = directory.stat()
-        inside = [(path, path.lstat()) for path in directory.iterdir()]
+        directory_stat = directory.stat()
+        entries = [(path, path.lstat()) for path in directory.iterdir()]
     except FileNotFoundError:
         why = Text("why.keys.permissions.no_directory", directory=directory)
         return warning(why, Text("fix.state_directory_missing"))
     except PermissionError:
         return skipped(Text("why.keys.permissions.unreadable", directory=directory))
-    if about.st_mode & (stat.S_IRWXO | stat.S_IWGRP):
-        why = Text("why.keys.permissions.mode", path=directory, mode=f"{stat.S_IMODE(about.st_mode):04o}")
+    if directory_stat.st_mode & (stat.S_IRWXO | stat.S_IWGRP):
+        why = Text(
+            "why.keys.permissions.mode", path=directory, mode=f"{stat.S_IMODE(directory_stat.st_mode):04o}"
+        )
         return failed(why, _chmod("700", directory))
-    for path, each in inside:
-        if each.st_uid != about.st_uid:
-            why = Text("why.keys.permissions.other_user", path=path, user=each.st_uid, owner=about.st_uid)
+    for path, entry_stat in entries:
+        if entry_stat.st_uid != directory_stat.st_uid:
+            why = Text(
+                "why.keys.permissions.other_user",
+                path=path,
+                user=entry_stat.st_uid,
+                owner=directory_stat.st_uid,
+            )
             command = f"chown --reference={path.parent} {path}"
             return failed(why, Text("fix.file_of_other_user", command=command))
-        if each.st_mode & stat.S_IRWXO and not stat.S_ISLNK(each.st_mode):
-            why = Text("why.keys.permissions.mode", path=path, mode=f"{stat.S_IMODE(each.st_mode):04o}")
+        if entry_stat.st_mode & stat.S_IRWXO and not stat.S_ISLNK(entry_stat.st_mode):
+            why = Text("why.keys.permissions.mode", path=path, mode=f"{stat.S_IMODE(entry_stat.st_mode):04o}")
             return failed(why, _chmod("600", path))
     if not os.access(directory, os.W_OK):
         return skipped(Text("why.keys.permissions.not_writable", directory=directory))

@@ -9,7 +9,7 @@ def connected(inputs: CheckInputs) -> Finding:
     """A warning without a browser: the terminal serves all the same, and the payer sees no hint."""
     if inputs.config().display.listen == "off":
         return skipped(Text("why.display.browser.off"))
-    document = inputs.running()
+    document = inputs.status_if_running()
     viewers = None if document is None else document.get("display_viewers")
     if viewers is None:  # no agent, or the agent was started before the screen was switched on
         return skipped(Text("why.display.browser.no_agent"))

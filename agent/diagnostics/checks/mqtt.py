@@ -19,8 +19,8 @@ from agent.diagnostics.checks.tls import Keys, handshake
 from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect
 from agent.texts import Text
 
-_RIGHTS = Text("fix.broker_rights_missing")
-_NO_TLS = Text("fix.broker_without_tls")
+_RIGHTS_FIX = Text("fix.broker_rights_missing")
+_NO_TLS_FIX = Text("fix.broker_without_tls")
 _KEYS = Keys("[mqtt] host", "mqtt.ca_file")
 _WITHOUT_ANSWER = ("mqtt_unreachable", "mqtt_certificate_refused", "mqtt_tls_failed")
 
@@ -35,12 +35,12 @@ def tls(inputs: CheckInputs) -> Finding:
         return obstacle
     if _connection_fault(inputs, where) is not None:
         return skipped(Text("why.mqtt.tls.no_connection"))
-    return handshake(inputs, where, inputs.broker_trust(), _KEYS, _NO_TLS)
+    return handshake(inputs, where, inputs.broker_trust(), _KEYS, _NO_TLS_FIX)
 
 
 def connection(inputs: CheckInputs) -> Finding:
     """Connect as far as CONNACK; for a running agent, read its status instead."""
-    status, where = inputs.running(), _endpoint(inputs)
+    status, where = inputs.status_if_running(), _endpoint(inputs)
     if status is not None and status["mqtt"]["connected"]:
         return passed(Text("why.mqtt.connect.agent_connected", where=where))
     obstacle = without_secrets(inputs.config(), "mqtt")
@@ -68,7 +68,7 @@ def connection(inputs: CheckInputs) -> Finding:
 
 def roundtrip(inputs: CheckInputs) -> Finding:
     """Publish on the terminal's ``doctor`` topic and receive the message and the last will."""
-    status = inputs.running()
+    status = inputs.status_if_running()
     if status is not None:
         fault = _broker_fault(status)
         if fault is not None and status["mqtt"]["connected"]:
@@ -79,11 +79,11 @@ def roundtrip(inputs: CheckInputs) -> Finding:
         return obstacle
     probe = inputs.broker()
     if probe.subscription_refused:
-        return failed(Text("why.mqtt.roundtrip.subscription"), _RIGHTS)
+        return failed(Text("why.mqtt.roundtrip.subscription"), _RIGHTS_FIX)
     if probe.publish_error:
-        return failed(Text("why.mqtt.roundtrip.publish", error=probe.publish_error), _RIGHTS)
+        return failed(Text("why.mqtt.roundtrip.publish", error=probe.publish_error), _RIGHTS_FIX)
     if probe.roundtrip_ms is None:
-        return failed(Text("why.mqtt.roundtrip.unread"), _RIGHTS)
+        return failed(Text("why.mqtt.roundtrip.unread"), _RIGHTS_FIX)
     if not probe.will_received:
         return warning(Text("why.mqtt.roundtrip.no_will"), Text("fix.broker_will_refused"))
     return passed(Text("why.mqtt.roundtrip.received", roundtrip_ms=probe.roundtrip_ms))
@@ -97,13 +97,13 @@ def _endpoint(inputs: CheckInputs) -> Endpoint:
 def _connection_fault(inputs: CheckInputs, where: Endpoint) -> Finding | None:
     """Why no TCP connection is possible; None when one was opened."""
     try:
-        found = addresses(inputs, where.host, where.port)
+        candidates = addresses(inputs, where.host, where.port)
     except OSError as error:
         if _has_no_name_server(inputs):
             return consequence("net.dns")
         return unresolved(where.host, error)
     try:
-        connect(found).close()
+        connect(candidates).close()
     except OSError as error:
         return unconnected(where, error, "[mqtt] host, port")
     return None
@@ -136,8 +136,8 @@ def _broker_fault(status: Mapping[str, Any]) -> tuple[str, Text] | None:
 
     Without the conditions before an answer of the broker: the checks examine that part themselves.
     """
-    for each in status["conditions"]:
-        code = str(each["code"])
+    for condition in status["conditions"]:
+        code = str(condition["code"])
         if code.startswith("mqtt_") and code not in _WITHOUT_ANSWER:
-            return code, reported(each)
+            return code, reported(condition)
     return None

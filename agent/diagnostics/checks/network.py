@@ -14,22 +14,22 @@ from agent.core.reasons import Reason
 from agent.diagnostics.check import Finding, Verdict, failed, passed, skipped, warning
 from agent.diagnostics.check_inputs import CheckInputs
 from agent.diagnostics.checks.config import without_secrets
-from agent.diagnostics.checks.tls import URL, Keys, handshake
+from agent.diagnostics.checks.tls import ADDRESS_FIX, Keys, handshake
 from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, exchange
 from agent.errors import CompareError, ConfigError, failure_at, reason_of
 from agent.health.conditions import fix_for
 from agent.health.conditions_compare import COMPARE_SLOW
 from agent.texts import Text
 
-_OFF_MS, _DRIFT_MS = 60_000, 5_000  # a signature lasts 60 s
+_CLOCK_WRONG_MS, _CLOCK_DRIFT_MS = 60_000, 5_000  # a signature lasts 60 s
 _SLOW_MS = 1_000
 _NEAR_SHARE = 0.7  # of the time limit of a call: with such a median many calls are too late
 _CALLS_MAX, _PAUSE_S = 3, 0.5  # to a busy API
 
-_TIME = Text("fix.synchronise_clock")
-_NET = Text("fix.network_slow")
-_BUSY = Text("fix.api_rate_used_up")
-_NOT_THE_API = Text("fix.not_the_api")
+_CLOCK_FIX = Text("fix.synchronise_clock")
+_NETWORK_FIX = Text("fix.network_slow")
+_RATE_FIX = Text("fix.api_rate_used_up")
+_NOT_THE_API_FIX = Text("fix.not_the_api")
 
 
 def endpoint(inputs: CheckInputs) -> Endpoint:
@@ -45,10 +45,10 @@ def dns(inputs: CheckInputs) -> Finding:
     if is_address(where.host):
         return passed(Text("why.net.dns.address", host=where.host))
     try:
-        found = addresses(inputs, where.host, where.port)
+        candidates = addresses(inputs, where.host, where.port)
     except OSError as error:
         return unresolved(where.host, error)
-    return passed(Text("why.net.dns.found", host=where.host, address=found[0][4][0]))
+    return passed(Text("why.net.dns.found", host=where.host, address=candidates[0][4][0]))
 
 
 def unresolved(host: str, error: OSError) -> Finding:
@@ -87,7 +87,7 @@ def tls(inputs: CheckInputs) -> Finding:
     if not where.tls:
         return skipped(Text("why.net.tls.plain"))
     context = client_context("compare.ca_file", config.ca_file or Path(certifi.where()))  # as the agent
-    return handshake(inputs, where, context, Keys("[compare] url", "compare.ca_file"), URL)
+    return handshake(inputs, where, context, Keys("[compare] url", "compare.ca_file"), ADDRESS_FIX)
 
 
 def photos(inputs: CheckInputs) -> Finding:
@@ -102,8 +102,10 @@ def photos(inputs: CheckInputs) -> Finding:
     if not hosts or config.profile == "demo":
         return skipped(Text("why.net.photos.none") if not hosts else Text("why.net.photos.demo"))
     context = client_context("compare.ca_file", config.compare.ca_file or Path(certifi.where()))
-    found = [_photo_host(inputs, host, context) for host in hosts]
-    worst = min(found, key=lambda each: (Verdict.FAIL, Verdict.WARN, Verdict.PASS).index(each.verdict))
+    findings = [_photo_host(inputs, host, context) for host in hosts]
+    worst = min(
+        findings, key=lambda finding: (Verdict.FAIL, Verdict.WARN, Verdict.PASS).index(finding.verdict)
+    )
     if worst.verdict is Verdict.PASS:
         return passed(Text("why.net.photos.trusted", hosts=", ".join(hosts)))
     return worst
@@ -118,14 +120,14 @@ def _photo_host(inputs: CheckInputs, host: str, context: ssl.SSLContext) -> Find
     except ValueError as error:
         return failed(failure_at("compare.reference_hosts", error), Text("fix.no_photos"))
     try:
-        found = addresses(inputs, where.host, where.port)
+        candidates = addresses(inputs, where.host, where.port)
     except OSError as error:
         return unresolved(where.host, error)
     try:
-        connect(found).close()
+        connect(candidates).close()
     except OSError as error:
         return unconnected(where, error, key)
-    return handshake(inputs, where, context, Keys(key, "compare.ca_file"), URL)
+    return handshake(inputs, where, context, Keys(key, "compare.ca_file"), ADDRESS_FIX)
 
 
 def clock(inputs: CheckInputs) -> Finding:
@@ -139,35 +141,35 @@ def clock(inputs: CheckInputs) -> Finding:
     ahead_ms = inputs.unix_ms() - api_ms
     side, offset_s = "ahead" if ahead_ms > 0 else "behind", f"{abs(ahead_ms) / 1e3:.0f}"
     offset = Text(f"why.api.clock.{side}", offset_s=offset_s)
-    if abs(ahead_ms) >= _OFF_MS:
-        return failed(Text("why.api.clock.wrong", offset=offset), _TIME)
-    if abs(ahead_ms) >= _DRIFT_MS:
-        return warning(Text("why.api.clock.wrong", offset=offset), _TIME)
+    if abs(ahead_ms) >= _CLOCK_WRONG_MS:
+        return failed(Text("why.api.clock.wrong", offset=offset), _CLOCK_FIX)
+    if abs(ahead_ms) >= _CLOCK_DRIFT_MS:
+        return warning(Text("why.api.clock.wrong", offset=offset), _CLOCK_FIX)
     return passed(offset)
 
 
 def latency(inputs: CheckInputs) -> Finding:
     where = endpoint(inputs)
     try:
-        took = exchange(inputs, where)
+        timing = exchange(inputs, where)
     except OSError as error:
-        return failed(Text("why.api.latency.no_answer", where=where, error=reason_of(error)), _NET)
+        return failed(Text("why.api.latency.no_answer", where=where, error=reason_of(error)), _NETWORK_FIX)
     # without a comparison: api.auth measures a signed request
     names = ("dns_ms", "tcp_ms", "tls_ms", "first_byte_ms")
-    phases = Text("why.api.latency.phases", **{name: getattr(took, name) for name in names})
-    if took.total_ms >= (timeout_ms := inputs.config().verification.ask_timeout_ms):
+    phases = Text("why.api.latency.phases", **{name: getattr(timing, name) for name in names})
+    if timing.total_ms >= (timeout_ms := inputs.config().verification.ask_timeout_ms):
         why = Text("why.api.latency.too_slow", phases=phases)
-        return failed(why, Text("fix.api_timeout", timeout_ms=timeout_ms, fix=_NET))
+        return failed(why, Text("fix.api_timeout", timeout_ms=timeout_ms, fix=_NETWORK_FIX))
     calls_ms = _median_of_calls(inputs)
     if calls_ms >= _NEAR_SHARE * timeout_ms:
         why = Text("why.api.latency.near_limit", phases=phases, calls_ms=calls_ms, timeout_ms=timeout_ms)
         return warning(why, COMPARE_SLOW.fix)
-    return warning(phases, _NET) if took.total_ms >= _SLOW_MS else passed(phases)
+    return warning(phases, _NETWORK_FIX) if timing.total_ms >= _SLOW_MS else passed(phases)
 
 
 def _median_of_calls(inputs: CheckInputs) -> int:
     """Time in the API of the last verifications of a running agent, in ms; 0 without one."""
-    document = inputs.running_or_hung()
+    document = inputs.status_if_answering()
     return int(document["counters"]["timings_p50_ms"].get("api", 0)) if document else 0
 
 
@@ -179,27 +181,27 @@ def auth(inputs: CheckInputs) -> Finding:
     obstacle = without_secrets(inputs.config(), "compare")
     if obstacle is not None:
         return obstacle
-    busy, began_s = 0, time.monotonic()
-    while (error := _answer(inputs)) is not None and error.code == Reason.COMPARE_BUSY:
-        busy += 1
-        if busy == _CALLS_MAX:
-            return failed(Text("why.api.auth.busy", busy=busy, error=error.detail), _BUSY)
+    busy_answers, began_s = 0, time.monotonic()
+    while (error := _call_api(inputs)) is not None and error.code == Reason.COMPARE_BUSY:
+        busy_answers += 1
+        if busy_answers == _CALLS_MAX:
+            return failed(Text("why.api.auth.busy", busy=busy_answers, error=error.detail), _RATE_FIX)
         time.sleep(_PAUSE_S)
         began_s = time.monotonic()
-    finding, took_ms = _interpret(error), round((time.monotonic() - began_s) * 1e3)
+    finding, took_ms = _finding_of_answer(error), round((time.monotonic() - began_s) * 1e3)
     timeout_ms = inputs.config().verification.ask_timeout_ms
     if finding.remedy is None and took_ms >= min(_SLOW_MS, timeout_ms):
-        why, slow = Text("why.api.auth.late", why=finding.reason, took_ms=took_ms), Text("fix.api_slow")
-        too_short = took_ms >= timeout_ms
+        why, slow_fix = Text("why.api.auth.late", why=finding.reason, took_ms=took_ms), Text("fix.api_slow")
+        is_over_timeout = took_ms >= timeout_ms
         finding = warning(
-            why, Text("fix.api_timeout", timeout_ms=timeout_ms, fix=slow) if too_short else slow
+            why, Text("fix.api_timeout", timeout_ms=timeout_ms, fix=slow_fix) if is_over_timeout else slow_fix
         )
-    if busy and not finding.remedy:
-        return warning(Text("why.api.auth.busy_then", busy=busy, why=finding.reason), _BUSY)
+    if busy_answers and not finding.remedy:
+        return warning(Text("why.api.auth.busy_then", busy=busy_answers, why=finding.reason), _RATE_FIX)
     return finding
 
 
-def _answer(inputs: CheckInputs) -> CompareError | None:
+def _call_api(inputs: CheckInputs) -> CompareError | None:
     try:
         inputs.call_api()
     except CompareError as error:
@@ -207,17 +209,17 @@ def _answer(inputs: CheckInputs) -> CompareError | None:
     return None
 
 
-def _interpret(error: CompareError | None) -> Finding:
+def _finding_of_answer(error: CompareError | None) -> Finding:
     if error is None:
         return passed(Text("why.api.auth.accepted_unchecked"))
     match error.code:
         case Reason.FACE_UNUSABLE | Reason.REFERENCE_UNUSABLE:
             return passed(Text("why.api.auth.accepted"))
         case Reason.CLOCK:
-            return failed(Text("why.api.auth.clock_wrong", error=error.detail), _TIME)
+            return failed(Text("why.api.auth.clock_wrong", error=error.detail), _CLOCK_FIX)
         case Reason.COMPARE_CREDENTIALS:
             return failed(Text("why.api.auth.key_wrong", error=error.detail), Text("fix.api_key_wrong"))
         case Reason.COMPARE_FAILED | Reason.COMPARE_MALFORMED if error.api_code is None:
-            return failed(Text("why.api.auth.not_the_api", error=error.detail), _NOT_THE_API)
+            return failed(Text("why.api.auth.not_the_api", error=error.detail), _NOT_THE_API_FIX)
         case _:
             return failed(error.sentence, fix_for(error))

@@ -21,13 +21,13 @@ _CMA_LOW_KIB = 16 * 1024  # three full-size frame buffers of the camera
 _TIMER = "apt-daily-upgrade.timer"
 _WORN, _WORN_OUT = 0x08, 0x0B  # eMMC life time: tenths used up, 0x0b is beyond the last
 
-_POWER = Text("fix.power_supply_weak")
-_COOL = Text("fix.cool_terminal")
-_MEMORY = Text("fix.free_memory")
-_NTP = Text("fix.no_time_source")
+_POWER_FIX = Text("fix.power_supply_weak")
+_COOL_FIX = Text("fix.cool_terminal")
+_MEMORY_FIX = Text("fix.free_memory")
+_TIME_SOURCE_FIX = Text("fix.no_time_source")
 
 
-def _number(path: Path) -> int | None:
+def _number_in_file(path: Path) -> int | None:
     """The number in a file, decimal or 0x…; None when the file is absent or holds no number."""
     try:
         return int(path.read_text().split()[0], 0)
@@ -41,27 +41,29 @@ def power(inputs: CheckInputs) -> Finding:
     try:
         bits = int((output or "").strip().split("=")[1], 16)
     except (IndexError, ValueError):
-        found = _number(inputs.root / "sys/devices/platform/soc/soc:firmware/get_throttled")
-        if found is None:
+        firmware_bits = _number_in_file(inputs.root / "sys/devices/platform/soc/soc:firmware/get_throttled")
+        if firmware_bits is None:
             return skipped(Text("why.sys.power.no_firmware"))
-        bits = found
+        bits = firmware_bits
     if bits & 0x1:
-        return failed(Text("why.sys.power.under_voltage", bits=f"0x{bits:x}"), _POWER)
+        return failed(Text("why.sys.power.under_voltage", bits=f"0x{bits:x}"), _POWER_FIX)
     if bits & 0x1_0000:
-        return warning(Text("why.sys.power.was_under_voltage", bits=f"0x{bits:x}"), _POWER)
+        return warning(Text("why.sys.power.was_under_voltage", bits=f"0x{bits:x}"), _POWER_FIX)
     if bits & 0xE:
-        return warning(Text("why.sys.power.slowed", cause=_throttled(bits), bits=f"0x{bits:x}"), _COOL)
+        return warning(
+            Text("why.sys.power.slowed", cause=_throttle_causes(bits), bits=f"0x{bits:x}"), _COOL_FIX
+        )
     if bits & 0xE_0000:
-        why = Text("why.sys.power.was_slowed", cause=_throttled(bits >> 16), bits=f"0x{bits:x}")
-        return warning(why, _COOL)
+        why = Text("why.sys.power.was_slowed", cause=_throttle_causes(bits >> 16), bits=f"0x{bits:x}")
+        return warning(why, _COOL_FIX)
     return passed(Text("why.sys.power.good", bits=f"0x{bits:x}"))
 
 
-def _throttled(bits: int) -> Text:
+def _throttle_causes(bits: int) -> Text:
     """At least one of the three bits is set."""
     names = ((0x2, "frequency_capped"), (0x4, "throttled"), (0x8, "temperature_limit"))
-    found = [Text(f"why.sys.power.{name}") for bit, name in names if bits & bit]
-    return reduce(lambda first, second: Text("why.sys.power.joined", first=first, second=second), found)
+    causes = [Text(f"why.sys.power.{name}") for bit, name in names if bits & bit]
+    return reduce(lambda first, second: Text("why.sys.power.joined", first=first, second=second), causes)
 
 
 def thermal(inputs: CheckInputs) -> Finding:
@@ -69,9 +71,9 @@ def thermal(inputs: CheckInputs) -> Finding:
     if hottest is None:
         return skipped(Text("why.sys.thermal.no_sensor"))
     if hottest >= HOT_C:
-        return failed(Text("why.sys.thermal.hot", degrees=f"{hottest:.0f}"), _COOL)
+        return failed(Text("why.sys.thermal.hot", degrees=f"{hottest:.0f}"), _COOL_FIX)
     if hottest >= _WARM_C:
-        return warning(Text("detail.degrees", degrees=f"{hottest:.0f}"), _COOL)
+        return warning(Text("detail.degrees", degrees=f"{hottest:.0f}"), _COOL_FIX)
     return passed(Text("detail.degrees", degrees=f"{hottest:.0f}"))
 
 
@@ -79,16 +81,16 @@ def disk(inputs: CheckInputs) -> Finding:
     """Free space and mount options of the outbox's file system, and wear of an eMMC."""
     directory = inputs.config().storage.directory
     place = next((path for path in (directory, *directory.parents) if path.exists()), Path("/"))
-    about = inputs.statvfs(place)
-    free_bytes = about.f_bavail * about.f_frsize
+    file_system = inputs.statvfs(place)
+    free_bytes = file_system.f_bavail * file_system.f_frsize
     free = Text("why.sys.disk.free", free_mb=free_bytes // 1_000_000, place=place)
-    if about.f_flag & os.ST_RDONLY:
+    if file_system.f_flag & os.ST_RDONLY:
         return failed(Text("why.sys.disk.read_only", place=place), Text("fix.disk_read_only"))
-    if lack := shortage(about):
-        return failed(Text("why.sys.disk.short", lack=lack, place=place), _free_space_fix(place))
+    if missing := shortage(file_system):
+        return failed(Text("why.sys.disk.short", lack=missing, place=place), _free_space_fix(place))
     if free_bytes < _DISK_LOW_BYTES:
         return warning(free, _free_space_fix(place))
-    return _wear(inputs.root, free)
+    return _emmc_wear(inputs.root, free)
 
 
 def _free_space_fix(place: Path) -> Text:
@@ -97,7 +99,7 @@ def _free_space_fix(place: Path) -> Text:
     return Text("fix.free_disk_space", top=top)
 
 
-def _wear(root: Path, free: Text) -> Finding:
+def _emmc_wear(root: Path, free: Text) -> Finding:
     """eMMC only: two estimates in tenths of its life time, and the state of its spare blocks."""
     replace = Text("fix.plan_replace_storage")
     for device in sorted((root / "sys/block").glob("mmcblk*/device")):
@@ -105,7 +107,7 @@ def _wear(root: Path, free: Text) -> Finding:
             used = max(int(word, 16) for word in (device / "life_time").read_text().split())
         except (OSError, ValueError):
             continue  # an SD card has no such values
-        spare = _number(device / "pre_eol_info") or 0
+        spare = _number_in_file(device / "pre_eol_info") or 0
         if used >= _WORN_OUT or spare >= 0x03:
             return failed(Text("why.sys.disk.worn_out", free=free, life_time=f"0x{used:02x}"), replace)
         if used >= _WORN or spare == 0x02:
@@ -122,9 +124,9 @@ def memory(inputs: CheckInputs) -> Finding:
         return skipped(Text("why.sys.memory.unknown"))
     free = Text("why.sys.memory.available", available_mib=available // 1024)
     if available < _MEMORY_OUT_KIB:
-        return failed(free, _MEMORY)
+        return failed(free, _MEMORY_FIX)
     if available < _MEMORY_LOW_KIB:
-        return warning(free, _MEMORY)
+        return warning(free, _MEMORY_FIX)
     if kib.get("CmaTotal", 0) and kib.get("CmaFree", 0) < _CMA_LOW_KIB and _is_idle(inputs):
         free = Text("why.sys.memory.cma", free_mib=kib["CmaFree"] // 1024)
         return warning(free, Text("fix.enlarge_camera_memory"))
@@ -134,7 +136,7 @@ def memory(inputs: CheckInputs) -> Finding:
 def _is_idle(inputs: CheckInputs) -> bool:
     """Whether no agent is running: a running agent uses camera memory."""
     try:
-        return inputs.running() is None
+        return inputs.status_if_running() is None
     except StatusError:
         return False
 
@@ -142,13 +144,13 @@ def _is_idle(inputs: CheckInputs) -> bool:
 def clock(inputs: CheckInputs) -> Finding:
     """Whether the clock was set and is synchronised; ``api.clock`` measures its offset from the API."""
     if inputs.unix_ms() < EARLIEST_MS:
-        return failed(Text("why.sys.clock.never_set"), _NTP)
+        return failed(Text("why.sys.clock.never_set"), _TIME_SOURCE_FIX)
     synchronised = inputs.is_synchronised()
     if synchronised is None:
         return skipped(Text("why.sys.clock.unknown"))
     if synchronised:
         return passed(Text("why.sys.clock.synchronised"))
-    return warning(Text("why.sys.clock.not_synchronised"), _NTP)
+    return warning(Text("why.sys.clock.not_synchronised"), _TIME_SOURCE_FIX)
 
 
 def upgrades(inputs: CheckInputs) -> Finding:

@@ -27,8 +27,8 @@ _STRICT = range(79, 95)  # rules of RFC 5280 that Python 3.13 checks (VERIFY_X50
 _NAMES_MAX = 4  # shown host names of a certificate
 _NAME_MAX = 64  # X.520's limit of a common name; a server may send more
 
-URL = Text("fix.address_without_tls")
-_RENEW = Text("fix.renew_server_certificate")
+ADDRESS_FIX = Text("fix.address_without_tls")
+_RENEW_FIX = Text("fix.renew_server_certificate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,28 +82,30 @@ def handshake(
 ) -> Finding:
     """``no_tls``: the fix for a server without TLS."""
     try:
-        chain = _chain(inputs, where, context, "get_verified_chain")
+        chain = _certificate_chain(inputs, where, context, "get_verified_chain")
     except ssl.SSLCertVerificationError as error:
-        return _untrusted(inputs, where, error, context, keys)
+        return _untrusted_chain(inputs, where, error, context, keys)
     except ssl.SSLError as error:
         return failed(Text("why.tls.none", where=where, error=reason_of(error)), no_tls)
     except OSError as error:
         why = Text("why.tls.handshake", where=where, error=reason_of(error))
         return failed(why, no_tls)
-    return _trusted(min(chain, key=lambda each: each.ends_unix_s), inputs.unix_ms(), keys.ca_file)
+    return _trusted_chain(
+        min(chain, key=lambda certificate: certificate.ends_unix_s), inputs.unix_ms(), keys.ca_file
+    )
 
 
-def _trusted(first: Certificate, now_ms: int, ca_key: str) -> Finding:
+def _trusted_chain(first: Certificate, now_ms: int, ca_key: str) -> Finding:
     """``first``: the certificate of the chain that ends first, and with it the trust in the server."""
     ends = datetime.fromtimestamp(first.ends_unix_s, UTC).date()
     level = expiry_level(first.ends_unix_s, now_ms)
     if level is ExpiryLevel.ENDED:
-        return failed(Text("why.tls.ended", certificate=first.label, ends=ends), _renewal(first, ca_key))
+        return failed(Text("why.tls.ended", certificate=first.label, ends=ends), _renewal_fix(first, ca_key))
     days = days_left(first.ends_unix_s, now_ms)
     summary = Text("why.tls.ends", certificate=first.label, ends=ends, days=days)
     if level is ExpiryLevel.FAR:
         return passed(Text("why.tls.trusted", summary=summary))
-    return _near_expiry(level, summary, _renewal(first, ca_key))
+    return _near_expiry(level, summary, _renewal_fix(first, ca_key))
 
 
 def _near_expiry(level: ExpiryLevel, summary: Text, remedy: Text) -> Finding:
@@ -111,11 +113,11 @@ def _near_expiry(level: ExpiryLevel, summary: Text, remedy: Text) -> Finding:
     return warning(urgent if level is ExpiryLevel.THIS_WEEK else summary, remedy)
 
 
-def _renewal(of: Certificate, ca_key: str) -> Text:
-    return Text("fix.renew_issuer_certificate", ca_key=ca_key) if of.is_issuer else _RENEW
+def _renewal_fix(certificate: Certificate, ca_key: str) -> Text:
+    return Text("fix.renew_issuer_certificate", ca_key=ca_key) if certificate.is_issuer else _RENEW_FIX
 
 
-def _untrusted(
+def _untrusted_chain(
     inputs: CheckInputs,
     where: Endpoint,
     error: ssl.SSLCertVerificationError,
@@ -124,60 +126,69 @@ def _untrusted(
 ) -> Finding:
     code, now_s, ca_key = error.verify_code, inputs.unix_ms() // 1_000, keys.ca_file
     if code in (_EXPIRED, _NOT_YET):
-        known = [*_sent(inputs, where), *(_of(each, 1) for each in context.get_ca_certs())]
-        wrong = [each for each in known if not each.begins_unix_s <= now_s < each.ends_unix_s]
-        label = wrong[0].label if wrong else Text("why.tls.of_the_chain")
+        certificates = [
+            *_unverified_chain(inputs, where),
+            *(_certificate_of(certificate, 1) for certificate in context.get_ca_certs()),
+        ]
+        out_of_date = [
+            certificate
+            for certificate in certificates
+            if not certificate.begins_unix_s <= now_s < certificate.ends_unix_s
+        ]
+        label = out_of_date[0].label if out_of_date else Text("why.tls.of_the_chain")
         if code == _NOT_YET:
             why = Text("why.tls.not_yet", where=where, certificate=label)
             return failed(why, Text("fix.certificate_not_valid_yet"))
         why = Text("why.tls.expired", where=where, certificate=label)
-        return failed(why, _renewal(wrong[0], ca_key) if wrong else _RENEW)
+        return failed(why, _renewal_fix(out_of_date[0], ca_key) if out_of_date else _RENEW_FIX)
     if code in _WRONG_NAMES:
-        chain = _sent(inputs, where)
-        names = ", ".join(printable(each) for each in (chain[0].names if chain else ())[:_NAMES_MAX])
+        chain = _unverified_chain(inputs, where)
+        names = ", ".join(printable(name) for name in (chain[0].names if chain else ())[:_NAMES_MAX])
         shown = names or Text("why.tls.no_name")
-        why = Text("why.tls.other_name", where=where, certificate=_first(chain), names=shown)
+        why = Text("why.tls.other_name", where=where, certificate=_first_label(chain), names=shown)
         return failed(why, Text("fix.certificate_other_name", key_=keys.address, host=where.host))
     if code in _UNKNOWN_ISSUER:
         remedy = Text("fix.issuer_unknown", ca_key=ca_key)
-        first, fault = _first(_sent(inputs, where)), reason_of(error)
-        return failed(Text("why.tls.unknown_issuer", where=where, certificate=first, error=fault), remedy)
-    remedy = Text("fix.certificate_breaks_standard") if code in _STRICT else URL
+        label, fault = _first_label(_unverified_chain(inputs, where)), reason_of(error)
+        return failed(Text("why.tls.unknown_issuer", where=where, certificate=label, error=fault), remedy)
+    remedy = Text("fix.certificate_breaks_standard") if code in _STRICT else ADDRESS_FIX
     return failed(Text("detail.at", place=where, reason=reason_of(error)), remedy)
 
 
-def _sent(inputs: CheckInputs, where: Endpoint) -> Sequence[Certificate]:
+def _unverified_chain(inputs: CheckInputs, where: Endpoint) -> Sequence[Certificate]:
     """The unverified chain of the server, from a second handshake; empty when that fails."""
     try:
-        return _chain(inputs, where, unverified_context(), "get_unverified_chain")
+        return _certificate_chain(inputs, where, unverified_context(), "get_unverified_chain")
     except OSError:
         return ()
 
 
-def _chain(inputs: CheckInputs, where: Endpoint, context: ssl.SSLContext, which: str) -> list[Certificate]:
+def _certificate_chain(
+    inputs: CheckInputs, where: Endpoint, context: ssl.SSLContext, method: str
+) -> list[Certificate]:
     """The server's certificate first. Only an inner object of Python (3.10+) has the parsed chain."""
     with (
         connect(addresses(inputs, where.host, where.port)) as plain,
         context.wrap_socket(plain, server_hostname=where.host) as link,
     ):
-        chain = getattr(link._sslobj, which)() or ()  # type: ignore[attr-defined]
-        return [_of(each.get_info(), place) for place, each in enumerate(chain)]
+        chain = getattr(link._sslobj, method)() or ()  # type: ignore[attr-defined]
+        return [_certificate_of(certificate.get_info(), depth) for depth, certificate in enumerate(chain)]
 
 
-def _first(chain: Sequence[Certificate]) -> Text:
+def _first_label(chain: Sequence[Certificate]) -> Text:
     return chain[0].label if chain else Text("why.tls.server")
 
 
-def _of(fields: Mapping[str, Any], place: int) -> Certificate:
-    holder = "issuer" if place else "server"
+def _certificate_of(fields: Mapping[str, Any], depth: int) -> Certificate:
+    holder = "issuer" if depth else "server"
     subject = {key: value for part in fields.get("subject", ()) for key, value in part}
     others = (value for _, value in fields.get("subjectAltName", ()))
     name = subject.get("commonName") or subject.get("organizationName") or next(others, "")
-    named = Text(f"why.tls.{holder}_named", name=printable(name)[:_NAME_MAX])
+    label = Text(f"why.tls.{holder}_named", name=printable(name)[:_NAME_MAX])
     return Certificate(
-        named if name else Text(f"why.tls.{holder}"),
+        label if name else Text(f"why.tls.{holder}"),
         tuple(value[:_NAME_MAX] for _, value in fields.get("subjectAltName", ())),
         ssl.cert_time_to_seconds(fields["notBefore"]),
         ssl.cert_time_to_seconds(fields["notAfter"]),
-        bool(place),
+        bool(depth),
     )

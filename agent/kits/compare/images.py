@@ -55,18 +55,18 @@ def padded(jpeg: bytes, size: int) -> bytes:
     return jpeg[:2] + comment * -(-max(0, size - len(jpeg)) // len(comment)) + jpeg[2:]
 
 
-def blank_png(wide: int, high: int) -> bytes:
+def blank_png(width: int, height: int) -> bytes:
     """A valid black image."""
-    return _png(wide, high, zlib.compress(bytes((wide + 1) * high), 9))
+    return _png(width, height, zlib.compress(bytes((width + 1) * height), 9))
 
 
-def bomb_png(wide: int, high: int) -> bytes:
+def bomb_png(width: int, height: int) -> bytes:
     """A small file with huge dimensions; decoding allocates the memory before it fails."""
-    return _png(wide, high, zlib.compress(bytes(9)))
+    return _png(width, height, zlib.compress(bytes(9)))
 
 
-def _png(wide: int, high: int, pixels: bytes) -> bytes:
-    head = struct.pack(">IIBBBBB", wide, high, 8, 0, 0, 0, 0)  # 8 bit grey
+def _png(width: int, height: int, pixels: bytes) -> bytes:
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)  # 8 bit grey
     return _PNG_HEAD + _chunk(b"IHDR", head) + _chunk(b"IDAT", pixels) + _chunk(b"IEND", b"")
 
 
@@ -76,17 +76,17 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 def _bmp(png: bytes) -> bytes:
     """The shipped PNG as a BMP: the PNG is RGB without filters, so only the byte order changes."""
-    wide, high = struct.unpack_from(">II", png, 16)
+    width, height = struct.unpack_from(">II", png, 16)
     length = struct.unpack_from(">I", png, 33)[0]
     raw = zlib.decompress(png[41 : 41 + length])
     rows = bytearray()
-    fill = bytes(-3 * wide % 4)
-    for row in range(high - 1, -1, -1):  # the first row of a BMP is the bottom row
-        at = row * (3 * wide + 1) + 1
-        line = bytearray(raw[at : at + 3 * wide])
+    fill = bytes(-3 * width % 4)
+    for row in range(height - 1, -1, -1):  # the first row of a BMP is the bottom row
+        at = row * (3 * width + 1) + 1
+        line = bytearray(raw[at : at + 3 * width])
         line[0::3], line[2::3] = line[2::3], line[0::3]
         rows += line + fill
-    head = struct.pack("<IiiHHIIiiII", 40, wide, high, 1, 24, 0, len(rows), 2_835, 2_835, 0, 0)
+    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, len(rows), 2_835, 2_835, 0, 0)
     return struct.pack("<2sIHHI", b"BM", 54 + len(rows), 0, 0, 54) + head + bytes(rows)
 
 

@@ -145,7 +145,9 @@ async def run(config: MqttConfig, load: Load) -> LoadReport:
         start_s = time.monotonic()
         members: list[_Terminal | _Till] = [*terminals, *tills]
         for first in range(0, len(members), CONNECT_AT_ONCE):
-            await asyncio.gather(*(each.join(fleet) for each in members[first : first + CONNECT_AT_ONCE]))
+            await asyncio.gather(
+                *(connection.join(fleet) for connection in members[first : first + CONNECT_AT_ONCE])
+            )
         connect_s = time.monotonic() - start_s
         sending_s = await _send_requests(fleet, terminals, tills, load)
         if fleet.refusal is not None:
@@ -181,7 +183,7 @@ async def _send_requests(
 def _report(
     fleet: LoadConnections, terminals: list[_Terminal], tills: list[_Till], connect_s: float, seconds: float
 ) -> LoadReport:
-    took_ms = sorted(each for till in tills for each in till.took_ms)
+    took_ms = sorted(ms for till in tills for ms in till.took_ms)
     lost = sum(len(till.sent) for till in tills)
 
     def at(share: float) -> float:
@@ -192,7 +194,7 @@ def _report(
         requests=len(took_ms) + lost,
         results=len(took_ms),
         lost=lost,
-        acknowledged=sum(each.acknowledged for each in terminals),
+        acknowledged=sum(connection.acknowledged for connection in terminals),
         connections_lost=fleet.lost,
         connect_s=round(connect_s, 2),
         seconds=round(seconds, 2),

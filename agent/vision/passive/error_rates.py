@@ -55,35 +55,36 @@ class SpeciesRates:
     no_answers: Rate
 
 
-def sources(folder: Path) -> dict[str, list[Path]]:
+def pictures_by_kind(folder: Path) -> dict[str, list[Path]]:
     """The pictures by kind: ``bona-fide``, and one entry for each folder in ``attack``.
 
     Raises:
         WrongValueError: a folder is missing, or contains no picture, or a species has the name of the living.
     """
     attack = folder / ATTACK
-    species = sorted(each for each in attack.iterdir() if each.is_dir()) if attack.is_dir() else []
+    species = sorted(path for path in attack.iterdir() if path.is_dir()) if attack.is_dir() else []
     if attack / BONA_FIDE in species:  # its pictures would replace those of living people
         raise WrongValueError(Text("weights.attack_name", path=attack / BONA_FIDE))
-    found = {
-        each.name: sorted(path for path in each.rglob("*") if path.suffix.lower() in _PICTURES)
-        for each in (folder / BONA_FIDE, *species)
-    }
-    empty = [name for name, paths in found.items() if not paths]
+    pictures = dict[str, list[Path]]()
+    for kind in (folder / BONA_FIDE, *species):
+        pictures[kind.name] = sorted(path for path in kind.rglob("*") if path.suffix.lower() in _PICTURES)
+    empty = [name for name, paths in pictures.items() if not paths]
     if empty or not species:
         raise WrongValueError(Text("weights.no_pictures", folder=folder, names=", ".join(empty) or ATTACK))
-    return found
+    return pictures
 
 
-def rates(found: dict[str, list[Path]], judge: Callable[[Path], Answer]) -> list[SpeciesRates]:
+def rates(pictures: dict[str, list[Path]], judge: Callable[[Path], Answer]) -> list[SpeciesRates]:
     """One row for the living people, then one for each species."""
     rows = []
-    for name, paths in found.items():
+    for name, paths in pictures.items():
         answers = [judge(path) for path in paths]
         wrong = Answer.ATTACK if name == BONA_FIDE else Answer.LIVE
-        none = answers.count(Answer.NONE)
+        unanswered = answers.count(Answer.NONE)
         rows.append(
-            SpeciesRates(name, Rate(answers.count(wrong), len(answers) - none), Rate(none, len(answers)))
+            SpeciesRates(
+                name, Rate(answers.count(wrong), len(answers) - unanswered), Rate(unanswered, len(answers))
+            )
         )
     return rows
 

@@ -26,11 +26,14 @@ def read_weights(path: Path, official: tuple[Weights, ...] = OFFICIAL) -> tuple[
         raw = read_plain(path, MAX_BYTES, links=True)
     except OSError as error:
         raise ModelError(failure_at(path, error), code="model_missing", fix=_FIX) from error
-    found = hashlib.sha256(raw).hexdigest()
-    weights = next((each for each in official if each.sha256 == found), None)
+    sha256 = hashlib.sha256(raw).hexdigest()
+    weights = next((candidate for candidate in official if candidate.sha256 == sha256), None)
     if weights is None:
         why = Text(
-            "detail.weights_unknown", path=path, found=found, known=", ".join(each.file for each in official)
+            "detail.weights_unknown",
+            path=path,
+            found=sha256,
+            known=", ".join(candidate.file for candidate in official),
         )
         raise ModelError(why, code="model_checksum", fix=_FIX)
     onnx = to_onnx(read_tensors(raw))
@@ -49,4 +52,6 @@ def store(weights: Weights, onnx: bytes, directory: Path) -> Path:
 
 def missing(directory: Path, official: tuple[Weights, ...] = OFFICIAL) -> tuple[str, ...]:
     """The official files that are not imported yet."""
-    return tuple(each.file for each in official if not (directory / FOLDER / each.onnx_file).exists())
+    return tuple(
+        weights.file for weights in official if not (directory / FOLDER / weights.onnx_file).exists()
+    )

@@ -25,27 +25,27 @@ class _Builder:
     """Takes each weight once. A missing, unused or misshaped weight raises ``ModelError``."""
 
     def __init__(self, tensors: Tensors) -> None:
-        self._left = {name.removeprefix(_PREFIX): each for name, each in tensors.items()}
+        self._unused = {name.removeprefix(_PREFIX): tensor for name, tensor in tensors.items()}
         self.graph = Graph()
 
     def take(self, name: str, *shape: int) -> NDArray[np.float32]:
         """The weight of this name. ``shape``: its sizes; 0 for a size that the file may choose."""
-        found = self._left.pop(name, None)
-        if found is None:
+        weight = self._unused.pop(name, None)
+        if weight is None:
             raise wrong_weights("none", name=name)
-        if len(found.shape) != len(shape) or any(
-            want not in (0, size) for want, size in zip(shape, found.shape, strict=True)
+        if len(weight.shape) != len(shape) or any(
+            want not in (0, size) for want, size in zip(shape, weight.shape, strict=True)
         ):
-            raise wrong_weights("shape", name=name, shape=found.shape)
-        if not np.isfinite(found).all():
+            raise wrong_weights("shape", name=name, shape=weight.shape)
+        if not np.isfinite(weight).all():
             raise wrong_weights("not_finite", name=name)
-        return found
+        return weight
 
     def conv(
         self, value: str, name: str, channels: int, *, stride: int = 1, kernel: int = 1
     ) -> tuple[str, int]:
         """A convolution without bias over ``channels``. Returns its value and its number of channels."""
-        is_deep = self._left.get(f"{name}.weight", np.empty(0)).shape[1:2] == (1,) and channels != 1
+        is_deep = self._unused.get(f"{name}.weight", np.empty(0)).shape[1:2] == (1,) and channels != 1
         weight = self.take(
             f"{name}.weight", channels if is_deep else 0, 1 if is_deep else channels, kernel, kernel
         )
@@ -73,7 +73,7 @@ class _Builder:
         """Convolution, batch norm, and PReLU if the file has its weights."""
         value, channels = self.conv(value, f"{name}.conv", channels, stride=stride, kernel=kernel)
         value = self.norm(value, f"{name}.bn", channels)
-        if f"{name}.prelu.weight" in self._left:
+        if f"{name}.prelu.weight" in self._unused:
             slope = self.take(f"{name}.prelu.weight", channels)
             value = self.graph.add("PRelu", [value], [slope.reshape(channels, 1, 1)])
         return value, channels
@@ -83,7 +83,7 @@ class _Builder:
         inner, width = self.block(value, f"{name}.conv", channels)
         inner, width = self.block(inner, f"{name}.conv_dw", width, stride=stride, kernel=3)
         inner, width = self.block(inner, f"{name}.project", width)
-        if f"{name}.se_module.fc1.weight" in self._left:
+        if f"{name}.se_module.fc1.weight" in self._unused:
             inner = self.squeeze(inner, f"{name}.se_module", width)
         return inner, width
 
@@ -96,20 +96,20 @@ class _Builder:
 
     def blocks(self, stage: str) -> int:
         """The number of blocks of a stage."""
-        found = [re.match(rf"conv_{stage}\.model\.(\d{{1,2}})\.", name) for name in self._left]
-        count = 1 + max((int(each[1]) for each in found if each), default=-1)
+        matches = [re.match(rf"conv_{stage}\.model\.(\d{{1,2}})\.", name) for name in self._unused]
+        count = 1 + max((int(match[1]) for match in matches if match), default=-1)
         if not 0 < count <= _MAX_BLOCKS:
             raise wrong_weights("blocks", stage=stage, count=count)
         return count
 
     def linear(self, value: str, name: str, channels: int, outputs: int) -> tuple[str, int]:
         """A matrix, as a convolution over one pixel."""
-        self._left[f"{name}.weight"] = self.take(f"{name}.weight", outputs, channels)[:, :, None, None]
+        self._unused[f"{name}.weight"] = self.take(f"{name}.weight", outputs, channels)[:, :, None, None]
         return self.conv(value, name, channels)
 
     def finish(self) -> None:
-        if self._left:
-            raise wrong_weights("unknown", name=min(self._left))
+        if self._unused:
+            raise wrong_weights("unknown", name=min(self._unused))
 
 
 def to_onnx(tensors: Tensors) -> bytes:

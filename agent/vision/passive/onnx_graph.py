@@ -35,9 +35,9 @@ class Graph:
         """Add a node whose inputs are values, then weights. Returns the name of its output."""
         self._count += 1
         output, names = f"v{self._count}", list(inputs)
-        for number, each in enumerate(weights):
+        for number, weight in enumerate(weights):
             names.append(f"w{self._count}.{number}")
-            self._weights.append(_tensor(names[-1], each))
+            self._weights.append(_tensor(names[-1], weight))
         node = b"".join(_field(1, name) for name in names) + _field(2, output) + _field(4, operator)
         node += b"".join(_field(5, _attribute(name, value)) for name, value in attributes.items())
         self._nodes.append(node)
@@ -46,7 +46,7 @@ class Graph:
     def to_bytes(self, input_name: str, input_shape: Sequence[int], output: str, classes: int) -> bytes:
         """The ONNX file."""
         graph = b"".join(_field(1, node) for node in self._nodes) + _field(2, "graph")
-        graph += b"".join(_field(5, each) for each in self._weights)
+        graph += b"".join(_field(5, weight) for weight in self._weights)
         graph += _field(11, _value(input_name, input_shape)) + _field(12, _value(output, (1, classes)))
         return _field(1, _IR_VERSION) + _field(7, graph) + _field(8, _field(1, "") + _field(2, _OPERATOR_SET))
 
@@ -54,7 +54,7 @@ class Graph:
 def _attribute(name: str, value: int | Sequence[int]) -> bytes:
     if isinstance(value, int):
         return _field(1, name) + _field(3, value) + _field(20, _ATTRIBUTE_INT)
-    return _field(1, name) + b"".join(_field(8, each) for each in value) + _field(20, _ATTRIBUTE_INTS)
+    return _field(1, name) + b"".join(_field(8, item) for item in value) + _field(20, _ATTRIBUTE_INTS)
 
 
 def _tensor(name: str, array: NDArray[np.float32]) -> bytes:

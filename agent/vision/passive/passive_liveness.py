@@ -42,12 +42,12 @@ class Network:
             )
         try:
             self._net = cv2.dnn.readNetFromONNX(np.frombuffer(onnx, np.uint8))
-            found = self._run(pattern())
+            scores = self._run(pattern())
         except cv2.error as error:
             raise ModelError(
                 Text("detail.weights_not_run", name=weights.onnx_file, err=error.err), fix=_FIX
             ) from error
-        if found.shape != (3,) or not np.abs(found - weights.scores).max() <= _TOLERANCE:
+        if scores.shape != (3,) or not np.abs(scores - weights.scores).max() <= _TOLERANCE:
             raise ModelError(Text("detail.weights_scores", name=weights.onnx_file), fix=_FIX)
 
     def softmax(self, bgr: Pixels, face: Detection) -> Scores | None:
@@ -90,7 +90,9 @@ class PassiveLiveness:
             ModelError: ``model_missing``, ``model_checksum`` or ``model_unusable``.
         """
         self._threshold = threshold
-        self._networks = [Network(_read(directory / FOLDER / each.onnx_file), each) for each in official]
+        self._networks = [
+            Network(_read(directory / FOLDER / weights.onnx_file), weights) for weights in official
+        ]
 
     def is_live(self, bgr: Pixels, face: Detection) -> bool:
         """Whether both networks together classify this face as live.
@@ -105,9 +107,9 @@ class PassiveLiveness:
 
     def score(self, bgr: Pixels, face: Detection) -> float | None:
         """The mean probability of the class "live"; None if one network has no valid output."""
-        found = [network.softmax(bgr, face) for network in self._networks]
-        valid = [each[LIVE_CLASS] for each in found if each is not None]
-        return float(np.mean(valid)) if valid and len(valid) == len(found) else None
+        probabilities = [network.softmax(bgr, face) for network in self._networks]
+        valid = [outputs[LIVE_CLASS] for outputs in probabilities if outputs is not None]
+        return float(np.mean(valid)) if valid and len(valid) == len(probabilities) else None
 
 
 _FIX = Text("fix.liveness_import_again")

@@ -74,41 +74,49 @@ def read_tensors(raw: bytes) -> Tensors:
     if len(raw) > MAX_BYTES:
         raise wrong_weights("bytes", size=len(raw), most=MAX_BYTES)
     stream = io.BytesIO(raw)
-    magic, version, machine, named, keys = (_Machine(stream).run() for _ in range(5))
+    magic, version, machine, entries, keys = (_Machine(stream).run() for _ in range(5))
     if (magic, version) != (_MAGIC, _VERSION) or not isinstance(machine, dict):
         raise wrong_weights("format")
-    if machine.get("little_endian") is not True or not isinstance(named, dict) or not isinstance(keys, list):
+    if (
+        machine.get("little_endian") is not True
+        or not isinstance(entries, dict)
+        or not isinstance(keys, list)
+    ):
         raise wrong_weights("not_named")
-    tensors = {str(name): each for name, each in named.items() if type(name) is str and type(each) is _Tensor}
-    if len(tensors) != len(named) or not all(type(key) is str for key in keys):
+    tensors = {
+        str(name): tensor for name, tensor in entries.items() if type(name) is str and type(tensor) is _Tensor
+    }
+    if len(tensors) != len(entries) or not all(type(key) is str for key in keys):
         raise wrong_weights("entry")
-    storages = {each.storage.key: each.storage for each in tensors.values()}
-    if any(storages[each.storage.key] != each.storage for each in tensors.values()):
+    storages = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
+    if any(storages[tensor.storage.key] != tensor.storage for tensor in tensors.values()):
         raise wrong_weights("two_sizes")
     numbers = _read_storages(stream, keys, storages)
     return {
-        name: numbers[each.storage.key][each.offset : each.offset + prod(each.size)].reshape(each.size)
-        for name, each in tensors.items()
-        if each.storage.key in numbers
+        name: numbers[tensor.storage.key][tensor.offset : tensor.offset + prod(tensor.size)].reshape(
+            tensor.size
+        )
+        for name, tensor in tensors.items()
+        if tensor.storage.key in numbers
     }
 
 
-def _read_storages(stream: io.BytesIO, keys: list[str], known: dict[str, _Storage]) -> Tensors:
+def _read_storages(stream: io.BytesIO, keys: list[str], storages: dict[str, _Storage]) -> Tensors:
     """The numbers of each float storage. The file must end after the last storage."""
-    if sorted(keys) != sorted(known):
+    if sorted(keys) != sorted(storages):
         raise wrong_weights("storages")
-    found: Tensors = {}
+    tensors: Tensors = {}
     for key in keys:
-        storage = known[key]
+        storage = storages[key]
         size = storage.count * _NUMBER_BYTES[storage.kind]
         count, body = stream.read(8), stream.read(size)
         if len(body) != size or int.from_bytes(count, "little") != storage.count:
             raise wrong_weights("cut")
         if storage.kind == "torch FloatStorage":
-            found[key] = np.frombuffer(body, "<f4").astype(np.float32)
+            tensors[key] = np.frombuffer(body, "<f4").astype(np.float32)
     if stream.read(1):
         raise wrong_weights("more_bytes")
-    return found
+    return tensors
 
 
 class _Machine:
@@ -151,16 +159,16 @@ class _Machine:
                 count = int(name[-1])
                 stack[-count:] = [tuple(stack[-count:])]
             case "TUPLE":
-                stack.append(tuple(self._to_mark()))
+                stack.append(tuple(self._pop_to_mark()))
             case "APPENDS":
-                items = self._to_mark()
-                self._top(list).extend(items)
+                items = self._pop_to_mark()
+                self._top_of_type(list).extend(items)
             case "SETITEM" | "SETITEMS":
-                items = self._to_mark() if name == "SETITEMS" else [stack.pop() for _ in range(2)][::-1]
-                self._set(items[::2], items[1::2])
+                items = self._pop_to_mark() if name == "SETITEMS" else [stack.pop() for _ in range(2)][::-1]
+                self._set_items(items[::2], items[1::2])
             case "BUILD":  # version numbers of the layers
                 stack.pop()
-                self._top(dict)
+                self._top_of_type(dict)
             case "GLOBAL" if argument in _NAMES:
                 stack.append(_Name(argument))
             case "GLOBAL" | "STACK_GLOBAL" | "INST":
@@ -169,23 +177,23 @@ class _Machine:
                 stack.append(_storage(stack.pop()))
             case "REDUCE":
                 arguments = stack.pop()
-                stack.append(_made(stack.pop(), arguments))
+                stack.append(_rebuilt(stack.pop(), arguments))
             case _:
                 raise wrong_weights("instruction", name=name)
 
-    def _set(self, names: list[Any], values: list[Any]) -> None:
+    def _set_items(self, names: list[Any], values: list[Any]) -> None:
         """Add entries to the dict on top. Only texts are names: the hash of a deep tuple ends the process."""
         if not all(type(name) is str for name in names):
             raise wrong_weights("no_name")
-        self._top(dict).update(zip(names, values, strict=True))
+        self._top_of_type(dict).update(zip(names, values, strict=True))
 
-    def _to_mark(self) -> list[Any]:
+    def _pop_to_mark(self) -> list[Any]:
         start = len(self._stack) - 1 - self._stack[::-1].index(_MARK)
         items = self._stack[start + 1 :]
         del self._stack[start:]
         return items
 
-    def _top(self, kind: type) -> Any:
+    def _top_of_type(self, kind: type) -> Any:
         if type(self._stack[-1]) is not kind:
             raise wrong_weights("other_kind")
         return self._stack[-1]
@@ -200,7 +208,7 @@ def _storage(value: Any) -> _Storage:
     raise wrong_weights("storage_form")
 
 
-def _made(name: Any, arguments: Any) -> Any:
+def _rebuilt(name: Any, arguments: Any) -> Any:
     """The value of the two calls that are allowed. Nothing is called: both are known."""
     match name, arguments:
         case _Name("collections OrderedDict"), ():
@@ -218,7 +226,7 @@ def _made(name: Any, arguments: Any) -> Any:
 
 def _is_plain(storage: _Storage, offset: int, size: tuple[Any, ...], stride: tuple[Any, ...]) -> bool:
     """Whether the tensor is a contiguous part of its storage."""
-    if len(size) > _MAX_DIMENSIONS or not all(type(each) is int and each > 0 for each in size):
+    if len(size) > _MAX_DIMENSIONS or not all(type(length) is int and length > 0 for length in size):
         return False
     contiguous = tuple(prod(size[axis + 1 :]) for axis in range(len(size)))
     return stride == contiguous and offset >= 0 and offset + prod(size) <= storage.count

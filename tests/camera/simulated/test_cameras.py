@@ -312,7 +312,7 @@ async def test_each_replay_source_becomes_a_running_camera(tmp_path: Path) -> No
         write_video(tmp_path / "v.avi", 9, 9),
     ]
     for source in sources:
-        camera = make_camera(config(source, fps=30), RunningClock())
+        camera = make_camera(config(source, fps=30, stall_ms=60_000), RunningClock())
         camera.start()
         async with asyncio.timeout(60):
             assert (await camera.next_frame(0)).width_px == 320

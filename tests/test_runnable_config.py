@@ -21,7 +21,7 @@ from agent.messages.keyring import Keyring
 from agent.messages.signing import Signer
 from agent.root.daemon import run_until_signal
 from agent.root.doctor import inputs_from_file
-from agent.root.judge import check_rules, load_runnable_config
+from agent.root.runnable_config import check_rules, load_runnable_config
 from agent.texts import Text
 from tests.broker_example.pki import Authority
 from tests.commands import facepay
@@ -141,7 +141,7 @@ def _lines(values: dict[str, str]) -> str:
     return "".join(f'{key} = "{value}"\n' for key, value in values.items())
 
 
-def test_judged_accepts_a_valid_config_and_an_ip_address(place: ConfigFile) -> None:
+def test_load_accepts_a_valid_config_and_an_ip_address(place: ConfigFile) -> None:
     assert load_runnable_config(place.write(), with_parts=True).mqtt.port == 9
     assert (
         load_runnable_config(place.write(mqtt='host = "::1"\nport = 9\n'), with_parts=True).mqtt.host == "::1"
@@ -168,7 +168,7 @@ def test_judged_refuses_a_missing_or_empty_secret_file(place: ConfigFile, conten
     assert error.code == "secret_missing" and f"compare.secret_key_file: {place.secret}" in str(error)
 
 
-def test_judged_accepts_a_credential_while_the_service_is_stopped(place: ConfigFile) -> None:
+def test_load_accepts_a_credential_while_the_service_is_stopped(place: ConfigFile) -> None:
     credential = "/run/credentials/facepay-agent.service/secret-key"
     assert load_runnable_config(
         place.write(compare=account(place, secret_key_file=credential)), with_parts=True

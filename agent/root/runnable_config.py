@@ -123,10 +123,10 @@ def lacks_till_key(config: Config) -> bool:
 def with_location(error: ConfigError, path: Path) -> ConfigError:
     """The error with ``file:line`` in front, if its message starts with a key of the file."""
     message = str(error)
-    found = _KEY.match(message)
-    if found is None or any(message.startswith(str(file)) for file in layers(path)):
+    match = _KEY.match(message)
+    if match is None or any(message.startswith(str(file)) for file in layers(path)):
         return error
-    where = place_of(read_layers(path), tuple(found[0].split(".")))
+    where = place_of(read_layers(path), tuple(match[0].split(".")))
     return ConfigError(Text("detail.at", place=where, reason=error.detail), code=error.code, fix=error.fix)
 
 
