@@ -4,7 +4,7 @@ The imports of a command take most of its time. One server in each pytest worker
 forks a process for each command. The process runs ``agent.cli`` as ``python -m agent.cli`` does, with its
 own working folder, environment, input, output and exit code. Of the variables that an interpreter reads at
 its start, it uses PYTHONIOENCODING, PYTHONUNBUFFERED, and PYTHONWARNINGS if it is ``error``. A test of
-terminals, imports or an empty environment starts its own interpreter instead.
+imports, a shell or an empty environment starts its own interpreter instead.
 
 ``facepay`` runs the exit handlers and does not free the modules: this takes more CPU time than most commands.
 """

@@ -224,7 +224,7 @@ async def test_before_start_and_after_stop_there_is_no_frame(
             await idle.next_frame(0)
 
 
-async def test_start_after_stop_goes_on_counting(clock: HandClock) -> None:
+async def test_start_after_stop_continues_the_frame_numbers(clock: HandClock) -> None:
     backend = ManualBackend(clock)
     camera = NewestFrameSource(backend, clock, stall_ms=2_000)
     seq = 0
@@ -320,7 +320,7 @@ async def test_next_frame_strobed_camera_leaves_out_the_dark_frames() -> None:
     assert (await newest_of([120, 4] * 4)).seq == 7
 
 
-async def test_next_frame_strobed_camera_is_covered_delivers_the_dark_frames() -> None:
+async def test_next_frame_covered_strobed_camera_delivers_the_dark_frames() -> None:
     assert (await newest_of([120, 4] * 4 + [4, 4])).seq == 10
 
 

@@ -81,8 +81,8 @@ async def test_shot_and_photo_are_sent_as_multipart_with_a_genuine_signature() -
 
 async def test_two_urls_are_sent_as_json_and_mixed_sources_as_multipart() -> None:
     async with endpoint(replies(http(SUCCESS))) as server, client(server.url()) as api:
-        await api.compare("http://a.example/1.jpg", "http://b.example/2.jpg", timeout_ms=5_000)
-        await api.compare(JPEG, "http://b.example/2.jpg", timeout_ms=5_000)
+        await api.compare("http://a.example/1.jpg", "http://b.example/2.jpg", timeout_ms=60_000)
+        await api.compare(JPEG, "http://b.example/2.jpg", timeout_ms=60_000)
     urls, mixed = server.posts
     assert urls.headers["content-type"] == "application/json"
     assert b'"urlA":"http://a.example/1.jpg"' in urls.body

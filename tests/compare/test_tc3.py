@@ -56,7 +56,7 @@ async def test_same_request_of_the_official_sdk_has_the_same_bytes(
     theirs = {name: base64.b64encode(v).decode() if isinstance(v, bytes) else v for name, v in fields.items()}
     options: dict[str, object] = {"FaceModelVersion": "3.0", "QualityControl": 2, "NeedRotateDetection": 0}
     async with endpoint(replies(http(SUCCESS))) as server, client(server.port, region=region) as api:
-        answer = await api.compare(*sides, timeout_ms=5_000)
+        answer = await api.compare(*sides, timeout_ms=60_000)
         await asyncio.to_thread(official, server.port, region, **theirs, **options)
     assert (answer.similarity, answer.session_id, answer.threshold) == (87.25, "r-1", 60)
     assert answer.provider == "compareface_2020"

@@ -21,6 +21,7 @@ from agent.service.settings import EXAMPLE_SECRET
 from tests.brokers import Mosquitto
 from tests.commands import facepay
 from tests.e2e.agents import ENROLLED, LONG_TTL_MS, TOPICS, Place, running, till_of, until
+from tests.waits import until_accepted
 
 
 async def test_run_answers_a_request_and_announces_its_end(place: Place) -> None:
@@ -53,7 +54,7 @@ async def test_sigterm_answers_the_open_request_first(place: Place) -> None:
     async with running(place.config("empty")) as agent, till_of(place) as (till, states):
         await until(states, "online")
         asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=20_000))
-        await asyncio.sleep(0.5)
+        await until_accepted(till)
         agent.process.send_signal(signal.SIGTERM)
         verdict = await asyncio.wait_for(asking, 60)
         assert (verdict.decision, verdict.reason) == ("undecided", "interrupted")
@@ -73,7 +74,7 @@ async def test_kill_9_in_the_middle_is_answered_after_the_restart(place: Place) 
     async with running(config) as agent:
         first = (await till.online())["epoch"]
         asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=3_000))
-        await asyncio.sleep(0.7)
+        await until_accepted(till)
         agent.process.kill()
         await agent.ended(60)
     async with running(config):

@@ -26,6 +26,7 @@ from agent.mqtt.paho_client import ClientOptions, Message
 from agent.till.remote_diagnosis import VERIFIED_PER_MINUTE
 from tests.e2e.agents import ENROLLED, LONG_TTL_MS, NO_OWN_CHECKS, TOPICS, Agent, Place, running, till_of
 from tests.e2e.test_keys import facepay
+from tests.waits import until_accepted
 
 WHO = "back-office"
 QUICK = ("sys.memory",)  # a check without dependencies
@@ -268,7 +269,7 @@ async def test_flood_of_requests_is_limited_and_payments_continue(place: Place, 
 async def test_request_during_a_verification_is_declined_as_busy(place: Place, operator: Signer) -> None:
     async with lined(place) as (line, epoch, _), till_of(place) as (till, _):
         asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=3_000))
-        await asyncio.sleep(0.6)
+        await until_accepted(till)
         await line.send(envelope("diag", request_tree(TOPICS, WHO, epoch, QUICK), operator))
         assert (await line.report())["declined"] == "busy"
         assert (await asking).decision == "undecided"

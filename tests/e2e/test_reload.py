@@ -16,6 +16,7 @@ from agent.config.reload import WHILE_SERVING, changed_keys, keys_that_need_rest
 from agent.control.status import config_fingerprint
 from agent.resources import config_file
 from tests.e2e.agents import ENROLLED, LONG_TTL_MS, Agent, Place, running, status_with, till_of, until
+from tests.waits import until_accepted
 
 
 def rewrite(config: Path, old: str, new: str) -> None:
@@ -66,7 +67,7 @@ async def test_open_verification_ends_with_the_old_rules(place: Place) -> None:
     async with running(config) as agent, till_of(place) as (till, states):
         await until(states, "online")
         asking = asyncio.create_task(till.ask(ENROLLED, ttl_ms=4_000, more=given))
-        await asyncio.sleep(0.5)
+        await until_accepted(till)
         rewrite(config, "min_sharpness = 95", "min_sharpness = 30")
         rewrite(config, "consent_required = true", "consent_required = false")
         reload(agent)

@@ -41,6 +41,7 @@ from agent.till.state_publisher import StateFacts
 from tests.brokers import Mosquitto
 from tests.fakes import PacedCamera, RealClock, ScriptedCompare, StagedAnalyzer, check_frame
 from tests.messages.payloads import PHOTO, PHOTO_SHA256, fresh_id, tree
+from tests.waits import until_accepted
 
 LIMITS = Limits(hold_ms=30, retry_pause_ms=20, min_ask_ms=10)
 TOPICS = Topics("shop", "terminal-1")
@@ -276,8 +277,8 @@ async def test_only_state_is_retained(broker: Mosquitto, tmp_path: Path) -> None
 async def test_cancel_before_the_result_ends_the_request(broker: Mosquitto, tmp_path: Path) -> None:
     async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
         running.analyzer.stage = FrameReason.NO_FACE
-        request = asyncio.create_task(till.ask(PHOTO, ttl_ms=8_000))
-        await asyncio.sleep(0.2)
+        request = asyncio.create_task(till.ask(PHOTO, ttl_ms=60_000))
+        await until_accepted(till)
         await till.cancel()
         verdict = await asyncio.wait_for(request, 60)
         assert (verdict.decision, verdict.reason) == ("undecided", "cancelled")
@@ -291,7 +292,7 @@ async def test_request_of_a_second_till_is_refused_as_busy(broker: Mosquitto, tm
     ):
         running.analyzer.stage = FrameReason.NO_FACE
         first = asyncio.create_task(one.ask(PHOTO, ttl_ms=4_000))
-        await asyncio.sleep(0.2)
+        await until_accepted(one)
         with pytest.raises(TillError) as refused:
             await two.ask(PHOTO, ttl_ms=4_000)
         assert refused.value.code == "busy"
@@ -412,7 +413,7 @@ async def test_refusal_without_id_ends_the_open_request(broker: Mosquitto, tmp_p
     async with terminal(broker.port, tmp_path) as running, till_client(broker.port, running) as till:
         running.analyzer.stage = FrameReason.NO_FACE
         request = asyncio.create_task(till.ask(PHOTO, ttl_ms=60_000))
-        await asyncio.sleep(0.2)
+        await until_accepted(till)
         async with raw_till(broker.port) as raw:
             await raw.send("request", b"{")
         with pytest.raises(TillError) as refused:

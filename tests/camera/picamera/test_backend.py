@@ -112,7 +112,7 @@ def test_both_streams_come_without_the_padding_of_their_rows(backend: PicameraBa
     assert frame.small.shape == (180, 320, 3)
 
 
-def test_it_is_configured_once_with_four_buffers_and_no_queue(
+def test_camera_is_configured_once_with_four_buffers_and_no_queue(
     hardware: SimulatedHardware, backend: PicameraBackend
 ) -> None:
     frame_of(backend)
@@ -215,7 +215,7 @@ def silence(hardware: SimulatedHardware) -> None:
     until(is_free)
 
 
-def test_the_trap_captures_that_time_out_eat_a_buffer_each(
+def test_fake_capture_that_times_out_keeps_its_buffer(
     hardware: SimulatedHardware, backend: PicameraBackend
 ) -> None:
     """The leak of a caller that does not cancel: proof that the fake reproduces the trap."""
@@ -281,7 +281,7 @@ def test_grab_request_that_completes_after_cancelling_releases_its_buffer(
     until(all_free(hardware))
 
 
-def test_the_trap_kept_requests_starve_the_camera(
+def test_fake_with_kept_requests_delivers_no_frame(
     hardware: SimulatedHardware, backend: PicameraBackend
 ) -> None:
     kept = [hardware.camera.capture_request(wait=1.0) for _ in range(BUFFERS)]
@@ -332,7 +332,7 @@ def test_restart_ends_a_stall_of_cancelled_requests(
     assert len(frames) == 1 and hardware.camera.configure_count == 1
 
 
-def test_the_trap_stop_waits_for_ever_for_an_ended_event_loop(
+def test_fake_stop_waits_for_ever_for_an_ended_event_loop(
     hardware: SimulatedHardware, backend: PicameraBackend
 ) -> None:
     end_loop_in_callback(hardware)

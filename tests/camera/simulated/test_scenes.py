@@ -87,7 +87,7 @@ def test_a_broken_scene_names_file_and_place(tmp_path: Path, text: str, message:
     assert message in str(caught.value)
 
 
-def test_a_scene_that_is_not_there() -> None:
+def test_missing_scene_is_named() -> None:
     with pytest.raises(ConfigError, match="no_such_scene"):
         load_scene("no_such_scene")
 
@@ -188,7 +188,7 @@ def test_light_and_backdrop_change_the_picture() -> None:
     assert renderer(Scene(backdrop="window")).picture(0).mean() > renderer(Scene()).picture(0).mean()
 
 
-def test_a_photograph_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unreadable_photograph_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "broken.jpg").write_bytes(b"no picture")
     monkeypatch.setattr(resources, "data", tmp_path.joinpath)
