@@ -110,12 +110,13 @@ def _checked(url: str) -> httpx.URL:
     """The url, if https or on loopback, and without a password (process arguments are public)."""
     try:
         parts = httpx.URL(url)
-    except httpx.InvalidURL as error:
+        host = parts.host  # decoded here: a host that IDNA cannot decode raises
+    except (httpx.InvalidURL, ValueError) as error:
         raise refusal("enrolment_insecure", Text("detail.url_wrong")) from error
     if parts.userinfo:
         raise refusal("enrolment_insecure", Text("detail.enrolment_url_password"))
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.host)):
-        why = Text("detail.enrolment_exposed", scheme=parts.scheme, host=parts.host)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        why = Text("detail.enrolment_exposed", scheme=parts.scheme, host=host)
         raise refusal("enrolment_insecure", why)
     return parts
 
