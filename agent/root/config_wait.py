@@ -55,8 +55,12 @@ def wait_for_change(path: Path, stop: threading.Event, pause_s: float, status: s
 
 def _state(path: Path) -> list[tuple[Path, int, int, int]]:
     """Identity, time and size of each file of the config that exists."""
+    try:
+        files = layers(path)
+    except ConfigError:  # of the folder: its owner or mode is to be corrected
+        files = (path, path.with_suffix(".d"))
     found = []
-    for file in layers(path):
+    for file in files:
         with suppress(OSError):
             about = file.stat()
             found.append((file, about.st_ino, about.st_mtime_ns, about.st_size))
