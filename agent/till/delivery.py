@@ -178,12 +178,11 @@ class ResultSender:
             self._open[result_id] = (stored, history.after_reconnect())
 
     async def _step(self, result_id: str) -> None:
-        entry = self._open.get(result_id)
-        if entry is None or result_id in self._sending:
+        if result_id not in self._open or result_id in self._sending:
             return
         self._sending.add(result_id)
         try:
-            await self._take_step(*entry)
+            await self._take_step(result_id)
         except StorageError as error:
             log.error("outbox_failed", extra=facts(result_id=result_id, why=error))
         except AgentError as error:  # e.g. the till of a damaged row is not an id: no topic exists
@@ -194,12 +193,14 @@ class ResultSender:
         finally:
             self._sending.discard(result_id)
 
-    async def _take_step(self, stored: StoredResult, history: PublishHistory) -> None:
+    async def _take_step(self, result_id: str) -> None:
         try:  # a match must not wait between the check of its deadline and its publish
             await self._connection.wait_until_free()
         except TillError:
             return
-        now_ms = self._clock.now_ms()
+        if result_id not in self._open:
+            return  # acknowledged during the wait
+        (stored, history), now_ms = self._open[result_id], self._clock.now_ms()
         match next_step(stored, history, now_ms, self._margin_ms):
             case DeliveryStep.WAIT:
                 return
@@ -212,7 +213,7 @@ class ResultSender:
                     self.withheld += 1
                     history = history.after_expiry()
                     self._open[stored.result_id] = (stored, history)
-                await self._send(stored, self._expired(stored), history)
+                await self._send(stored, _expired(stored, self._topics), history)
             case DeliveryStep.EXPIRE:
                 self.expired_unacked += 1
                 self._open.pop(stored.result_id, None)
@@ -230,15 +231,18 @@ class ResultSender:
         except TillError as error:
             log.warning("result_not_delivered", extra=facts(result_id=stored.result_id, why=error))
             cut = error.code == CUT
-        if stored.result_id not in self._open:
+        entry = self._open.get(stored.result_id)
+        if entry is None:
             return  # the acknowledgement of the till arrived before the PUBACK
         if delivered and self._ack == "broker":
             self._open.pop(stored.result_id, None)
             await self._outbox.close_result(stored.till, stored.result_id)
-        else:
-            self._open[stored.result_id] = (stored, history.after_publish(now_ms, cut=cut))
+        elif entry[1] is history or cut:
+            self._open[stored.result_id] = (stored, entry[1].after_publish(now_ms, cut=cut))
+        # otherwise the till asked again during the publish: the result stays due
 
-    def _expired(self, stored: StoredResult) -> Message:
-        reason = (Refusal.RESULT_EXPIRED, "a match came too late", stored.result_id)
-        till, payload = event(RefusedEvent(stored.till, stored.request_id, *reason))
-        return Message(self._topics.verify(till, EVENT), payload)
+
+def _expired(stored: StoredResult, topics: Topics) -> Message:
+    reason = (Refusal.RESULT_EXPIRED, "a match came too late", stored.result_id)
+    till, payload = event(RefusedEvent(stored.till, stored.request_id, *reason))
+    return Message(topics.verify(till, EVENT), payload)
