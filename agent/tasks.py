@@ -2,6 +2,7 @@
 
 ``Background`` keeps a reference to each task (the event loop keeps only a weak one) and logs each bug.
 ``in_thread`` runs a blocking call that has no time limit (a driver, DNS) in a thread that may be abandoned.
+``call_soon`` passes a call from such a thread to an event loop.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
@@ -36,6 +38,12 @@ def in_thread(name: str, work: Callable[[], T]) -> Future[T]:
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return future
+
+
+def call_soon(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: Any) -> None:
+    """As ``loop.call_soon_threadsafe``; no effect on a closed loop, which ``is_closed`` could miss."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, *arguments)
 
 
 class Background:

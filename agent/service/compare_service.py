@@ -33,6 +33,7 @@ from agent.service.service_listener import ServiceListener
 from agent.service.service_reload import reload
 from agent.service.settings import ServiceConfig, check, server_tls
 from agent.service.stats import Stats
+from agent.tasks import call_soon
 from agent.texts import Text
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,7 @@ class CompareService:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
         running = ListeningService(self._config, self._recognisers, self._faults, self._stats)
         running.listener.listen(listener)
-        self._stopping = lambda: loop.call_soon_threadsafe(stopped.set)
+        self._stopping = lambda: call_soon(loop, stopped.set)
         await stopped.wait()
         await running.close(drain_s=0, grace_s=_THREAD_GRACE_S)
 
