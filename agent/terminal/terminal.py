@@ -90,23 +90,25 @@ class Terminal:
             asyncio.create_task(self._frames.run(), name="frames"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")
-        done, _ = await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
-        stop.set()
-        now_ms = self._ports.clock.now_ms()
-        is_hung = any(isinstance(task.exception(), CameraHung) for task in done)
-        camera_failed = InputFailed(now_ms, Reason.CAMERA_UNAVAILABLE)
-        self._stop_event = camera_failed if is_hung else Interrupted(now_ms)
-        self.open_verification.is_stopping = True
-        if self.open_verification.current is not None:
-            self.open_verification.current.post(self._stop_event)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                while open_tasks := {*self._running, *self._intake.open_tasks}:
-                    await asyncio.wait(open_tasks)
-        ending = [*self._running, *self._intake.open_tasks, *loops, stopped]
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        try:
+            done, _ = await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
+            stop.set()
+            now_ms = self._ports.clock.now_ms()
+            is_hung = any(isinstance(task.exception(), CameraHung) for task in done)
+            camera_failed = InputFailed(now_ms, Reason.CAMERA_UNAVAILABLE)
+            self._stop_event = camera_failed if is_hung else Interrupted(now_ms)
+            self.open_verification.is_stopping = True
+            if self.open_verification.current is not None:
+                self.open_verification.current.post(self._stop_event)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    while open_tasks := {*self._running, *self._intake.open_tasks}:
+                        await asyncio.wait(open_tasks)
+        finally:  # also when the caller is cancelled
+            ending = [*self._running, *self._intake.open_tasks, *loops, stopped]
+            for task in ending:
+                task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
         for task in done:
             task.result()  # raises the exception of a loop that ended without a stop
 

@@ -107,3 +107,17 @@ async def test_hung_camera_sets_the_stop_event() -> None:
         with pytest.raises(CameraHung):
             await setup.terminal.serve(setup.stop)
         await setup.stop.wait()
+
+
+async def test_cancelled_terminal_leaves_no_task() -> None:
+    """A caller that fails cancels it, and closes the parts that the tasks use."""
+    setup = TerminalSetup()
+    before = asyncio.all_tasks()
+    async with asyncio.timeout(60):
+        running = asyncio.create_task(setup.terminal.serve(setup.stop))
+        await setup.till.inbox.put(RequestReceived(request()))
+        await setup.till.until(lambda: setup.terminal.open_verification.is_open)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert running.cancelled() and asyncio.all_tasks() <= before
+    setup.terminal.close()
