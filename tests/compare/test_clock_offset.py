@@ -27,6 +27,12 @@ def test_unset_clock_is_refused() -> None:
     assert "NTP" in en(caught.value.fix)
 
 
+def test_earliest_plausible_time_is_accepted() -> None:
+    assert ClockOffset().unix_s(5_000, EARLIEST_S * 1_000) == EARLIEST_S
+    with pytest.raises(CompareError):
+        ClockOffset().unix_s(5_000, EARLIEST_S * 1_000 - 1)
+
+
 def test_sample_replaces_a_clock_at_1970_and_a_jump_of_the_wall_clock_has_no_effect() -> None:
     offset = ClockOffset()
     offset.add_sample(formatdate(NOON_S, usegmt=True), boot_ms=5_000)
