@@ -7,26 +7,32 @@ from dataclasses import replace
 import pytest
 
 from agent.core.challenge_plan import Turn, TurnSide
+from agent.core.model import Box, Detection
+from agent.core.policy import PolicyLimits, choose_face
 from agent.core.reasons import FrameReason, Reason
 from agent.core.transitions import update_gap
 from agent.core.turn_path import TurnPath, evidence_count
 from agent.core.verification import advance
 from agent.core.verification_types import (
+    CallAnswered,
     CallFailed,
     CameraFailed,
+    CancelCall,
+    Cancelled,
     Comparing,
     Context,
     Finished,
     Holding,
     Limits,
     LivenessProgress,
+    Report,
     Seeking,
     StartCall,
     Ticked,
     TrackGap,
 )
 from agent.errors import Retry
-from tests.core.builders import DEADLINE_MS, frame_event, shot, shot_event, unknown
+from tests.core.builders import DEADLINE_MS, FACE, answer, frame_event, shot, shot_event, unknown
 
 LIMITS = Limits()
 HOLDING = Holding(Context(DEADLINE_MS), shot(1_000), until_ms=1_600, gap=TrackGap(1_000))
@@ -100,3 +106,28 @@ def test_failure_of_an_older_call_changes_nothing() -> None:
 def test_old_frame_does_not_make_the_newest_one_older() -> None:
     old = frame_event(900, FrameReason.NO_FACE).analysis
     assert update_gap(TrackGap(1_000), old, 1, LIMITS) == TrackGap(1_000)
+
+
+def test_call_is_cancelled_once() -> None:
+    state = Comparing(Context(DEADLINE_MS, LIMITS.max_asks), shot(1_000), 4_000, TrackGap(1_000))
+    done, effects = advance(state, Ticked(4_000), LIMITS)
+    assert isinstance(done, Finished) and effects == (CancelCall(LIMITS.max_asks), Report(done))
+
+
+def test_answered_call_is_not_cancelled() -> None:
+    match = CallAnswered(2_000, 1, answer(90.0))
+    state = Comparing(Context(DEADLINE_MS, 1), shot(1_000), 4_000, TrackGap(1_000), answer=match)
+    done, effects = advance(state, Cancelled(2_100), LIMITS)
+    assert isinstance(done, Finished) and effects == (Report(done),)
+
+
+@pytest.mark.parametrize(
+    ("rival_px", "payer_px", "is_alone"), [(50, 99, False), (49.9, 99, True), (50, 100, True)]
+)
+def test_rival_of_exactly_the_least_size_competes(rival_px: float, payer_px: float, is_alone: bool) -> None:
+    def face(x_px: float, size_px: float) -> Detection:
+        return replace(FACE, box=Box(x_px, 200.0, size_px, size_px))
+
+    limits = PolicyLimits(dominance=4.0, min_face_px=100.0)
+    choice = choose_face([face(400.0, payer_px), face(800.0, rival_px)], 1_280, 720, limits)
+    assert choice.reason is (None if is_alone else FrameReason.MULTIPLE_FACES)
