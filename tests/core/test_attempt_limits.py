@@ -157,3 +157,9 @@ def test_count_restarts_after_a_pause_that_is_shorter_than_the_period() -> None:
     assert attempts.is_paused(PHOTO, 11) and not attempts.is_paused(PHOTO, 12)
     assert not failing(attempts, PHOTO, 20, 21).is_paused(PHOTO, 22)
     assert failing(attempts, PHOTO, 22).is_paused(PHOTO, 23)
+
+
+def test_call_counts_for_exactly_one_minute() -> None:
+    paid_calls = PaidCalls(AttemptLimits(calls_per_minute=1), 0)
+    paid_calls.record_call(0)
+    assert not paid_calls.may_call(MINUTE_MS - 1) and paid_calls.may_call(MINUTE_MS)

@@ -6,10 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from agent.core.challenge import ChallengeProgress, judge_frame
+from agent.core.challenge_phase import ChallengeOutcome, Phase
 from agent.core.challenge_plan import Turn, TurnSide
+from agent.core.geometry import Pose
 from agent.core.model import Box, Detection
+from agent.core.motion import Motion
 from agent.core.policy import PolicyLimits, choose_face
 from agent.core.reasons import FrameReason, Reason
+from agent.core.rest_pose import RestPose
 from agent.core.transitions import update_gap
 from agent.core.turn_path import TurnPath, evidence_count
 from agent.core.verification import advance
@@ -30,6 +35,7 @@ from agent.core.verification_types import (
     StartCall,
     Ticked,
     TrackGap,
+    Waiting,
 )
 from agent.errors import Retry
 from tests.core.builders import DEADLINE_MS, FACE, answer, frame_event, shot, shot_event, unknown
@@ -131,3 +137,39 @@ def test_rival_of_exactly_the_least_size_competes(rival_px: float, payer_px: flo
     limits = PolicyLimits(dominance=4.0, min_face_px=100.0)
     choice = choose_face([face(400.0, payer_px), face(800.0, rival_px)], 1_280, 720, limits)
     assert choice.reason is (None if is_alone else FrameReason.MULTIPLE_FACES)
+
+
+@pytest.mark.parametrize("late_ms", [0, 1])
+def test_pause_leaves_exactly_the_least_time_for_a_call(late_ms: int) -> None:
+    state = Comparing(Context(DEADLINE_MS, asks=1), shot(1_000), until_ms=DEADLINE_MS, gap=TrackGap(1_000))
+    at_ms = DEADLINE_MS - LIMITS.min_ask_ms - LIMITS.retry_pause_ms + late_ms
+    after, _ = advance(state, CallFailed(at_ms, 1, Reason.COMPARE_FAILED, Retry.SAME), LIMITS)
+    assert isinstance(after, Finished if late_ms else Waiting)
+
+
+@pytest.mark.parametrize("age_ms", [LIMITS.fresh_ms, LIMITS.fresh_ms + 1])
+def test_frame_of_exactly_the_largest_age_confirms_a_match(age_ms: int) -> None:
+    match = CallAnswered(3_000, 1, answer(90.0))
+    state = Comparing(Context(DEADLINE_MS, 1), shot(1_000), 4_000, TrackGap(1_000, True), answer=match)
+    frame = replace(frame_event(3_000 - age_ms, FrameReason.FOLLOWED, 1), at_ms=3_010)
+    after, _ = advance(state, frame, LIMITS)
+    assert isinstance(after, Finished) is (age_ms == LIMITS.fresh_ms)
+
+
+@pytest.mark.parametrize("phase", [Phase.STEADY, Phase.TURNING])
+def test_missing_frame_ends_an_attempt_only_after_the_prompt(phase: Phase) -> None:
+    """Before the prompt no part of a motion is unknown."""
+    steady = frame_event(600, FrameReason.TURNED, 1).analysis
+    yaw = Pose.of(FACE.landmarks).yaw
+    motion = Motion(((0, yaw), (100, yaw)), shortest_ms=100, last_ms=100)
+    progress = ChallengeProgress(
+        plan=(Turn(TurnSide.LEFT, 500),),
+        rest=RestPose(Pose.of(FACE.landmarks), yaw),
+        until_ms=5_000,
+        motion=motion,
+        evidence=(None,),
+        phase=phase,
+    )
+    outcome, _ = judge_frame(progress, steady)
+    is_steady = phase is Phase.STEADY
+    assert outcome is (ChallengeOutcome.CONTINUE if is_steady else ChallengeOutcome.RETRY)

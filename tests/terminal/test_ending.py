@@ -121,3 +121,37 @@ async def test_cancelled_terminal_leaves_no_task() -> None:
         await asyncio.gather(running, return_exceptions=True)
     assert running.cancelled() and asyncio.all_tasks() <= before
     setup.terminal.close()
+
+
+async def test_cancelled_intake_finishes_the_message_that_it_handles() -> None:
+    """A claim that is being stored becomes durable, and each durable claim needs an answer."""
+    claim_store = SlowClaimStore()
+    setup = TerminalSetup(claim_store=claim_store)
+    intake = setup.terminal._intake
+    running = asyncio.create_task(intake.run())
+    await setup.till.inbox.put(RequestReceived(request()))
+    await claim_store.claiming.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    (open_task,) = intake.open_tasks
+    claim_store.written.set()
+    await open_task
+    setup.terminal.open_verification.current = None
+    verifications = setup.terminal._running
+    for each in verifications:
+        each.cancel()
+    await asyncio.gather(*verifications, return_exceptions=True)
+    assert [key for _, key in claim_store.rows] == ["r-1"]
+
+
+class BrokenClaimStore(MemoryClaimStore):
+    async def claim(self, request: Request) -> None:
+        raise RuntimeError("a bug")
+
+
+async def test_request_whose_handling_has_a_bug_is_refused_and_the_next_one_is_served() -> None:
+    setup = TerminalSetup(claim_store=BrokenClaimStore())
+    async with serving(setup):
+        for number in ("r-1", "r-2"):
+            await setup.till.inbox.put(RequestReceived(request(number)))
+        await setup.till.until(lambda: setup.refusals() == [Refusal.NOT_READY] * 2)
