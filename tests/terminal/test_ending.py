@@ -12,6 +12,7 @@ from agent.core.model import Request
 from agent.core.ports import RequestReceived
 from agent.core.reasons import Refusal
 from agent.errors import CameraHung
+from agent.terminal.frame_loop import WatchdogSignal
 from tests.fakes import MemoryClaimStore, PacedCamera, check_frame, request
 from tests.terminal.test_terminal import TerminalSetup, serving
 
@@ -155,3 +156,20 @@ async def test_request_whose_handling_has_a_bug_is_refused_and_the_next_one_is_s
         for number in ("r-1", "r-2"):
             await setup.till.inbox.put(RequestReceived(request(number)))
         await setup.till.until(lambda: setup.refusals() == [Refusal.NOT_READY] * 2)
+
+
+async def test_end_of_a_verification_deletes_the_face_from_the_analyzer() -> None:
+    setup = TerminalSetup()
+    async with serving(setup):
+        await setup.till.inbox.put(RequestReceived(request()))
+        await setup.verdict()
+        await asyncio.get_running_loop().run_in_executor(setup.terminal.worker, lambda: None)
+        assert setup.analyzer.begun == 2, "at the start and at the end"
+
+
+def test_watchdog_signal_ends_exactly_with_the_recovery() -> None:
+    signal = WatchdogSignal()
+    signal.record_recovery(until_ms=1_000)
+    assert signal.poll(999) and not signal.poll(1_000)
+    signal.record_fresh_frame()
+    assert signal.poll(1_000) and not signal.poll(1_000)
