@@ -64,10 +64,9 @@ def demo(
 
     Example:  facepay demo --json
     """
-    import asyncio
-
+    from agent import event_loop
     from agent.demo.demo_output import run_demo
 
     log.setup("error")
-    if not asyncio.run(run_demo(load_config(config) if config else None, keep=keep, as_json=as_json)):
+    if not event_loop.run(run_demo(load_config(config) if config else None, keep=keep, as_json=as_json)):
         raise typer.Exit(1)

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from agent import event_loop
 from agent.config.tls_files import client_context
 from agent.core import strict_json
 from agent.core.hosts import is_loopback
@@ -40,7 +41,7 @@ class Enrolled:
 
 def enrol(url: str, body: dict[str, Any], ca_file: Path | None) -> Enrolled:
     """Send one request. Raises ``FleetError`` (``enrolment_*``); the message never contains the token."""
-    return asyncio.run(_enrol(url, {"schema": SCHEMA, **body}, ca_file))
+    return event_loop.run(_enrol(url, {"schema": SCHEMA, **body}, ca_file))
 
 
 async def _enrol(url: str, body: dict[str, Any], ca_file: Path | None) -> Enrolled:

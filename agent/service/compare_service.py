@@ -9,12 +9,12 @@ import sys
 import threading
 from collections.abc import Callable
 
+from agent import event_loop
 from agent import log as logs
 from agent.compare import compareface_contract
 from agent.compare.contract import PATH
 from agent.core.hosts import in_url
 from agent.errors import AgentError
-from agent.event_loop import AgentEventLoop
 from agent.health.notify import notify
 from agent.log import facts
 from agent.service import sockets
@@ -139,8 +139,7 @@ class CompareService:
         self._stopping = self._thread = None
 
     def _run(self, listener: socket.socket) -> None:
-        with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
-            runner.run(self._serve(listener))
+        event_loop.run(self._serve(listener))
 
     async def _serve(self, listener: socket.socket) -> None:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -175,8 +174,7 @@ def serve(
         signal.signal(number, lambda *_: sys.exit(0))  # until the event loop runs
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # a reload waits until the event loop runs
     recognisers = load_recognisers(config)
-    with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
-        runner.run(_serve(config, recognisers, faults, listener, reread))
+    event_loop.run(_serve(config, recognisers, faults, listener, reread))
 
 
 async def _serve(
