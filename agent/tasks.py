@@ -46,6 +46,14 @@ def call_soon(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arg
         loop.call_soon_threadsafe(call, *arguments)
 
 
+async def end_tasks(*tasks: asyncio.Task[Any] | None) -> None:
+    """Cancel the tasks and wait for their ends. None is no task. An exception of a task is not raised."""
+    found = [task for task in tasks if task is not None]
+    for task in found:
+        task.cancel()
+    await asyncio.gather(*found, return_exceptions=True)
+
+
 class Background:
     """Set of small tasks without an awaiting caller. Logs a bug in a task; ``close`` ends all tasks."""
 
@@ -65,9 +73,7 @@ class Background:
         await self.close()
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -23,6 +23,7 @@ from agent.health.conditions_camera import VIEW_CONDITIONS
 from agent.health.counters import Counters
 from agent.health.frame_meter import ViewMeter
 from agent.log import facts
+from agent.tasks import end_tasks
 from agent.terminal.api_call import CallBudget
 from agent.terminal.frame_loop import FrameLoop, WatchdogSignal
 from agent.terminal.intake import Intake
@@ -105,10 +106,7 @@ class Terminal:
                     while open_tasks := {*self._running, *self._intake.open_tasks}:
                         await asyncio.wait(open_tasks)
         finally:  # also when the caller is cancelled
-            ending = [*self._running, *self._intake.open_tasks, *loops, stopped]
-            for task in ending:
-                task.cancel()
-            await asyncio.gather(*ending, return_exceptions=True)
+            await end_tasks(*self._running, *self._intake.open_tasks, *loops, stopped)
         for task in done:
             task.result()  # raises the exception of a loop that ended without a stop
 
