@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
-from paho.mqtt.client import Client
+from paho.mqtt.client import Client, MQTTMessage, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
@@ -12,9 +14,9 @@ from agent.config import MqttConfig
 from agent.errors import TillError
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import BrokerLimits, ClientOptions, Message
-from agent.mqtt.publisher import Publisher
+from agent.mqtt.publisher import CUT, Publisher
 from agent.mqtt.reason_codes import BrokerProblem
-from agent.mqtt.status import LOST_SOON_MAX, BrokerStatus
+from agent.mqtt.status import LOST_SOON_MAX, BrokerStatus, SentPacket
 
 
 class RecordingClient(Client):
@@ -32,6 +34,43 @@ async def test_answer_to_an_abandoned_attempt_is_no_second_connection() -> None:
     client = RecordingClient(CallbackAPIVersion.VERSION2)
     connection.on_connack(client, ReasonCode(PacketTypes.CONNACK, "Success"), None)
     assert client.disconnects == 1 and not connection.is_connected
+
+
+async def test_message_and_puback_of_an_earlier_connection_have_no_effect() -> None:
+    """Message ids start anew with each connection: an old PUBACK would confirm another result."""
+    received = list[Message]()
+    connection = Connection(MqttConfig(), ClientOptions("id", [], received.append, lambda: None))
+    earlier = RecordingClient(CallbackAPIVersion.VERSION2)
+    connection._publisher._unanswered[1] = SentPacket("a/result", 100)
+    connection.on_puback(earlier, 1, ReasonCode(PacketTypes.PUBACK, "Success"), None)
+    connection._deliver(earlier, MQTTMessage(topic=b"a/request"))
+    assert list(connection._publisher._unanswered) == [1] and received == []
+
+
+class SilentClient(RecordingClient):
+    """Sends each message to a broker that does not answer."""
+
+    def __init__(self, link: socket.socket) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2)
+        self.link = link
+
+    def publish(self, *_arguments: object) -> MQTTMessageInfo:
+        return MQTTMessageInfo(1)
+
+    def socket(self) -> socket.socket:
+        return self.link
+
+
+async def test_connection_of_an_unanswered_publish_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise paho sends the message later: a match that is out of time."""
+    monkeypatch.setattr("agent.mqtt.publisher.PUBACK_TIMEOUT_S", 0.01)
+    near, far = socket.socketpair()
+    with near, far:
+        far.settimeout(60)
+        publisher = Publisher(BrokerStatus(lambda *_: None))
+        with pytest.raises(TillError) as caught:
+            await publisher.publish(SilentClient(near), Message("a/result", b"{}"), 1)
+        assert caught.value.code == CUT and far.recv(1) == b""
 
 
 async def test_packet_of_exactly_the_largest_size_is_sent() -> None:

@@ -133,3 +133,12 @@ async def test_match_that_is_acknowledged_while_it_waits_is_not_replaced_by_its_
     broker.free.set()
     await waiting
     assert broker.published.empty() and sender.withheld == 0 and sender.open_count == 0
+
+
+async def test_acknowledgement_of_another_till_does_not_end_the_delivery() -> None:
+    sender = sender_of(SlowBroker(), StoppedClock())
+    await sender.deliver(STORED, again=True)
+    await sender.record_ack("till-2", STORED.result_id)
+    assert sender.open_count == 1
+    await sender.record_ack(STORED.till, STORED.result_id)
+    assert sender.open_count == 0
