@@ -1,11 +1,13 @@
 """Work beside the main flow: asyncio tasks without an awaiting caller, and calls in threads that may hang.
 
 ``Background`` keeps a reference to each task (the event loop keeps only a weak one) and logs each bug.
+``Background.keep`` starts a job again after a bug.
 ``in_thread`` runs a blocking call that has no time limit (a driver, DNS) in a thread that may be abandoned.
 ``call_soon`` passes a call from such a thread to an event loop.
 """
 
 import asyncio
+import errno
 import logging
 import threading
 from collections.abc import Callable, Coroutine
@@ -16,10 +18,13 @@ from typing import Any, TypeVar
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+RESTART_PAUSE_S = 10.0  # between the bug of an endless job and its next start
 
 
 def in_thread(name: str, work: Callable[[], T]) -> Future[T]:
     """Start ``work`` in a new daemon thread; returns its future at once.
+
+    Where the system allows no further thread (``TasksMax``, memory), the future has an ``OSError`` (EAGAIN).
 
     The caller may stop waiting: the cost is one thread, and the process can still end. A thread pool does not
     fit: a hanging call keeps a worker, and the interpreter waits for each worker at its end. In a coroutine
@@ -36,7 +41,12 @@ def in_thread(name: str, work: Callable[[], T]) -> Future[T]:
         else:
             future.set_result(value)
 
-    threading.Thread(target=run, name=name, daemon=True).start()
+    try:
+        threading.Thread(target=run, name=name, daemon=True).start()
+    except RuntimeError as error:  # "can't start new thread"
+        refused = OSError(errno.EAGAIN, "no further thread can be started")
+        refused.__cause__ = error
+        future.set_exception(refused)
     return future
 
 
@@ -66,6 +76,14 @@ class Background:
         task.add_done_callback(self._ended)
         return task
 
+    def keep(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a job for the rest of the process. After an exception the job starts again.
+
+        Without its jobs a process serves on, and reports the conditions of the past as those of the present.
+        A job that returns has ended.
+        """
+        self.add(_repeat_after_bugs(job))
+
     async def finish(self, timeout_s: float) -> None:
         """Wait up to ``timeout_s`` for the running tasks, then cancel the rest."""
         if self._tasks:
@@ -79,3 +97,12 @@ class Background:
         self._tasks.discard(task)
         if not task.cancelled() and (bug := task.exception()) is not None:
             log.error("bug_in_background", exc_info=bug)
+
+
+async def _repeat_after_bugs(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    while True:
+        try:
+            return await job()
+        except Exception:
+            log.exception("bug_in_background")
+        await asyncio.sleep(RESTART_PAUSE_S)

@@ -180,6 +180,15 @@ def on_separate_lines(text: Text, languages: Sequence[str] | None = None) -> str
     return "".join(f"{text.write(locale)}\n" for locale in chosen)
 
 
+def load_messages() -> None:
+    """Read the files of all languages now. Raises ``TextError``.
+
+    Later the files can be those of a newer package, with other keys, or no file can be opened.
+    """
+    for locale in locales():
+        _messages(locale)
+
+
 @cache
 def _messages(locale: str) -> dict[str, str]:
     if locale not in locales():

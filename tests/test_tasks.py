@@ -10,8 +10,9 @@ from concurrent.futures import CancelledError, wait
 
 import pytest
 
+from agent import tasks
 from agent.mqtt.loop_queue import LoopQueue
-from agent.tasks import in_thread
+from agent.tasks import Background, in_thread
 
 
 def test_in_thread_result_and_error_reach_the_caller() -> None:
@@ -64,3 +65,27 @@ def test_call_of_another_thread_to_a_loop_that_closes_has_no_effect() -> None:
     queue.call(calls.append, 1)
     loop.is_asked = False
     assert not calls
+
+
+def test_in_thread_no_further_thread_is_an_error_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(OSError, match="no further thread"):
+        in_thread("refused", lambda: 7).result(20)
+
+
+async def test_keep_job_with_a_bug_starts_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "RESTART_PAUSE_S", 0.0)
+    starts, background = asyncio.Queue[None](), Background()
+
+    async def job() -> None:
+        starts.put_nowait(None)
+        raise RuntimeError("can't start new thread")
+
+    background.keep(job)
+    async with asyncio.timeout(20):
+        for _ in range(3):
+            await starts.get()
+    await background.close()

@@ -20,6 +20,7 @@ from agent.tasks import in_thread
 CONNECT_TIMEOUT_S = 4.0
 RESOLVE_TIMEOUT_S = 4.0
 _HEAD_MAX_BYTES = 16 * 1024
+_HEAD_TIMEOUT_S = 4.0  # for the complete head: the limit of the socket begins again with each byte
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +115,11 @@ def exchange(inputs: CheckInputs, endpoint: Endpoint) -> Exchange:
             end_step()
             if not head:
                 raise ConnectionResetError("closed without an answer")
+            until_s = time.monotonic() + _HEAD_TIMEOUT_S
             while b"\r\n\r\n" not in head and len(head) < _HEAD_MAX_BYTES and (piece := link.recv(4_096)):
                 head += piece
+                if time.monotonic() >= until_s:
+                    raise TimeoutError("the answer was incomplete")
     dns_ms, tcp_ms, tls_ms, first_byte_ms = (round((end - start) * 1e3) for start, end in pairwise(times_s))
     return Exchange(dns_ms, tcp_ms, tls_ms, first_byte_ms, _date(head))
 

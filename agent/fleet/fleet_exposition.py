@@ -1,5 +1,6 @@
 """The rows of a fleet, and the numbers of the monitor itself, as Prometheus text. Pure."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -61,7 +62,7 @@ MONITOR_METRICS: tuple[Metric[FleetTotals], ...] = (
     _gauge(
         "process_resident_memory_bytes",
         "Memory in use (RSS).",
-        _total(lambda totals: totals.process["rss_bytes"]),
+        _total(lambda totals: totals.process.get("rss_bytes", math.nan)),
     ),
     _counter(
         "process_cpu_seconds_total",

@@ -12,7 +12,13 @@ needs a scenario that raises and clears the condition.
 from types import ModuleType
 
 from agent.errors import AgentError
-from agent.health import conditions_board, conditions_camera, conditions_compare, conditions_mqtt
+from agent.health import (
+    conditions_board,
+    conditions_camera,
+    conditions_compare,
+    conditions_mqtt,
+    conditions_till,
+)
 from agent.health.condition import Condition, Severity
 from agent.texts import Text, has_text
 
@@ -30,6 +36,7 @@ PARTS: dict[str, tuple[Condition, ...]] = {
     "camera": _rows(conditions_camera),
     "compare": _rows(conditions_compare),
     "mqtt": _rows(conditions_mqtt),
+    "till": _rows(conditions_till),
     "board": _rows(conditions_board),
 }
 CONDITIONS: dict[str, Condition] = {row.code: row for rows in PARTS.values() for row in rows}

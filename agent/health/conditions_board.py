@@ -7,9 +7,13 @@ from agent.health.condition import Condition, Severity
 ATTEMPTS_PAUSED = Condition(code="attempts_paused", severity=Severity.WARNING)
 MODEL_UNUSABLE = Condition(code="model_unusable")
 STORAGE_UNAVAILABLE = Condition(code="storage_unavailable")
+STORAGE_SLOW = Condition(code="storage_slow", severity=Severity.WARNING, depends_on=(STORAGE_UNAVAILABLE,))
+# after several verifications in a row: ``health.result_meter``
+VERIFICATIONS_FAILING = Condition(code="verifications_failing", severity=Severity.WARNING)
 CONFIG_REFUSED = Condition(code="config_refused", severity=Severity.WARNING)
 OUTBOX_RESET = Condition(code="outbox_reset", severity=Severity.WARNING)
 MACHINE_CHANGED = Condition(code="machine_changed")
+OPEN_FILES_HIGH = Condition(code="open_files_high", severity=Severity.WARNING)
 DISK_LOW = Condition(code="disk_low", severity=Severity.WARNING)
 UPGRADE_FAILED = Condition(code="upgrade_failed", severity=Severity.WARNING)
 UPGRADE_MISSING = Condition(code="upgrade_missing", severity=Severity.WARNING)

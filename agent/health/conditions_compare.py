@@ -23,4 +23,3 @@ CLEARED_BY_ANSWER = (COST_LIMIT, COMPARE_UNREACHABLE, COMPARE_SLOW, *REPORTED_BY
 # after several verifications in a row, until the next comparison: ``health.result_meter``
 COMPARE_FAILING = Condition(code="compare_failing", severity=Severity.WARNING, depends_on=CLEARED_BY_ANSWER)
 PHOTOS_FAILING = Condition(code="photos_failing", severity=Severity.WARNING)
-RESULT_CONDITIONS = (COMPARE_FAILING, PHOTOS_FAILING)

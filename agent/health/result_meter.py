@@ -5,6 +5,7 @@ from collections import Counter
 from agent.core.model import Result
 from agent.core.reasons import Reason
 from agent.health.condition import Condition
+from agent.health.conditions_board import VERIFICATIONS_FAILING
 from agent.health.conditions_compare import COMPARE_FAILING, PHOTOS_FAILING
 
 VERIFICATIONS_MIN = 3
@@ -20,11 +21,14 @@ _FAULTS = {
     Reason.COMPARE_UNKNOWN_CODE: COMPARE_FAILING,
     Reason.REFERENCE_UNREACHABLE: PHOTOS_FAILING,
     Reason.REFERENCE_REFUSED: PHOTOS_FAILING,
+    Reason.INTERNAL_ERROR: VERIFICATIONS_FAILING,
+    Reason.TIMED_OUT: VERIFICATIONS_FAILING,
 }
+RESULT_CONDITIONS = (COMPARE_FAILING, PHOTOS_FAILING, VERIFICATIONS_FAILING)
 
 
 class ResultMeter:
-    """Counts the results in a row with a reason of ``_FAULTS``, separately for the API and the photos.
+    """Counts the results in a row with a reason of ``_FAULTS``, separately for each condition.
 
     The small check of the API can succeed while each call with two pictures fails, and it then clears the
     condition of the call. Some reasons have no condition at all. A single failure can end by itself, so a

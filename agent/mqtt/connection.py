@@ -119,9 +119,8 @@ class Connection:
         while True:
             try:
                 await self._one_connection(loop_queue)
-            except ConfigError as error:  # a file is being replaced, or was removed
-                log.error("mqtt_files_unusable", extra=facts(why=error))
-                self._status.note_connect_failure(ConnectFailure(reason_of(error)))
+            except Exception as error:  # without this task the terminal is offline and reports no fault
+                self._status.note_connect_failure(_logged(error))
             attempt = 0 if self._status.was_steady else attempt
             await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             attempt += 1
@@ -149,7 +148,7 @@ class Connection:
         """The failure; at once, without a call, while an abandoned call still blocks."""
         if self._connecting is not None and not self._connecting.done():
             return NO_ANSWER
-        self._connecting = in_thread("mqtt-connect", partial(connect, client, self._config))
+        self._connecting = _start_to_connect(client, self._config)
         return await _result_in_time(self._connecting, CONNECT_TIMEOUT_S, NO_ANSWER)
 
     def _cut_without_connack(self, client: Client) -> None:
@@ -210,6 +209,20 @@ def _set_callbacks(client: Client, to: Connection, loop_queue: LoopQueue) -> Non
     client.on_publish = lambda source, _u, *answer: loop_queue.call(to.on_puback, source, *answer)
     client.on_subscribe = lambda source, _u, _mid, reasons, _p: loop_queue.call(to.on_suback, source, reasons)
     client.on_message = lambda source, _u, message: loop_queue.put(source, message)
+
+
+def _logged(error: Exception) -> ConnectFailure:
+    is_bug = not isinstance(error, ConfigError)  # a file is being replaced, or was removed
+    log.error("mqtt_bug" if is_bug else "mqtt_files_unusable", exc_info=is_bug, extra=facts(why=error))
+    return ConnectFailure(reason_of(error))
+
+
+def _start_to_connect(client: Client, config: MqttConfig) -> Future[ConnectFailure | None]:
+    started = in_thread("mqtt-connect", partial(connect, client, config))
+    if started.done() and isinstance(error := started.exception(), OSError):  # no thread was started
+        started = Future()
+        started.set_result(ConnectFailure(reason_of(error)))
+    return started
 
 
 async def _probe_failure(config: MqttConfig, *, is_late: bool) -> ConnectFailure:

@@ -173,7 +173,11 @@ def connect(client: Client, config: MqttConfig) -> ConnectFailure | None:
         why = f"{type(error).__name__}: {error}"
         log.info("mqtt_connect_failed", extra=facts(host=config.host, why=why))
         return failure_of(error, tls=config.tls)
-    client.loop_start()
+    try:
+        client.loop_start()
+    except RuntimeError:  # the system allows no further thread
+        close_abruptly(client)
+        return ConnectFailure(Text("errno.EAGAIN"))
     return None
 
 

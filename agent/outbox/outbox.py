@@ -8,6 +8,7 @@ written to the outbox.
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -21,6 +22,7 @@ from agent.outbox.queries import Encode, OutboxQueries
 from agent.texts import Text
 
 T = TypeVar("T")
+SLOW_S = 2.0  # a request has two writes within its few seconds
 
 # After these errors a connection may never work again, even when a disk is mounted again.
 _DISK_FAILED = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
@@ -54,6 +56,7 @@ class Outbox:
         self._queries = OutboxQueries(db, config, clock, boot_id, encode, is_synchronised)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._closed = False
+        self.slow_writes = 0  # claims and results in a row that each needed ``SLOW_S``
 
     async def close(self) -> None:
         """Wait for the writer, then close the file. Safe to call twice."""
@@ -68,10 +71,10 @@ class Outbox:
         return await self._run(lambda: self._queries.find(till, request_id))
 
     async def claim(self, request: Request) -> None:
-        await self._run(lambda: self._queries.claim(request))
+        await self._run(self._timed(lambda: self._queries.claim(request)))
 
     async def settle(self, result: Result) -> StoredResult:
-        return await self._run(lambda: self._queries.settle(result))
+        return await self._run(self._timed(lambda: self._queries.settle(result)))
 
     # --- delivery and maintenance -------------------------------------------------------------------
 
@@ -103,7 +106,19 @@ class Outbox:
 
     async def check_writable(self) -> None:
         """Commit a transaction without a change. Raises ``StorageError`` when the disk accepts no writes."""
-        await self._run(self._queries.touch)
+        await self._run(self._timed(self._queries.touch))
+
+    def _timed(self, work: Callable[[], T]) -> Callable[[], T]:
+        """``work``, which updates ``slow_writes``. The time is that of the writer's thread only."""
+
+        def timed() -> T:
+            began_s = time.monotonic()
+            try:
+                return work()
+            finally:
+                self.slow_writes = self.slow_writes + 1 if time.monotonic() - began_s >= SLOW_S else 0
+
+        return timed
 
     # --- the writer's thread ------------------------------------------------------------------------
 

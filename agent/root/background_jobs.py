@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from agent.control.status import health_facts
@@ -11,12 +13,13 @@ from agent.errors import StorageError, TillError
 from agent.fleet import machine
 from agent.health.board import is_read_only
 from agent.health.condition_tracker import ConditionTracker
-from agent.health.conditions_board import DISK_LOW, MACHINE_CHANGED, STORAGE_UNAVAILABLE
+from agent.health.conditions_board import DISK_LOW, MACHINE_CHANGED, STORAGE_SLOW, STORAGE_UNAVAILABLE
 from agent.health.expiry import EXPIRY_CONDITIONS, days_left, expiry_level
 from agent.health.notify import notify, watchdog_period_s
 from agent.health.probe_results import CertificateProbe
 from agent.log import facts
 from agent.messages.signing import KEY_FILE
+from agent.outbox.outbox import SLOW_S
 from agent.recorder.traces import TraceFiles
 from agent.root.handle import AgentHandle
 from agent.root.reload import Source
@@ -24,6 +27,7 @@ from agent.root.self_checks import adapt_pace, watch_api, watch_board, watch_upg
 from agent.root.wiring import BootClock, make_trace_files
 from agent.tasks import Background
 from agent.terminal.terminal import Terminal
+from agent.texts import load_messages
 from agent.till.adapter import MqttTill
 
 log = logging.getLogger(__name__)
@@ -32,6 +36,7 @@ HEALTH_EVERY_S = 60.0
 REFRESH_EVERY_S = 0.5
 TRACES_EVERY_S = 3_600.0
 STORAGE_EVERY_S = 10.0
+SLOW_WRITES_MIN = 3  # one slow write can be a pause of the machine
 CERTIFICATE_EVERY_S = 3_600.0  # often enough for a clock that was wrong at the start
 
 
@@ -44,22 +49,27 @@ def start_background_jobs(
     changed: asyncio.Event,
 ) -> None:
     """Start every background job; ``background`` ends them. ``changed``: the shown conditions changed."""
-    background.add(announce_changes(changed, handle.till, background))
     if not machine.is_of_this_machine(handle.reload.config.storage.directory):
         handle.terminal.conditions.raise_(MACHINE_CHANGED)
-    background.add(drop_old_traces(make_trace_files(handle.reload.config), clock))
-    background.add(handle.reload.watch(source))
-    background.add(feed_watchdog(handle.terminal, clock))
-    background.add(refresh_conditions(handle.terminal.conditions))
-    background.add(watch_storage(handle))
-    background.add(stop_when_damaged(handle, stop))
-    background.add(watch_board(handle))
-    background.add(watch_upgrades(handle, clock))
-    background.add(adapt_pace(handle))
-    background.add(watch_api(handle, clock))
-    background.add(watch_certificate(handle, clock))
-    background.add(_announce_stopping(stop, handle.till))
-    background.add(report_health(handle, clock))
+    terminal, till = handle.terminal, handle.till
+    for job in (
+        partial(asyncio.to_thread, load_messages),
+        partial(announce_changes, changed, handle, background),
+        partial(drop_old_traces, make_trace_files(handle.reload.config), clock),
+        partial(handle.reload.watch, source),
+        partial(feed_watchdog, terminal, clock),
+        partial(refresh_conditions, terminal.conditions),
+        partial(watch_storage, handle),
+        partial(stop_when_damaged, handle, stop),
+        partial(watch_board, handle),
+        partial(watch_upgrades, handle, clock),
+        partial(adapt_pace, handle),
+        partial(watch_api, handle, clock),
+        partial(watch_certificate, handle, clock),
+        partial(_announce_stopping, stop, till),
+        partial(report_health, handle, clock),
+    ):
+        background.keep(job)
     if handle.till.accepts_diagnosis:
         from agent.root.remote import start_remote_diagnosis  # loads modules of the doctor
 
@@ -72,12 +82,25 @@ async def _announce_stopping(stop: asyncio.Event, till: MqttTill) -> None:
     await till.state.announce("stopping")
 
 
-async def announce_changes(changed: asyncio.Event, till: MqttTill, background: Background) -> None:
-    """Publish ``state`` after each change of the conditions; several quick changes are one message."""
+async def announce_changes(changed: asyncio.Event, handle: AgentHandle, background: Background) -> None:
+    """Publish ``state`` after each change of the conditions; several quick changes are one message.
+
+    Also updates the status line of the systemd unit.
+    """
     while True:
         await changed.wait()
         changed.clear()
-        background.add(till.state.announce())  # a publish can wait for its broker; the next change must not
+        config = handle.reload.config
+        causes = [each.code for each in handle.terminal.conditions.causes]
+        notify(f"STATUS={status_line(config.site, config.terminal, causes)}")
+        # a publish can wait for its broker; the next change must not
+        background.add(handle.till.state.announce())
+
+
+def status_line(site: str, terminal: str, causes: Sequence[str]) -> str:
+    """The line of ``systemctl status``. ``causes``: the codes of the shown conditions; empty: no fault."""
+    degraded = f", degraded: {', '.join(causes)}" if causes else ""
+    return f"serving {site}/{terminal}{degraded}"
 
 
 async def report_health(handle: AgentHandle, clock: BootClock) -> None:
@@ -111,7 +134,7 @@ async def watch_storage(handle: AgentHandle) -> None:
     """Raise and clear ``storage_unavailable`` without a verification.
 
     The check for a read-only disk writes nothing, because writing wears a card. An almost full disk is tested
-    with a write. Only a successful write clears the condition.
+    with a write, and so is a slow disk. Only a successful write clears the condition.
     """
     conditions, key = handle.terminal.conditions, handle.reload.config.storage.directory / KEY_FILE
     while True:
@@ -123,12 +146,14 @@ async def watch_storage(handle: AgentHandle) -> None:
         elif await asyncio.to_thread(is_read_only, key):
             log.error("storage_failed", extra=facts(why=f"{key.parent} went read-only"))
             conditions.raise_(STORAGE_UNAVAILABLE)
-        elif DISK_LOW in conditions.active:
+        elif DISK_LOW in conditions.active or STORAGE_SLOW in conditions.active:
             try:
                 await handle.outbox.check_writable()
             except StorageError as error:
                 log.error("storage_failed", extra=facts(why=error))
                 conditions.raise_(STORAGE_UNAVAILABLE)
+        is_slow = handle.outbox.slow_writes >= SLOW_WRITES_MIN
+        conditions.update(STORAGE_SLOW, is_slow, f"{handle.outbox.slow_writes} x {SLOW_S:g} s")
 
 
 async def stop_when_damaged(handle: AgentHandle, stop: asyncio.Event) -> None:

@@ -39,7 +39,7 @@ from agent.messages.signing import Signer
 from agent.outbox.database import FILE, OutboxDamaged
 from agent.outbox.outbox import Outbox
 from agent.root import wiring
-from agent.root.background_jobs import start_background_jobs
+from agent.root.background_jobs import start_background_jobs, status_line
 from agent.root.cameras import make_camera, make_frame_check
 from agent.root.handle import AgentHandle
 from agent.root.judge import check_rules, with_location
@@ -95,7 +95,8 @@ async def serve(
         if display is not None:
             await display.open(stack, handle)
         name = f"{config.site}/{config.terminal}"
-        notify("READY=1", f"STATUS=serving {name}")
+        causes = [each.code for each in handle.terminal.conditions.causes]
+        notify("READY=1", f"STATUS={status_line(config.site, config.terminal, causes)}")
         log.info("ready", extra=facts(terminal=name, profile=config.profile))
         overrides.on_ready(handle)
         start_background_jobs(background, stop, handle, clock, source, changed)

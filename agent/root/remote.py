@@ -31,7 +31,7 @@ def start_remote_diagnosis(
         lambda: handle.terminal.open_verification.is_open,
         background,
     )
-    background.add(diagnosis.run())
+    background.keep(diagnosis.run)
 
 
 async def diagnose(

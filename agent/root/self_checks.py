@@ -16,9 +16,9 @@ from agent.core.reasons import Reason
 from agent.errors import CompareError, CompareSlow, ModelError
 from agent.health.board import EARLIEST_MS, HOT_C, hottest_c, shortage
 from agent.health.condition_tracker import ConditionTracker
-from agent.health.conditions_board import DISK_LOW, TERMINAL_HOT
+from agent.health.conditions_board import DISK_LOW, OPEN_FILES_HIGH, TERMINAL_HOT
 from agent.health.conditions_compare import CLEARED_BY_ANSWER, CLOCK_OFFSET, COST_LIMIT
-from agent.health.process import return_free_memory
+from agent.health.process import files_shortage, return_free_memory
 from agent.health.upgrades import UPGRADE_CONDITIONS, judge_upgrades, read_upgrades
 from agent.log import facts
 from agent.root.handle import AgentHandle
@@ -82,15 +82,18 @@ def _show_offset(conditions: ConditionTracker, offset_ms: int | None, unix_ms: i
 
 
 async def watch_board(handle: AgentHandle) -> None:
-    """Raise and clear ``disk_low`` and ``terminal_hot``; update ``attempts_paused``."""
+    """Raise and clear the conditions of disk, files and temperature; update those that end by time."""
     conditions, directory = handle.terminal.conditions, handle.reload.config.storage.directory
     while True:
         with suppress(OSError):  # the next check reads again
             lack = shortage(await asyncio.to_thread(os.statvfs, directory))
             conditions.update(DISK_LOW, bool(lack), f"{lack} at {directory}")
+        lack = files_shortage()
+        conditions.update(OPEN_FILES_HIGH, bool(lack), lack)
         hottest = await asyncio.to_thread(hottest_c) or 0.0
         conditions.update(TERMINAL_HOT, hottest >= HOT_C, f"{hottest:.0f} °C")
         handle.terminal.budget.show_pause()
+        handle.terminal.results.show_till_faults()
         await asyncio.sleep(BOARD_EVERY_S)
 
 

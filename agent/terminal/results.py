@@ -19,16 +19,44 @@ from agent.health.conditions_compare import (
     COMPARE_SLOW,
     COMPARE_UNREACHABLE,
     REPORTED_BY_API,
-    RESULT_CONDITIONS,
 )
+from agent.health.conditions_till import REQUESTS_REFUSED
 from agent.health.counters import Counters
-from agent.health.result_meter import ResultMeter
+from agent.health.result_meter import RESULT_CONDITIONS, ResultMeter
+from agent.health.till_meter import TillMeter
 from agent.log import facts
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.verification_runner import VerificationOutcome
 from agent.texts import Text
 
 log = logging.getLogger(__name__)
+
+FAULTS_OF_TILL = frozenset(
+    {
+        Refusal.REQUEST_MALFORMED,
+        Refusal.REQUEST_TOO_LARGE,
+        Refusal.REQUEST_RETAINED,
+        Refusal.REQUEST_STALE,
+        Refusal.SCHEMA_UNSUPPORTED,
+        Refusal.ID_CONFLICT,
+        Refusal.CONSENT_MISSING,
+        Refusal.SIGNATURE_MISSING,
+        Refusal.SIGNATURE_INVALID,
+        Refusal.NOT_READY,
+    }
+)
+"""Refusals that return with each further request until a person corrects the till or this terminal."""
+PASSING_REFUSALS = frozenset(
+    {
+        Refusal.BUSY,
+        Refusal.RATE_LIMITED,
+        Refusal.RESULT_EXPIRED,
+        Refusal.UNKNOWN_REQUEST,
+        Refusal.STOPPING,
+        Refusal.STORAGE_UNAVAILABLE,  # a condition of its own
+    }
+)
+"""Refusals that depend on the moment of one request."""
 
 
 def liveness_of(done: Finished) -> Liveness:
@@ -109,7 +137,7 @@ class Results:
         self._claim_store, self._till = ports.claim_store, ports.till
         self.settings = settings
         self._counters, self._conditions = counters, conditions
-        self._meter = ResultMeter()
+        self._meter, self._tills, self._clock = ResultMeter(), TillMeter(), ports.clock
 
     async def store(self, result: Result) -> tuple[Result, StoredResult]:
         """Store the result. After an exception other than ``StorageError``, store an internal error instead.
@@ -148,7 +176,15 @@ class Results:
         """``asks``: API calls made for a request that was accepted and whose result could not be stored."""
         self._counters.refusals[refusal] += 1
         log.info("refused", extra=facts(till=till, request_id=request_id, refusal=refusal, detail=detail))
+        if refusal in FAULTS_OF_TILL:
+            self._tills.add(till, refusal, self._clock.now_ms())
+            self.show_till_faults()
         await self._till.publish(RefusedEvent(till, request_id, refusal, detail, asks=asks))
+
+    def show_till_faults(self) -> None:
+        """Raise ``requests_refused`` while a till has only faults, else clear it."""
+        faults = self._tills.faults(self._clock.now_ms())
+        self._conditions.update(REQUESTS_REFUSED, bool(faults), faults)
 
     async def refuse_unstored(self, result: Result, error: StorageError) -> None:
         """Refuse an accepted request whose result could not be stored, with the number of its API calls.
@@ -177,6 +213,11 @@ class Results:
         failing = self._meter.add(result, explained=is_explained)
         for each in RESULT_CONDITIONS:
             conditions.update(each, each in failing, failing.get(each, ""))
+        if result.reason is Reason.ASSURANCE_UNMET:
+            self._tills.add(result.request.till, result.reason, self._clock.now_ms())
+        else:
+            self._tills.clear(result.request.till)
+        self.show_till_faults()
         about = {"decision": result.decision, "reason": result.reason, "asks": result.asks}
         request_id, total_ms = result.request.request_id, result.timings.total
         log.info("result", extra=facts(request_id=request_id, **about, total_ms=total_ms))

@@ -62,12 +62,12 @@ class Terminal:
         self.budget = CallBudget(
             ports.clock, settings.guard, counters, conditions, earlier_calls=settings.earlier_calls
         )
-        self._results = Results(ports, settings, counters, conditions)
+        self.results = Results(ports, settings, counters, conditions)
         self._intake = Intake(
             ports,
             settings,
             open_verification=self.open_verification,
-            results=self._results,
+            results=self.results,
             conditions=conditions,
             accept=self._accept,
         )
@@ -129,7 +129,7 @@ class Terminal:
 
         def apply() -> None:
             self._settings, self._ports = settings, replace(self._ports, record=record)
-            self._intake.settings = self._results.settings = settings
+            self._intake.settings = self.results.settings = settings
             self.budget.set_limits(settings.guard)
             self.worker.submit(use_limits)  # runs after an analysis that is still running
 
@@ -169,9 +169,9 @@ class Terminal:
             outcome = await outcome_of(verification)
             result = result_of(verification.request, outcome, self._settings.assurance)
             self.budget.record_end(result)  # a failed attempt counts even if its result cannot be stored
-            result, stored = await self._results.store(result)
+            result, stored = await self.results.store(result)
         except StorageError as error:
-            await self._results.refuse_unstored(result, error)
+            await self.results.refuse_unstored(result, error)
             return
         finally:
             self.open_verification.current = None
@@ -180,7 +180,7 @@ class Terminal:
                 self._pending_settings()
                 self._pending_settings = None
         self.conditions.raise_only(self._view.add(outcome.frame_log.frames_by_reason), of=VIEW_CONDITIONS)
-        await self._results.deliver(result, stored, is_slow=outcome.is_slow)
+        await self.results.deliver(result, stored, is_slow=outcome.is_slow)
         try:
             await asyncio.to_thread(record, result, outcome.frame_log, outcome.trace)
         except OSError as error:

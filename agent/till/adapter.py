@@ -8,6 +8,7 @@ the last will is a ``state`` with the status ``offline``.
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import Any
 
 from agent.config import MqttConfig
@@ -63,7 +64,13 @@ class MqttTill:
         )
         self.connection = Connection(config, self._client_options())
         self.result_sender = ResultSender(
-            self.connection, outbox, self.topics, clock, ack=config.ack, margin_ms=margin_ms
+            self.connection,
+            outbox,
+            self.topics,
+            clock,
+            ack=config.ack,
+            margin_ms=margin_ms,
+            on_problem=self._on_problem,
         )
         acknowledged = self.result_sender.record_ack
         self._messages = TillMessages(rules, clock, self._limits, self._background, acknowledged)
@@ -71,9 +78,9 @@ class MqttTill:
     async def start(self) -> None:
         """Connect in the background. Raises ``ConfigError`` for unusable certificate files."""
         await self.connection.start()
-        self._background.add(self._messages.detect_pauses())
-        self._background.add(self.result_sender.run())
-        self._background.add(_prune(self._outbox, self.identity.epoch))
+        self._background.keep(self._messages.detect_pauses)
+        self._background.keep(self.result_sender.run)
+        self._background.keep(partial(_prune, self._outbox, self.identity.epoch))
 
     async def stop(self) -> None:
         """Publish ``offline``, then disconnect: no will is sent. At most 4 s. Safe to call twice."""

@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from dataclasses import dataclass, replace
-from enum import Enum, auto
 from typing import Literal
 
 from agent.core.ports import Clock, RefusedEvent, StoredResult
@@ -23,74 +21,14 @@ from agent.messages.topics import EVENT, RESULT, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import Message
 from agent.mqtt.publisher import CUT
+from agent.mqtt.status import ReportProblem
 from agent.outbox.outbox import Outbox
+from agent.till.acknowledgements import Acknowledgements
+from agent.till.delivery_rules import DeliveryStep, PublishHistory, next_step
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.5
-RESEND_FOR_MS = 600_000  # after that time a till requests the result again by request id
-FIRST_PAUSE_MS, LONGEST_PAUSE_MS = 1_000, 60_000
-CUTS_MAX = 2  # one cut can be a network fault; a second cut can be caused by this message
-
-
-class DeliveryStep(Enum):
-    """The next step for one result."""
-
-    SEND = auto()
-    WAIT = auto()
-    NOTIFY = auto()  # a match whose time is over: publish ``result_expired`` instead, keep the record
-    EXPIRE = auto()  # no acknowledgement within ``RESEND_FOR_MS``
-
-
-@dataclass(frozen=True, slots=True)
-class PublishHistory:
-    """The publishes of one result so far. Times are on the boot clock; a result starts with none.
-
-    ``first_ms``: when the delivery began. ``cuts``: connections in a row that ended before the PUBACK.
-    """
-
-    first_ms: int
-    sent: int = 0
-    last_ms: int = 0
-    cuts: int = 0
-    is_expired: bool = False  # the event ``result_expired`` is published; its pauses started anew
-
-    def after_publish(self, at_ms: int, *, cut: bool = False) -> PublishHistory:
-        """Record a publish. ``cut``: the connection ended before the PUBACK."""
-        return replace(self, sent=self.sent + 1, last_ms=at_ms, cuts=self.cuts + 1 if cut else 0)
-
-    def after_reconnect(self) -> PublishHistory:
-        """Due at once, unless the connection ended ``CUTS_MAX`` times in a row after this result."""
-        return self if self.cuts >= CUTS_MAX else replace(self, sent=0)
-
-    def after_request(self, at_ms: int) -> PublishHistory:
-        """As ``after_reconnect``, and for ten more minutes: a till asks for the result again."""
-        return self if self.cuts >= CUTS_MAX else replace(self, sent=0, first_ms=at_ms)
-
-    def after_expiry(self) -> PublishHistory:
-        """Publish ``result_expired`` from now on, first at once. ``first_ms`` does not change."""
-        return replace(self, sent=0, cuts=0, is_expired=True)
-
-
-def pause_ms(sent: int) -> int:
-    """Pause after the n-th publish in ms: 1, 2, 4 … 60 s."""
-    return int(min(FIRST_PAUSE_MS * 2 ** max(0, sent - 1), LONGEST_PAUSE_MS))
-
-
-def next_step(stored: StoredResult, history: PublishHistory, now_ms: int, margin_ms: int) -> DeliveryStep:
-    """The step that is due now. To be called before every publish, also before repeats.
-
-    A match is published only while at least ``margin_ms`` is left until its deadline. Later
-    ``result_expired`` replaces the match until the acknowledgement, or until ``RESEND_FOR_MS`` is over.
-    """
-    if now_ms - history.first_ms >= RESEND_FOR_MS:
-        return DeliveryStep.EXPIRE
-    late = stored.is_match and stored.deadline_ms - now_ms < margin_ms
-    if late and not history.is_expired:
-        return DeliveryStep.NOTIFY
-    if history.sent and now_ms - history.last_ms < pause_ms(history.sent):
-        return DeliveryStep.WAIT
-    return DeliveryStep.NOTIFY if late else DeliveryStep.SEND
 
 
 class ResultSender:
@@ -110,11 +48,13 @@ class ResultSender:
         *,
         ack: Literal["till", "broker"],
         margin_ms: int,
+        on_problem: ReportProblem = lambda _problem, _active, _detail: None,
     ) -> None:
         self._connection, self._outbox, self._topics = connection, outbox, topics
         self._clock, self._ack, self._margin_ms = clock, ack, margin_ms
         self._open: dict[str, tuple[StoredResult, PublishHistory]] = {}
         self._sending: set[str] = set()
+        self._acknowledgements = Acknowledgements(clock, on_problem)
         self._due = asyncio.Event()  # a till asks for a result again
         self.expired_unacked = 0
         self.withheld = 0
@@ -144,6 +84,7 @@ class ResultSender:
         An open result can be closed in the outbox already: a repeated request publishes an acknowledged
         result again.
         """
+        self._acknowledgements.note_acknowledged(till)
         await self._outbox.close_result(till, result_id)
         entry = self._open.get(result_id)
         if entry is not None and entry[0].till == till:
@@ -157,6 +98,7 @@ class ResultSender:
             self._due.clear()
             for result_id in list(self._open):
                 await self._step(result_id)
+            self._acknowledgements.report()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._due.wait()
@@ -235,11 +177,12 @@ class ResultSender:
         if entry is None:
             return  # the acknowledgement of the till arrived before the PUBACK
         if delivered and self._ack == "broker":
-            self._open.pop(stored.result_id, None)
-            await self._outbox.close_result(stored.till, stored.result_id)
-        elif entry[1] is history or cut:
-            self._open[stored.result_id] = (stored, entry[1].after_publish(now_ms, cut=cut))
-        # otherwise the till asked again during the publish: the result stays due
+            await self.record_ack(stored.till, stored.result_id)
+            return
+        after = entry[1]
+        if after is history or cut:  # otherwise the till asked again meanwhile: the result stays due
+            after = after.after_publish(now_ms, cut=cut)
+        self._open[stored.result_id] = (stored, self._acknowledgements.note_published(stored.till, after))
 
 
 def _expired(stored: StoredResult, topics: Topics) -> Message:

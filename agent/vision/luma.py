@@ -24,6 +24,8 @@ _CLIPPED_SHARE = 0.4  # as the share of a face that scores 0 (``light.over_expos
 # values with a deviation of 0.5 levels, one differs by about 2.8 levels.
 _REPEATED_LEVELS = 2.0
 _REPEATED_MS = 2_000  # a sensor has noise, so its pixels differ in each frame
+# Longest time between two frames that counts for ``frozen``: a pause (suspend, a stall) is no frozen camera
+_STEP_MAX_MS = 1_000
 # A video codec sends "no change" for a still scene until its next key frame: 250 frames are a usual interval
 CODED_FROZEN_MS = 60_000
 
@@ -56,7 +58,8 @@ class BrightnessCheck:
         self._newest: Sample | None = (
             None  # of the last new picture: differs by more than ``_REPEATED_LEVELS``
         )
-        self._changed_ms = 0
+        self._changed_ms = self._checked_ms = 0
+        self._frozen_for_ms = 0  # without a change, each step at most ``_STEP_MAX_MS``
         self._lit_ms: int | None = None
         self._unsaturated_ms: int | None = None
 
@@ -72,7 +75,10 @@ class BrightnessCheck:
             self._newest = luma
         if self._last is None or not _same(luma, self._last):
             self._last = luma
-            self._changed_ms = now_ms
+            self._changed_ms, self._frozen_for_ms = now_ms, 0
+        else:
+            self._frozen_for_ms += min(now_ms - self._checked_ms, _STEP_MAX_MS)
+        self._checked_ms = now_ms
         if mean > _COVERED_LUMA or self._lit_ms is None:
             self._lit_ms = now_ms
         if mean < _BRIGHT_LUMA or self._unsaturated_ms is None:
@@ -84,7 +90,7 @@ class BrightnessCheck:
             overexposed=now_ms - self._unsaturated_ms >= _COVERED_MS,
             repeated_ms=unchanged_ms if unchanged_ms >= _REPEATED_MS else 0,
             is_repeated=is_repeated,
-            frozen=unchanged_ms >= self._frozen_ms,
+            frozen=self._frozen_for_ms >= self._frozen_ms,
         )
 
 

@@ -238,7 +238,7 @@ def test_files_credential_of_systemd_is_skipped(place: TerminalFiles) -> None:
         (None, "pass", "no outbox yet"),
         (OutboxProbe(0, None), "pass", "intact, 0 results"),
         (OutboxProbe(2, 1_000_000), "pass", "2 results"),
-        (OutboxProbe(2, 100_000), "warn", "the oldest for 15 min"),
+        (OutboxProbe(2, 850_000), "warn", "the oldest for 2 min"),
         (OutboxProbe(0, None, "page 3 is never used"), "fail", "page 3"),
         (OutboxProbe(0, None, "", 1), "warn", "1 damaged"),
     ],

@@ -35,6 +35,7 @@ TITLES = {
     "camera": "Camera 摄像头",
     "compare": "Compare service 比对服务",
     "mqtt": "Broker MQTT 服务器",
+    "till": "Tills 收银机",
     "board": "Terminal 终端本机",
 }
 

@@ -94,7 +94,8 @@ async def test_ready_waits_for_no_broker_and_the_terminal_serves_when_one_comes(
     place: Place, tmp_path: Path
 ) -> None:
     place.broker = Mosquitto(tmp_path)
-    async with running(place.config("one_obama_podium")):
+    async with running(place.config("one_obama_podium")) as agent:
+        await agent.notified("STATUS=serving shop-1/terminal-1, degraded: mqtt_unreachable")
         place.broker.start()
         async with till_of(place) as (till, _):
             await till.online(timeout_s=60)

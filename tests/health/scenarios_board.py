@@ -12,11 +12,14 @@ import cv2
 import pytest
 
 from agent.camera.simulated.scene import load_scene
+from agent.compare.base import CompareClient
 from agent.errors import TillError
 from agent.fleet import machine
+from agent.health.result_meter import VERIFICATIONS_MIN
 from agent.health.upgrades import read_upgrades
+from agent.outbox import outbox
 from agent.outbox.database import FILE
-from agent.root import opener, self_checks
+from agent.root import background_jobs, opener, self_checks
 from agent.terminal.parts import Ports
 from tests.health.stage import LONG_LIMITS, Scenario, Stage
 
@@ -66,6 +69,34 @@ async def outbox_is_locked_by_another_program(stage: Stage) -> AsyncIterator[Non
             await stage.verify()
         except TillError as refused:
             assert refused.code == "storage_unavailable"
+        yield
+    assert await stage.verify() == "match/same_person"
+
+
+@asynccontextmanager
+async def each_write_of_the_outbox_is_slow(stage: Stage) -> AsyncIterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(background_jobs, "STORAGE_EVERY_S", 0.1)
+        await stage.start()
+        patch.setattr(outbox, "SLOW_S", 0.0)
+        for _ in range(2):  # each with two writes
+            assert await stage.verify() == "match/same_person"
+        yield
+        patch.setattr(outbox, "SLOW_S", 600.0)
+        await stage.until(lambda: not stage.causes())
+
+
+@asynccontextmanager
+async def api_client_raises_an_exception_of_a_bug(stage: Stage) -> AsyncIterator[None]:
+    await stage.start()
+    with pytest.MonkeyPatch.context() as patch:
+
+        async def prepare(*_: object) -> None:
+            raise ZeroDivisionError
+
+        patch.setattr(CompareClient, "prepare", prepare)
+        for _ in range(VERIFICATIONS_MIN):
+            assert await stage.verify() == "undecided/internal_error"
         yield
     assert await stage.verify() == "match/same_person"
 
@@ -181,11 +212,14 @@ def another_program_has_the_port(section: str) -> Scenario:
 SCENARIOS: dict[str, Scenario] = {
     "attempts_paused": another_person_fails_until_the_terminal_pauses,
     "model_unusable": detector_network_raises,
+    "storage_slow": each_write_of_the_outbox_is_slow,
+    "verifications_failing": api_client_raises_an_exception_of_a_bug,
     "storage_unavailable": outbox_is_locked_by_another_program,
     "config_refused": reloaded_config_has_a_mistyped_key,
     "machine_changed": memory_card_is_moved_to_another_board,
     "outbox_reset": outbox_is_damaged_by_a_power_cut,
     "terminal_hot": board_reports("hottest_c", 91.0, 40.0),
+    "open_files_high": board_reports("files_shortage", "1000 of 1024 files open", ""),
     "disk_low": board_reports("shortage", "0 MB free", ""),
     "upgrade_failed": upgrade_stores("failed", "returned 0.2.0+deb12 0.3.0+deb12"),
     "upgrade_missing": upgrade_stores("waiting", "0.2.0+deb12 0.3.0+deb12 1767225600"),

@@ -12,13 +12,20 @@ from agent.health.conditions import CONDITIONS
 from agent.kits.till.client import TillClient
 from tests.diagnostics.kit import findings
 from tests.e2e.agents import TOPICS
-from tests.health import scenarios_board, scenarios_camera, scenarios_compare, scenarios_mqtt
+from tests.health import (
+    scenarios_board,
+    scenarios_camera,
+    scenarios_compare,
+    scenarios_mqtt,
+    scenarios_till,
+)
 from tests.health.stage import Scenario, Stage
 
 SCENARIOS: dict[str, Scenario] = (
     scenarios_camera.SCENARIOS
     | scenarios_compare.SCENARIOS
     | scenarios_mqtt.SCENARIOS
+    | scenarios_till.SCENARIOS
     | scenarios_board.SCENARIOS
 )
 

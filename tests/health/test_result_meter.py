@@ -7,6 +7,7 @@ import pytest
 from agent.core.model import Assurance, Comparison, Result, Timings
 from agent.core.reasons import Decision, Reason
 from agent.health.condition import Condition
+from agent.health.conditions_board import VERIFICATIONS_FAILING
 from agent.health.conditions_compare import COMPARE_FAILING, PHOTOS_FAILING
 from agent.health.result_meter import VERIFICATIONS_MIN, ResultMeter
 from tests.contract.golden import request
@@ -33,6 +34,8 @@ MATCH = Result(
         (Reason.COMPARE_UNKNOWN_CODE, COMPARE_FAILING),
         (Reason.COMPARE_BUSY, COMPARE_FAILING),
         (Reason.REFERENCE_UNREACHABLE, PHOTOS_FAILING),
+        (Reason.INTERNAL_ERROR, VERIFICATIONS_FAILING),
+        (Reason.TIMED_OUT, VERIFICATIONS_FAILING),
         (Reason.FACE_UNUSABLE, None),
         (Reason.REFERENCE_UNUSABLE, None),
         (Reason.CANCELLED, None),

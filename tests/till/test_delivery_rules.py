@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.ports import StoredResult
-from agent.till.delivery import (
+from agent.till.delivery_rules import (
     LONGEST_PAUSE_MS,
     RESEND_FOR_MS,
     DeliveryStep,

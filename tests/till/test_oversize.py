@@ -14,7 +14,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from agent.core.ports import StoredResult
 from agent.mqtt import connection as connection_module
-from agent.till.delivery import CUTS_MAX, DeliveryStep, PublishHistory, next_step
+from agent.till.delivery_rules import CUTS_MAX, DeliveryStep, PublishHistory, next_step
 from tests.brokers import Mosquitto
 from tests.fakes import RealClock
 from tests.mqtt.scripted import Script, connack, puback, scripted

@@ -10,7 +10,8 @@ from agent.core.ports import StoredResult
 from agent.errors import TillError
 from agent.messages.topics import Topics
 from agent.mqtt.publisher import CUT
-from agent.till.delivery import CUTS_MAX, ResultSender
+from agent.till.delivery import ResultSender
+from agent.till.delivery_rules import CUTS_MAX
 
 STORED = StoredResult("till-1", "r-1", "id", 1, b"{}", False, deadline_ms=10_000)
 

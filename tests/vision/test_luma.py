@@ -33,6 +33,14 @@ def test_same_picture_for_two_seconds_is_frozen() -> None:
     assert not watched([*[still] * 5, empty_shop(1)]).frozen, "the first new picture clears the state"
 
 
+def test_same_picture_before_and_after_a_pause_is_old_and_not_frozen() -> None:
+    """A suspended or stopped process gets one more frame of the time before: the camera is not frozen."""
+    still = empty_shop()
+    health = watched([still, still], every_ms=20_000)
+    assert health.repeated_ms == 20_000 and not health.frozen
+    assert watched([still] * 3, every_ms=20_000).frozen, "a camera that repeats a picture at each frame"
+
+
 def test_coded_stream_of_a_still_scene_is_repeated_and_frozen_only_after_its_limit() -> None:
     still = empty_shop()
     within = watched([still] * 121, watch=BrightnessCheck(CODED_FROZEN_MS))

@@ -18,10 +18,12 @@ from agent.diagnostics.checks.tls import URL, Keys, handshake
 from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect, exchange
 from agent.errors import CompareError, ConfigError, failure_at, reason_of
 from agent.health.conditions import fix_for
+from agent.health.conditions_compare import COMPARE_SLOW
 from agent.texts import Text
 
 _OFF_MS, _DRIFT_MS = 60_000, 5_000  # a signature lasts 60 s
 _SLOW_MS = 1_000
+_NEAR_SHARE = 0.7  # of the time limit of a call: with such a median many calls are too late
 _CALLS_MAX, _PAUSE_S = 3, 0.5  # to a busy API
 
 _TIME = Text("fix.synchronise_clock")
@@ -156,7 +158,17 @@ def latency(inputs: CheckInputs) -> Finding:
     if took.total_ms >= (timeout_ms := inputs.config().verification.ask_timeout_ms):
         why = Text("why.api.latency.too_slow", phases=phases)
         return failed(why, Text("fix.api_timeout", timeout_ms=timeout_ms, fix=_NET))
+    calls_ms = _median_of_calls(inputs)
+    if calls_ms >= _NEAR_SHARE * timeout_ms:
+        why = Text("why.api.latency.near_limit", phases=phases, calls_ms=calls_ms, timeout_ms=timeout_ms)
+        return warning(why, COMPARE_SLOW.fix)
     return warning(phases, _NET) if took.total_ms >= _SLOW_MS else passed(phases)
+
+
+def _median_of_calls(inputs: CheckInputs) -> int:
+    """Time in the API of the last verifications of a running agent, in ms; 0 without one."""
+    document = inputs.running_or_hung()
+    return int(document["counters"]["timings_p50_ms"].get("api", 0)) if document else 0
 
 
 def auth(inputs: CheckInputs) -> Finding:

@@ -7,7 +7,8 @@ from agent.diagnostics.stored_files import Level
 from agent.errors import StorageError
 from agent.texts import Text
 
-_OLD_MS = 10 * 60_000  # a running till acknowledges within seconds
+# A running till acknowledges within seconds. A running agent closes a result after ten minutes.
+_OLD_MS = 2 * 60_000
 
 
 def model(inputs: CheckInputs) -> Finding:

@@ -1,0 +1,54 @@
+"""Detects the tills whose messages all have a fault. Pure: the time is an argument."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+COUNT_MIN = 3  # a single fault can be a repeat of an old message
+SPAN_MS = 10_000  # a till that sends its waiting requests after an outage sends them at once
+FORGET_MS = 3_600_000  # a till that sends nothing for this time has no known fault
+TILLS_MAX = 64  # the till with the oldest fault is forgotten first
+_SHOWN_MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    code: str
+    first_ms: int
+    last_ms: int
+    count: int
+
+
+class TillMeter:
+    """Counts the faults in a row, separately for each till: the success of one till hides no other till."""
+
+    def __init__(self) -> None:
+        self._rows: OrderedDict[str, _Row] = OrderedDict()
+
+    def add(self, till: str, code: str, now_ms: int) -> None:
+        """Add one fault of a till. ``code``: the kind of the newest fault."""
+        known = self._rows.pop(till, None)
+        if known is None or now_ms - known.last_ms >= FORGET_MS:
+            known = _Row(code, now_ms, now_ms, 0)
+        self._rows[till] = _Row(code, known.first_ms, now_ms, known.count + 1)
+        if len(self._rows) > TILLS_MAX:
+            self._rows.popitem(last=False)
+
+    def clear(self, till: str) -> None:
+        """A message of this till had no fault."""
+        self._rows.pop(till, None)
+
+    def faults(self, now_ms: int) -> str:
+        """The tills with ``COUNT_MIN`` faults in a row, as "till-1: 3 x code"; empty without such a till.
+
+        The newest three are listed, with the number of the others.
+        """
+        found = [
+            f"{till}: {row.count} x {row.code}" for till, row in self._rows.items() if _holds(row, now_ms)
+        ]
+        more = len(found) - _SHOWN_MAX
+        return ", ".join([*found[: -_SHOWN_MAX - 1 : -1], *([f"+{more}"] if more > 0 else [])])
+
+
+def _holds(row: _Row, now_ms: int) -> bool:
+    is_old = now_ms - row.last_ms >= FORGET_MS
+    return not is_old and row.count >= COUNT_MIN and row.last_ms - row.first_ms >= SPAN_MS

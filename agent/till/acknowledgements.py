@@ -1,0 +1,36 @@
+"""Detects the tills that acknowledge no result: their payments end without an answer."""
+
+from dataclasses import replace
+
+from agent.core.ports import Clock
+from agent.health.till_meter import TillMeter
+from agent.mqtt.reason_codes import BrokerProblem
+from agent.mqtt.status import ReportProblem
+from agent.till.delivery_rules import PublishHistory
+
+SENT_MIN = 5  # publishes on one connection, 15 s: a running till acknowledges within seconds
+
+
+class Acknowledgements:
+    """Reports ``UNACKNOWLEDGED`` with the names of the tills, and its end. For the event loop only."""
+
+    def __init__(self, clock: Clock, report: ReportProblem) -> None:
+        self._clock, self._report = clock, report
+        self._tills, self._reported = TillMeter(), ""
+
+    def note_published(self, till: str, history: PublishHistory) -> PublishHistory:
+        """A result of this till was published. Each result counts once, after ``SENT_MIN`` publishes."""
+        if history.sent < SENT_MIN or history.is_unacked:
+            return history
+        self._tills.add(till, "unacknowledged", self._clock.now_ms())
+        return replace(history, is_unacked=True)
+
+    def note_acknowledged(self, till: str) -> None:
+        self._tills.clear(till)
+
+    def report(self) -> None:
+        """Report a change since the last call. To be called at intervals: a fault can end by time alone."""
+        faults = self._tills.faults(self._clock.now_ms())
+        if faults != self._reported:
+            self._reported = faults
+            self._report(BrokerProblem.UNACKNOWLEDGED, bool(faults), faults)

@@ -1,0 +1,84 @@
+"""The doctor and an API that answers, but too slowly for payments."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent.config import Config
+from agent.config.file import load
+from agent.control.status import StatusFacts, status_document
+from agent.core.model import Assurance, Result, Timings
+from agent.core.reasons import Decision, Reason
+from agent.diagnostics import endpoint_probe
+from agent.diagnostics.check import Verdict
+from agent.diagnostics.checks import network
+from agent.health.counters import Counters
+from tests.contract.golden import request
+from tests.diagnostics.kit import TerminalFiles, causes, findings
+from tests.service.kit import running, shipped
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> TerminalFiles:
+    return TerminalFiles(tmp_path, "", 1883)
+
+
+@contextlib.contextmanager
+def api_with_one_byte_at_a_time() -> Iterator[str]:
+    """Sends a head without an end, a byte at each 10 ms, until the client leaves."""
+    ended = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        while not ended.is_set():
+            with contextlib.suppress(OSError), listening.accept()[0] as link:
+                link.recv(4_096)
+                while not ended.wait(0.01):
+                    link.sendall(b"H")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0.05)
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}/face/compare"
+        finally:
+            ended.set()
+            thread.join()
+
+
+def test_api_latency_of_an_endless_head_fails(place: TerminalFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each byte starts the limit of the socket again; then ``api.clock`` failed, and its fix is the clock."""
+    monkeypatch.setattr(endpoint_probe, "_HEAD_TIMEOUT_S", 0.2, raising=False)
+    monkeypatch.setattr(endpoint_probe, "_HEAD_MAX_BYTES", 10**9)
+    with api_with_one_byte_at_a_time() as place.url:
+        found = findings(place.inputs(), "api.latency")
+    assert causes(found) == ["api.latency"]
+    assert found["api.clock"].verdict is Verdict.SKIP
+
+
+@pytest.mark.parametrize(("api_ms", "verdict"), [(1_700, Verdict.PASS), (1_800, Verdict.WARN)])
+def test_api_latency_of_calls_near_their_limit_warns(
+    place: TerminalFiles, api_ms: int, verdict: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The request without a comparison is answered at once, also by an API with slow comparisons."""
+    monkeypatch.setattr(network, "_SLOW_MS", 60_000)  # of this machine
+    counters = Counters()
+    for _ in range(5):
+        timings = Timings(api=api_ms, total=api_ms)
+        counters.record_result(
+            Result(request(), Decision.MATCH, Reason.SAME_PERSON, 1, None, timings, Assurance())
+        )
+    with running(shipped()) as made:
+        place.url = made.url
+        now = StatusFacts(90, (), counters, {}, is_connected=True, outbox_depth=0)
+        document = status_document(load(place.write(), Config), now)
+        found = network.latency(replace(place.inputs(), status=lambda: document))
+    assert found.verdict is verdict
+    assert (f"{api_ms} ms" in found.why) == (verdict is Verdict.WARN)

@@ -1,0 +1,51 @@
+"""Which faults in a row of one till are reported."""
+
+from agent.health.till_meter import COUNT_MIN, FORGET_MS, SPAN_MS, TILLS_MAX, TillMeter
+
+STEP_MS = SPAN_MS
+
+
+def meter_with(*tills: str, count: int = COUNT_MIN) -> TillMeter:
+    meter = TillMeter()
+    for till in tills:
+        for number in range(count):
+            meter.add(till, "consent_missing", number * STEP_MS)
+    return meter
+
+
+LAST_MS = (COUNT_MIN - 1) * STEP_MS
+
+
+def test_faults_in_a_row_of_one_till_are_reported_with_the_till_and_the_code() -> None:
+    assert not meter_with("till-1", count=COUNT_MIN - 1).faults(LAST_MS)
+    assert meter_with("till-1").faults(LAST_MS) == "till-1: 3 x consent_missing"
+
+
+def test_faults_at_one_time_are_no_fault_of_the_till() -> None:
+    """A till sends all its waiting requests after an outage: they are stale, and the next one is not."""
+    meter = TillMeter()
+    for _ in range(COUNT_MIN + 5):
+        meter.add("till-1", "request_stale", 5)
+    assert not meter.faults(5)
+
+
+def test_clear_ends_the_fault_of_this_till_only() -> None:
+    meter = meter_with("till-1", "till-2")
+    meter.clear("till-2")
+    assert meter.faults(LAST_MS) == "till-1: 3 x consent_missing"
+    meter.clear("till-1")
+    assert not meter.faults(LAST_MS)
+
+
+def test_fault_of_a_silent_till_ends_and_its_count_starts_again() -> None:
+    meter = meter_with("till-1")
+    assert meter.faults(LAST_MS + FORGET_MS - 1)
+    assert not meter.faults(LAST_MS + FORGET_MS)
+    meter.add("till-1", "consent_missing", LAST_MS + FORGET_MS)
+    assert not meter.faults(LAST_MS + FORGET_MS)
+
+
+def test_faults_of_many_tills_are_three_and_a_number() -> None:
+    tills = [f"t{number}" for number in range(TILLS_MAX + 1)]
+    shown = meter_with(*tills).faults(LAST_MS)
+    assert shown.startswith(f"t{TILLS_MAX}: 3 x consent_missing, ") and shown.endswith(f", +{TILLS_MAX - 3}")
