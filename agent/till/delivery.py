@@ -159,8 +159,9 @@ class ResultSender:
             case DeliveryStep.EXPIRE:
                 self.expired_unacked += 1
                 self._open.pop(stored.result_id, None)
-                about = facts(result_id=stored.result_id, till=stored.till)
-                log.warning("result_expired_unacked", extra=about)
+                log.warning(
+                    "result_expired_unacked", extra=facts(result_id=stored.result_id, till=stored.till)
+                )
                 await self._outbox.close_result(stored.till, stored.result_id)
 
     async def _send(self, stored: StoredResult, message: Message, history: PublishHistory) -> None:
@@ -173,13 +174,12 @@ class ResultSender:
         except TillError as error:
             log.warning("result_not_delivered", extra=facts(result_id=stored.result_id, why=error))
             cut = error.code == CUT
-        entry = self._open.get(stored.result_id)
-        if entry is None:
+        if stored.result_id not in self._open:
             return  # the acknowledgement of the till arrived before the PUBACK
         if delivered and self._ack == "broker":
             await self.record_ack(stored.till, stored.result_id)
             return
-        after = entry[1]
+        after = self._open[stored.result_id][1]
         if after is history or cut:  # otherwise the till asked again meanwhile: the result stays due
             after = after.after_publish(now_ms, cut=cut)
         self._open[stored.result_id] = (stored, self._acknowledgements.note_published(stored.till, after))
