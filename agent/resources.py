@@ -19,9 +19,12 @@ def config_file(name: str) -> Path:
 
 
 def documents() -> Path:
-    """The folder that contains ``docs/``: the source tree, else that of the Debian package. May not exist."""
-    source = _PACKAGE.parent
-    return source if (source / "docs" / "reference").is_dir() else _PACKAGED_DOCUMENTS
+    """The folder that contains ``docs/``: the source tree, else that of the Debian package.
+
+    ``Path()`` after `pip install`, which installs no documents: the path of a page in the repository.
+    """
+    folders = (_PACKAGE.parent, _PACKAGED_DOCUMENTS)
+    return next((each for each in folders if (each / "docs" / "reference").is_dir()), Path())
 
 
 def package_file(package: str, relative: str) -> Path | None:

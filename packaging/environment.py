@@ -36,7 +36,8 @@ UNUSED = (
 )
 LEXERS = {"__init__", "_mapping", "python", "special"}  # of pygments, for tracebacks and plain text in a help
 
-PROGRAM = """#!/opt/facepay-agent/bin/python3
+# -I: the variables PYTHON* of a shell and the user's own packages are not for this program.
+PROGRAM = """#!/opt/facepay-agent/bin/python3 -I
 import sys
 
 from agent.cli import main

@@ -44,16 +44,16 @@ def enrol(
 
     paths = TerminalPaths((config or DEFAULT).resolve())
     site, terminal = _ids(paths, site, terminal)
-    key = _key(paths)
-    csr = make_csr(key, site, terminal)
     if csr_only:
-        print(csr, end="")
+        print(make_csr(_key(paths), site, terminal), end="")
         return
     if install is not None:
         found = _signed_elsewhere(site, terminal, install, ca)
     else:
-        found = _by_network(paths, url, csr, _token(url, token_file), (site, terminal), server_ca)
-    _install(paths, found, key)
+        token = _token(url, token_file)  # before the key: a refused command writes nothing
+        csr = make_csr(_key(paths), site, terminal)
+        found = _by_network(paths, url, csr, token, (site, terminal), server_ca)
+    _install(paths, found, _key(paths))
     _print(paths, found, as_json=as_json)
 
 

@@ -14,7 +14,7 @@ from agent.cli.config import DEFAULT, load_config
 from agent.cli.console import Spinner
 from agent.cli.doctor import show_row
 from agent.cli.init_answers import Answers, completed, values_of
-from agent.cli.init_questions import answered_by_prompts, with_accepted_risks
+from agent.cli.init_questions import answered_by_prompts, with_accepted_risks, without_place
 from agent.cli.keys import signing_key
 from agent.cli.options import ConfigFile, grouped, read_file
 from agent.cli.till import print_verdict
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agent.fleet.terminal_paths import TerminalPaths
 
 TESTS = ("config.lint", "keys.files", "keys.permissions", "camera.detect", "api.auth", "mqtt.roundtrip")
+_FIXES_OF_A_FILE = ("fix.config_invalid", "fix.risks_not_accepted")
 
 
 @grouped
@@ -103,6 +104,9 @@ def _checked_text(paths: TerminalPaths, answers: Answers) -> str:
         write_whole(candidate, whole.encode(), mode=0o640)
         try:
             check_photos(load_runnable_config(candidate, with_parts=True, is_local=False))
+        except ConfigError as error:
+            fix = Text("fix.init_value") if error.fix.key in _FIXES_OF_A_FILE else error.fix
+            raise ConfigError(without_place(error.detail, candidate), code=error.code, fix=fix) from error
         finally:
             candidate.unlink(missing_ok=True)
         return paths.fresh_text(values)
@@ -150,7 +154,7 @@ def _check(paths: TerminalPaths) -> int:
 
 
 def _print_next_steps(paths: TerminalPaths, fingerprint: str) -> None:
-    packaged = paths.config == DEFAULT
+    packaged = paths.is_packaged and paths.config == DEFAULT
     facepay, config = ("sudo facepay", "") if packaged else ("facepay", f" --config {paths.config}")
     print(f"\n{paths.target} is written. This terminal's signing key: {fingerprint}\n\nNext:")
     print(f"  {facepay} keys show{config} > terminal.pem   # pin this key on each till")

@@ -120,14 +120,19 @@ def _fault(field: str, answers: Answers, paths: TerminalPaths) -> str:
             candidate.write_text(_text(probe, paths), encoding="utf-8")
             load_runnable_config(candidate, with_parts=True)
         except ConfigError as error:
-            place = re.compile(
-                rf"{re.escape(folder)}/[^:]+(?::\d+)?(?:: |\uff1a)"
-            )  # a colon of each language
-            reasons = dict.fromkeys(
-                place.sub("", as_str(error.detail, locale), count=1) for locale in printed_locales()
-            )
+            why = without_place(error.detail, candidate)
+            reasons = dict.fromkeys(as_str(why, locale) for locale in printed_locales())
             return " ".join(reasons) if next(iter(reasons)).startswith(_MESSAGE_STARTS[field]) else ""
     return ""
+
+
+def without_place(detail: Text | str, file: Path) -> Text | str:
+    """The detail of an error without ``file:line`` at its start: this file is deleted after its check."""
+    if not isinstance(detail, Text) or detail.key != "detail.at":
+        return detail
+    place, reason = str(detail.facts["place"]), detail.facts["reason"]
+    key = re.sub(rf"^{re.escape(str(file))}(?::\d+)?(?:: )?", "", place)
+    return Text("detail.at", place=key, reason=reason) if key or not isinstance(reason, Text) else reason
 
 
 def _with(known: Answers, field: str, value: str) -> Answers:

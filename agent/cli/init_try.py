@@ -39,9 +39,12 @@ _SYSTEMD = Path("/run/systemd/system")
 
 def run_try(paths: TerminalPaths) -> Acceptance:
     """Play a scene and send one request. Raises ``AgentError``: no broker, or a part does not start."""
+    from agent.cli.command_line import end_as_ctrl_c
+
     log.setup("error")
     with Spinner("broker, compare service and terminal are starting"):
         if not uses_units(paths):
+            end_as_ctrl_c()
             return event_loop.run(_in_this_process())
         _start_broker()
         storage = Path("/var/lib/facepay-agent/try")
@@ -138,8 +141,9 @@ def next_steps(paths: TerminalPaths) -> str:
     """The commands after a trial that ended."""
     if not paths.trial.exists():
         following = "sudo facepay init    # camera, broker, API"
-        if is_configured(paths) and paths.config.exists():
-            following = "facepay status       # this terminal has a config, which the trial did not use"
+        with suppress(PermissionError):  # a user without rights may not know: `init` replaces no config
+            if is_configured(paths) and paths.config.exists():
+                following = "facepay status       # this terminal has a config, which the trial did not use"
         return f"The trial ran in this process and wrote nothing.\n\nNext:\n  {following}"
     return (
         f"The units {AGENT} and {COMPARE} run with a simulated camera and the example account.\n\nNext:\n"

@@ -7,7 +7,6 @@ the terminal's identity would make the broker disconnect the terminal.
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -120,9 +119,11 @@ def topics_of(at: TerminalOptions, config: Path | None = None) -> Topics:
 
 @contextmanager
 def key_folder(prefix: str) -> Iterator[Path]:
-    """A temporary folder for the keys of one run, deleted also at SIGTERM, which acts as Ctrl-C."""
+    """A temporary folder for the keys of one run, deleted also at SIGTERM and SIGHUP."""
     import tempfile
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    from agent.cli.command_line import end_as_ctrl_c
+
+    end_as_ctrl_c()
     with tempfile.TemporaryDirectory(prefix=prefix) as folder:
         yield Path(folder)

@@ -28,7 +28,7 @@ _NO_PICTURE = b"no picture"
 
 
 class Provider(ABC):
-    """The wire protocol of one compare API: one persistent connection, one total timeout.
+    """The wire protocol of one compare API: one connection up to a similarity, one total timeout.
 
     ``name``: as in the config. ``threshold_floor``: a config with a lower threshold is refused.
     """
@@ -53,6 +53,7 @@ class Provider(ABC):
         sign_ms = self._clock.now_ms() - began_ms
         reply = await self.channel.send(request, timeout_ms, on_sent)
         answer = self._parse(reply.status, reply.body)
+        self.channel.drop_connection()
         return Comparison(
             similarity=answer.similarity,
             threshold=self._config.threshold,

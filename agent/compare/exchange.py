@@ -155,7 +155,7 @@ class Exchanges:
         self._make = make
         self._keeps_idle = keeps_idle
         self._idle: ExchangeConnection | None = None
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[Any]] = set()
         self._is_closed = False
 
     async def run(
@@ -195,12 +195,21 @@ class Exchanges:
                 self._idle = connection
             else:  # cancel the exchange and close its connection in a task that no caller can cancel
                 task.cancel()
-                closing = asyncio.create_task(_close(connection, task), name="exchange-close")
-                self._closing.add(closing)
-                closing.add_done_callback(self._closing.discard)
+                self._close_later(_close(connection, task))
         if not task.done():
             raise TimeoutError
         return task.result()
+
+    def drop_idle(self) -> None:
+        """Close the idle connection, in a task that no caller can cancel."""
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            self._close_later(idle.close())
+
+    def _close_later(self, close: Coroutine[Any, Any, Any]) -> None:
+        closing = asyncio.create_task(close, name="exchange-close")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Close the idle connection and wait for the discarded connections. Safe to call twice."""

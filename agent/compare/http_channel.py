@@ -129,6 +129,14 @@ class HttpChannel:
         except CompareError as error:  # the next API call reports the failure
             log.debug("warm_failed", extra=facts(error=error))
 
+    def drop_connection(self) -> None:
+        """Close the connection of the newest answer, which carried a similarity.
+
+        A gateway that sends an answer twice can send the copy at any time. On a reused connection the copy
+        would be the answer to the next call: the similarity of another person.
+        """
+        self._exchanges.drop_idle()
+
     async def close(self) -> None:
         await self._exchanges.close()
         await self.http.aclose()

@@ -50,7 +50,7 @@ async def run_demo(base: Config | None, *, keep: bool, as_json: bool) -> bool:
             await demo.show_scene("one_obama_podium")
             console.print(instructions(demo), markup=False, soft_wrap=True)
             stop = asyncio.Event()
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 asyncio.get_running_loop().add_signal_handler(number, stop.set)
             await stop.wait()
     return all(row.as_expected for row in rows)

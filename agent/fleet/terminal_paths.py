@@ -15,6 +15,7 @@ from agent.toml_layers import trial_layer
 
 PACKAGED = Path("/etc/facepay-agent")
 _HEADER = "# The keys of this terminal. A key here takes the place of the same key in {config}.\n"
+_UNITS = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"))
 _SYSTEMD_CREDENTIALS = Path("/run/credentials/facepay-agent.service")
 
 
@@ -26,8 +27,10 @@ class TerminalPaths:
 
     @property
     def is_packaged(self) -> bool:
-        """Whether the config is the one of the Debian package."""
-        return self.config.parent == PACKAGED
+        """Whether the config is the one of the shipped unit. After `pip install` there is no unit."""
+        return self.config.parent == PACKAGED and any(
+            (folder / "facepay-agent.service").exists() for folder in _UNITS
+        )
 
     @property
     def own(self) -> Path:

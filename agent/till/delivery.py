@@ -159,9 +159,7 @@ class ResultSender:
             case DeliveryStep.EXPIRE:
                 self.expired_unacked += 1
                 self._open.pop(stored.result_id, None)
-                log.warning(
-                    "result_expired_unacked", extra=facts(result_id=stored.result_id, till=stored.till)
-                )
+                log.warning("result_expired_unacked", extra=facts(result_id=result_id, till=stored.till))
                 await self._outbox.close_result(stored.till, stored.result_id)
 
     async def _send(self, stored: StoredResult, message: Message, history: PublishHistory) -> None:

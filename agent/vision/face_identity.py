@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from agent.core.model import Detection
 from agent.core.policy import continuity_of
 from agent.core.reasons import Continuity
+from agent.core.turn_path import evidence_count
 from agent.errors import ModelError
 from agent.log import facts
 from agent.texts import Text
@@ -98,14 +99,18 @@ class FaceIdentity:
             return self._keep(face, at_ms, usable, similarity)
         return self._renew(face, at_ms, usable, TrackAssignment(None, continuity, similarity))
 
-    def compare_challenge(self, evidence: tuple[object, ...], usable: Pixels) -> Continuity:
+    def compare_challenge(
+        self, evidence: tuple[object, ...], starts: tuple[object, ...], usable: Pixels
+    ) -> Continuity:
         """Whether the faces of a passed challenge and the face of the shot are one person.
 
         The challenge proves that a head moves, and the track that no other face appeared. This check closes
-        the gap between both: one person turns the head, a picture of another person is shown for the shot.
+        the gap between both: one person turns the head, a picture of another person is shown for the shot, or
+        for the frames that count. Relief is measured from the start of a turn on, without a break.
 
         Args:
             evidence: aligned faces: at rest, then two of each turn.
+            starts: the aligned face before each turn, which looks straight.
             usable: the aligned face of the shot.
         Returns:
             OTHER if one comparison shows another person; SAME only if all show the same person.
@@ -116,12 +121,18 @@ class FaceIdentity:
         if model is None:
             raise ModelError(Text("detail.embedding_missing"), code="model_missing")
         shot = model.describe(usable)
-        vectors = [model.describe(each) if isinstance(each, np.ndarray) else None for each in evidence]
+        faces = (*evidence, *starts)
+        vectors = [model.describe(each) if isinstance(each, np.ndarray) else None for each in faces]
         scores = [None if shot is None or each is None else float(np.dot(shot, each)) for each in vectors]
-        turns = list(zip_longest(scores[1::2], scores[2::2]))
-        means = [None if one is None or two is None else (one + two) / 2 for one, two in turns]
-        found = {continuity_of(scores[0] if scores else None)}
+        turned = scores[1 : len(evidence)]
+        means = [
+            None if one is None or two is None else (one + two) / 2
+            for one, two in zip_longest(turned[0::2], turned[1::2])
+        ]
+        found = {continuity_of(each) for each in (*scores[:1], *scores[len(evidence) :])}
         found |= {continuity_of(mean, turned=True) for mean in means}
+        if len(evidence) != evidence_count(len(starts)):
+            found.add(Continuity.UNKNOWN)
         if Continuity.OTHER in found:
             return Continuity.OTHER
         return Continuity.SAME if found == {Continuity.SAME} else Continuity.UNKNOWN

@@ -44,7 +44,8 @@ def check_shot(
         ModelError: a model of a check is missing or failed.
     """
     if shot.evidence:
-        check_one_person(identity.compare_challenge(shot.evidence, align(pixels, shot.face)))
+        starts = tuple(path.faces[0] if path.faces else None for path in shot.paths)
+        check_one_person(identity.compare_challenge(shot.evidence, starts, align(pixels, shot.face)))
     if not all(has_relief(path) for path in shot.paths):
         raise _not_completed(Text("detail.no_relief"))
     if shading and not all(changes_light(path) for path in shot.paths):

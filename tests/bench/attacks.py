@@ -71,6 +71,7 @@ ATTACKS: dict[str, Line] = {
     ),
     "print around a level tube, turned to 45–62°": Line(attacks.level_print, ("columns", "depth")),
     "one photograph on a mesh, follows the prompts": Line(attacks.mesh_driven, ("motion",)),
+    "one photograph on a mesh, the light is drawn, too": Line(attacks.lit_mesh),
     "film of turns in a loop": Line(attacks.blind_loop, ("reaction", "motion")),
     "poster": Line(attacks.poster, ("stillness",)),
 }

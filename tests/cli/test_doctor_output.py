@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from agent import resources
 from agent.cli.doctor import show_passed, show_rest
 from agent.compare import codes, compareface
 from agent.diagnostics.check import (
@@ -74,6 +75,14 @@ def test_the_failure_is_last_and_visible_without_scrolling(capsys: pytest.Captur
     assert any(line.startswith("✗ net.tcp") for line in lines[-LINES:])
     assert lines[-1].strip() == f"docs: {documents()}/docs/reference/doctor.md#nettcp", "and its page"
     assert lines[-2].strip() == f"处理: {zh(Text('fix.check_timed_out'))}", "and its fix, in both languages"
+
+
+def test_after_pip_install_the_path_of_a_page_is_that_in_the_repository(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(resources, "_PACKAGE", tmp_path / "agent")
+    monkeypatch.setattr(resources, "_PACKAGED_DOCUMENTS", tmp_path / "none")
+    assert str(documents() / "docs/reference/doctor.md#nettcp") == "docs/reference/doctor.md#nettcp"
 
 
 def test_the_page_and_the_command_have_one_order(capsys: pytest.CaptureFixture[str]) -> None:

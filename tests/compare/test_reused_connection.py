@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import sys
 from importlib.abc import MetaPathFinder
@@ -22,6 +23,7 @@ from tests.compare.servers import SUCCESS, ReceivedRequest, endpoint, http, repl
 from tests.compare.test_client import client
 
 PHOTO = b"\xff\xd8\xff\xe0 a photo"
+FAILURE = b'{"code":-1101,"data":{"fail_flag":2}}'  # the connection of a failure is reused
 
 
 def in_chunks(body: bytes) -> bytes:
@@ -35,18 +37,20 @@ def in_chunks(body: bytes) -> bytes:
 async def test_connection_with_bytes_after_an_answer_is_not_reused(surplus: bytes) -> None:
     other = SUCCESS.replace(b"91.5", b"1.0")
     async with (
-        endpoint(replies(http(SUCCESS) + surplus), replies(http(other))) as server,
+        endpoint(replies(http(FAILURE) + surplus), replies(http(other))) as server,
         client(server.url()) as api,
     ):
-        assert (await api.compare(PHOTO, PHOTO, timeout_ms=2_000)).similarity == 91.5
+        with pytest.raises(CompareError):
+            await api.compare(PHOTO, PHOTO, timeout_ms=2_000)
         assert (await api.compare(PHOTO, PHOTO, timeout_ms=2_000)).similarity == 1.0
         assert server.connections == 2
 
 
 async def test_connection_of_a_chunked_answer_is_reused() -> None:
-    async with endpoint(replies(in_chunks(SUCCESS))) as server, client(server.url()) as api:
+    async with endpoint(replies(in_chunks(FAILURE))) as server, client(server.url()) as api:
         for _ in range(3):
-            assert (await api.compare(PHOTO, PHOTO, timeout_ms=2_000)).similarity == 91.5
+            with pytest.raises(CompareError):
+                await api.compare(PHOTO, PHOTO, timeout_ms=2_000)
         assert server.connections == 1
 
 
@@ -99,19 +103,38 @@ async def test_request_searches_for_no_module(monkeypatch: pytest.MonkeyPatch) -
     assert searches.names == []
 
 
-async def test_answer_sent_twice_serves_one_call_only() -> None:
-    """The second copy waits in the HTTP parser and was read before the next request was sent.
+async def test_answer_after_a_failure_serves_no_later_call() -> None:
+    """It waits in the HTTP parser and was read before the next request was sent.
 
     A chunked answer does not show that surplus bytes follow.
     """
     other = SUCCESS.replace(b"91.5", b"1.0")
-    twice, later = replies(in_chunks(SUCCESS) * 2), replies(http(other))
+    twice, later = replies(in_chunks(FAILURE) + in_chunks(SUCCESS)), replies(http(other))
     async with endpoint(twice, later, later) as server, client(server.url()) as api:
-        assert (await api.compare(PHOTO, PHOTO, timeout_ms=2_000)).similarity == 91.5
+        with pytest.raises(CompareError):
+            await api.compare(PHOTO, PHOTO, timeout_ms=2_000)
         with pytest.raises(CompareError) as caught:
             await api.compare(PHOTO, PHOTO, timeout_ms=2_000)
         assert caught.value.code == Reason.COMPARE_MALFORMED
         assert (await api.compare(PHOTO, PHOTO, timeout_ms=2_000)).similarity == 1.0
+
+
+async def test_connection_that_carried_a_similarity_is_not_reused() -> None:
+    """The copy of an answer can come at any time, also while the API works on the next call."""
+    other = SUCCESS.replace(b"91.5", b"1.0")
+
+    async def twice(_: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
+        writer.write(http(SUCCESS))
+        await writer.drain()
+        await asyncio.sleep(0.1)  # the client has sent its next request by now
+        with contextlib.suppress(ConnectionError):
+            writer.write(http(SUCCESS))
+            await writer.drain()
+
+    async with endpoint(twice, replies(http(other))) as server, client(server.url()) as api:
+        assert (await api.compare(PHOTO, PHOTO, timeout_ms=2_000)).similarity == 91.5
+        assert (await api.compare(PHOTO, PHOTO, timeout_ms=2_000)).similarity == 1.0
+        assert server.connections == 2
 
 
 async def test_no_cookie_is_stored() -> None:

@@ -62,7 +62,9 @@ class Identity(FaceIdentity):
         super().__init__()
         self.found = found
 
-    def compare_challenge(self, evidence: tuple[object, ...], usable: object) -> Continuity:
+    def compare_challenge(
+        self, evidence: tuple[object, ...], starts: tuple[object, ...], usable: object
+    ) -> Continuity:
         assert evidence
         if self.found is None:
             raise ModelError("no embedding model", code="model_missing")

@@ -155,6 +155,14 @@ def test_an_unreachable_server_is_reported_as_unreachable(config: Path, token: P
     assert done.returncode == 1 and done.stderr.startswith("enrolment_unreachable"), done.stderr
 
 
+@pytest.mark.parametrize("way", [(), ("--url", "https://127.0.0.1:9/enrol"), ("--install", "no.pem")])
+def test_an_incomplete_command_makes_no_key(config: Path, tmp_path: Path, way: tuple[str, ...]) -> None:
+    (tmp_path / "empty").touch()
+    done = facepay("enrol", *way, "--token-file", tmp_path / "empty", "--config", config)
+    assert done.returncode == 1 and done.stderr.startswith("enrolment_incomplete"), done
+    assert list(config.parent.iterdir()) == [config]
+
+
 def test_an_operator_with_an_own_authority_needs_no_enrolment_server(config: Path, tmp_path: Path) -> None:
     options = ("--site", "shop-1", "--terminal", "t-9", "--config", config)
     asked = facepay("enrol", "--csr-only", *options)

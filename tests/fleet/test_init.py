@@ -101,6 +101,9 @@ def test_an_invalid_config_is_not_written(place: Place, more: tuple[str, ...], m
     done = facepay(*flags(place, config), *more)
     assert done.returncode == 78 and message in done.stderr, done.stderr
     assert "word@" not in done.stderr
+    assert "candidate" not in done.stderr and "config/agent.toml" not in done.stderr, (
+        "the operator edits no file"
+    )
     assert (
         not config.exists() and not list(config.parent.glob(".*")) and not (place.folder / "state").exists()
     )

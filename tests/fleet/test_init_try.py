@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,10 +15,12 @@ from agent.cli import init_try
 from agent.config import Config
 from agent.config.file import load
 from agent.demo.demo_system import Visit, VisitRow
+from agent.fleet import terminal_paths
 from agent.fleet.terminal_paths import TerminalPaths
 from agent.kits.till.acceptance import Acceptance
 from agent.resources import config_file
 from agent.service.settings import EXAMPLE_SECRET
+from tests import commands
 from tests.e2e.test_keys import facepay
 
 
@@ -38,6 +42,31 @@ def test_a_try_without_root_ends_in_a_match_and_writes_nothing(paths: TerminalPa
     assert "wrote nothing" in done.stdout and "facepay init " in done.stdout
     after = {path: path.read_bytes() for path in paths.config.parent.rglob("*") if path.is_file()}
     assert after == before
+
+
+NEXT_STEPS_AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from agent.cli import init_try
+from agent.fleet.terminal_paths import TerminalPaths
+import agent.service.settings
+os.setgid(65534)
+os.setuid(65534)
+print(init_try.next_steps(TerminalPaths(Path(sys.argv[1]))))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become a user without rights")
+def test_a_try_of_a_user_without_rights_ends_with_the_next_steps() -> None:
+    """As after the installation: only root may read the credentials, and no other user agent.toml."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:  # pytest's own folder is closed to others
+        Path(name).chmod(0o755)
+        found = TerminalPaths(Path(name, "agent.toml"))
+        found.write_secret("secret-key", b"")
+        found.config.write_bytes(config_file("agent.toml").read_bytes())
+        found.config.chmod(0o640)
+        done = commands.facepay(found.config, code=NEXT_STEPS_AS_NOBODY)
+    assert done.returncode == 0 and "sudo facepay init " in done.stdout, done
 
 
 @pytest.mark.parametrize(
@@ -148,3 +177,17 @@ def test_init_ends_a_try(paths: TerminalPaths) -> None:
 def test_undo_without_a_try_says_so(paths: TerminalPaths) -> None:
     done = facepay("init", "--try", "--undo", "--config", paths.config)
     assert (done.returncode, done.stdout) == (0, "There is no trial to remove.\n")
+
+
+def test_without_the_unit_the_config_in_etc_names_no_credential_of_systemd(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After `pip install` nothing passes credentials: the agent reads the file that `init` writes."""
+    units = tmp_path / "units"
+    units.mkdir()
+    monkeypatch.setattr(terminal_paths, "PACKAGED", tmp_path)
+    monkeypatch.setattr(terminal_paths, "_UNITS", (tmp_path / "none", units))
+    found = TerminalPaths(tmp_path / "agent.toml")
+    assert found.secret_in_config("secret-key") == str(found.secret("secret-key"))
+    (units / "facepay-agent.service").touch()
+    assert found.secret_in_config("secret-key").startswith("/run/credentials/")

@@ -67,6 +67,14 @@ def test_it_installs_and_the_demo_passes(debian: Debian, before: set[str]) -> No
     assert debian.run("dpkg", "--verify", "facepay-agent") == "", "the demo changed an installed file"
 
 
+def test_python_of_the_users_shell_has_no_effect(debian: Debian) -> None:
+    other = debian.file("/root/other/agent/__init__.py")
+    other.parent.mkdir(parents=True)
+    other.write_text("raise SystemExit(9)")
+    for variable in ("PYTHONPATH=/root/other", "PYTHONHOME=/root"):
+        assert "facepay-agent " in debian.run("env", variable, "facepay", "--version")
+
+
 def test_no_unit_is_enabled_and_config_check_names_the_risks(debian: Debian) -> None:
     assert not list(debian.file("/etc/systemd/system").rglob("facepay*"))
     refused = debian.run("facepay", "config", "check", "--config", CONFIG, ok=(78,))
@@ -149,3 +157,20 @@ def test_purge_empties_a_partition_that_is_mounted_for_the_state(debian: Debian)
         run("umount", str(state))
         state.rmdir()
         script.unlink()
+
+
+def test_purge_with_a_process_of_the_service_user_names_it_and_ends(debian: Debian) -> None:
+    debian.file("/root/postrm").write_bytes((ROOT / "packaging/postrm").read_bytes())
+    begin = (
+        "useradd --system facepay; setpriv --reuid=facepay --regid=facepay --clear-groups sleep 60 & sleep 1"
+    )
+    reported = debian.run("sh", "-c", f"{begin}; sh /root/postrm purge")
+    assert "end this process, then: userdel facepay" in reported
+    debian.run("sh", "/root/postrm", "purge")  # the process has ended with its namespace
+    assert "facepay" not in debian.file("/etc/passwd").read_text()
+
+
+def test_purge_names_the_folder_to_which_the_state_was_linked(debian: Debian) -> None:
+    debian.run("sh", "-c", f"mkdir /srv/state; touch /srv/state/{KEY_FILE}; ln -s /srv/state {STATE}")
+    assert "/srv/state" in debian.run("sh", "/root/postrm", "purge")
+    assert not debian.has(STATE) and debian.has(f"/srv/state/{KEY_FILE}")

@@ -39,7 +39,7 @@ from agent.terminal.verification_runner import reason_of
 from agent.vision.face_analyzer import LocalFaceAnalyzer
 from agent.vision.shot_checks import LivenessModel
 from tests.vision.people import Pixels
-from tests.vision.surfaces import Pose, Print, bent, flat, noisy, printed, solid
+from tests.vision.surfaces import EYES_MM, FOCAL_PX, WIDE, Pose, Print, bent, flat, noisy, printed, solid
 
 FRAME_MS, BUDGET_MS = 100, 8_000
 # The turn of each head: far enough for the challenge, and no farther than the model of the head holds.
@@ -282,6 +282,23 @@ def payer_of(name: str, dice: Random, fastest_ms: float = 500, slowest_ms: float
 def mesh_driven(name: str, dice: Random) -> Show:
     """One photograph on a model of a head that follows the prompts: the same as a living payer here."""
     return payer_of(name, dice)
+
+
+def lit_mesh(name: str, dice: Random, fall: float = 0.2) -> Show:
+    """The same, and the program darkens the side that turns away.
+
+    ``fall``: of the logarithm of the brightness, for each eye distance, at 90 degrees.
+    """
+    payer = payer_of(name, dice)
+    across = (np.arange(WIDE) - WIDE / 2) * payer.distance_mm / (FOCAL_PX * EYES_MM)
+
+    def show(state: State, at_ms: int) -> Pixels:
+        pose = payer.pose(state, at_ms)
+        light = np.exp(np.clip(-fall * math.sin(math.radians(pose.yaw)) * across, -1.2, 1.2))
+        lit = solid(payer.picture, pose) * light[None, :, None]
+        return noisy(np.clip(lit, 0, 255).astype(np.uint8), dice)
+
+    return show
 
 
 def blind_loop(name: str, dice: Random) -> Show:

@@ -211,25 +211,40 @@ def test_another_person_in_the_same_side_light_is_no_gap_and_another(
 def test_challenge_of_one_person_is_the_same() -> None:
     face, other_place = aligned_face(HOLDER)[1], aligned_face(HOLDER, x=0.4)[1]
     identity = FaceIdentity(CountedLoad())
-    assert identity.compare_challenge((face, other_place, face), face) is Continuity.SAME
+    assert identity.compare_challenge((face, other_place, face), (other_place,), face) is Continuity.SAME
 
 
 @pytest.mark.parametrize("strange", [(0,), (1, 2), (3, 4), (0, 1, 2, 3, 4)])
 def test_challenge_with_another_person_at_rest_or_in_a_turn_is_other(strange: tuple[int, ...]) -> None:
     holder, other = aligned_face(HOLDER)[1], aligned_face(OTHER)[1]
     evidence = tuple(other if number in strange else holder for number in range(5))
-    assert FaceIdentity(CountedLoad()).compare_challenge(evidence, holder) is Continuity.OTHER
+    identity = FaceIdentity(CountedLoad())
+    assert identity.compare_challenge(evidence, (holder, holder), holder) is Continuity.OTHER
+
+
+@pytest.mark.parametrize("strange", [(0,), (1,), (0, 1)])
+def test_challenge_with_another_person_at_the_start_of_a_turn_is_other(strange: tuple[int, ...]) -> None:
+    holder, other = aligned_face(HOLDER)[1], aligned_face(OTHER)[1]
+    starts = tuple(other if number in strange else holder for number in range(2))
+    assert FaceIdentity(CountedLoad()).compare_challenge((holder,) * 5, starts, holder) is Continuity.OTHER
+
+
+@pytest.mark.parametrize("starts", [(), (None, None), (1,), (1, None), (1, 1, 1)])
+def test_challenge_without_the_start_of_each_turn_is_not_the_same(starts: tuple[int | None, ...]) -> None:
+    face = aligned_face(HOLDER)[1]
+    given = tuple(face if each else None for each in starts)
+    assert FaceIdentity(CountedLoad()).compare_challenge((face,) * 5, given, face) is Continuity.UNKNOWN
 
 
 @pytest.mark.parametrize("missing", [(), (None,), (None, None, None)])
 def test_challenge_with_missing_faces_is_not_the_same(missing: tuple[None, ...]) -> None:
     face = aligned_face(HOLDER)[1]
-    assert FaceIdentity(CountedLoad()).compare_challenge(missing, face) is Continuity.UNKNOWN
-    assert FaceIdentity(CountedLoad()).compare_challenge((face, face), face) is Continuity.UNKNOWN
-    assert FaceIdentity(NoVector).compare_challenge((face, face, face), face) is Continuity.UNKNOWN
+    assert FaceIdentity(CountedLoad()).compare_challenge(missing, (face,), face) is Continuity.UNKNOWN
+    assert FaceIdentity(CountedLoad()).compare_challenge((face, face), (face,), face) is Continuity.UNKNOWN
+    assert FaceIdentity(NoVector).compare_challenge((face, face, face), (face,), face) is Continuity.UNKNOWN
 
 
 def test_challenge_without_the_model_raises() -> None:
     face, load = aligned_face(HOLDER)[1], CountedLoad(ModelError("missing", code="model_missing"))
     with pytest.raises(ModelError):
-        FaceIdentity(load).compare_challenge((face, face, face), face)
+        FaceIdentity(load).compare_challenge((face, face, face), (face,), face)
