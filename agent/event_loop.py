@@ -8,17 +8,20 @@ wait.
 
 import asyncio
 import socket
+from collections.abc import Coroutine
 from concurrent.futures import Future
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from agent.tasks import in_thread
+
+T = TypeVar("T")
 
 HANGING_MAX = 16  # lookups at a time; a terminal looks up three names
 
 
 class AgentEventLoop(asyncio.SelectorEventLoop):
-    """The event loop of ``facepay run``."""
+    """The event loop of every program of this package."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,3 +37,9 @@ class AgentEventLoop(asyncio.SelectorEventLoop):
         lookup = in_thread("lookup", partial(socket.getaddrinfo, host, port, family, type, proto, flags))
         self._lookups.append(lookup)
         return await asyncio.wrap_future(lookup, loop=self)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """As ``asyncio.run``, on this loop: the end waits for no name lookup."""
+    with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
+        return runner.run(work)

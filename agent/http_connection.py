@@ -1,7 +1,6 @@
 """One HTTP connection: since when it waits for a request, and whether its client is too slow."""
 
 import asyncio
-import contextlib
 import fcntl
 import re
 import termios
@@ -190,7 +189,7 @@ def _unreceived_bytes(transport: asyncio.Transport) -> int:
 
     That buffer is empty when the kernel has none.
     """
-    unsent = array("i", [0])
-    with contextlib.suppress(OSError):  # closed
-        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, unsent)
+    unsent, connection = array("i", [0]), transport.get_extra_info("socket")
+    if connection is not None and connection.fileno() >= 0:  # otherwise closed
+        fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, unsent)
     return unsent[0]

@@ -29,6 +29,7 @@ from uvicorn.server import ServerState
 from agent.core.rate import TokenBucket
 from agent.http_connection import HEADER_MAX_BYTES, Closed, HttpConnection
 from agent.log import facts
+from agent.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -136,10 +137,8 @@ class HttpListener(ABC):
 
     async def stop_accepting(self) -> None:
         """Accept no more. New connections wait in the backlog as long as any process keeps the socket."""
-        if self._accepting is not None:
-            self._accepting.cancel()
-            await asyncio.gather(self._accepting, return_exceptions=True)
-            self._accepting = None
+        await end_tasks(self._accepting)
+        self._accepting = None
 
     async def close(self) -> None:
         """Cut every connection. Safe to call twice, and before ``listen``."""
@@ -149,10 +148,7 @@ class HttpListener(ABC):
         for connection in self.open_now:
             connection.transport.abort()
         handshakes, self._handshakes = self._handshakes, {}
-        tasks = [*handshakes, *self._state.tasks, *([self._sweeping] if self._sweeping else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*handshakes, *self._state.tasks, self._sweeping)
         for task, handshake in handshakes.items():
             if task.cancelled():  # otherwise the connection has a transport, which was aborted
                 handshake.connection.close()

@@ -8,7 +8,7 @@ def write_whole(path: Path, content: bytes, *, mode: int = 0o600, like: Path | N
     """Replace ``path`` atomically. Owner and mode: of ``like`` if it exists, else the process and ``mode``.
 
     Raises:
-        OSError: ``path`` is unchanged.
+        OSError: ``path`` is unchanged; or it is replaced, and the disk failed before that was durable.
     """
     # Never follow a link: in a folder of another user the link can point to any owner and mode.
     owner = like.lstat() if like is not None and like.is_file() and not like.is_symlink() else None

@@ -3,6 +3,7 @@
 ``Background`` keeps a reference to each task (the event loop keeps only a weak one) and logs each bug.
 ``Background.keep`` starts a job again after a bug.
 ``in_thread`` runs a blocking call that has no time limit (a driver, DNS) in a thread that may be abandoned.
+``call_soon`` passes a call from such a thread to an event loop.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,20 @@ def in_thread(name: str, function: Callable[[], T]) -> Future[T]:
     return future
 
 
+def call_soon(loop: asyncio.AbstractEventLoop, call: Callable[..., object], *arguments: Any) -> None:
+    """As ``loop.call_soon_threadsafe``; no effect on a closed loop, which ``is_closed`` could miss."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(call, *arguments)
+
+
+async def end_tasks(*tasks: asyncio.Task[Any] | None) -> None:
+    """Cancel the tasks and wait for their ends. None is no task. An exception of a task is not raised."""
+    found = [task for task in tasks if task is not None]
+    for task in found:
+        task.cancel()
+    await asyncio.gather(*found, return_exceptions=True)
+
+
 class Background:
     """Set of small tasks without an awaiting caller. Logs a bug in a task; ``close`` ends all tasks."""
 
@@ -75,9 +91,7 @@ class Background:
         await self.close()
 
     async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(*self._tasks)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
 
 from agent.cli.config import storage_of
 from agent.config import Config, GuardConfig, PolicyConfig, StorageConfig
-from agent.config.file import load
+from agent.config.file import Section, load
 from agent.control.server import NAME
 from agent.core.attempt_limits import AttemptLimits
 from agent.core.policy import PolicyLimits
@@ -138,6 +140,25 @@ def test_load_state_directory_that_no_agent_can_use_is_refused(
     assert str(caught.value).startswith(f"{path}:2: {words}")
     with pytest.raises(ConfigError, match=r"storage\.directory"):
         storage_of(path)
+
+
+def path_keys(section: type[Section], where: str = "") -> Iterator[str]:
+    """The keys of all fields that hold a path."""
+    for name, field in section.model_fields.items():
+        found = [field.annotation, *get_args(field.annotation)]
+        inner = [each for each in found if isinstance(each, type) and issubclass(each, Section)]
+        if inner:
+            yield from path_keys(inner[0], f"{where}{name}.")
+        elif "Path" in repr(field.annotation):
+            yield f"{where}{name}"
+
+
+@pytest.mark.parametrize("key", [*path_keys(Config)])
+def test_path_with_a_nul_is_refused_before_it_is_used(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "agent.toml"
+    path.write_text(f'{key} = "/x\\u0000y"\n')
+    with pytest.raises(ConfigError, match=rf"{re.escape(key)}: contains a NUL character"):
+        load(path, Config)
 
 
 def test_status_socket_of_the_longest_state_directory_fits_into_its_address() -> None:

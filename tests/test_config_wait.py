@@ -38,6 +38,21 @@ def test_until_changed_returns_false_after_stop(tmp_path: Path) -> None:
     assert not wait_for_change(tmp_path / "nothing", stop, 3_600.0, "why")
 
 
+def test_pause_for_a_folder_that_everyone_can_write_ends_with_its_correction(tmp_path: Path) -> None:
+    path, folder, ended = tmp_path / "agent.toml", tmp_path / "agent.d", list[bool]()
+    path.write_text("")
+    folder.mkdir()
+    folder.chmod(0o777)
+    stop = threading.Event()
+    waiting = threading.Thread(target=lambda: ended.append(wait_for_change(path, stop, 3_600.0, "why")))
+    waiting.start()
+    threading.Event().wait(0.2)
+    assert waiting.is_alive()
+    folder.chmod(0o755)
+    waiting.join(TIMEOUT_S)
+    assert ended == [True]
+
+
 def run(path: Path, **environment: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "agent.cli", "run", "--config", str(path)]
     return subprocess.Popen(command, env=os.environ | environment, stderr=subprocess.PIPE)

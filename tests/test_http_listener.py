@@ -238,6 +238,25 @@ async def test_tls_client_without_close_notify_is_closed_and_not_counted_as_unre
         assert b'cause="unread"' not in stats.exposition()
 
 
+async def test_connection_that_ends_during_the_sweep_does_not_end_the_sweep(tmp_path: Path) -> None:
+    """Its socket is closed before the listener has heard of the end, for one iteration of the event loop."""
+    async with tls_service(tmp_path, connections_max=4) as (listener, _, _request):
+        assert listener._socket is not None
+        trust = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+        _, writer = await asyncio.open_connection(
+            *listener._socket.getsockname(), ssl=trust, server_hostname="localhost"
+        )
+        while not listener.open_now:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        (ending,) = listener.open_now
+        ending.unread_since_s = float("-inf")  # its client reads nothing
+        ending.transport.abort()
+        while listener.open_now:
+            listener.sweep()
+            await asyncio.sleep(0)
+        writer.transport.abort()
+
+
 def answered_over_tls(link: socket.socket, trust: ssl.SSLContext) -> None:
     """One request over TLS. The client then neither closes nor answers a close."""
     received, sent, answer = ssl.MemoryBIO(), ssl.MemoryBIO(), b""

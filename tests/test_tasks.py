@@ -11,6 +11,7 @@ from concurrent.futures import CancelledError, wait
 import pytest
 
 from agent import tasks
+from agent.mqtt.loop_queue import LoopQueue
 from agent.tasks import Background, in_thread
 
 
@@ -45,6 +46,25 @@ async def test_in_thread_cancelled_wait_leaves_the_call_running() -> None:
 def test_in_thread_hanging_call_does_not_keep_the_process() -> None:
     script = "import threading; from agent.tasks import in_thread; in_thread('x', threading.Event().wait)"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+class ClosingLoop(asyncio.SelectorEventLoop):
+    """A loop that closes between the question whether it is closed and the call."""
+
+    is_asked = False
+
+    def is_closed(self) -> bool:
+        return super().is_closed() and not self.is_asked
+
+
+def test_call_of_another_thread_to_a_loop_that_closes_has_no_effect() -> None:
+    loop, calls = ClosingLoop(), list[int]()
+    queue = LoopQueue(loop, lambda _topic: True, lambda _client, _message: None)
+    loop.close()
+    loop.is_asked = True
+    queue.call(calls.append, 1)
+    loop.is_asked = False
+    assert not calls
 
 
 def test_in_thread_no_further_thread_is_an_error_of_the_call(monkeypatch: pytest.MonkeyPatch) -> None:

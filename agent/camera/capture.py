@@ -22,7 +22,7 @@ from agent.core.strobe import WINDOW, is_unlit
 from agent.errors import CameraError, Retry, reason_of
 from agent.health.conditions_camera import CAMERA_STALLED
 from agent.log import facts
-from agent.tasks import in_thread
+from agent.tasks import call_soon, in_thread
 from agent.texts import Text
 
 log = logging.getLogger(__name__)
@@ -166,8 +166,7 @@ class Capture:
     def _wake_waiters(self) -> None:
         with self._lock:
             for loop, changed in self._waiters:
-                if not loop.is_closed():
-                    loop.call_soon_threadsafe(changed.set)
+                call_soon(loop, changed.set)
 
     def _close(self) -> None:
         try:

@@ -60,11 +60,13 @@ def compare(
 
     See also:  facepay compare conformance --help
     """
-    import asyncio
+    from agent import event_loop
 
     photos = read_file(image_a), read_file(image_b)
     with Spinner("calling the API" if config else "calling the compare service"):
-        answer = asyncio.run(_compare(load_config(config), photos) if config else _compare_embedded(photos))
+        answer = event_loop.run(
+            _compare(load_config(config), photos) if config else _compare_embedded(photos)
+        )
     same = answer.similarity >= answer.threshold
     if as_json:
         names = ("similarity", "threshold", "provider", "session_id", "api_ms")

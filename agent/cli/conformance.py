@@ -57,18 +57,18 @@ def conformance(
 
     Example:  facepay compare conformance --provider compareface_2020 --json
     """
-    import asyncio
+    from agent import event_loop
 
     options = {"url": url, "appid": appid, "secret_id": secret_id, "bucket": bucket, "ca_file": ca_file}
     options["secret_key_file"] = secret_key_file
     if url is None and config is None:
         tested = provider or "face_compare_2018"
-        rows = asyncio.run(_test_embedded(tested))
+        rows = event_loop.run(_test_embedded(tested))
     else:
         options["provider"] = provider
         section = _section(config, {name: value for name, value in options.items() if value is not None})
         tested = section.provider
-        rows = asyncio.run(_test(section, _account(section), photos_url))
+        rows = event_loop.run(_test(section, _account(section), photos_url))
     _print(rows, tested, as_json=as_json)
     if any(row.outcome == "differs" for row in rows):
         raise typer.Exit(1)

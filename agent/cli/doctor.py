@@ -175,8 +175,7 @@ def ask(
     ops.pem. `--config` reads the broker's address and CA, site and terminal from a terminal's file. Exit as
     `facepay doctor`: 0, 1 or 2.
     """
-    import asyncio
-
+    from agent import event_loop
     from agent.fleet.diagnosis_client import DiagnosisClient
     from agent.messages.signing import PublicKey, Signer
 
@@ -185,7 +184,7 @@ def ask(
         broker, topics, operator, Signer.load(sign_key), PublicKey.load(read_file(key))
     )
     with Spinner(f"waiting for the report of {topics.site}/{topics.terminal}", in_pipe=True):
-        report = asyncio.run(diagnosis.request_report(tuple(ids_of(only)), timeout_s=timeout_s))
+        report = event_loop.run(diagnosis.request_report(tuple(ids_of(only)), timeout_s=timeout_s))
     doctor: dict[str, Any] = report["doctor"]
     if as_json:
         print(json.dumps(doctor, ensure_ascii=False))

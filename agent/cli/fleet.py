@@ -37,13 +37,12 @@ def watch(
     `--json` prints one line for each change of a terminal; with `--once`, one document. `--once` exits with
     0: no terminal needs a person, 1: a warning, 2: a terminal may serve no customer.
     """
-    import asyncio
-
+    from agent import event_loop
     from agent.cli.fleet_watch import run
 
     log.setup("error")
     broker = broker_of(at, client, config)
-    raise typer.Exit(asyncio.run(run(broker, terminals_max, wait_s if once else None, as_json=as_json)))
+    raise typer.Exit(event_loop.run(run(broker, terminals_max, wait_s if once else None, as_json=as_json)))
 
 
 @app.command("exporter", epilog="Example:  facepay fleet exporter --host broker.example --ca-file ca.pem")
@@ -66,17 +65,14 @@ def exporter(
     from agent.health.process import imports_without_gc
 
     with imports_without_gc():
-        import asyncio
-
-        from agent.event_loop import AgentEventLoop
+        from agent import event_loop
         from agent.fleet.exporter import FleetExporter, serve
 
     log.setup(json_lines=as_json)
     host, port = _address(listen)
     broker = broker_of(at, client, config)
-    with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
-        fleet_exporter = FleetExporter(broker, host, port, terminals_max)
-        runner.run(serve(fleet_exporter, lambda line: print(line, file=sys.stderr, flush=True)))
+    fleet_exporter = FleetExporter(broker, host, port, terminals_max)
+    event_loop.run(serve(fleet_exporter, lambda line: print(line, file=sys.stderr, flush=True)))
 
 
 def _address(text: str) -> tuple[str, int]:

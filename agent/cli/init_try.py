@@ -7,7 +7,6 @@ Elsewhere all parts run in this process, and nothing is written. A config of the
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import socket
@@ -17,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent import log
+from agent import event_loop, log
 from agent.cli.console import Spinner
 from agent.cli.keys import signing_key
 from agent.errors import AgentError, ConfigError, failure_at
@@ -46,14 +45,14 @@ def run_try(paths: TerminalPaths) -> Acceptance:
     with Spinner("broker, compare service and terminal are starting"):
         if not uses_units(paths):
             end_as_ctrl_c()
-            return asyncio.run(_in_this_process())
+            return event_loop.run(_in_this_process())
         _start_broker()
         storage = Path("/var/lib/facepay-agent/try")
         write_trial_config(paths, storage)
         _systemctl("stop", AGENT)
         for unit in (COMPARE, AGENT):
             _systemctl("--no-block", "start", unit)
-        return asyncio.run(_ask(storage))
+        return event_loop.run(_ask(storage))
 
 
 def uses_units(paths: TerminalPaths) -> bool:

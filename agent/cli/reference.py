@@ -46,14 +46,13 @@ def check(
     Fetches an address like the terminal does, checks sha256, size and kind, decodes the photo, and checks for
     one usable face. Exit 0: usable, 1: not usable, 2: refused or not fetched.
     """
-    import asyncio
-
+    from agent import event_loop
     from agent.health.conditions import fix_for
 
     loaded = load_config(config)
     try:
         with Spinner("checking the photo"):
-            finding = _check_photo(loaded, asyncio.run(_load_photo(loaded, _reference(photo, sha256))))
+            finding = _check_photo(loaded, event_loop.run(_load_photo(loaded, _reference(photo, sha256))))
     except CompareError as error:
         finding = _verdict(error.code, error.detail, fix_for(error))
     print(json.dumps(finding) if as_json else _text_of(finding))

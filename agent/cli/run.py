@@ -15,9 +15,7 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
 
     use_one_heap()
     with imports_without_gc():
-        import asyncio
-
-        from agent.event_loop import AgentEventLoop
+        from agent import event_loop
         from agent.root.config_wait import pause_before_exit
         from agent.root.daemon import run_until_signal
         from agent.root.runnable_config import load_runnable_config
@@ -27,8 +25,7 @@ def run(config: ConfigFile = None, as_json: AsJson = False) -> None:
     try:
         loaded = load_runnable_config(path)
         log.setup(loaded.log.level, json_lines=as_json or loaded.log.json_lines)
-        with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
-            runner.run(run_until_signal(loaded, path))
+        event_loop.run(run_until_signal(loaded, path))
     except ConfigError as error:
         pause_before_exit(error, path)
         raise

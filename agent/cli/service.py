@@ -64,12 +64,11 @@ def demo(
 
     Example:  facepay demo --json
     """
-    import asyncio
-
+    from agent import event_loop
     from agent.cli.command_line import end_as_ctrl_c
     from agent.demo.demo_output import run_demo
 
     log.setup("error")
     end_as_ctrl_c()
-    if not asyncio.run(run_demo(load_config(config) if config else None, keep=keep, as_json=as_json)):
+    if not event_loop.run(run_demo(load_config(config) if config else None, keep=keep, as_json=as_json)):
         raise typer.Exit(1)

@@ -96,12 +96,12 @@ def ask(
     options. The client's identity is separate: `--cert-file`, `--key-file`, `--username`, `--password-file`.
     Exit 0: match, 1: no match, 2: undecided.
     """
-    import asyncio
+    from agent import event_loop
 
     photo_bytes, pinned = read_file(photo), None if key is None else read_file(key)
     place = f"{till.site}/{till.terminal}" if till.config is None else till.config
     with Spinner(f"verifying at {place}", in_pipe=True):
-        verdict = asyncio.run(_ask((till, client), photo_bytes, ttl_ms, pinned, sign_key))
+        verdict = event_loop.run(_ask((till, client), photo_bytes, ttl_ms, pinned, sign_key))
     print_verdict(verdict, as_json=as_json, checked=pinned is not None)
     if verdict.reason == "timed_out" and not verdict.result:
         missing = "no_result" if verdict.accepted else "not_accepted"
@@ -122,9 +122,9 @@ def watch(
 
     Waits for a terminal that is away. Exit 1: the broker does not answer, or refuses this client.
     """
-    import asyncio
+    from agent import event_loop
 
-    asyncio.run(_watch((till, client), count, as_json=as_json))
+    event_loop.run(_watch((till, client), count, as_json=as_json))
 
 
 async def _watch(options: Options, count: int, *, as_json: bool) -> None:
@@ -172,14 +172,14 @@ def ack(
     as_json: AsJson = False,
 ) -> None:
     """Acknowledge a result as this till, so that the terminal stops sending the result again."""
-    import asyncio
+    from agent import event_loop
 
     try:
         result_id = str(uuid.UUID(result_id))
     except ValueError:
         raise TillError(Text("detail.no_result_id", result_id=result_id), code="id_invalid") from None
     with Spinner("waiting for the terminal"):
-        asyncio.run(_ack((till, client), result_id, sign_key))
+        event_loop.run(_ack((till, client), result_id, sign_key))
     print(json.dumps({"acknowledged": result_id}) if as_json else f"acknowledged {result_id}")
 
 

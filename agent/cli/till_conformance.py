@@ -61,8 +61,7 @@ def conformance(
     config/mosquitto, needs two certificates: --cert-file of a terminal, --observer-cert-file, and the rights
     for tests in config/mosquitto/acl-tills.
     """
-    import asyncio
-
+    from agent import event_loop
     from agent.kits.till_conformance.preparation import WaitTimes
     from agent.kits.till_conformance.scenarios import pick
 
@@ -70,7 +69,7 @@ def conformance(
     scenarios, wait_times = pick(only), WaitTimes(wait_s, settle_ms / 1e3)
     mqtt = broker_of(at, client)
     where = (mqtt, observer_of(mqtt, observer), topics_of(at), till)
-    rows = asyncio.run(_run(where, scenarios, key, listen, wait_times))
+    rows = event_loop.run(_run(where, scenarios, key, listen, wait_times))
     if as_json:
         passed = all(row.outcome == "pass" for row in rows)
         print(json.dumps({"passed": passed, "scenarios": [asdict(row) for row in rows]}))

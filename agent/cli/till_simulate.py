@@ -55,8 +55,7 @@ def simulate(
     Works only with a broker on loopback. The signing key exists for this run only. Prints every message that
     the broker delivers, one line each.
     """
-    import asyncio
-
+    from agent import event_loop
     from agent.config.file import load
     from agent.kits.simulator.script import Script, script_named
 
@@ -75,7 +74,7 @@ def simulate(
     mqtt = broker_of(at, client)
     where = (mqtt, observer_of(mqtt, observer), topics_of(at))
     announce(f"connecting to the broker {mqtt.host}:{mqtt.port} …")
-    asyncio.run(_run(where, answers, key, requests, show))
+    event_loop.run(_run(where, answers, key, requests, show))
 
 
 async def _run(
@@ -134,8 +133,7 @@ def load(
     not use this command on a shop's broker; the simulated site is called `load`. Exit 0: every request got
     its result, 1: some results were lost.
     """
-    import asyncio
-
+    from agent import event_loop
     from agent.kits.load.load import Load, run
 
     wanted = terminals * 3 + 256  # open files: a connection needs three (paho adds a socket pair)
@@ -144,7 +142,7 @@ def load(
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
     config = broker_of(at, client).model_copy(update={"keepalive_s": 60})
     with Spinner(f"{terminals} terminals connect, then {rate:g} requests a second for {seconds:g} s"):
-        report = asyncio.run(run(config, Load(terminals, rate, seconds)))
+        report = event_loop.run(run(config, Load(terminals, rate, seconds)))
     if as_json:
         print(json.dumps(asdict(report)))
     else:

@@ -20,6 +20,7 @@ from agent.core.model import Comparison, Crop, Request
 from agent.core.ports import Clock, ImageSource
 from agent.core.reasons import Reason
 from agent.errors import CompareError, ConfigError
+from agent.tasks import end_tasks
 from agent.texts import Text
 
 _PORT_MAX = 65_535
@@ -177,9 +178,7 @@ class CompareClient:
         raise CompareError(Text("detail.similarity_without_picture"), code=Reason.COMPARE_MALFORMED)
 
     async def close(self) -> None:
-        if self._warming is not None:
-            self._warming.cancel()
-            await asyncio.gather(self._warming, return_exceptions=True)
+        await end_tasks(self._warming)
         await self._provider.channel.close()
         await self._references.close()
 

@@ -14,7 +14,7 @@ import httpx
 from agent.compare import contract
 from agent.compare.exchange import ExchangeConnection, Exchanges, client
 from agent.compare.translate import FOREIGN, translate
-from agent.compare.transport import Stopwatch, read_capped, trusted_certificates
+from agent.compare.transport import Stopwatch, read_whole, trusted_certificates
 from agent.core.ports import Clock
 from agent.core.reasons import Reason
 from agent.errors import CompareError, CompareSlow
@@ -154,9 +154,6 @@ class HttpChannel:
         if self._tls:
             self._clock_offset.add_sample(response.headers.get("date", ""), self._clock.now_ms())
         try:
-            body = await read_capped(response, contract.ANSWER_MAX_BYTES)
-            is_chunked = "transfer-encoding" in response.headers
-            connection.finish(len(body or b""), is_chunked=is_chunked)
-            return response.status_code, body
+            return response.status_code, await read_whole(connection, response, contract.ANSWER_MAX_BYTES)
         finally:
             await response.aclose()

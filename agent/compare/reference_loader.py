@@ -10,7 +10,7 @@ from agent.compare import contract
 from agent.compare.exchange import ExchangeConnection, Exchanges, client
 from agent.compare.photo_url import parse_photo_url
 from agent.compare.translate import FOREIGN, no_answer
-from agent.compare.transport import read_capped, trusted_certificates
+from agent.compare.transport import read_whole, trusted_certificates
 from agent.config import CompareConfig
 from agent.core.model import Reference
 from agent.core.ports import ImageSource
@@ -93,11 +93,12 @@ class ReferenceLoader:
     async def _download(self, connection: ExchangeConnection, url: httpx.URL) -> bytes | None:
         request = connection.http.build_request("GET", url)
         request.extensions["trace"] = connection.trace
+        connection.begin()
         response = await connection.http.send(request, stream=True)
         try:
             if response.status_code != httpx.codes.OK:
                 retry = Retry.NEVER if response.status_code in _GONE else Retry.BACKOFF
                 raise _unreachable(Text("detail.http_status", status=response.status_code), retry=retry)
-            return await read_capped(response, self._config.reference_max_bytes)
+            return await read_whole(connection, response, self._config.reference_max_bytes)
         finally:
             await response.aclose()

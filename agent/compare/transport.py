@@ -50,6 +50,13 @@ async def read_capped(response: httpx.Response, limit: int) -> bytes | None:
     return bytes(body)
 
 
+async def read_whole(connection: ExchangeConnection, response: httpx.Response, limit: int) -> bytes | None:
+    """As ``read_capped``, and decide whether the connection may be reused."""
+    body = await read_capped(response, limit)
+    connection.finish(len(body or b""), is_chunked="transfer-encoding" in response.headers)
+    return body
+
+
 class Stopwatch:
     """httpx's trace hook for one exchange. Milliseconds.
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from agent.config.file import Ms, Secret, Section
+from agent.config.file import FilePath, Ms, Secret, Section
 from agent.config.vision import (
     CameraConfig,
     LivenessConfig,
@@ -71,8 +71,8 @@ class CompareConfig(Section):
     bucket: str = ""
     secret_id: str = ""
     # a file or a systemd credential, never the key itself
-    secret_key_file: Annotated[Path | None, Secret.FILE] = None
-    ca_file: Path | None = None
+    secret_key_file: Annotated[FilePath | None, Secret.FILE] = None
+    ca_file: FilePath | None = None
     region: str = ""  # compareface_2020 only, where the endpoint needs one
     threshold: Annotated[float, Field(ge=0, lt=100)] = (
         80  # on this provider's scale; the compiled floor is 75 (compareface_2020: 60, 50)
@@ -97,11 +97,11 @@ class MqttConfig(Section):
     transport: Literal["tcp", "websockets"] = "tcp"
     websocket_path: Annotated[str, Field(pattern=r"^/[!-~]{0,200}$")] = "/mqtt"
     alpn: Annotated[str, Field(pattern=r"^[!-~]{0,64}$")] = ""  # a hosted broker that shares port 443
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Annotated[Path | None, Secret.FILE] = None
+    ca_file: FilePath | None = None
+    cert_file: FilePath | None = None
+    key_file: Annotated[FilePath | None, Secret.FILE] = None
     username: str = ""
-    password_file: Annotated[Path | None, Secret.FILE] = None
+    password_file: Annotated[FilePath | None, Secret.FILE] = None
     keepalive_s: Annotated[int, Field(ge=5, le=120)] = 15
     request_max_bytes: Annotated[int, Field(ge=1_024, le=131_072)] = 98_304
     requests_per_minute: Annotated[int, Field(ge=1, le=6_000)] = 120  # per till
@@ -144,9 +144,9 @@ class PageConfig(Section):
 
     listen: Literal["off", "loopback", "lan"] = "off"
     port: Port = 8_090
-    token_file: Annotated[Path | None, Secret.FILE] = None
-    cert_file: Path | None = None
-    key_file: Annotated[Path | None, Secret.FILE] = None
+    token_file: Annotated[FilePath | None, Secret.FILE] = None
+    cert_file: FilePath | None = None
+    key_file: Annotated[FilePath | None, Secret.FILE] = None
     preview: bool = False
 
     @model_validator(mode="after")

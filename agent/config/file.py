@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Never, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from agent.errors import ConfigError, WrongValueError, reason_of
@@ -24,6 +24,15 @@ MAX_FILE_BYTES = 256 * 1024
 Ms = Annotated[int, Field(ge=0, le=3_600_000)]
 Percent = Annotated[float, Field(ge=0, le=100)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _without_nul(path: Path) -> Path:
+    if "\0" in str(path):  # Python raises ValueError where the path is used
+        raise WrongValueError(Text("detail.directory_nul"))
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_without_nul)]
 
 
 class Secret(StrEnum):

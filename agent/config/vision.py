@@ -1,11 +1,10 @@
 """The config sections of camera, vision, policy and verification. Rules: ``config/__init__.py``."""
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
-from agent.config.file import Fraction, Ms, Percent, Secret, Section
+from agent.config.file import FilePath, Fraction, Ms, Percent, Secret, Section
 from agent.config.stream_url import MAX_CHARS, StreamUrl, parse
 from agent.errors import WrongValueError
 from agent.safe_open import read_plain
@@ -19,8 +18,8 @@ class CameraConfig(Section):
     kind: Literal["replay", "picamera2", "v4l2", "stream"] = "replay"
     # replay: stills directory, video file or scene .toml; v4l2: device; stream: url; picamera2: which
     source: Annotated[str, Secret.URL] = ""
-    source_file: Annotated[Path | None, Secret.FILE] = None  # stream: the url, where it holds a password
-    ca_file: Path | None = None  # stream: the CA of the camera's certificate; unset: no verification
+    source_file: Annotated[FilePath | None, Secret.FILE] = None  # stream: the url, where it holds a password
+    ca_file: FilePath | None = None  # stream: the CA of the camera's certificate; unset: no verification
     width_px: Annotated[int, Field(ge=64, le=4096)] = 1280
     height_px: Annotated[int, Field(ge=64, le=4096)] = 720
     fps: Annotated[float, Field(gt=0, le=60)] = 10.0
@@ -64,7 +63,7 @@ class CameraConfig(Section):
 
 
 class VisionConfig(Section):
-    detector_model: Path | None = None  # default: the file inside the registry package
+    detector_model: FilePath | None = None  # default: the file inside the registry package
     detector_width_px: Annotated[int, Field(ge=96, le=1280)] = 320  # of a frame's longer side
     adapt: bool = True  # a slow machine gets a smaller width and rate, see core/pace.py; false: as configured
     confidence: Annotated[float, Field(ge=0, le=0.99)] = 0.7  # no detection reaches 1
@@ -126,7 +125,7 @@ class VerificationConfig(Section):
 class VetoConfig(Section):
     """An external liveness model: it can refuse a shot, never accept one. See vision/external_liveness.py."""
 
-    model: Path  # ONNX
+    model: FilePath  # ONNX
     sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
     input_px: Annotated[int, Field(ge=32, le=512)] = 80
     scale: Annotated[float, Field(ge=1.0, le=4.0)] = 2.7  # of the face box's longer side

@@ -7,6 +7,8 @@ from typing import Any
 from agent.errors import WrongValueError
 from agent.texts import Text
 
+_INTEGER_MAX_DIGITS = 18  # fits 64 bits with a sign
+
 
 class KeyRepeatedError(WrongValueError):
     """A key occurs twice in one object."""
@@ -52,7 +54,7 @@ def _finite(text: str) -> float:
 
 
 def _integer(text: str) -> int:
-    if len(text) > 19:
+    if len(text.lstrip("-")) > _INTEGER_MAX_DIGITS:
         raise WrongValueError(Text("detail.json_integer"))
     return int(text)
 

@@ -181,7 +181,7 @@ def _frame_while_challenging(state: Challenging, event: FrameAnalyzed, limits: L
         if analysis.continuity is Continuity.OTHER:
             return finish(state, Decision.UNDECIDED, Reason.FACE_SWAPPED)
         return seek(state, Reason.FACE_LOST, event.at_ms), ()
-    if analysis.reason in LOST or analysis.face is None:
+    if analysis.reason in LOST:
         return seek(state, reason_of(analysis.reason), event.at_ms), ()
     step = challenge.judge_frame(state.progress, analysis)
     return _after_challenge_step(state, step, analysis.shot, event.at_ms, limits)

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from agent import event_loop
 from agent.config.tls_files import client_context
 from agent.core import strict_json
 from agent.core.hosts import is_loopback
@@ -40,7 +41,7 @@ class Enrolled:
 
 def enrol(url: str, body: dict[str, Any], ca_file: Path | None) -> Enrolled:
     """Send one request. Raises ``FleetError`` (``enrolment_*``); the message never contains the token."""
-    return asyncio.run(_enrol(url, {"schema": SCHEMA, **body}, ca_file))
+    return event_loop.run(_enrol(url, {"schema": SCHEMA, **body}, ca_file))
 
 
 async def _enrol(url: str, body: dict[str, Any], ca_file: Path | None) -> Enrolled:
@@ -110,12 +111,13 @@ def _checked(url: str) -> httpx.URL:
     """The url, if https or on loopback, and without a password (process arguments are public)."""
     try:
         parts = httpx.URL(url)
-    except httpx.InvalidURL as error:
+        host = parts.host  # decoded here: a host that IDNA cannot decode raises
+    except (httpx.InvalidURL, ValueError) as error:
         raise refusal("enrolment_insecure", Text("detail.url_wrong")) from error
     if parts.userinfo:
         raise refusal("enrolment_insecure", Text("detail.enrolment_url_password"))
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.host)):
-        why = Text("detail.enrolment_exposed", scheme=parts.scheme, host=parts.host)
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        why = Text("detail.enrolment_exposed", scheme=parts.scheme, host=host)
         raise refusal("enrolment_insecure", why)
     return parts
 

@@ -80,7 +80,6 @@ class TerminalRow:
     health: HealthReport | None = None
     health_s: float | None = None
     problems: tuple[MessageProblem, ...] = ()
-    is_flooding: bool = False
 
 
 @dataclass(slots=True)
@@ -196,8 +195,7 @@ class Fleet:
 
     def _row(self, member: _Member, now_s: float) -> TerminalRow:
         self._decode(member)
-        is_flooding = member.flooded_s is not None and now_s - member.flooded_s < FLOODING_S
-        need, old = self._need(member, now_s, is_flooding=is_flooding), member.row
+        need, old = self._need(member, now_s), member.row
         row = TerminalRow(
             old.site,
             old.terminal,
@@ -207,13 +205,12 @@ class Fleet:
             member.health,
             member.health_s,
             tuple(sorted(set(member.problems.values()))),
-            is_flooding,
         )
         if row != old:  # an unchanged row stays the same object: a reader compares by identity
             member.row = row
         return member.row
 
-    def _need(self, member: _Member, now_s: float, *, is_flooding: bool) -> Need:
+    def _need(self, member: _Member, now_s: float) -> Need:
         state, listening_s = member.state, self._listening_since_s
         status = None if state is None else state.status
         if status is TerminalStatus.OFFLINE:
@@ -229,7 +226,7 @@ class Fleet:
                 return Need.STATE_MISSING
         if member.problems:
             return Need.MESSAGE_DAMAGED
-        if is_flooding:
+        if member.flooded_s is not None and now_s - member.flooded_s < FLOODING_S:
             return Need.FLOODING
         if state is not None and (state.conditions or status is TerminalStatus.DEGRADED):
             return Need.WARNING

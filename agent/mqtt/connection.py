@@ -42,7 +42,7 @@ from agent.mqtt.paho_client import (
 from agent.mqtt.publisher import Publisher
 from agent.mqtt.reason_codes import describe, problem_of_connack, problem_of_disconnect
 from agent.mqtt.status import BrokerStatus
-from agent.tasks import in_thread
+from agent.tasks import end_tasks, in_thread
 from agent.texts import Text
 
 log = logging.getLogger(__name__)
@@ -89,10 +89,8 @@ class Connection:
 
     async def stop(self) -> None:
         """Disconnect cleanly, so that the broker discards the will. At most 2 s. Safe to call twice."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await end_tasks(self._task)
+        self._task = None
         self._status.close()
         client, self._client, self._candidate = self._client, None, None
         self._publisher.fail_unanswered()

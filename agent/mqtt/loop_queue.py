@@ -14,6 +14,8 @@ from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage
 
+from agent.tasks import call_soon
+
 log = logging.getLogger(__name__)
 
 WAITING_MAX = 256
@@ -48,8 +50,7 @@ class LoopQueue:
         self.dropped = 0
 
     def call(self, handler: Callable[..., None], *arguments: Any) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(handler, *arguments)
+        call_soon(self._loop, handler, *arguments)
 
     def put(self, client: Client, message: MQTTMessage) -> None:
         """Queue an admitted message. Most messages of a flood are dropped here."""

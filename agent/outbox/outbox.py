@@ -94,7 +94,7 @@ class Outbox:
         """Number of paid API calls of the results of the last ``period_ms``."""
         return await self._run(lambda: self._queries.calls_within(period_ms))
 
-    async def prune(self, epoch: str = "") -> int:
+    async def prune(self, epoch: str) -> int:
         """Delete results beyond the retention time or the maximum number; return the number of deleted ones.
 
         An unacknowledged result of an earlier boot is kept. By age, no result of an earlier boot is deleted

@@ -20,11 +20,13 @@ from starlette.responses import RedirectResponse, Response
 from agent.errors import ConfigError, WrongValueError, failure_at
 from agent.log import facts
 from agent.page.session_file import SavedSessions, SessionFile
+from agent.safe_open import read_plain
 from agent.texts import Text
 
 log = logging.getLogger(__name__)
 
 TOKEN_MIN, TOKEN_MAX = 16, 256
+_TOKEN_FILE_MAX_BYTES = 4_096
 SESSION_S = 8 * 3_600
 SESSIONS_MAX = 16
 LINK_VALID_S = 120.0  # enough time to go from a terminal's shell to a browser
@@ -39,7 +41,7 @@ _PEERS_MAX = 256
 def read_token(path: Path) -> bytes:
     """The token in a file, without the newline at its end. Raises ``ConfigError``."""
     try:
-        token = path.read_bytes()[: TOKEN_MAX + 2].strip()
+        token = read_plain(path, _TOKEN_FILE_MAX_BYTES, links=True).strip()
         if not TOKEN_MIN <= len(token) <= TOKEN_MAX:
             raise WrongValueError(Text("detail.token_length", least=TOKEN_MIN, most=TOKEN_MAX))
     except (OSError, ValueError) as error:

@@ -19,6 +19,7 @@ from agent.core.model import Frame
 from agent.core.payer_screen import Guiding, Idle, Screen, ScreenEvent, advance, wake_at
 from agent.errors import AgentError
 from agent.log import facts
+from agent.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -104,9 +105,7 @@ class PayerDisplay:
     async def close(self) -> None:
         """Drop the picture and stop drawing. Safe to call twice."""
         self._show(Idle())
-        if self._drawing is not None:
-            self._drawing.cancel()
-            await asyncio.gather(self._drawing, return_exceptions=True)
+        await end_tasks(self._drawing)
 
     def _show(self, screen: Screen) -> None:
         if screen is not self.screen:

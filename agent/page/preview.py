@@ -22,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from agent.errors import AgentError, CameraReserved
 from agent.log import facts
+from agent.tasks import end_tasks
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +75,7 @@ class Preview:
         return self.notice("the preview has ended")
 
     async def close(self) -> None:
-        if self._producer is not None:
-            self._producer.cancel()
-            await asyncio.gather(self._producer, return_exceptions=True)
+        await end_tasks(self._producer)
 
     @contextlib.contextmanager
     def viewer(self) -> Iterator[None]:
@@ -211,9 +210,7 @@ async def until_first(*works: Coroutine[Any, Any, object], limit_s: float | None
     try:
         done, _ = await asyncio.wait(tasks, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks(*tasks)
     for task in done:
         task.result()
 

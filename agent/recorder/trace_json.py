@@ -123,7 +123,7 @@ def _analysis(analysis: Analysis) -> dict[str, Any]:
         "shot": None if analysis.shot is None else analysis.shot.track,
         "hint": analysis.hint,
         "continuity": analysis.continuity,
-        "similarity": analysis.similarity,
+        "similarity": None if analysis.similarity is None else _number(analysis.similarity),
     }
 
 
@@ -152,8 +152,9 @@ def _to_frame_analyzed(tree: dict[str, Any]) -> types.FrameAnalyzed:
     hint = None if tree["hint"] is None else Guidance(tree["hint"])
     reason = FrameReason(tree["reason"])
     track, continuity = tree["track"], Continuity(tree["continuity"])
+    cosine = None if tree["similarity"] is None else float(tree["similarity"])
     values = (seq, captured_ms, reason, face, track, quality, shot, hint, others, width, height, continuity)
-    return types.FrameAnalyzed(int(tree["at_ms"]), Analysis(*values, similarity=tree["similarity"]))
+    return types.FrameAnalyzed(int(tree["at_ms"]), Analysis(*values, similarity=cosine))
 
 
 def _to_call_answered(tree: dict[str, Any]) -> types.CallAnswered:

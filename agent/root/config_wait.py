@@ -55,9 +55,13 @@ def wait_for_change(path: Path, stop: threading.Event, pause_s: float, status: s
 
 def _file_states(path: Path) -> list[tuple[Path, int, int, int]]:
     """Identity, time and size of each file of the config that exists."""
-    files = []
-    for file in layers(path):
+    try:
+        files = layers(path)
+    except ConfigError:  # of the folder: its owner or mode is to be corrected
+        files = (path, path.with_suffix(".d"))
+    states = []
+    for file in files:
         with suppress(OSError):
             file_stat = file.stat()
-            files.append((file, file_stat.st_ino, file_stat.st_mtime_ns, file_stat.st_size))
-    return files
+            states.append((file, file_stat.st_ino, file_stat.st_mtime_ns, file_stat.st_size))
+    return states

@@ -118,8 +118,12 @@ class DisplayWiring:
         app = display_application(self.display, key, options, now_ms=self._clock.now_ms)
         listener = Listener(app, section="display")
         await listener.open("127.0.0.1", config.display.port)
+        try:
+            await asyncio.to_thread(key.write, listener.port)
+        except BaseException:
+            await listener.close()  # otherwise the repeated opening would find its own port in use
+            raise
         stack.push_async_callback(listener.close)
-        await asyncio.to_thread(key.write, listener.port)
         log.info("display_open", extra=facts(port=listener.port))
 
     def _draw(self, frame: Frame) -> bytes:

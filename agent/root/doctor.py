@@ -1,6 +1,5 @@
 """The ``CheckInputs`` of `facepay doctor`: the adapters behind the checks."""
 
-import asyncio
 import os
 import re
 import ssl
@@ -9,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from agent import event_loop
 from agent.config import Config, MqttConfig
 from agent.config.file import load
 from agent.config.secret_files import secret_files, with_credential_sources
@@ -68,11 +68,11 @@ def inputs_from_config(config: Callable[[], Config], path: Path | None = None) -
         check_runnable=lambda: _check_runnable(config(), path),
         status=cache(lambda: _agent_status(config())),
         model=cache(lambda: _check_models(config())),  # the check of the speed reads it, too
-        camera=cache(lambda: asyncio.run(_probe_camera(config()))),  # several checks share one probe
+        camera=cache(lambda: event_loop.run(_probe_camera(config()))),  # several checks share one probe
         mounting=cache(lambda: request_mounting(_status_socket(config()))),
-        call_api=lambda: asyncio.run(_call_api(config())),
+        call_api=lambda: event_loop.run(_call_api(config())),
         broker_trust=lambda: _broker_trust(config().mqtt),
-        broker=cache(lambda: asyncio.run(_test_broker(config()))),
+        broker=cache(lambda: event_loop.run(_test_broker(config()))),
         outbox=lambda: inspect_outbox(config().storage.directory),
         certificate=lambda: _certificate(config().mqtt),
         till_keys=lambda: Keyring(config().storage.directory).usable(),

@@ -4,10 +4,10 @@
 as ``serve`` with the same functions and discards them, so both accept the same configs. Part of the root.
 """
 
-import asyncio
 import re
 from pathlib import Path
 
+from agent import event_loop
 from agent.config import Config
 from agent.config import secret_files as secrets
 from agent.config.combinations import check_combinations
@@ -76,10 +76,10 @@ def check_parts(config: Config, *, is_local: bool = True) -> None:
     from agent.root.wiring import BootClock, make_compare
 
     section = config.compare if is_local else config.compare.model_copy(update={"ca_file": None})
-    asyncio.run(make_compare(config.model_copy(update={"compare": section}), BootClock()).close())
+    event_loop.run(make_compare(config.model_copy(update={"compare": section}), BootClock()).close())
     if not is_local:
         return
-    asyncio.run(open_client(config.compare.url, config.compare.ca_file).aclose())
+    event_loop.run(open_client(config.compare.url, config.compare.ca_file).aclose())
     if config.mqtt.tls:
         key = config.mqtt.key_file
         is_checked_by_service = key is not None and secret_state(key)[0] is SecretState.SERVICE_ONLY

@@ -9,12 +9,12 @@ import sys
 import threading
 from collections.abc import Callable
 
+from agent import event_loop
 from agent import log as logs
 from agent.compare import compareface_contract
 from agent.compare.contract import PATH
 from agent.core.hosts import in_url
 from agent.errors import AgentError
-from agent.event_loop import AgentEventLoop
 from agent.health.notify import notify
 from agent.log import facts
 from agent.service import sockets
@@ -33,6 +33,7 @@ from agent.service.service_listener import ServiceListener
 from agent.service.service_reload import reload
 from agent.service.settings import ServiceConfig, check, server_tls
 from agent.service.stats import Stats
+from agent.tasks import call_soon
 from agent.texts import Text
 
 log = logging.getLogger(__name__)
@@ -138,14 +139,13 @@ class CompareService:
         self._stopping = self._thread = None
 
     def _run(self, listener: socket.socket) -> None:
-        with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
-            runner.run(self._serve(listener))
+        event_loop.run(self._serve(listener))
 
     async def _serve(self, listener: socket.socket) -> None:
         stopped, loop = asyncio.Event(), asyncio.get_running_loop()
         service = ListeningService(self._config, self._recognisers, self._faults, self._stats)
         service.listener.listen(listener)
-        self._stopping = lambda: loop.call_soon_threadsafe(stopped.set)
+        self._stopping = lambda: call_soon(loop, stopped.set)
         await stopped.wait()
         await service.close(drain_s=0, grace_s=_THREAD_GRACE_S)
 
@@ -174,8 +174,7 @@ def serve(
         signal.signal(number, lambda *_: sys.exit(0))  # until the event loop runs
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # a reload waits until the event loop runs
     recognisers = load_recognisers(config)
-    with asyncio.Runner(loop_factory=AgentEventLoop) as runner:
-        runner.run(_serve(config, recognisers, faults, listener, reread))
+    event_loop.run(_serve(config, recognisers, faults, listener, reread))
 
 
 async def _serve(

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from agent.compare.contract import BODY_MAX_BYTES
-from agent.config.file import Ms, Section, fault_of, load
+from agent.config.file import FilePath, Ms, Section, fault_of, load
 from agent.config.tls_files import client_context, load_pair, server_context
 from agent.core.hosts import is_loopback
 from agent.errors import ConfigError, WrongValueError, reason_of
@@ -28,7 +28,7 @@ class AccountConfig(Section):
 
     appid: AppId
     secret_id: AppId
-    secret_key_file: Path | None = None
+    secret_key_file: FilePath | None = None
     example: bool = False
     buckets: tuple[AppId, ...] = ()  # empty: the field is not checked
     rate_per_s: Annotated[float, Field(gt=0, le=10_000)] = 50.0
@@ -53,8 +53,8 @@ class SharedConfig(Section):
     """The store for a cluster: what several machines must count together."""
 
     url: Annotated[str, StringConstraints(pattern=r"^(|rediss?://.+|unix:///.+)$")] = ""  # empty: none
-    password_file: Path | None = None
-    ca_file: Path | None = None  # for rediss://; None: the system's
+    password_file: FilePath | None = None
+    ca_file: FilePath | None = None  # for rediss://; None: the system's
     timeout_ms: Annotated[int, Field(ge=50, le=2_000)] = 300
 
     @field_validator("url")
@@ -92,8 +92,8 @@ def _secret(file: Path) -> bytes:
 class ServiceConfig(Section):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8100  # 0: any free port
-    cert_file: Path | None = None  # both set: https
-    key_file: Path | None = None
+    cert_file: FilePath | None = None  # both set: https
+    key_file: FilePath | None = None
     workers: Annotated[int, Field(ge=1, le=32)] = 1  # parallel recognitions
     threads: Annotated[int, Field(ge=1, le=8)] = 1  # threads per recognition
     memory_max_mb: Annotated[int, Field(ge=256, le=1_000_000)] = (

@@ -23,6 +23,7 @@ from agent.health.conditions_camera import VIEW_CONDITIONS
 from agent.health.counters import Counters
 from agent.health.frame_meter import ViewMeter
 from agent.log import facts
+from agent.tasks import end_tasks
 from agent.terminal.api_call import CallBudget
 from agent.terminal.frame_loop import FrameLoop, WatchdogSignal
 from agent.terminal.intake import Intake
@@ -90,23 +91,22 @@ class Terminal:
             asyncio.create_task(self._frames.run(), name="frames"),
         ]
         stopped = asyncio.create_task(stop.wait(), name="stop")
-        done, _ = await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
-        stop.set()
-        now_ms = self._ports.clock.now_ms()
-        is_hung = any(isinstance(task.exception(), CameraHung) for task in done)
-        camera_failed = InputFailed(now_ms, Reason.CAMERA_UNAVAILABLE)
-        self._stop_event = camera_failed if is_hung else Interrupted(now_ms)
-        self.open_verification.is_stopping = True
-        if self.open_verification.current is not None:
-            self.open_verification.current.post(self._stop_event)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_TIMEOUT_S):
-                while open_tasks := {*self._verify_tasks, *self._intake.open_tasks}:
-                    await asyncio.wait(open_tasks)
-        tasks = [*self._verify_tasks, *self._intake.open_tasks, *loops, stopped]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            done, _ = await asyncio.wait([*loops, stopped], return_when=asyncio.FIRST_COMPLETED)
+            stop.set()
+            now_ms = self._ports.clock.now_ms()
+            is_hung = any(isinstance(task.exception(), CameraHung) for task in done)
+            camera_failed = InputFailed(now_ms, Reason.CAMERA_UNAVAILABLE)
+            self._stop_event = camera_failed if is_hung else Interrupted(now_ms)
+            self.open_verification.is_stopping = True
+            if self.open_verification.current is not None:
+                self.open_verification.current.post(self._stop_event)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STOP_TIMEOUT_S):
+                    while open_tasks := {*self._verify_tasks, *self._intake.open_tasks}:
+                        await asyncio.wait(open_tasks)
+        finally:  # also when the caller is cancelled
+            await end_tasks(*self._verify_tasks, *self._intake.open_tasks, *loops, stopped)
         for task in done:
             task.result()  # raises the exception of a loop that ended without a stop
 

@@ -24,6 +24,7 @@ from agent.core.verification import advance, begin, wake_at
 from agent.core.verification_types import Comparing, Event, Finished, StartCall, State
 from agent.errors import AgentError, CameraError, CompareError, ModelError, Retry
 from agent.log import facts
+from agent.tasks import end_tasks
 from agent.terminal.api_call import ApiCall, CallBudget, PhaseTimes
 from agent.terminal.parts import Ports, Settings
 
@@ -105,10 +106,7 @@ class Verification:
                         case types.Report():
                             pass  # the caller settles the outcome
         finally:
-            for pending in (prepared, *self._calls.values()):
-                pending.cancel()
-            # counts their durations and costs
-            await asyncio.gather(prepared, *self._calls.values(), return_exceptions=True)
+            await end_tasks(prepared, *self._calls.values())  # counts their durations and costs
         trace = Trace(deadline_ms, received_ms, limits, tuple(self._events)) if settings.is_traced else None
         times = self._phase_times
         timings = times.timings(self.ports.clock.now_ms() - received_ms)

@@ -120,12 +120,11 @@ class ResultSender:
             self._open[result_id] = (stored, history.after_reconnect())
 
     async def _step(self, result_id: str) -> None:
-        entry = self._open.get(result_id)
-        if entry is None or result_id in self._sending:
+        if result_id not in self._open or result_id in self._sending:
             return
         self._sending.add(result_id)
         try:
-            await self._take_step(*entry)
+            await self._take_step(result_id)
         except StorageError as error:
             log.error("outbox_failed", extra=facts(result_id=result_id, why=error))
         except AgentError as error:  # e.g. the till of a damaged row is not an id: no topic exists
@@ -136,12 +135,14 @@ class ResultSender:
         finally:
             self._sending.discard(result_id)
 
-    async def _take_step(self, stored: StoredResult, history: PublishHistory) -> None:
+    async def _take_step(self, result_id: str) -> None:
         try:  # a match must not wait between the check of its deadline and its publish
             await self._connection.wait_until_free()
         except TillError:
             return
-        now_ms = self._clock.now_ms()
+        if result_id not in self._open:
+            return  # acknowledged during the wait
+        (stored, history), now_ms = self._open[result_id], self._clock.now_ms()
         match next_step(stored, history, now_ms, self._margin_ms):
             case DeliveryStep.WAIT:
                 return
@@ -158,8 +159,7 @@ class ResultSender:
             case DeliveryStep.EXPIRE:
                 self.expired_unacked += 1
                 self._open.pop(stored.result_id, None)
-                about = facts(result_id=stored.result_id, till=stored.till)
-                log.warning("result_expired_unacked", extra=about)
+                log.warning("result_expired_unacked", extra=facts(result_id=result_id, till=stored.till))
                 await self._outbox.close_result(stored.till, stored.result_id)
 
     async def _send(self, stored: StoredResult, message: Message, history: PublishHistory) -> None:
@@ -176,9 +176,11 @@ class ResultSender:
             return  # the acknowledgement of the till arrived before the PUBACK
         if delivered and self._ack == "broker":
             await self.record_ack(stored.till, stored.result_id)
-        else:
-            after = history.after_publish(now_ms, cut=cut)
-            self._open[stored.result_id] = (stored, self._acknowledgements.note_published(stored.till, after))
+            return
+        after = self._open[stored.result_id][1]
+        if after is history or cut:  # otherwise the till asked again meanwhile: the result stays due
+            after = after.after_publish(now_ms, cut=cut)
+        self._open[stored.result_id] = (stored, self._acknowledgements.note_published(stored.till, after))
 
 
 def _expired(stored: StoredResult, topics: Topics) -> Message:

@@ -11,6 +11,7 @@ from typing import Literal
 import pytest
 
 from agent.compare import secret, signature
+from agent.compare.base import check_endpoint
 from agent.compare.face2018_client import FaceCompare2018
 from agent.config import CompareConfig
 from agent.core.model import Crop, Reference, Request
@@ -284,3 +285,10 @@ def test_implausible_config_is_refused_at_start(
 
 def test_the_threshold_floor_itself_is_allowed() -> None:
     FaceCompare2018(config("https://api.example/", threshold=75), SECRET, RealClock())
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), 74.9, 100.1])
+def test_threshold_that_no_config_can_have_is_refused_by_the_client_too(threshold: float) -> None:
+    config = CompareConfig.model_construct(url="https://api.example/face/compare", threshold=threshold)
+    with pytest.raises(ConfigError, match="threshold"):
+        check_endpoint(config, False, 75.0)

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from agent.compare.http_channel import EARLIEST_S, LATEST_S, ClockOffset
 from agent.core.reasons import Reason
 from agent.errors import CompareError
+from tests.compare.servers import SUCCESS, endpoint, http, replies
+from tests.compare.test_client import client
 from tests.texts import en
 
 NOON_S = 1_795_000_000
@@ -25,6 +27,12 @@ def test_unset_clock_is_refused() -> None:
         ClockOffset().unix_s(5_000, 0)
     assert caught.value.code == Reason.CLOCK
     assert "NTP" in en(caught.value.fix)
+
+
+def test_earliest_plausible_time_is_accepted() -> None:
+    assert ClockOffset().unix_s(5_000, EARLIEST_S * 1_000) == EARLIEST_S
+    with pytest.raises(CompareError):
+        ClockOffset().unix_s(5_000, EARLIEST_S * 1_000 - 1)
 
 
 def test_sample_replaces_a_clock_at_1970_and_a_jump_of_the_wall_clock_has_no_effect() -> None:
@@ -55,3 +63,11 @@ def test_any_header_gives_a_plausible_time(date: str) -> None:
     offset = ClockOffset()
     offset.add_sample(date, boot_ms=0)
     assert EARLIEST_S <= offset.unix_s(0, NOON_S * 1_000) <= LATEST_S
+
+
+async def test_date_of_an_answer_without_tls_is_not_trusted() -> None:
+    """Any machine of the network could set the clock of the signatures."""
+    dated = http(SUCCESS, headers=f"Date: {formatdate(NOON_S, usegmt=True)}\r\n")
+    async with endpoint(replies(dated)) as server, client(server.url()) as api:
+        await api.compare(b"\xff\xd8\xff", b"\xff\xd8\xff", timeout_ms=20_000)
+        assert api.clock_offset_ms() is None

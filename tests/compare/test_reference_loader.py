@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from typing import Literal
 
 import pytest
@@ -42,6 +43,16 @@ async def test_photo_of_an_allowed_host_is_fetched_and_checked() -> None:
 
 async def test_inline_photo_is_checked() -> None:
     assert await resolve(Reference(image=JPEG, sha256=SHA.upper()), {}) == JPEG
+
+
+async def test_photo_of_exactly_the_largest_size_is_accepted() -> None:
+    largest = JPEG.ljust(2_000)
+    assert await resolve(Reference(image=largest), {"reference_max_bytes": 2_000}) == largest
+    assert await fetch(replies(http(largest)), reference_max_bytes=2_000) == largest
+    with pytest.raises(CompareError):
+        await resolve(Reference(image=largest), {"reference_max_bytes": 1_999})
+    with pytest.raises(CompareError):
+        await fetch(replies(http(largest)), reference_max_bytes=1_999)
 
 
 async def test_passthrough_returns_the_url() -> None:
@@ -140,3 +151,37 @@ async def test_malformed_url_is_refused_and_never_passed_to_the_api(url: str) ->
     with pytest.raises(CompareError) as caught:
         await made.resolve(Reference(url=url))
     assert caught.value.code == Reason.REFERENCE_REFUSED
+
+
+def chunked(body: bytes) -> bytes:
+    chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk
+
+
+@pytest.mark.parametrize("answer", [http, chunked])
+async def test_photo_that_is_sent_twice_is_not_the_photo_of_the_next_request(
+    answer: Callable[[bytes], bytes],
+) -> None:
+    """The second copy waits in the HTTP parser: it was sent before the next request."""
+    other = JPEG + b" of another person"
+    async with endpoint(replies(answer(JPEG) * 2), replies(answer(other))) as server:
+        host = f"localhost:{server.port}"
+        loader = ReferenceLoader(CompareConfig(reference_hosts=(host,)), "demo")
+        assert await loader.resolve(Reference(url=f"http://{host}/1.jpg", sha256=SHA)) == JPEG
+        second = Reference(url=f"http://{host}/2.jpg", sha256=hashlib.sha256(other).hexdigest())
+        try:
+            assert await loader.resolve(second) == other
+        except CompareError as error:  # a chunked answer does not show that surplus bytes follow
+            assert (error.code, error.retry) == (Reason.REFERENCE_UNREACHABLE, Retry.BACKOFF)
+        assert await loader.resolve(second) == other
+        await loader.close()
+
+
+async def test_connection_to_the_host_of_the_photos_is_reused() -> None:
+    async with endpoint(replies(http(JPEG))) as server:
+        host = f"localhost:{server.port}"
+        loader = ReferenceLoader(CompareConfig(reference_hosts=(host,)), "demo")
+        for _ in range(3):
+            assert await loader.resolve(Reference(url=f"http://{host}/1.jpg", sha256=SHA)) == JPEG
+        assert server.connections == 1
+        await loader.close()

@@ -8,9 +8,11 @@ import gc
 import sys
 from importlib.abc import MetaPathFinder
 
+import httpx
 import pytest
 
 from agent.compare.circuit_breaker import CircuitBreaker
+from agent.compare.exchange import ExchangeConnection
 from agent.compare.http_channel import ClockOffset
 from agent.compare.reference_loader import ReferenceLoader
 from agent.config import CompareConfig
@@ -50,6 +52,33 @@ async def test_connection_of_a_chunked_answer_is_reused() -> None:
             with pytest.raises(CompareError):
                 await api.compare(PHOTO, PHOTO, timeout_ms=60_000)
         assert server.connections == 1
+
+
+class Pieces:
+    """A stream of httpcore that delivers an answer in these pieces."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = list(pieces)
+
+    def get_extra_info(self, name: str) -> object:
+        return None
+
+    async def read(self, most_bytes: int) -> bytes:
+        return self._pieces.pop(0)
+
+
+@pytest.mark.parametrize("end", [b"0\r\n\r\n", b"0\r\n\r\nx"])
+async def test_end_of_a_chunked_answer_is_found_across_two_reads(end: bytes) -> None:
+    answer = in_chunks(SUCCESS).removesuffix(b"0\r\n\r\n")
+    async with httpx.AsyncClient() as http_client:
+        connection = ExchangeConnection(http_client)
+        stream = Pieces(answer + end[:2], end[2:])
+        connection.register_stream(stream)
+        connection.begin()
+        for _ in range(2):
+            await stream.read(65_536)
+        connection.finish(len(SUCCESS), is_chunked=True)
+        assert connection.is_spent is (end[-1:] == b"x")
 
 
 class Searches(MetaPathFinder):

@@ -49,6 +49,13 @@ def refused(refusal: Refusal) -> object:
     [
         pytest.param(RequestReceived(REQUEST), None, NOW, Admit(), id="a good request"),
         pytest.param(
+            RequestReceived(REQUEST, paused_ms=5_000),
+            None,
+            NOW,
+            Admit(),
+            id="after a pause, where no age is required",
+        ),
+        pytest.param(
             RequestReceived(REQUEST, True), None, NOW, refused(Refusal.REQUEST_RETAINED), id="retained"
         ),
         pytest.param(

@@ -136,3 +136,30 @@ def test_calls_are_allowed_again_after_a_day_and_the_warning_precedes_the_limit(
     assert not paid_calls.may_call(DAY_MS - 1)
     assert paid_calls.may_call(DAY_MS + 600_000)
     assert not paid_calls.is_high(DAY_MS + 600_000)
+
+
+def test_reserved_call_counts_towards_the_limit_of_the_day() -> None:
+    paid_calls = PaidCalls(AttemptLimits(calls_per_minute=0, calls_per_day=1), 0)
+    assert paid_calls.reserve(0) and not paid_calls.reserve(0)
+
+
+def test_call_counts_for_a_whole_day_and_not_for_a_period_more() -> None:
+    """The calls of ten minutes are counted together: a call at their end must not expire with the first."""
+    paid_calls = PaidCalls(AttemptLimits(calls_per_minute=0, calls_per_day=1), 0)
+    paid_calls.record_call(599_999)
+    assert not paid_calls.may_call(599_999 + DAY_MS)
+    assert paid_calls.may_call(600_000 + DAY_MS)
+
+
+def test_count_restarts_after_a_pause_that_is_shorter_than_the_period() -> None:
+    limits = replace(LIMITS, pause_ms=10)
+    attempts = failing(FailedAttempts(limits), PHOTO, 0, 1, 2)
+    assert attempts.is_paused(PHOTO, 11) and not attempts.is_paused(PHOTO, 12)
+    assert not failing(attempts, PHOTO, 20, 21).is_paused(PHOTO, 22)
+    assert failing(attempts, PHOTO, 22).is_paused(PHOTO, 23)
+
+
+def test_call_counts_for_exactly_one_minute() -> None:
+    paid_calls = PaidCalls(AttemptLimits(calls_per_minute=1), 0)
+    paid_calls.record_call(0)
+    assert not paid_calls.may_call(MINUTE_MS - 1) and paid_calls.may_call(MINUTE_MS)

@@ -125,7 +125,17 @@ def test_an_invalid_answer_installs_nothing(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("url", ["http://fleet.example/enrol", "ftp://127.0.0.1/", "nonsense", "http://[::1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://fleet.example/enrol",
+        "ftp://127.0.0.1/",
+        "nonsense",
+        "http://[::1",
+        "https://xn--a/",
+        "https://xn--9/",
+    ],
+)
 def test_a_token_is_not_sent_over_an_insecure_url(config: Path, token: Path, url: str) -> None:
     done = facepay("enrol", "--url", url, "--token-file", token, "--terminal", "t-1", "--config", config)
     assert done.returncode == 1 and done.stderr.startswith("enrolment_insecure"), done.stderr

@@ -75,6 +75,15 @@ async def test_publish_message_arrives_with_all_its_fields(broker: Mosquitto) ->
         assert message.expires_in_s is not None and 0 < message.expires_in_s <= 60
 
 
+async def test_live_message_that_was_published_retained_keeps_its_flag(broker: Mosquitto) -> None:
+    """A request must not be retained: an old sale would be repeated at each reconnect."""
+    subscriber, publisher = Client(broker.port, "subscriber", "a/+"), Client(broker.port, "publisher")
+    async with online(subscriber, publisher):
+        await publisher.connection.publish(Message("a/kept", b"payload", retained=True))
+        assert (await subscriber.next()).retained is True
+        await publisher.connection.publish(Message("a/kept", b"", retained=True))
+
+
 async def test_publish_without_subscriber_returns_false(broker: Mosquitto) -> None:
     publisher = Client(broker.port, "publisher")
     async with online(publisher):

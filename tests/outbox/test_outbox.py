@@ -184,11 +184,24 @@ async def test_prune_deletes_old_rows_and_seq_is_not_reused(tmp_path: Path) -> N
     clock.at_ms += HOUR_MS + 60_000
     young = replace(new_request(), received_ms=clock.at_ms)
     await outbox.claim(young)
-    assert await outbox.prune() == 1
+    assert await outbox.prune("") == 1
     assert await outbox.find(old.till, old.request_id) is None
     assert await outbox.find(young.till, young.request_id) is not None
     assert [left.request_id for left in await outbox.interrupted_requests()] == [young.request_id]
     assert (await outbox.settle(result(young))).seq == 2
+    await outbox.close()
+
+
+async def test_prune_keeps_a_result_until_its_retention_is_over(tmp_path: Path) -> None:
+    clock = ManualClock()
+    outbox = Outbox(StorageConfig(directory=tmp_path, retention_hours=1), clock, BOOT, encode)
+    settled = replace(new_request(), received_ms=clock.at_ms)
+    await outbox.claim(settled)
+    await outbox.settle(result(settled))
+    clock.at_ms = settled.deadline_ms + HOUR_MS
+    assert await outbox.prune("") == 0
+    clock.at_ms += 1
+    assert await outbox.prune("") == 1
     await outbox.close()
 
 
@@ -222,7 +235,7 @@ async def test_prune_after_the_first_synchronisation_deletes_nothing(tmp_path: P
     await outbox.claim(fresh)
     await outbox.settle(result(fresh))
     clock.is_set = True
-    assert await outbox.prune() == 0
+    assert await outbox.prune("") == 0
     assert await outbox.find(fresh.till, fresh.request_id) is not None
     await outbox.close()
 
@@ -236,11 +249,11 @@ async def test_prune_after_a_jump_of_the_wall_clock_deletes_nothing(tmp_path: Pa
     first = await outbox.settle(result(before))
     await outbox.claim(across)
     clock.ahead_ms = jump_ms
-    assert await outbox.prune() == 0
+    assert await outbox.prune("") == 0
     second = await outbox.settle(result(across))
     assert (first.seq, second.seq) == (1, 2)
     clock.ahead_ms = 0
-    assert await outbox.prune() == 0
+    assert await outbox.prune("") == 0
     assert await outbox.open_results() == [first, second], "the deadlines are times of the boot clock"
     known = await outbox.find(before.till, before.request_id)
     assert known is not None and known.result == first
@@ -298,7 +311,7 @@ async def test_prune_bounds_closed_results_and_keeps_open_ones(tmp_path: Path) -
         stored = await outbox.settle(result(each))
         if number >= 5:
             await outbox.close_result(each.till, stored.result_id)
-    assert await outbox.prune() == 25
+    assert await outbox.prune("") == 25
     assert len(await outbox.open_results()) == 5
     assert await outbox.interrupted_requests() == [], "a claim is deleted with its result"
     await outbox.close()
@@ -602,7 +615,7 @@ async def test_outbox_pruned_file_is_accepted_after_a_disk_failure(tmp_path: Pat
     await outbox.claim(old)
     await outbox.settle(result(old))
     clock.at_ms += 100 * YEAR_MS
-    assert await outbox.prune() == 1
+    assert await outbox.prune("") == 1
     await failed_disk(outbox)
     await outbox.check_writable()
     await outbox.close()

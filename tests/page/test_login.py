@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 import time
 from pathlib import Path
 
@@ -204,3 +206,23 @@ def test_unusable_token_file_is_named_with_a_fix(tmp_path: Path, content: bytes 
     assert str(path) in str(refused.value) and refused.value.code == "page_unavailable" and refused.value.fix
     path.write_bytes(TOKEN.encode() + b"\n")
     assert read_token(path) == TOKEN.encode()
+
+
+def test_pipe_in_place_of_the_token_file_is_refused_without_waiting_for_a_writer(tmp_path: Path) -> None:
+    """The agent is not ready before the page is open or refused."""
+    path, refused = tmp_path / "token", list[ConfigError]()
+    os.mkfifo(path)
+
+    def read() -> None:
+        try:
+            read_token(path)
+        except ConfigError as error:
+            refused.append(error)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    reading.join(20)
+    if has_waited := reading.is_alive():
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+        reading.join()
+    assert not has_waited and refused[0].code == "page_unavailable"

@@ -17,7 +17,7 @@ from agent.errors import CompareSlow, CompareUnreachable, Retry, StorageError
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import ATTEMPTS_PAUSED
 from agent.health.counters import Counters
-from agent.terminal.api_call import CallBudget
+from agent.terminal.api_call import ApiCall, CallBudget, PhaseTimes
 from agent.terminal.parts import Ports, Settings
 from agent.terminal.terminal import Terminal
 from tests.fakes import EPOCH, RealClock, ScriptedCompare, check_frame, request
@@ -192,3 +192,14 @@ async def test_unreachable_api_is_not_compare_slow() -> None:
         setup.compare.answers = [CompareSlow("late", retry=Retry.NEVER)]
         assert await ask(setup, 2) == "undecided/compare_unreachable"
         assert [condition.code for condition in setup.terminal.conditions.active] == ["compare_slow"]
+
+
+def test_call_is_counted_once_when_its_request_is_sent_again() -> None:
+    counters, conditions = Counters(), ConditionTracker(RealClock().now_ms)
+    budget = CallBudget(RealClock(), AttemptLimits(), counters, conditions)
+    assert budget.reserve()
+    call = ApiCall(RealClock().now_ms, budget, PhaseTimes(), late_at_ms=0)
+    call.begin(Crop(b"jpeg", 1, 1))
+    call.record_sent()
+    call.record_sent()
+    assert (counters.calls, counters.bytes_sent, call.times.calls) == (1, 4, 1)

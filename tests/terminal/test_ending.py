@@ -12,6 +12,7 @@ from agent.core.model import Request
 from agent.core.ports import RequestReceived
 from agent.core.reasons import Refusal
 from agent.errors import CameraHung
+from agent.terminal.frame_loop import WatchdogSignal
 from tests.fakes import MemoryClaimStore, PacedCamera, check_frame, request
 from tests.terminal.test_terminal import TerminalSetup, serving
 
@@ -107,3 +108,68 @@ async def test_hung_camera_sets_the_stop_event() -> None:
         with pytest.raises(CameraHung):
             await setup.terminal.serve(setup.stop)
         await setup.stop.wait()
+
+
+async def test_cancelled_terminal_leaves_no_task() -> None:
+    """A caller that fails cancels it, and closes the parts that the tasks use."""
+    setup = TerminalSetup()
+    before = asyncio.all_tasks()
+    async with asyncio.timeout(60):
+        running = asyncio.create_task(setup.terminal.serve(setup.stop))
+        await setup.till.inbox.put(RequestReceived(request()))
+        await setup.till.until(lambda: setup.terminal.open_verification.is_open)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert running.cancelled() and asyncio.all_tasks() <= before
+    setup.terminal.close()
+
+
+async def test_cancelled_intake_finishes_the_message_that_it_handles() -> None:
+    """A claim that is being stored becomes durable, and each durable claim needs an answer."""
+    claim_store = SlowClaimStore()
+    setup = TerminalSetup(claim_store=claim_store)
+    intake = setup.terminal._intake
+    running = asyncio.create_task(intake.run())
+    await setup.till.inbox.put(RequestReceived(request()))
+    await claim_store.claiming.wait()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    (open_task,) = intake.open_tasks
+    claim_store.written.set()
+    await open_task
+    setup.terminal.open_verification.current = None
+    verifications = setup.terminal._verify_tasks
+    for each in verifications:
+        each.cancel()
+    await asyncio.gather(*verifications, return_exceptions=True)
+    assert [key for _, key in claim_store.rows] == ["r-1"]
+
+
+class BrokenClaimStore(MemoryClaimStore):
+    async def claim(self, request: Request) -> None:
+        raise RuntimeError("a bug")
+
+
+async def test_request_whose_handling_has_a_bug_is_refused_and_the_next_one_is_served() -> None:
+    setup = TerminalSetup(claim_store=BrokenClaimStore())
+    async with serving(setup):
+        for number in ("r-1", "r-2"):
+            await setup.till.inbox.put(RequestReceived(request(number)))
+        await setup.till.until(lambda: setup.refusals() == [Refusal.NOT_READY] * 2)
+
+
+async def test_end_of_a_verification_deletes_the_face_from_the_analyzer() -> None:
+    setup = TerminalSetup()
+    async with serving(setup):
+        await setup.till.inbox.put(RequestReceived(request()))
+        await setup.verdict()
+        await asyncio.get_running_loop().run_in_executor(setup.terminal.worker, lambda: None)
+        assert setup.analyzer.begun == 2, "at the start and at the end"
+
+
+def test_watchdog_signal_ends_exactly_with_the_recovery() -> None:
+    signal = WatchdogSignal()
+    signal.record_recovery(until_ms=1_000)
+    assert signal.poll(999) and not signal.poll(1_000)
+    signal.record_fresh_frame()
+    assert signal.poll(1_000) and not signal.poll(1_000)

@@ -12,11 +12,13 @@ from agent.config import Config, LivenessConfig
 from agent.config.profile import risks_of
 from agent.core.model import Analysis, Assurance, Detection, Frame, Shot
 from agent.core.ports import GuidanceEvent, RequestReceived, StageEvent, TillEvent
-from agent.core.reasons import FrameReason, Guidance
+from agent.core.reasons import Decision, FrameReason, Guidance, Reason
+from agent.core.verification_types import Finished, LivenessProgress
 from agent.root.wiring import make_settings
 from agent.terminal.parts import Ports, Settings
+from agent.terminal.results import liveness_of
 from agent.terminal.terminal import Terminal
-from tests.core.builders import FACE, shot
+from tests.core.builders import FACE, answer, shot
 from tests.core.heads import HEAD, PICTURE, Solid, view
 from tests.fakes import (
     EPOCH,
@@ -136,3 +138,10 @@ def test_config_sets_turns_and_assurances() -> None:
     assert make_settings(on, "e").assurances == {"liveness"}
     assert not make_settings(off, "e").assurances
     assert (risks_of(on)["liveness_off"], risks_of(off)["liveness_off"]) == (False, True)
+
+
+def test_passed_challenge_without_a_comparison_is_no_passed_liveness() -> None:
+    """The faces of the challenge are compared immediately before the call."""
+    done = Finished(Decision.UNDECIDED, Reason.TIMED_OUT, asks=0, liveness=LivenessProgress(passed=True))
+    assert liveness_of(done) == "not_checked"
+    assert liveness_of(replace(done, comparison=answer(90.0))) == "passed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from agent.config import Config, TraceConfig, VerificationConfig
 from agent.core.policy import PolicyLimits
 from agent.core.reasons import FrameReason
 from agent.core.trace import Trace, replay
-from agent.core.verification_types import Limits, State, Ticked
+from agent.core.verification_types import FrameAnalyzed, Limits, State, Ticked
 from agent.demo.demo_system import TOO_SLOW, TTL_MS, VISITS, DemoSystem, Visit, VisitRow, running_demo
 from agent.errors import StorageError
 from agent.recorder.trace_json import Recording, from_line, to_line
@@ -48,6 +49,13 @@ def test_trace_line_decodes_to_the_same_values(scenario: tuple[Trace, State]) ->
 def test_trace_line_keeps_nan() -> None:
     odd = trace_of(NAN)
     assert repr(from_line(to_line(recorded(odd))).trace.events[-1]) == repr(odd.events[-1])
+
+
+def test_trace_line_keeps_an_undefined_similarity_of_two_faces() -> None:
+    frame = frame_event(5, FrameReason.FOLLOWED, 1)
+    frame = replace(frame, analysis=replace(frame.analysis, similarity=NAN))
+    (event,) = from_line(to_line(recorded(Trace(8_000, 0, Limits(), (frame,))))).trace.events
+    assert isinstance(event, FrameAnalyzed) and math.isnan(event.analysis.similarity or 0.0)
 
 
 def trace_of(similarity: float) -> Trace:

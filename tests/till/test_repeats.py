@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from agent.core.ports import StoredResult
@@ -28,6 +29,9 @@ class StoppedClock:
 class EmptyOutbox:
     async def open_results(self) -> list[StoredResult]:
         return []
+
+    async def close_result(self, till: str, result_id: str) -> bool:
+        return True
 
 
 class SlowBroker:
@@ -90,3 +94,52 @@ async def test_repeats_of_a_till_do_not_reset_the_pause_of_a_result_that_cuts_th
         sender.make_all_due()
         await sender.deliver(STORED)
     assert broker.published == CUTS_MAX
+
+
+async def test_request_during_a_publish_makes_the_result_due_again() -> None:
+    """The till that asks can have subscribed after the broker received the result."""
+    broker, clock = SlowBroker(), StoppedClock()
+    sender = sender_of(broker, clock)
+    async with asyncio.timeout(60):
+        running = asyncio.create_task(sender.run())
+        publishing = asyncio.create_task(sender.deliver(STORED))
+        await broker.published.get()
+        await sender.deliver(STORED, again=True)
+        broker.answers.set()
+        await publishing
+        await broker.published.get()  # at once: the clock stands still
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+class BusyBroker(SlowBroker):
+    """Accepts no publish until ``free`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = asyncio.Event()
+
+    async def wait_until_free(self) -> None:
+        await self.free.wait()
+
+
+async def test_match_that_is_acknowledged_while_it_waits_is_not_replaced_by_its_expiry() -> None:
+    broker, clock = BusyBroker(), StoppedClock()
+    sender = sender_of(broker, clock)
+    match = replace(STORED, is_match=True, deadline_ms=clock.at_ms)
+    waiting = asyncio.create_task(sender.deliver(match))
+    await asyncio.sleep(0)
+    await sender.record_ack(match.till, match.result_id)
+    broker.answers.set()
+    broker.free.set()
+    await waiting
+    assert broker.published.empty() and sender.withheld == 0 and sender.open_count == 0
+
+
+async def test_acknowledgement_of_another_till_does_not_end_the_delivery() -> None:
+    sender = sender_of(SlowBroker(), StoppedClock())
+    await sender.deliver(STORED, again=True)
+    await sender.record_ack("till-2", STORED.result_id)
+    assert sender.open_count == 1
+    await sender.record_ack(STORED.till, STORED.result_id)
+    assert sender.open_count == 0

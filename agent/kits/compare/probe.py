@@ -209,9 +209,10 @@ def checked_url(text: str) -> httpx.URL:
     """Raises ``ConfigError``: not an http(s) url."""
     try:
         url = httpx.URL(text)
-    except httpx.InvalidURL as error:
+        host = url.host  # decoded here: a host that IDNA cannot decode raises
+    except (httpx.InvalidURL, ValueError) as error:
         raise ConfigError(Text("detail.at", place="url", reason=Text("detail.url_wrong"))) from error
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not host:
         raise ConfigError(Text("detail.url_needs_host"))
     return url
 

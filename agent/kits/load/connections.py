@@ -23,6 +23,7 @@ from agent.mqtt.connect_failure import failure_of, failure_without_connack
 from agent.mqtt.paho_client import BrokerLimits, ClientOptions, Message, make_client
 from agent.mqtt.reachability import client_error
 from agent.mqtt.reason_codes import BrokerProblem, describe, problem_of_connack, problem_of_puback
+from agent.tasks import end_tasks
 from agent.texts import Text
 
 KEEPALIVE_EVERY_S = 5.0
@@ -70,9 +71,7 @@ class LoadConnections:
         return sum(not member.up for member in self._members)
 
     async def close(self) -> None:
-        if self._keepalive_task is not None:
-            self._keepalive_task.cancel()
-            await asyncio.gather(self._keepalive_task, return_exceptions=True)
+        await end_tasks(self._keepalive_task)
         for member in self._members:
             member.close()
 

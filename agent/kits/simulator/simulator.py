@@ -24,6 +24,7 @@ from agent.kits.simulator.behaviour import perform
 from agent.kits.simulator.script import ScriptStep, SimulatedFault
 from agent.kits.simulator.terminal import SimulatedTerminal, SimulatorSetup
 from agent.log import facts
+from agent.tasks import end_tasks
 from agent.till.adapter import MqttTill
 
 log = logging.getLogger(__name__)
@@ -59,8 +60,7 @@ class Simulator:
     async def stop(self) -> None:
         """Publish ``offline``. Safe to call twice."""
         if self._open is not None:
-            self._open.task.cancel()
-            await asyncio.gather(self._open.task, return_exceptions=True)
+            await end_tasks(self._open.task)
         await self.terminal.stop()
 
     async def wait_until_idle(self) -> None:

@@ -31,6 +31,7 @@ from agent.messages.topics import RESULT, Topics
 from agent.mqtt.paho_client import Message
 from agent.mqtt.reachability import Reachability
 from agent.outbox.outbox import Outbox
+from agent.tasks import end_tasks
 from agent.till.adapter import MqttTill
 from agent.till.state_publisher import StateFacts
 
@@ -192,9 +193,7 @@ class SimulatedTerminal:
         self._serving = asyncio.create_task(self._serve(self._till))
 
     async def _stop_process(self) -> None:
-        if self._serving is not None:
-            self._serving.cancel()
-            await asyncio.gather(self._serving, return_exceptions=True)
+        await end_tasks(self._serving)
         if self._till is not None:
             await self._till.stop()
 
