@@ -14,8 +14,11 @@ MINUTE_MS, DAY_MS = 60_000, 86_400_000
 _PERIOD_MS = 600_000  # the calls of a day are counted in periods of ten minutes; a period expires as a whole
 _REFERENCES_MAX = 1_000  # the entry with the oldest last failure is removed first
 
-# A face was present and was not the holder, or failed the liveness challenge. No face is no failed attempt.
+# A face was present and was not the holder, or was no living one. No face is no failed attempt.
 FAILURES = frozenset({Reason.DIFFERENT_PERSON, Reason.FACE_SWAPPED, Reason.LIVENESS_FAILED})
+# Of the photo alone. Each attempt gives new prompts, so a film of the holder passes after enough attempts.
+# Payers who turn too slowly have the same reason; they must not pause the terminal for the next payer.
+PHOTO_FAILURES = FAILURES | {Reason.LIVENESS_NOT_COMPLETED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,15 @@ class FailedAttempts:
         """
         if reason is Reason.SAME_PERSON:
             self._remove(_photo_key(reference))
-        elif reason in FAILURES and self._limits.failures:
-            for key in _photo_and_terminal(reference):
-                self._record_failure(key, now_ms)
+            return
+        if reason in PHOTO_FAILURES:
+            self._record_failure(_photo_key(reference), now_ms)
+        if reason in FAILURES:
+            self._record_failure(_TERMINAL, now_ms)
 
     def _record_failure(self, key: str, now_ms: int) -> None:
+        if not self._limits.failures:
+            return
         times = self._failures.setdefault(key, deque(maxlen=self._limits.failures))
         self._failures.move_to_end(key)
         times.append(now_ms)

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.attempt_limits import DAY_MS, FAILURES, MINUTE_MS, AttemptLimits, FailedAttempts, PaidCalls
+from agent.core.attempt_limits import (
+    DAY_MS,
+    MINUTE_MS,
+    PHOTO_FAILURES,
+    AttemptLimits,
+    FailedAttempts,
+    PaidCalls,
+)
 from agent.core.model import Reference
 from agent.core.reasons import Reason
 
@@ -57,12 +64,21 @@ def test_attempts_with_two_photos_pause_the_terminal_without_a_pause_of_a_photo(
     assert not attempts.is_paused(OTHER_PHOTO, 5_002)
 
 
-@pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in FAILURES])
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason not in PHOTO_FAILURES])
 def test_attempts_with_other_reasons_are_not_counted(reason: Reason) -> None:
     attempts = FailedAttempts(LIMITS)
     for at_ms in range(10):
         attempts.record_end(PHOTO, reason, at_ms)
     assert not attempts.is_paused(PHOTO, 10)
+
+
+def test_challenges_that_are_not_completed_pause_the_photo_and_not_the_terminal() -> None:
+    """A film of the holder passes after enough attempts. A slow payer does not stop the next payer."""
+    attempts = FailedAttempts(LIMITS)
+    for at_ms in range(3):
+        attempts.record_end(PHOTO, Reason.LIVENESS_NOT_COMPLETED, at_ms)
+    assert attempts.is_paused(PHOTO, 3)
+    assert not attempts.is_paused(OTHER_PHOTO, 3) and attempts.terminal_pause_ms(3) == 0
 
 
 def test_match_removes_the_failures_of_the_photo_and_not_of_the_terminal() -> None:

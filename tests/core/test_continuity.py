@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.core.attempt_limits import FAILURES
+from agent.core.attempt_limits import PHOTO_FAILURES
 from agent.core.reasons import Continuity, Decision, FrameReason, Reason
 from agent.core.verification import advance, begin, wake_at
 from agent.core.verification_types import (
@@ -104,7 +104,7 @@ def test_unknown_track_cancels_the_call_and_keeps_its_number() -> None:
 
 def test_unknown_track_at_the_last_call_is_face_lost_and_no_failed_attempt() -> None:
     assert ending([*ASKED, NEW_TRACK], Limits(max_asks=1)) == ("undecided", "face_lost")
-    assert Reason.FACE_LOST not in FAILURES
+    assert Reason.FACE_LOST not in PHOTO_FAILURES
 
 
 @pytest.mark.parametrize("passed", [True, False])
