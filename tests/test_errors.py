@@ -58,7 +58,7 @@ def test_an_error_of_the_api_has_the_fix_of_its_condition(condition: Condition) 
 
 # Codes for which the text of the class is right, and codes that are not printed: missing parts of a report.
 FITTING = {
-    "TillError": {"link_down", "CUT", "publish_refused"},
+    "TillError": {"link_down", "PUBLISH_CUT", "publish_refused"},
     "ConfigError": {"page_unavailable"},
     "AgentError": {"not_recorded", "no_journal", "not_remote", "bundle_too_large"},
 }

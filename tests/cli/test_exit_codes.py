@@ -242,19 +242,28 @@ def test_full_disk_behind_a_redirection_is_one_sentence(command: str, config: Pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_terminated_command_deletes_its_temporary_folder(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_terminated_command_deletes_its_temporary_folder(number: signal.Signals) -> None:
     """SIGHUP: the terminal window or the ssh connection was closed."""
-    env = os.environ | {"TMPDIR": str(tmp_path)}
-    with subprocess.Popen(
-        [*FACEPAY, "demo"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env
-    ) as demo:
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.iterdir()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        demo.send_signal(number)
-        output = demo.communicate(timeout=60)[1]
-    assert demo.returncode == 130 and b"Traceback" not in output, output
-    assert not list(tmp_path.iterdir())
+    with tempfile.TemporaryDirectory() as short:  # a socket needs a short path
+        folder, env = Path(short), os.environ | {"TMPDIR": short}
+        with subprocess.Popen(
+            [*FACEPAY, "demo"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env
+        ) as demo:
+            deadline = time.monotonic() + 60
+            while not list(folder.iterdir()) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            demo.send_signal(number)
+            output = demo.communicate(timeout=60)[1]
+        assert demo.returncode == 130 and b"Traceback" not in output, output
+        assert not list(folder.iterdir())
+
+
+def test_demo_in_a_temporary_folder_with_a_long_path_is_one_sentence(tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 90)
+    folder.mkdir()
+    done = facepay("demo", TMPDIR=str(folder))
+    assert done.returncode == 78 and "TMPDIR" in done.stderr and "Traceback" not in done.stderr
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize("command", ["config check --config missing.toml", "status --config {config}"])

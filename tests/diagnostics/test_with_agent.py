@@ -141,6 +141,7 @@ async def test_doctor_reports_the_signatures_that_the_agent_refused(place: Place
         await asyncio.to_thread(facepay, *trust)
         with pytest.raises(TillError, match="not signed"):
             await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)
+        await status_with(place, lambda status: status["counters"]["refusals"])  # it may be a second old
         _, printed, _ = await asyncio.to_thread(facepay, *check)
         verdict, why = verdicts(printed)["keys.tills"]
         assert verdict == "warn" and why.endswith(": 1 signature_missing")
