@@ -134,7 +134,8 @@ async def watch_storage(handle: AgentHandle) -> None:
     """Raise and clear ``storage_unavailable`` without a verification.
 
     The check for a read-only disk writes nothing, because writing wears a card. An almost full disk is tested
-    with a write, and so is a slow disk. Only a successful write clears the condition.
+    with a write, and so is a slow disk: several fast writes clear ``storage_slow``. Only a successful write
+    clears ``storage_unavailable``.
     """
     conditions, key = handle.terminal.conditions, handle.reload.config.storage.directory / KEY_FILE
     while True:
