@@ -27,7 +27,7 @@ from agent.root.self_checks import adapt_pace, watch_api, watch_board, watch_upg
 from agent.root.wiring import BootClock, make_trace_files
 from agent.tasks import Background
 from agent.terminal.terminal import Terminal
-from agent.texts import load_messages
+from agent.texts import TextError, load_messages
 from agent.till.adapter import MqttTill
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,8 @@ def start_background_jobs(
     if not machine.is_of_this_machine(handle.reload.config.storage.directory):
         handle.terminal.conditions.raise_(MACHINE_CHANGED)
     terminal, till = handle.terminal, handle.till
+    background.add(load_texts())
     for job in (
-        partial(asyncio.to_thread, load_messages),
         partial(announce_changes, changed, handle, background),
         partial(drop_old_traces, make_trace_files(handle.reload.config), clock),
         partial(handle.reload.watch, source),
@@ -74,6 +74,14 @@ def start_background_jobs(
         from agent.root.remote import start_remote_diagnosis  # loads modules of the doctor
 
         start_remote_diagnosis(handle, clock, source, background)
+
+
+async def load_texts() -> None:
+    """Read the texts of all languages once. A damaged file is one line of the log, not a traceback."""
+    try:
+        await asyncio.to_thread(load_messages)
+    except TextError as error:
+        log.error("texts_not_loaded", extra=facts(why=error))
 
 
 async def _announce_stopping(stop: asyncio.Event, till: MqttTill) -> None:
