@@ -56,7 +56,7 @@ PASSING_REFUSALS = frozenset(
         Refusal.STORAGE_UNAVAILABLE,  # a condition of its own
     }
 )
-"""Refusals that depend on the moment of one request."""
+"""Refusals that show no fault which lasts."""
 
 
 def liveness_of(finished: Finished) -> Liveness:
@@ -160,19 +160,23 @@ class Results:
             undecided = result_of(result.request, outcome, result.assurance)
             return undecided, await self._claim_store.settle(undecided)
 
-    async def deliver(self, result: Result, stored: StoredResult, *, is_slow: bool = False) -> None:
+    async def deliver(
+        self, result: Result, stored: StoredResult, *, is_slow: bool = False, is_face_late: bool = False
+    ) -> None:
         """Count a stored result, then publish it.
 
         ``is_slow``: the newest API call was sent and not answered in time, so the network is not the cause.
+        ``is_face_late``: see ``FrameLog.is_face_late``.
         """
-        self._record(result, is_slow=is_slow)
+        is_payer_late = is_face_late and result.reason is Reason.TIMED_OUT
+        self._record(result, is_slow=is_slow, is_payer_late=is_payer_late)
         await self._till.deliver(stored)
 
     async def settle_interrupted(self, request: Request) -> None:
         """Settle a claim without an open verification as interrupted. Raises ``StorageError``."""
         result = interrupted_result(request, self.settings.assurance, self.settings.limits.max_asks)
         stored = await self._claim_store.settle(result)  # a result that is stored already wins
-        self._record(result, is_slow=False)
+        self._record(result)
         await self._till.deliver(stored, again=True)
 
     async def refuse(
@@ -183,13 +187,19 @@ class Results:
         log.info("refused", extra=facts(till=till, request_id=request_id, refusal=refusal, detail=detail))
         if refusal in FAULTS_OF_TILL:
             self._tills.add(till, refusal, self._clock.now_ms())
-            self.show_till_faults()
+        self.show_faults()
         await self._till.publish(RefusedEvent(till, request_id, refusal, detail, asks=asks))
 
-    def show_till_faults(self) -> None:
-        """Raise ``requests_refused`` while a till has only faults, else clear it."""
+    def show_faults(self) -> None:
+        """Raise or clear the conditions of tills and verifications with faults in a row.
+
+        To be called at intervals: a fault can end by time alone.
+        """
         faults = self._tills.faults(self._clock.now_ms())
         self._conditions.update(REQUESTS_REFUSED, bool(faults), faults)
+        failing = self._meter.faults(self._clock.now_ms())
+        for condition in RESULT_CONDITIONS:
+            self._conditions.update(condition, condition in failing, failing.get(condition, ""))
 
     async def refuse_unstored(self, result: Result, error: StorageError) -> None:
         """Refuse an accepted request whose result could not be stored, with the number of its API calls.
@@ -203,7 +213,7 @@ class Results:
         detail = f"ended undecided: the result could not be stored; {asks} API calls were made; {error}"
         await self.refuse(request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, detail, asks=asks)
 
-    def _record(self, result: Result, *, is_slow: bool) -> None:
+    def _record(self, result: Result, *, is_slow: bool = False, is_payer_late: bool = False) -> None:
         """Add a result to the counters, and raise or clear the conditions that the result shows."""
         conditions = self._conditions
         self._counters.record_result(result)
@@ -215,14 +225,13 @@ class Results:
         if result.comparison is not None:
             # an answer proves that the detector made a shot
             conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)
-        failing = self._meter.add(result, explained=is_explained)
-        for condition in RESULT_CONDITIONS:
-            conditions.update(condition, condition in failing, failing.get(condition, ""))
+        now_ms = self._clock.now_ms()
+        self._meter.add(result, now_ms, explained=is_explained or is_payer_late)
         if result.reason is Reason.ASSURANCE_UNMET:
-            self._tills.add(result.request.till, result.reason, self._clock.now_ms())
+            self._tills.add(result.request.till, result.reason, now_ms)
         else:
             self._tills.clear(result.request.till)
-        self.show_till_faults()
+        self.show_faults()
         decision_facts = {"decision": result.decision, "reason": result.reason, "asks": result.asks}
         request_id, total_ms = result.request.request_id, result.timings.total
         log.info("result", extra=facts(request_id=request_id, **decision_facts, total_ms=total_ms))

@@ -15,8 +15,9 @@ from tests.terminal.test_terminal import TerminalSetup, serving
 
 def test_each_refusal_is_of_one_kind() -> None:
     """A new refusal without an entry would leave ``status`` at ONLINE while each request is refused."""
-    assert set(Refusal) == FAULTS_OF_TILL | PASSING_REFUSALS
-    assert not FAULTS_OF_TILL & PASSING_REFUSALS
+    kinds = (FAULTS_OF_TILL, PASSING_REFUSALS)
+    assert set(Refusal) == frozenset().union(*kinds)
+    assert len(Refusal) == sum(map(len, kinds))
 
 
 @pytest.fixture(autouse=True)
@@ -38,10 +39,11 @@ async def test_till_with_refused_requests_only_is_a_condition_until_one_is_accep
         assert not setup.terminal.conditions.active
 
 
-async def test_refusal_of_the_moment_is_no_condition() -> None:
+@pytest.mark.parametrize("refusal", [Refusal.BUSY, Refusal.RATE_LIMITED])
+async def test_refusal_without_a_lasting_fault_is_no_condition(refusal: Refusal) -> None:
     setup = TerminalSetup()
     async with serving(setup):
-        await refuse(setup, Refusal.BUSY)
+        await refuse(setup, refusal)
         assert not setup.terminal.conditions.active
 
 
@@ -51,5 +53,5 @@ async def test_condition_of_a_till_that_was_removed_ends(monkeypatch: pytest.Mon
         await refuse(setup, Refusal.SIGNATURE_INVALID)
         assert setup.terminal.conditions.active == (REQUESTS_REFUSED,)
         monkeypatch.setattr(till_meter, "FORGET_MS", 0)
-        setup.terminal.results.show_till_faults()
+        setup.terminal.results.show_faults()
         assert not setup.terminal.conditions.active
