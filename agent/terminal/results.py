@@ -225,9 +225,10 @@ class Results:
         if result.comparison is not None:
             # an answer proves that the detector made a shot
             conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)
+        is_refused = self._requires_more(result)
         now_ms = self._clock.now_ms()
-        self._meter.add(result, now_ms, explained=is_explained or is_payer_late)
-        if result.reason is Reason.ASSURANCE_UNMET:
+        self._meter.add(result, now_ms, explained=is_explained or is_payer_late or is_refused)
+        if is_refused:
             self._tills.add(result.request.till, result.reason, now_ms)
         else:
             self._tills.clear(result.request.till)
@@ -235,3 +236,11 @@ class Results:
         decision_facts = {"decision": result.decision, "reason": result.reason, "asks": result.asks}
         request_id, total_ms = result.request.request_id, result.timings.total
         log.info("result", extra=facts(request_id=request_id, **decision_facts, total_ms=total_ms))
+
+    def _requires_more(self, result: Result) -> bool:
+        """Whether the request requires an assurance that this terminal does not offer.
+
+        A camera that is too slow for the challenge ends a verification with the same reason.
+        """
+        is_offered = set(result.request.require) <= self.settings.assurances
+        return result.reason is Reason.ASSURANCE_UNMET and not is_offered

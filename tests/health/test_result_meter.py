@@ -44,6 +44,7 @@ MATCH = Result(
         (Reason.REFERENCE_UNREACHABLE, PHOTOS_FAILING),
         (Reason.INTERNAL_ERROR, VERIFICATIONS_FAILING),
         (Reason.TIMED_OUT, VERIFICATIONS_FAILING),
+        (Reason.ASSURANCE_UNMET, VERIFICATIONS_FAILING),
         (Reason.FACE_UNUSABLE, None),
         (Reason.REFERENCE_UNUSABLE, None),
         (Reason.CANCELLED, None),

@@ -8,11 +8,16 @@ import pytest
 
 from agent.core.attempt_limits import AttemptLimits
 from agent.core.frame_log import FrameLog
+from agent.core.model import Assurance, Result, Timings
+from agent.core.reasons import Decision, Reason
 from agent.errors import CompareError
+from agent.health import till_meter
+from agent.health.condition import Condition
 from agent.health.conditions_board import VERIFICATIONS_FAILING
 from agent.health.conditions_compare import COMPARE_CONFIG, COMPARE_FAILING
+from agent.health.conditions_till import REQUESTS_REFUSED
 from agent.health.result_meter import VERIFICATIONS_MIN
-from tests.fakes import ScriptedCompare
+from tests.fakes import ScriptedCompare, request
 from tests.terminal.test_call_budget import ask, guarded
 from tests.terminal.test_terminal import LIMITS, TerminalSetup, serving
 
@@ -38,6 +43,24 @@ async def test_fault_of_one_outage_is_one_condition() -> None:
         for number in range(1, VERIFICATIONS_MIN + 1):
             await ask(setup, number)
         assert setup.terminal.conditions.active == (COMPARE_CONFIG,)
+
+
+@pytest.mark.parametrize(
+    ("require", "condition"), [((), VERIFICATIONS_FAILING), (("liveness",), REQUESTS_REFUSED)]
+)
+async def test_unmet_assurance_is_a_fault_of_the_till_only_if_the_terminal_does_not_offer_it(
+    monkeypatch: pytest.MonkeyPatch, require: tuple[str, ...], condition: Condition
+) -> None:
+    """The reason is also that of a camera which is too slow for the challenge."""
+    monkeypatch.setattr(till_meter, "SPAN_MS", 0)
+    setup = TerminalSetup()
+    for number in range(VERIFICATIONS_MIN):
+        each = replace(request(f"r-{number}"), require=require)
+        unmet = Result(each, Decision.UNDECIDED, Reason.ASSURANCE_UNMET, 0, None, Timings(), Assurance())
+        await setup.claim_store.claim(each)
+        await setup.terminal.results.deliver(*await setup.terminal.results.store(unmet))
+    (shown,) = setup.terminal.conditions.shown
+    assert shown.condition is condition and "assurance_unmet" in str(shown.detail)
 
 
 @pytest.mark.parametrize("is_late", [False, True])
