@@ -59,6 +59,10 @@ class ResultMeter:
             code = "" if result.api_code is None else f", API code {result.api_code}"
             self._count(condition, f"{result.reason}{code}", now_ms)
 
+    def add_bug(self, code: str, now_ms: int) -> None:
+        """Add a request that a bug of the agent ended. ``code``: of the refusal."""
+        self._count(VERIFICATIONS_FAILING, code, now_ms)
+
     def faults(self, now_ms: int) -> dict[Condition, str]:
         """The present faults, each with the reason and API code of its newest result."""
         self._forget(now_ms)

@@ -42,10 +42,11 @@ FAULTS_OF_TILL = frozenset(
         Refusal.CONSENT_MISSING,
         Refusal.SIGNATURE_MISSING,
         Refusal.SIGNATURE_INVALID,
-        Refusal.NOT_READY,
     }
 )
 """Refusals that return with each further request until a person corrects the till or this terminal."""
+BUGS = frozenset({Refusal.NOT_READY})
+"""Refusals after an exception of a bug of this agent."""
 PASSING_REFUSALS = frozenset(
     {
         Refusal.BUSY,
@@ -187,6 +188,8 @@ class Results:
         log.info("refused", extra=facts(till=till, request_id=request_id, refusal=refusal, detail=detail))
         if refusal in FAULTS_OF_TILL:
             self._tills.add(till, refusal, self._clock.now_ms())
+        elif refusal in BUGS:
+            self._meter.add_bug(refusal, self._clock.now_ms())
         self.show_faults()
         await self._till.publish(RefusedEvent(till, request_id, refusal, detail, asks=asks))
 

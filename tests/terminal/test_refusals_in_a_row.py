@@ -6,8 +6,9 @@ import pytest
 
 from agent.core.reasons import Refusal
 from agent.health import till_meter
+from agent.health.conditions_board import VERIFICATIONS_FAILING
 from agent.health.conditions_till import REQUESTS_REFUSED
-from agent.terminal.results import FAULTS_OF_TILL, PASSING_REFUSALS
+from agent.terminal.results import BUGS, FAULTS_OF_TILL, PASSING_REFUSALS
 from tests.contract.golden import request
 from tests.terminal.test_call_budget import ask
 from tests.terminal.test_terminal import TerminalSetup, serving
@@ -15,7 +16,7 @@ from tests.terminal.test_terminal import TerminalSetup, serving
 
 def test_each_refusal_is_of_one_kind() -> None:
     """A new refusal without an entry would leave ``status`` at ONLINE while each request is refused."""
-    kinds = (FAULTS_OF_TILL, PASSING_REFUSALS)
+    kinds = (FAULTS_OF_TILL, PASSING_REFUSALS, BUGS)
     assert set(Refusal) == frozenset().union(*kinds)
     assert len(Refusal) == sum(map(len, kinds))
 
@@ -44,6 +45,16 @@ async def test_refusal_without_a_lasting_fault_is_no_condition(refusal: Refusal)
     setup = TerminalSetup()
     async with serving(setup):
         await refuse(setup, refusal)
+        assert not setup.terminal.conditions.active
+
+
+async def test_refusals_after_a_bug_are_a_fault_of_the_terminal_not_of_the_till() -> None:
+    setup = TerminalSetup()
+    async with serving(setup):
+        await refuse(setup, Refusal.NOT_READY)
+        (shown,) = setup.terminal.conditions.shown
+        assert (shown.condition, shown.detail) == (VERIFICATIONS_FAILING, "not_ready")
+        assert await ask(setup, 1) == "match/same_person"
         assert not setup.terminal.conditions.active
 
 
