@@ -35,7 +35,6 @@ FAULTS_OF_TILL = frozenset(
     {
         Refusal.REQUEST_MALFORMED,
         Refusal.REQUEST_TOO_LARGE,
-        Refusal.REQUEST_RETAINED,
         Refusal.REQUEST_STALE,
         Refusal.SCHEMA_UNSUPPORTED,
         Refusal.ID_CONFLICT,
@@ -50,6 +49,7 @@ BUGS = frozenset({Refusal.NOT_READY})
 PASSING_REFUSALS = frozenset(
     {
         Refusal.BUSY,
+        Refusal.REQUEST_RETAINED,  # a broker delivers one old message again at each connect
         Refusal.RATE_LIMITED,
         Refusal.RESULT_EXPIRED,
         Refusal.UNKNOWN_REQUEST,

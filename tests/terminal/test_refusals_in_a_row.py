@@ -40,8 +40,9 @@ async def test_till_with_refused_requests_only_is_a_condition_until_one_is_accep
         assert not setup.terminal.conditions.active
 
 
-@pytest.mark.parametrize("refusal", [Refusal.BUSY, Refusal.RATE_LIMITED])
+@pytest.mark.parametrize("refusal", [Refusal.BUSY, Refusal.REQUEST_RETAINED])
 async def test_refusal_without_a_lasting_fault_is_no_condition(refusal: Refusal) -> None:
+    """A broker delivers one old retained request again at each connect."""
     setup = TerminalSetup()
     async with serving(setup):
         await refuse(setup, refusal)
