@@ -10,6 +10,7 @@ import asyncio
 import errno
 import logging
 import threading
+import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
@@ -18,7 +19,8 @@ from typing import Any, TypeVar
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-RESTART_PAUSE_S = 10.0  # between the bug of an endless job and its next start
+RESTART_PAUSE_S = 10.0  # between the bug of an endless job and its next start; doubled after each further bug
+RESTART_PAUSE_MAX_S = 600.0  # a job that ran for this time begins with the first pause again
 
 
 def in_thread(name: str, function: Callable[[], T]) -> Future[T]:
@@ -77,7 +79,7 @@ class Background:
         return task
 
     def keep(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a job for the rest of the process. After an exception the job starts again.
+        """Run a job for the rest of the process. After an exception the job starts again, after a pause.
 
         Without its jobs a process serves on, and reports the conditions of the past as those of the present.
         A job that returns has ended.
@@ -100,9 +102,14 @@ class Background:
 
 
 async def _repeat_after_bugs(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    pause_s = RESTART_PAUSE_S
     while True:
+        began_s = time.monotonic()
         try:
             return await job()
         except Exception:
             log.exception("bug_in_background")
-        await asyncio.sleep(RESTART_PAUSE_S)
+        if time.monotonic() - began_s >= RESTART_PAUSE_MAX_S:
+            pause_s = RESTART_PAUSE_S
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, RESTART_PAUSE_MAX_S)

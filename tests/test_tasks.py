@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import CancelledError, wait
 
 import pytest
@@ -89,3 +90,33 @@ async def test_keep_job_with_a_bug_starts_again(monkeypatch: pytest.MonkeyPatch)
         for _ in range(3):
             await starts.get()
     await background.close()
+
+
+async def pauses_of(job_s: list[float], monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses before the starts of a job that runs for these times, in s, each until an exception."""
+    at_s, pauses, left = [0.0], list[float](), list(job_s)
+    monkeypatch.setattr(time, "monotonic", lambda: at_s[0])
+
+    async def sleep(pause_s: float) -> None:
+        pauses.append(pause_s)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+
+    async def job() -> None:
+        if left:
+            at_s[0] += left.pop(0)
+            raise RuntimeError
+
+    await tasks._repeat_after_bugs(job)
+    return pauses
+
+
+async def test_keep_job_with_a_lasting_bug_starts_less_often(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each start logs a traceback: every 10 s they would replace all other lines of the journal."""
+    assert await pauses_of([0.0] * 9, monkeypatch) == [10, 20, 40, 80, 160, 320, 600, 600, 600]
+
+
+async def test_keep_job_that_ran_long_starts_soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert await pauses_of([0.0, 0.0, 599.0, 600.0, 0.0], monkeypatch) == [10, 20, 40, 10, 20]

@@ -39,5 +39,14 @@ class FrameLog:
             score = None if analysis.quality is None else round(analysis.quality.score, 1)
             self.frames.append(FrameEntry(after_ms, analysis.reason, score))
 
+    def is_face_late(self, total_ms: int) -> bool:
+        """Whether a frame of the second half of ``total_ms``, and all before it, show no usable face."""
+        for frame in self.frames:
+            if frame.reason in (FrameReason.SHOT, FrameReason.FOLLOWED):
+                return False
+            if 2 * frame.after_ms > total_ms:
+                return True
+        return False
+
     def add_stage(self, stage: str, after_ms: int) -> None:
         self.stages.append(StageEntry(after_ms, stage))

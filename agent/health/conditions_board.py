@@ -8,7 +8,7 @@ ATTEMPTS_PAUSED = Condition(code="attempts_paused", severity=Severity.WARNING)
 MODEL_UNUSABLE = Condition(code="model_unusable")
 STORAGE_UNAVAILABLE = Condition(code="storage_unavailable")
 STORAGE_SLOW = Condition(code="storage_slow", severity=Severity.WARNING, depends_on=(STORAGE_UNAVAILABLE,))
-# after several verifications in a row: ``health.result_meter``
+# after several verifications in a row, until another end: ``health.result_meter``
 VERIFICATIONS_FAILING = Condition(code="verifications_failing", severity=Severity.WARNING)
 CONFIG_REFUSED = Condition(code="config_refused", severity=Severity.WARNING)
 OUTBOX_RESET = Condition(code="outbox_reset", severity=Severity.WARNING)

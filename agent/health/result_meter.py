@@ -1,4 +1,7 @@
-"""Detects a fault behind several verifications in a row that no other condition explains. Pure: no clock."""
+"""Detects a fault behind several verifications in a row that no other condition explains.
+
+Pure: the time is an argument.
+"""
 
 from collections import Counter
 
@@ -9,6 +12,7 @@ from agent.health.conditions_board import VERIFICATIONS_FAILING
 from agent.health.conditions_compare import COMPARE_FAILING, PHOTOS_FAILING
 
 VERIFICATIONS_MIN = 3
+FORGET_MS = 3_600_000  # older faults of the terminal show nothing about the present
 _FAULTS = {
     Reason.COMPARE_ACCOUNT: COMPARE_FAILING,
     Reason.COMPARE_CREDENTIALS: COMPARE_FAILING,
@@ -23,34 +27,55 @@ _FAULTS = {
     Reason.REFERENCE_REFUSED: PHOTOS_FAILING,
     Reason.INTERNAL_ERROR: VERIFICATIONS_FAILING,
     Reason.TIMED_OUT: VERIFICATIONS_FAILING,
+    Reason.ASSURANCE_UNMET: VERIFICATIONS_FAILING,  # the camera is too slow for the liveness challenge
 }
 RESULT_CONDITIONS = (COMPARE_FAILING, PHOTOS_FAILING, VERIFICATIONS_FAILING)
 
 
 class ResultMeter:
-    """Counts the results in a row with a reason of ``_FAULTS``, separately for each condition.
+    """Counts the faults in a row, separately for each condition.
 
     The small check of the API can succeed while each call with two pictures fails, and it then clears the
     condition of the call. Some reasons have no condition at all. A single failure can end by itself, so a
-    fault needs ``VERIFICATIONS_MIN`` results. Only a comparison proves the contrary.
+    fault needs ``VERIFICATIONS_MIN`` results. A comparison proves the contrary of each fault. A fault of the
+    terminal itself (``VERIFICATIONS_FAILING``) also ends with a result that shows another reason, or after
+    ``FORGET_MS``.
     """
 
     def __init__(self) -> None:
         self._in_a_row = Counter[Condition]()
         self._details = dict[Condition, str]()
+        self._newest_ms = 0  # of the faults of the terminal
 
-    def add(self, result: Result, *, explained: bool = False) -> dict[Condition, str]:
-        """Add one result. Returns the present faults, each with the reason and API code of its newest result.
-
-        ``explained``: a condition of the API was active when the result ended; the result does not count. A
-        result with another reason, e.g. without a face, changes nothing.
-        """
+    def add(self, result: Result, now_ms: int, *, explained: bool = False) -> None:
+        """Add one result. ``explained``: its reason has another cause, so the result does not count."""
         condition = _FAULTS.get(result.reason)
         if result.comparison is not None:
             self._in_a_row.clear()
-        elif condition is not None and not explained:
-            self._in_a_row[condition] += 1
+            return
+        if condition is not VERIFICATIONS_FAILING:
+            self._in_a_row.pop(VERIFICATIONS_FAILING, None)
+        if condition is not None and not explained:
             code = "" if result.api_code is None else f", API code {result.api_code}"
-            self._details[condition] = f"{result.reason}{code}"
+            self._count(condition, f"{result.reason}{code}", now_ms)
+
+    def add_bug(self, code: str, now_ms: int) -> None:
+        """Add a request that a bug of the agent ended. ``code``: of the refusal."""
+        self._count(VERIFICATIONS_FAILING, code, now_ms)
+
+    def faults(self, now_ms: int) -> dict[Condition, str]:
+        """The present faults, each with the reason and API code of its newest result."""
+        self._forget(now_ms)
         present = (condition for condition, count in self._in_a_row.items() if count >= VERIFICATIONS_MIN)
         return {condition: self._details[condition] for condition in present}
+
+    def _count(self, condition: Condition, detail: str, now_ms: int) -> None:
+        if condition is VERIFICATIONS_FAILING:
+            self._forget(now_ms)
+            self._newest_ms = now_ms
+        self._in_a_row[condition] += 1
+        self._details[condition] = detail
+
+    def _forget(self, now_ms: int) -> None:
+        if now_ms - self._newest_ms >= FORGET_MS:
+            self._in_a_row.pop(VERIFICATIONS_FAILING, None)

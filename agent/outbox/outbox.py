@@ -23,6 +23,7 @@ from agent.texts import Text
 
 T = TypeVar("T")
 SLOW_S = 2.0  # a request has two writes within its few seconds
+_FAST_CHECKS_MIN = 30  # a check writes one page of an idle disk: one fast check proves nothing about a claim
 
 # After these errors a connection may never work again, even when a disk is mounted again.
 _DISK_FAILED = {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
@@ -56,7 +57,8 @@ class Outbox:
         self._queries = OutboxQueries(db, config, clock, boot_id, encode, is_synchronised)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._closed = False
-        self.slow_writes = 0  # claims and results in a row that each needed ``SLOW_S``
+        self.slow_writes = 0  # writes in a row that each needed ``SLOW_S``; ``_timed`` resets it
+        self._fast_writes = 0  # in a row
 
     async def close(self) -> None:
         """Wait for the writer, then close the file. Safe to call twice."""
@@ -106,17 +108,27 @@ class Outbox:
 
     async def check_writable(self) -> None:
         """Commit a transaction without a change. Raises ``StorageError`` when the disk accepts no writes."""
-        await self._run(self._timed(self._queries.touch))
+        await self._run(self._timed(self._queries.touch, fast_min=_FAST_CHECKS_MIN))
 
-    def _timed(self, work: Callable[[], T]) -> Callable[[], T]:
-        """``work``, which updates ``slow_writes``. The time is that of the writer's thread only."""
+    def _timed(self, work: Callable[[], T], *, fast_min: int = 1) -> Callable[[], T]:
+        """``work``, which updates ``slow_writes``. The time is that of the writer's thread only.
+
+        Args:
+            work: one write.
+            fast_min: a fast write resets ``slow_writes`` when this number of fast writes in a row is reached.
+        """
 
         def timed() -> T:
             began_s = time.monotonic()
             try:
                 return work()
             finally:
-                self.slow_writes = self.slow_writes + 1 if time.monotonic() - began_s >= SLOW_S else 0
+                is_slow = time.monotonic() - began_s >= SLOW_S
+                self._fast_writes = 0 if is_slow else self._fast_writes + 1
+                if is_slow:
+                    self.slow_writes += 1
+                elif self._fast_writes >= fast_min:
+                    self.slow_writes = 0
 
         return timed
 

@@ -27,7 +27,7 @@ from agent.root.self_checks import adapt_pace, watch_api, watch_board, watch_upg
 from agent.root.wiring import BootClock, make_trace_files
 from agent.tasks import Background
 from agent.terminal.terminal import Terminal
-from agent.texts import load_messages
+from agent.texts import TextError, load_messages
 from agent.till.adapter import MqttTill
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,8 @@ def start_background_jobs(
     if not machine.is_of_this_machine(handle.reload.config.storage.directory):
         handle.terminal.conditions.raise_(MACHINE_CHANGED)
     terminal, till = handle.terminal, handle.till
+    background.add(load_texts())
     for job in (
-        partial(asyncio.to_thread, load_messages),
         partial(announce_changes, changed, handle, background),
         partial(drop_old_traces, make_trace_files(handle.reload.config), clock),
         partial(handle.reload.watch, source),
@@ -74,6 +74,14 @@ def start_background_jobs(
         from agent.root.remote import start_remote_diagnosis  # loads modules of the doctor
 
         start_remote_diagnosis(handle, clock, source, background)
+
+
+async def load_texts() -> None:
+    """Read the texts of all languages once. A damaged file is one line of the log, not a traceback."""
+    try:
+        await asyncio.to_thread(load_messages)
+    except TextError as error:
+        log.error("texts_not_loaded", extra=facts(why=error))
 
 
 async def _announce_stopping(stop: asyncio.Event, till: MqttTill) -> None:
@@ -134,7 +142,8 @@ async def watch_storage(handle: AgentHandle) -> None:
     """Raise and clear ``storage_unavailable`` without a verification.
 
     The check for a read-only disk writes nothing, because writing wears a card. An almost full disk is tested
-    with a write, and so is a slow disk. Only a successful write clears the condition.
+    with a write, and so is a slow disk: several fast writes clear ``storage_slow``. Only a successful write
+    clears ``storage_unavailable``.
     """
     conditions, key = handle.terminal.conditions, handle.reload.config.storage.directory / KEY_FILE
     while True:

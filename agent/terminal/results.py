@@ -35,20 +35,21 @@ FAULTS_OF_TILL = frozenset(
     {
         Refusal.REQUEST_MALFORMED,
         Refusal.REQUEST_TOO_LARGE,
-        Refusal.REQUEST_RETAINED,
         Refusal.REQUEST_STALE,
         Refusal.SCHEMA_UNSUPPORTED,
         Refusal.ID_CONFLICT,
         Refusal.CONSENT_MISSING,
         Refusal.SIGNATURE_MISSING,
         Refusal.SIGNATURE_INVALID,
-        Refusal.NOT_READY,
     }
 )
 """Refusals that return with each further request until a person corrects the till or this terminal."""
+BUGS = frozenset({Refusal.NOT_READY})
+"""Refusals after an exception of a bug of this agent."""
 PASSING_REFUSALS = frozenset(
     {
         Refusal.BUSY,
+        Refusal.REQUEST_RETAINED,  # a broker delivers one old message again at each connect
         Refusal.RATE_LIMITED,
         Refusal.RESULT_EXPIRED,
         Refusal.UNKNOWN_REQUEST,
@@ -56,7 +57,7 @@ PASSING_REFUSALS = frozenset(
         Refusal.STORAGE_UNAVAILABLE,  # a condition of its own
     }
 )
-"""Refusals that depend on the moment of one request."""
+"""Refusals that show no fault which lasts."""
 
 
 def liveness_of(finished: Finished) -> Liveness:
@@ -160,19 +161,23 @@ class Results:
             undecided = result_of(result.request, outcome, result.assurance)
             return undecided, await self._claim_store.settle(undecided)
 
-    async def deliver(self, result: Result, stored: StoredResult, *, is_slow: bool = False) -> None:
+    async def deliver(
+        self, result: Result, stored: StoredResult, *, is_slow: bool = False, is_face_late: bool = False
+    ) -> None:
         """Count a stored result, then publish it.
 
         ``is_slow``: the newest API call was sent and not answered in time, so the network is not the cause.
+        ``is_face_late``: see ``FrameLog.is_face_late``.
         """
-        self._record(result, is_slow=is_slow)
+        is_payer_late = is_face_late and result.reason is Reason.TIMED_OUT
+        self._record(result, is_slow=is_slow, is_payer_late=is_payer_late)
         await self._till.deliver(stored)
 
     async def settle_interrupted(self, request: Request) -> None:
         """Settle a claim without an open verification as interrupted. Raises ``StorageError``."""
         result = interrupted_result(request, self.settings.assurance, self.settings.limits.max_asks)
         stored = await self._claim_store.settle(result)  # a result that is stored already wins
-        self._record(result, is_slow=False)
+        self._record(result)
         await self._till.deliver(stored, again=True)
 
     async def refuse(
@@ -183,13 +188,21 @@ class Results:
         log.info("refused", extra=facts(till=till, request_id=request_id, refusal=refusal, detail=detail))
         if refusal in FAULTS_OF_TILL:
             self._tills.add(till, refusal, self._clock.now_ms())
-            self.show_till_faults()
+        elif refusal in BUGS:
+            self._meter.add_bug(refusal, self._clock.now_ms())
+        self.show_faults()
         await self._till.publish(RefusedEvent(till, request_id, refusal, detail, asks=asks))
 
-    def show_till_faults(self) -> None:
-        """Raise ``requests_refused`` while a till has only faults, else clear it."""
+    def show_faults(self) -> None:
+        """Raise or clear the conditions of tills and verifications with faults in a row.
+
+        To be called at intervals: a fault can end by time alone.
+        """
         faults = self._tills.faults(self._clock.now_ms())
         self._conditions.update(REQUESTS_REFUSED, bool(faults), faults)
+        failing = self._meter.faults(self._clock.now_ms())
+        for condition in RESULT_CONDITIONS:
+            self._conditions.update(condition, condition in failing, failing.get(condition, ""))
 
     async def refuse_unstored(self, result: Result, error: StorageError) -> None:
         """Refuse an accepted request whose result could not be stored, with the number of its API calls.
@@ -203,7 +216,7 @@ class Results:
         detail = f"ended undecided: the result could not be stored; {asks} API calls were made; {error}"
         await self.refuse(request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, detail, asks=asks)
 
-    def _record(self, result: Result, *, is_slow: bool) -> None:
+    def _record(self, result: Result, *, is_slow: bool = False, is_payer_late: bool = False) -> None:
         """Add a result to the counters, and raise or clear the conditions that the result shows."""
         conditions = self._conditions
         self._counters.record_result(result)
@@ -215,14 +228,22 @@ class Results:
         if result.comparison is not None:
             # an answer proves that the detector made a shot
             conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)
-        failing = self._meter.add(result, explained=is_explained)
-        for condition in RESULT_CONDITIONS:
-            conditions.update(condition, condition in failing, failing.get(condition, ""))
-        if result.reason is Reason.ASSURANCE_UNMET:
-            self._tills.add(result.request.till, result.reason, self._clock.now_ms())
+        is_refused = self._requires_more(result)
+        now_ms = self._clock.now_ms()
+        self._meter.add(result, now_ms, explained=is_explained or is_payer_late or is_refused)
+        if is_refused:
+            self._tills.add(result.request.till, result.reason, now_ms)
         else:
             self._tills.clear(result.request.till)
-        self.show_till_faults()
+        self.show_faults()
         decision_facts = {"decision": result.decision, "reason": result.reason, "asks": result.asks}
         request_id, total_ms = result.request.request_id, result.timings.total
         log.info("result", extra=facts(request_id=request_id, **decision_facts, total_ms=total_ms))
+
+    def _requires_more(self, result: Result) -> bool:
+        """Whether the request requires an assurance that this terminal does not offer.
+
+        A camera that is too slow for the challenge ends a verification with the same reason.
+        """
+        is_offered = set(result.request.require) <= self.settings.assurances
+        return result.reason is Reason.ASSURANCE_UNMET and not is_offered

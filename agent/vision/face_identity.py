@@ -86,7 +86,7 @@ class FaceIdentity:
         """The track of a face with a finite box.
 
         Args:
-            usable: the aligned face when the frame is good enough for a shot, else None.
+            shot_face: the aligned face when the frame is good enough for a shot, else None.
         """
         if self.continues(face, at_ms, shot_face):
             return self._extend_track(face, at_ms, shot_face, None)

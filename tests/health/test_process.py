@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 
+import pytest
+
 from agent import texts
+from agent.root import background_jobs
 from tests.health.stage import Stage
 
 SCRIPT = """
@@ -40,3 +44,16 @@ async def test_serving_agent_has_read_the_texts_of_all_languages(stage: Stage) -
     texts._messages.cache_clear()
     await stage.start()
     await stage.until(lambda: texts._messages.cache_info().currsize == len(texts.locales()))
+
+
+async def test_load_texts_damaged_language_file_is_one_line_of_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise texts.TextError("zh-CN.toml: no TOML")
+
+    monkeypatch.setattr(background_jobs, "load_messages", fail)
+    with caplog.at_level(logging.ERROR):
+        await background_jobs.load_texts()
+    (line,) = caplog.records
+    assert line.getMessage() == "texts_not_loaded" and line.exc_info is None

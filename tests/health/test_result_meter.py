@@ -9,12 +9,20 @@ from agent.core.reasons import Decision, Reason
 from agent.health.condition import Condition
 from agent.health.conditions_board import VERIFICATIONS_FAILING
 from agent.health.conditions_compare import COMPARE_FAILING, PHOTOS_FAILING
-from agent.health.result_meter import VERIFICATIONS_MIN, ResultMeter
+from agent.health.result_meter import FORGET_MS, VERIFICATIONS_MIN, ResultMeter
 from tests.contract.golden import request
 
 
 def undecided(reason: Reason, api_code: int | None = None) -> Result:
     return Result(request(), Decision.UNDECIDED, reason, 1, None, Timings(), Assurance(), api_code)
+
+
+def added(
+    meter: ResultMeter, result: Result, now_ms: int = 0, *, explained: bool = False
+) -> dict[Condition, str]:
+    """The faults after one more result."""
+    meter.add(result, now_ms, explained=explained)
+    return meter.faults(now_ms)
 
 
 MATCH = Result(
@@ -36,6 +44,7 @@ MATCH = Result(
         (Reason.REFERENCE_UNREACHABLE, PHOTOS_FAILING),
         (Reason.INTERNAL_ERROR, VERIFICATIONS_FAILING),
         (Reason.TIMED_OUT, VERIFICATIONS_FAILING),
+        (Reason.ASSURANCE_UNMET, VERIFICATIONS_FAILING),
         (Reason.FACE_UNUSABLE, None),
         (Reason.REFERENCE_UNUSABLE, None),
         (Reason.CANCELLED, None),
@@ -43,7 +52,7 @@ MATCH = Result(
 )
 def test_add_same_fault_in_a_row_is_reported(reason: Reason, condition: Condition | None) -> None:
     meter = ResultMeter()
-    seen = [meter.add(undecided(reason)) for _ in range(VERIFICATIONS_MIN)]
+    seen = [added(meter, undecided(reason)) for _ in range(VERIFICATIONS_MIN)]
     *before, last = ([*each] for each in seen)
     assert not any(before) and last == ([] if condition is None else [condition])
 
@@ -52,33 +61,64 @@ def test_add_same_fault_in_a_row_is_reported(reason: Reason, condition: Conditio
 def test_add_no_fault_of_the_api_is_forgotten(reason: Reason) -> None:
     """A new reason of the API without an entry would leave ``status`` at ONLINE while every payment fails."""
     meter = ResultMeter()
-    found = [meter.add(undecided(reason)) for _ in range(VERIFICATIONS_MIN)]
+    found = [added(meter, undecided(reason)) for _ in range(VERIFICATIONS_MIN)]
     assert [*found[-1]] == [COMPARE_FAILING]
 
 
-def test_add_only_a_comparison_ends_the_fault_and_its_count() -> None:
+def test_add_only_a_comparison_ends_a_fault_of_the_api_and_its_count() -> None:
     meter = ResultMeter()
     for _ in range(VERIFICATIONS_MIN):
-        meter.add(undecided(Reason.COMPARE_FAILED, -1200))
-    found = meter.add(undecided(Reason.NO_FACE))
+        added(meter, undecided(Reason.COMPARE_FAILED, -1200))
+    found = added(meter, undecided(Reason.NO_FACE))
     assert found == {COMPARE_FAILING: "compare_failed, API code -1200"}
-    assert not meter.add(MATCH)
-    assert not meter.add(undecided(Reason.COMPARE_FAILED, -1200))
+    assert not added(meter, MATCH)
+    assert not added(meter, undecided(Reason.COMPARE_FAILED, -1200))
 
 
 def test_add_result_that_a_condition_explains_does_not_count() -> None:
     meter = ResultMeter()
     for _ in range(VERIFICATIONS_MIN):
-        assert not meter.add(undecided(Reason.COMPARE_UNREACHABLE), explained=True)
+        assert not added(meter, undecided(Reason.COMPARE_UNREACHABLE), explained=True)
 
 
 def test_add_other_fault_has_its_own_count_and_hides_none() -> None:
     """A till without usable photos must not hide a fault of the API, whatever the order of the requests."""
     meter = ResultMeter()
     for _ in range(VERIFICATIONS_MIN - 1):
-        meter.add(undecided(Reason.COMPARE_BUSY))
-        assert not meter.add(undecided(Reason.REFERENCE_REFUSED))
-    assert meter.add(undecided(Reason.COMPARE_BUSY)) == {COMPARE_FAILING: "compare_busy"}
+        added(meter, undecided(Reason.COMPARE_BUSY))
+        assert not added(meter, undecided(Reason.REFERENCE_REFUSED))
+    assert added(meter, undecided(Reason.COMPARE_BUSY)) == {COMPARE_FAILING: "compare_busy"}
     both = {COMPARE_FAILING: "compare_busy", PHOTOS_FAILING: "reference_refused"}
-    assert meter.add(undecided(Reason.REFERENCE_REFUSED)) == both
-    assert not meter.add(MATCH)
+    assert added(meter, undecided(Reason.REFERENCE_REFUSED)) == both
+    assert not added(meter, MATCH)
+
+
+@pytest.mark.parametrize("other", [Reason.NO_FACE, Reason.CANCELLED, Reason.COMPARE_BUSY])
+def test_add_fault_of_the_terminal_ends_with_another_reason(other: Reason) -> None:
+    """Three timed_out of a week, with other ends between, show no fault of the terminal."""
+    meter = ResultMeter()
+    for _ in range(VERIFICATIONS_MIN):
+        assert not added(meter, undecided(Reason.TIMED_OUT))
+        assert not added(meter, undecided(other), explained=other is Reason.COMPARE_BUSY)
+    for _ in range(VERIFICATIONS_MIN):
+        found = added(meter, undecided(Reason.INTERNAL_ERROR))
+    assert found == {VERIFICATIONS_FAILING: "internal_error"}
+    assert not added(meter, undecided(other), explained=other is Reason.COMPARE_BUSY)
+
+
+def test_faults_of_the_terminal_are_forgotten_after_an_hour() -> None:
+    meter = ResultMeter()
+    for number in range(VERIFICATIONS_MIN):
+        assert not added(meter, undecided(Reason.TIMED_OUT), number * FORGET_MS)
+    now_ms = 10 * FORGET_MS
+    for _ in range(VERIFICATIONS_MIN):
+        added(meter, undecided(Reason.TIMED_OUT), now_ms)
+    assert meter.faults(now_ms + FORGET_MS - 1) == {VERIFICATIONS_FAILING: "timed_out"}
+    assert not meter.faults(now_ms + FORGET_MS)
+
+
+def test_faults_of_the_api_are_not_forgotten() -> None:
+    meter = ResultMeter()
+    for _ in range(VERIFICATIONS_MIN):
+        added(meter, undecided(Reason.COMPARE_FAILED))
+    assert meter.faults(10 * FORGET_MS) == {COMPARE_FAILING: "compare_failed"}

@@ -26,6 +26,7 @@ from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import STORAGE_UNAVAILABLE
 from agent.messages.encode import Issued
 from agent.outbox import database, inspect
+from agent.outbox import outbox as outbox_module
 from agent.outbox.database import FILE
 from agent.outbox.outbox import Outbox
 from agent.root.background_jobs import stop_when_damaged
@@ -715,4 +716,27 @@ async def test_agent_stops_when_a_page_of_its_outbox_is_damaged(tmp_path: Path) 
     outbox.damaged.set()
     await watching
     assert stop.is_set() and STORAGE_UNAVAILABLE in conditions.active
+    await outbox.close()
+
+
+async def test_outbox_slow_writes_are_reset_by_a_fast_claim_not_by_one_fast_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check writes one page of an idle disk. The disk can be slow for each payment, and the check fast."""
+    outbox = open_outbox(tmp_path)
+    monkeypatch.setattr(outbox_module, "SLOW_S", 0.0)
+    for _ in range(3):
+        await outbox.claim(new_request())
+    assert outbox.slow_writes == 3
+    monkeypatch.setattr(outbox_module, "SLOW_S", 600.0)
+    for _ in range(outbox_module._FAST_CHECKS_MIN - 1):
+        await outbox.check_writable()
+    assert outbox.slow_writes == 3
+    await outbox.check_writable()
+    assert outbox.slow_writes == 0, "a terminal without payments"
+    monkeypatch.setattr(outbox_module, "SLOW_S", 0.0)
+    await outbox.check_writable()
+    monkeypatch.setattr(outbox_module, "SLOW_S", 600.0)
+    await outbox.claim(new_request())
+    assert outbox.slow_writes == 0
     await outbox.close()

@@ -54,6 +54,25 @@ def test_frame_log_counts_every_frame_once(reasons: list[FrameReason]) -> None:
     assert all(frame_log.frames_by_reason[reason] == reasons.count(reason) for reason in FrameReason)
 
 
+@pytest.mark.parametrize(
+    ("reasons", "is_late"),
+    [
+        ([], False),
+        ([FrameReason.SHOT], False),
+        ([FrameReason.SHOT, *[FrameReason.NO_FACE] * 10], False),
+        ([*[FrameReason.BLURRED] * 5, FrameReason.SHOT], False),
+        ([*[FrameReason.NO_FACE] * 6, FrameReason.FOLLOWED], False),  # half of the time, not more
+        ([*[FrameReason.NO_FACE] * 7, FrameReason.SHOT], True),
+        ([FrameReason.NO_FACE] * 7, True),
+    ],
+)
+def test_is_face_late_needs_a_frame_of_the_second_half_without_a_usable_face(
+    reasons: list[FrameReason], is_late: bool
+) -> None:
+    """A terminal that analyzes its first frame late has no proof that the payer was absent."""
+    assert log_of(reasons).is_face_late(1_000) is is_late
+
+
 def test_long_frame_log_is_bounded_and_counts_all_frames() -> None:
     frame_log = log_of([FrameReason.NO_FACE] * (FRAMES_MAX + 10))
     assert (len(frame_log.frames), frame_log.frames_by_reason.total()) == (FRAMES_MAX, FRAMES_MAX + 10)
