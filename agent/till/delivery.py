@@ -166,8 +166,8 @@ class ResultSender:
     async def _send(self, stored: StoredResult, message: Message, history: PublishHistory) -> None:
         if not self._connection.is_connected:
             return
-        now_ms = self._clock.now_ms()
-        delivered = cut = False
+        now_ms, cut = self._clock.now_ms(), False
+        delivered: bool | None = None  # not accepted by the broker
         try:
             delivered = await self._connection.publish(message)
         except TillError as error:
@@ -180,7 +180,7 @@ class ResultSender:
             return
         after = self._open[stored.result_id][1]
         if after is history or cut:  # otherwise the till asked again meanwhile: the result stays due
-            after = after.after_publish(now_ms, cut=cut)
+            after = after.after_publish(now_ms, is_accepted=delivered is not None, cut=cut)
         self._open[stored.result_id] = (stored, self._acknowledgements.note_published(stored.till, after))
 
 

@@ -10,9 +10,12 @@ import pytest
 
 from agent.core.ports import StoredResult
 from agent.errors import StorageError, TillError
+from agent.health.till_meter import COUNT_MIN, SPAN_MS
 from agent.messages.topics import Topics
 from agent.mqtt.publisher import PUBLISH_CUT
+from agent.mqtt.status import ReportProblem
 from agent.till import delivery
+from agent.till.acknowledgements import ACCEPTED_MIN
 from agent.till.delivery import ResultSender
 from agent.till.delivery_rules import CUTS_MAX
 
@@ -77,10 +80,14 @@ class CuttingBroker:
 
 
 def sender_of(
-    broker: Any, clock: StoppedClock, outbox: Any = None, ack: Literal["till", "broker"] = "till"
+    broker: Any,
+    clock: StoppedClock,
+    outbox: Any = None,
+    ack: Literal["till", "broker"] = "till",
+    on_problem: ReportProblem = lambda *_: None,
 ) -> ResultSender:
-    outbox = outbox or FakeOutbox()
-    return ResultSender(broker, outbox, Topics("s", "t"), clock, ack=ack, margin_ms=250)
+    outbox, topics = outbox or FakeOutbox(), Topics("s", "t")
+    return ResultSender(broker, outbox, topics, clock, ack=ack, margin_ms=250, on_problem=on_problem)
 
 
 async def test_deliver_again_returns_without_a_puback_and_run_publishes() -> None:
@@ -211,3 +218,50 @@ async def test_acknowledgement_of_a_result_of_an_earlier_process_ends_its_delive
     await sender._load_open_results()  # during the write
     await acknowledging
     assert sender.open_count == 0 and not outbox.rows
+
+
+class AnsweringBroker(SlowBroker):
+    """Answers each publish at once: it accepts the publish, or refuses it with this code."""
+
+    def __init__(self, refusal: str | None) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+    async def publish(self, message: Any, qos: int = 1) -> bool:
+        if self.refusal is not None:
+            raise TillError("refused", code=self.refusal)
+        return False  # no subscriber
+
+
+@pytest.mark.parametrize(
+    ("refusal", "acknowledged", "is_reported"),
+    [
+        pytest.param(None, None, True, id="the till has no subscription and acknowledges nothing"),
+        pytest.param(None, "id-3", False, id="the till acknowledges a result"),
+        pytest.param("publish_refused", None, False, id="the broker refuses the results"),
+        pytest.param("packet_too_large", None, False, id="the broker refuses long packets"),
+        pytest.param("link_down", None, False, id="no publish can be sent"),
+        pytest.param(PUBLISH_CUT, None, False, id="no PUBACK"),
+    ],
+)
+async def test_till_is_reported_only_if_accepted_results_stay_open(
+    monkeypatch: pytest.MonkeyPatch, refusal: str | None, acknowledged: str | None, is_reported: bool
+) -> None:
+    monkeypatch.setattr(delivery, "TICK_S", 0)
+    clock, reports = StoppedClock(), list[bool]()
+    broker = AnsweringBroker(refusal)
+    sender = sender_of(broker, clock, on_problem=lambda _problem, active, _detail: reports.append(active))
+    running = asyncio.create_task(sender.run())
+    for number in range(COUNT_MIN + 1):
+        await sender.deliver(replace(STORED, result_id=f"id-{number}"))
+        for _ in range(2 * ACCEPTED_MIN):
+            clock.at_ms += SPAN_MS
+            for _ in range(20):
+                await asyncio.sleep(0)
+        if acknowledged is not None:
+            await sender.record_ack(STORED.till, acknowledged)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert reports[-1:] == [True] * is_reported
