@@ -29,6 +29,7 @@ class Acknowledgements:
         return replace(history, is_unacked=True)
 
     def note_acknowledged(self, till: str) -> None:
+        """This till acknowledged an open result. An acknowledgement of another id is none."""
         self._tills.clear(till)
 
     def report(self) -> None:

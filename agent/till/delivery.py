@@ -86,13 +86,13 @@ class ResultSender:
         An open result can be closed in the outbox already: a repeated request publishes an acknowledged
         result again. Raises ``StorageError``: not stored yet, and not published again.
         """
-        self._acknowledgements.note_acknowledged(till)
-        entry = self._open.get(result_id)
-        if entry is not None and entry[0].till == till:
+        if result_id in self._open and self._open[result_id][0].till == till:
             del self._open[result_id]
+            self._acknowledgements.note_acknowledged(till)
             await self._stored_results.close(till, result_id)
         elif await self._outbox.close_result(till, result_id):
             self._open.pop(result_id, None)  # of an earlier process, loaded during the write
+            self._acknowledgements.note_acknowledged(till)
 
     async def run(self) -> None:
         """Publish due results until cancelled, including the open results of earlier processes."""
