@@ -45,7 +45,13 @@ def end_as_ctrl_c() -> None:
     """
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(*_: object) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a command in the background of a shell script
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def _open_missing_streams() -> None:
@@ -83,6 +89,9 @@ def _run() -> int:
             raise
         with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - the rest of the output is lost already
             os.dup2(nothing.fileno(), 1)
+        usage_code = getattr(error.__context__, "exit_code", None)
+        if isinstance(usage_code, int):  # the output of a usage error: stderr is full
+            return usage_code
         return _report(
             StorageError(Text("detail.output_incomplete", reason=reason_of(error)), code="output_failed")
         )

@@ -49,6 +49,7 @@ def enrol(
         return
     if install is not None:
         enrolled = _signed_elsewhere(site, terminal, install, ca)
+        _require_key(paths)
     else:
         token = _token(url, token_file)  # before the key: a refused command writes nothing
         csr = make_csr(_key(paths), site, terminal)
@@ -91,11 +92,23 @@ def _key(paths: TerminalPaths) -> bytes:
     return key
 
 
+def _require_key(paths: TerminalPaths) -> None:
+    """A certificate that was signed elsewhere belongs to the key of ``--csr-only``."""
+    from agent.fleet.fleet_errors import refusal
+
+    path = paths.secret("terminal-key.pem")
+    if not path.exists() or not path.stat().st_size:
+        raise refusal("enrolment_incomplete", Text("detail.no_key_yet", path=path))
+
+
 def _token(url: str, token_file: Path | None) -> str:
+    """The token for this address. Raises ``AgentError``: no address, an insecure one, or no token."""
+    from agent.fleet.enrolment import check_url
     from agent.fleet.fleet_errors import refusal
 
     if not url:
         raise refusal("enrolment_incomplete", Text("detail.enrol_way"))
+    check_url(url)
     if token_file is not None:
         token = read_file(token_file)[:4_096].decode(errors="replace").strip()
     else:

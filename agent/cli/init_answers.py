@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import typer
 
 from agent.cli.options import File, file
-from agent.errors import ConfigError, failure_at
+from agent.errors import ConfigError
 from agent.texts import Text
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _broker(url: str) -> dict[str, Value]:
         parts = urlsplit(url)
         port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
     except ValueError as error:
-        raise ConfigError(failure_at("--broker", error), fix=Text("fix.init_value")) from error
+        raise ConfigError(Text("detail.broker_url"), fix=Text("fix.init_value")) from error
     if parts.scheme not in ("mqtts", "mqtt") or not parts.hostname or parts.username or parts.password:
         raise ConfigError(Text("detail.broker_url"), fix=Text("fix.init_value"))
     return {"mqtt.host": parts.hostname, "mqtt.port": port, "mqtt.tls": parts.scheme == "mqtts"}

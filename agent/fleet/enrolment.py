@@ -45,7 +45,7 @@ def enrol(url: str, body: dict[str, Any], ca_file: Path | None) -> Enrolled:
 
 
 async def _enrol(url: str, body: dict[str, Any], ca_file: Path | None) -> Enrolled:
-    checked = _checked(url)
+    checked = check_url(url)
     server = str(checked.copy_with(query=None, fragment=None))  # a query may contain a secret
     async with httpx.AsyncClient(
         verify=_trust(checked, ca_file),
@@ -107,7 +107,7 @@ def _decode_answer(raw: bytes, terminal: str) -> Enrolled:
     raise refusal("enrolment_failed", Text("detail.enrolment_answer"))
 
 
-def _checked(url: str) -> httpx.URL:
+def check_url(url: str) -> httpx.URL:
     """The url, if https or on loopback, and without a password (process arguments are public)."""
     try:
         parts = httpx.URL(url)

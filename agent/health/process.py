@@ -12,27 +12,27 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _SELF = Path("/proc/self")
 _HIGH_SHARE = 0.9
 _M_ARENA_MAX = -8  # malloc.h of glibc
+_newest = {"rss_bytes": 0, "threads": 0}  # read last
 
 
 def process_facts() -> dict[str, int | float]:
     """``rss_bytes``, ``cpu_s`` (user and system), ``open_files``, ``max_files``, ``threads``; in 0.1 ms.
 
-    A number that cannot be read is absent: the status must be readable where no further file can be opened.
+    Where no further file can be opened, memory and threads are those of the call before; 0 at the first call.
     """
     usage, max_files = resource.getrusage(resource.RUSAGE_SELF), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    facts: dict[str, int | float] = {"max_files": max_files, "open_files": _open_files(max_files)}
     with contextlib.suppress(OSError):
-        facts["rss_bytes"] = int((_SELF / "statm").read_text().split()[1]) * _PAGE_BYTES
-    with contextlib.suppress(OSError):
-        facts["threads"] = len(os.listdir(_SELF / "task"))  # noqa: PTH208 - names only, no paths
-    return {**facts, "cpu_s": round(usage.ru_utime + usage.ru_stime, 2)}
+        _newest["rss_bytes"] = int((_SELF / "statm").read_text().split()[1]) * _PAGE_BYTES
+        _newest["threads"] = len(os.listdir(_SELF / "task"))  # noqa: PTH208 - names only, no paths
+    files = {"max_files": max_files, "open_files": _open_files(max_files)}
+    return {**files, **_newest, "cpu_s": round(usage.ru_utime + usage.ru_stime, 2)}
 
 
 def files_shortage() -> str:
     """ "1000 of 1024 files open" from nine tenths of the limit on; empty below."""
     max_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     open_files = _open_files(max_files)
-    return f"{open_files} of {max_files} files open" if open_files >= _HIGH_SHARE * max_files else ""
+    return f"{open_files} of {max_files} files open" if open_files >= _HIGH_SHARE * max_files > 0 else ""
 
 
 def _open_files(max_files: int) -> int:

@@ -303,7 +303,7 @@ def test_light_stays_within_its_scale(over: float, luma: float) -> None:
 
 
 @given(crowds, qualities)
-def test_runnable_config_measures_the_payer_only_and_agrees_with_choice_and_reason(
+def test_judge_measures_the_payer_only_and_agrees_with_choice_and_reason(
     crowd: list[Detection], quality: Quality
 ) -> None:
     measured: list[Detection] = []

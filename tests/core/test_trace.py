@@ -216,5 +216,7 @@ GOOD = shot_event(0).analysis
         ),
     ],
 )
-def test_runnable_config_again(analysis: Analysis, policy: PolicyLimits, reason: FrameReason | None) -> None:
+def test_reason_with_policy_again(
+    analysis: Analysis, policy: PolicyLimits, reason: FrameReason | None
+) -> None:
     assert reason_with_policy(analysis, policy) is reason

@@ -67,7 +67,7 @@ def page() -> str:
             "`trace.enabled`, `trace.keep_days`, `trace.max_bytes`",
         ),
         (
-            "one aligned face, and its embedding after a gap 对齐人脸与特征值",
+            "aligned faces (one; with the challenge those of its frames), their embeddings 对齐人脸与特征值",
             PAYER,
             "memory",
             "one verification; never written",

@@ -80,7 +80,8 @@ async def _screens(folder: Path) -> dict[str, tuple[str, str]]:
     await service.start()
     place = Place(folder, broker, service)
     config = place.config("approach")
-    config.write_text(config.read_text().replace(f"{folder}/", ""))
+    shortened = config.read_text().replace(f"{folder}/", "")  # the pictures show no path of this machine
+    config.write_text(shortened.replace('directory = "state"', f'directory = "{folder}/state"'))
     os.chdir(folder)
 
     async def take(*arguments: str) -> tuple[str, str]:

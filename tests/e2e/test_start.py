@@ -123,7 +123,7 @@ def test_command_imports_no_module_of_another_command() -> None:
     assert loaded == {"command_table", "run", "config", "options"}
 
 
-def test_loading_disables_garbage_collection_only_during_imports() -> None:
+def test_imports_without_gc_disables_garbage_collection_only_during_imports() -> None:
     gc.collect()  # no garbage is frozen; the objects of conftest stay frozen
     with imports_without_gc():
         assert not gc.isenabled()

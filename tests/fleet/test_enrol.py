@@ -155,11 +155,24 @@ def test_an_unreachable_server_is_reported_as_unreachable(config: Path, token: P
     assert done.returncode == 1 and done.stderr.startswith("enrolment_unreachable"), done.stderr
 
 
-@pytest.mark.parametrize("way", [(), ("--url", "https://127.0.0.1:9/enrol"), ("--install", "no.pem")])
-def test_an_incomplete_command_makes_no_key(config: Path, tmp_path: Path, way: tuple[str, ...]) -> None:
-    (tmp_path / "empty").touch()
-    done = facepay("enrol", *way, "--token-file", tmp_path / "empty", "--config", config)
-    assert done.returncode == 1 and done.stderr.startswith("enrolment_incomplete"), done
+@pytest.mark.parametrize(
+    ("way", "code"),
+    [
+        ((), "enrolment_incomplete"),
+        (("--url", "https://127.0.0.1:9/enrol"), "enrolment_incomplete"),  # the token is empty
+        (("--url", "http://fleet.example/enrol"), "enrolment_insecure"),
+        (("--install", "no.pem"), "enrolment_incomplete"),
+        (("--install", "{empty}", "--ca", "{empty}", "--site", "s"), "enrolment_incomplete"),  # without a key
+    ],
+)
+def test_a_refused_command_makes_no_key(
+    config: Path, tmp_path: Path, way: tuple[str, ...], code: str
+) -> None:
+    empty = tmp_path / "empty"
+    empty.touch()
+    options = (word.format(empty=empty) for word in way)
+    done = facepay("enrol", *options, "--token-file", empty, "--config", config)
+    assert done.returncode == 1 and done.stderr.startswith(code), done
     assert list(config.parent.iterdir()) == [config]
 
 

@@ -12,7 +12,7 @@ from tests.health.stage import Stage
 SCRIPT = """
 import json, os, resource
 from agent.health.process import files_shortage, process_facts
-before = files_shortage()
+before = files_shortage(), process_facts()["rss_bytes"]
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 held = []
 try:
@@ -27,10 +27,12 @@ print(json.dumps([before, files_shortage(), process_facts()]))
 def test_process_facts_without_a_free_descriptor_have_the_known_numbers() -> None:
     """Otherwise the status document, the page and `doctor` fail as a whole."""
     done = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True)
-    before, shortage, facts = json.loads(done.stdout)
+    (before, rss_bytes), shortage, facts = json.loads(done.stdout)
     assert (before, shortage) == ("", "64 of 64 files open")
     assert facts["open_files"] == facts["max_files"] == 64 and facts["cpu_s"] > 0
-    assert not {"rss_bytes", "threads"} & set(facts)
+    assert facts["rss_bytes"] == rss_bytes > 0 and facts["threads"] > 0, (
+        "read before; the contract requires both"
+    )
 
 
 async def test_serving_agent_has_read_the_texts_of_all_languages(stage: Stage) -> None:

@@ -162,7 +162,8 @@ def test_purge_empties_a_partition_that_is_mounted_for_the_state(debian: Debian)
 def test_purge_with_a_process_of_the_service_user_names_it_and_ends(debian: Debian) -> None:
     debian.file("/root/postrm").write_bytes((ROOT / "packaging/postrm").read_bytes())
     begin = (
-        "useradd --system facepay; setpriv --reuid=facepay --regid=facepay --clear-groups sleep 60 & sleep 1"
+        "useradd --system facepay; setpriv --reuid=facepay --regid=facepay --clear-groups sleep 60 & "
+        "until [ $(stat -c %U /proc/$!) = facepay ]; do sleep 0.1; done"
     )
     reported = debian.run("sh", "-c", f"{begin}; sh /root/postrm purge")
     assert "end this process, then: userdel facepay" in reported

@@ -168,9 +168,16 @@ def latency(inputs: CheckInputs) -> Finding:
 
 
 def _median_of_calls(inputs: CheckInputs) -> int:
-    """Time in the API of the last verifications of a running agent, in ms; 0 without one."""
+    """Time of one API call in the last verifications of a running agent, in ms; 0 without a call.
+
+    The agent measures the sum of the calls of a verification, so the median is divided by their mean number.
+    """
     document = inputs.status_if_answering()
-    return int(document["counters"]["timings_p50_ms"].get("api", 0)) if document else 0
+    if document is None:
+        return 0
+    counters = document["counters"]
+    calls_per_verification = counters["calls"] / max(1, counters["timings_ms"]["api"]["count"])
+    return int(counters["timings_p50_ms"].get("api", 0) / max(1, calls_per_verification))
 
 
 def auth(inputs: CheckInputs) -> Finding:
