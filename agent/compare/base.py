@@ -28,7 +28,7 @@ _NO_PICTURE = b"no picture"
 
 
 class Provider(ABC):
-    """The wire protocol of one compare API: one connection up to a similarity, one total timeout.
+    """The wire protocol of one compare API: one connection for each call, one total timeout.
 
     ``name``: as in the config. ``threshold_floor``: a config with a lower threshold is refused.
     """
@@ -53,7 +53,6 @@ class Provider(ABC):
         sign_ms = self._clock.now_ms() - began_ms
         reply = await self.channel.send(request, timeout_ms, on_sent)
         answer = self._parse(reply.status, reply.body)
-        self.channel.drop_connection()
         return Comparison(
             similarity=answer.similarity,
             threshold=self._config.threshold,
@@ -146,8 +145,8 @@ class CompareClient:
         """Compare two images.
 
         Raises:
-            CompareError: no similarity of 0 to 100 within ``timeout_ms``. The connection of a timed-out or
-                cancelled call is closed, so a late answer cannot reach another call.
+            CompareError: no similarity of 0 to 100 within ``timeout_ms``. The connection of a call is closed
+                at each end of the call, so a late or repeated answer cannot reach another call.
         """
         self._breaker.admit(self._clock.now_ms(), is_first=is_first)
         try:

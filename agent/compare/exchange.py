@@ -1,8 +1,8 @@
 """HTTP exchanges that never leak a connection, even when they are cancelled repeatedly.
 
 Contract: every exchange runs in a separate task, over a connection that no other exchange uses meanwhile. The
-connection of an exchange that fails, times out or is cancelled is closed and never reused. The caller may be
-cancelled at any time and any number of times; the exchange is cancelled once.
+connection of an exchange that fails, times out, is cancelled or is marked as the last one is closed and never
+reused. The caller may be cancelled at any time and any number of times; the exchange is cancelled once.
 
 Why: httpcore 1.0 closes a connection with awaits, under a shield of anyio. ``asyncio.Task.cancel`` breaks
 that shield. A cancel that arrives while a connection is being closed leaves the connection
@@ -148,20 +148,24 @@ class Exchanges:
 
     Args:
         make: creates a client with at most one connection and without timeouts.
-        keeps_idle: False closes each connection after its exchange.
     """
 
-    def __init__(self, make: Callable[[], httpx.AsyncClient], *, keeps_idle: bool = True) -> None:
+    def __init__(self, make: Callable[[], httpx.AsyncClient]) -> None:
         self._make = make
-        self._keeps_idle = keeps_idle
         self._idle: ExchangeConnection | None = None
         self._closing: set[asyncio.Task[Any]] = set()
         self._is_closed = False
 
     async def run(
-        self, exchange: Callable[[ExchangeConnection], Coroutine[Any, Any, _Found]], timeout_s: float
+        self,
+        exchange: Callable[[ExchangeConnection], Coroutine[Any, Any, _Found]],
+        timeout_s: float,
+        *,
+        is_last: bool = False,
     ) -> _Found:
         """Run ``exchange`` with a connection, at most ``timeout_s`` seconds in total.
+
+        ``is_last``: close the connection at each end of ``exchange``: success, failure or cancellation.
 
         An idle connection that its pool does not provide is a fault of this process. The fault is logged, the
         connection is replaced, and ``exchange`` runs again; nothing was sent before.
@@ -174,23 +178,25 @@ class Exchanges:
         idle, self._idle = self._idle, None
         if idle is not None:
             try:
-                return await self._run_with(idle, exchange, timeout_s)
+                return await self._run_with(idle, exchange, timeout_s, is_last)
             except httpx.PoolTimeout:
                 log.error("connection_pool_full")
-        return await self._run_with(ExchangeConnection(self._make()), exchange, until_s - loop.time())
+        new = ExchangeConnection(self._make())
+        return await self._run_with(new, exchange, until_s - loop.time(), is_last)
 
     async def _run_with(
         self,
         connection: ExchangeConnection,
         exchange: Callable[[ExchangeConnection], Coroutine[Any, Any, _Found]],
         timeout_s: float,
+        is_last: bool,
     ) -> _Found:
         task = asyncio.create_task(exchange(connection), name="exchange")
         try:
             await asyncio.wait((task,), timeout=timeout_s)
         finally:
             is_whole = task.done() and not task.cancelled() and task.exception() is None
-            may_keep = is_whole and self._keeps_idle and not connection.is_spent and not self._is_closed
+            may_keep = is_whole and not (is_last or connection.is_spent or self._is_closed)
             if may_keep and self._idle is None:
                 self._idle = connection
             else:  # cancel the exchange and close its connection in a task that no caller can cancel
@@ -199,12 +205,6 @@ class Exchanges:
         if not task.done():
             raise TimeoutError
         return task.result()
-
-    def drop_idle(self) -> None:
-        """Close the idle connection, in a task that no caller can cancel."""
-        idle, self._idle = self._idle, None
-        if idle is not None:
-            self._close_later(idle.close())
 
     def _close_later(self, close: Coroutine[Any, Any, Any]) -> None:
         closing = asyncio.create_task(close, name="exchange-close")

@@ -100,9 +100,18 @@ class HttpChannel:
         return self._clock_offset.offset_ms(self._clock.now_ms(), self._clock.unix_ms())
 
     async def send(
-        self, request: httpx.Request, timeout_ms: int, on_sent: Callable[[], None] = lambda: None
+        self,
+        request: httpx.Request,
+        timeout_ms: int,
+        on_sent: Callable[[], None] = lambda: None,
+        *,
+        is_last: bool = True,
     ) -> Reply:
         """Send one request and return the answer. ``on_sent`` is called when the body is about to be sent.
+
+        ``is_last``: close the connection at each end of the exchange. A gateway can send an answer twice, or
+        an error first and the similarity later. On a reused connection the late answer would be the answer to
+        the next call: the similarity of another person. False only for a request that gets no similarity.
 
         Raises:
             CompareSlow: the request was sent, and no complete answer arrived in time.
@@ -111,7 +120,9 @@ class HttpChannel:
         watch = Stopwatch(self._clock, on_sent)
         try:
             status, body = await self._exchanges.run(
-                lambda connection: self._exchange(connection, request, watch), timeout_ms / 1e3
+                lambda connection: self._exchange(connection, request, watch),
+                timeout_ms / 1e3,
+                is_last=is_last,
             )
         except FOREIGN as error:
             if isinstance(error, TimeoutError) and watch.is_sent:
@@ -125,17 +136,10 @@ class HttpChannel:
     async def open_early(self) -> None:
         """Open the connection with OPTIONS: unsigned and without a picture, so the call is free."""
         try:
-            await self.send(self.http.build_request("OPTIONS", self._url), _WARM_TIMEOUT_MS)
+            request = self.http.build_request("OPTIONS", self._url)
+            await self.send(request, _WARM_TIMEOUT_MS, is_last=False)
         except CompareError as error:  # the next API call reports the failure
             log.debug("warm_failed", extra=facts(error=error))
-
-    def drop_connection(self) -> None:
-        """Close the connection of the newest answer, which carried a similarity.
-
-        A gateway that sends an answer twice can send the copy at any time. On a reused connection the copy
-        would be the answer to the next call: the similarity of another person.
-        """
-        self._exchanges.drop_idle()
 
     async def close(self) -> None:
         await self._exchanges.close()

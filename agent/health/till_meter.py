@@ -6,7 +6,7 @@ from dataclasses import dataclass
 COUNT_MIN = 3  # a single fault can be a repeat of an old message
 SPAN_MS = 10_000  # a till that sends its waiting requests after an outage sends them at once
 FORGET_MS = 3_600_000  # a till that sends nothing for this time has no known fault
-TILLS_MAX = 64  # the till with the oldest fault is forgotten first
+TILLS_MAX = 64  # the till with the fewest faults is forgotten first, then the one with the oldest fault
 _SHOWN_MAX = 3
 
 
@@ -29,9 +29,18 @@ class TillMeter:
         known = self._rows.pop(till, None)
         if known is None or now_ms - known.last_ms >= FORGET_MS:
             known = _Row(code, now_ms, now_ms, 0)
+        if len(self._rows) >= TILLS_MAX:
+            self._forget_one(now_ms)
         self._rows[till] = _Row(code, known.first_ms, now_ms, known.count + 1)
-        if len(self._rows) > TILLS_MAX:
-            self._rows.popitem(last=False)
+
+    def _forget_one(self, now_ms: int) -> None:
+        """Single faults of many names, which a client of the broker can choose, hide no till."""
+
+        def rank(till: str) -> tuple[bool, int]:
+            row = self._rows[till]
+            return now_ms - row.last_ms < FORGET_MS, row.count
+
+        del self._rows[min(self._rows, key=rank)]  # of equal ranks the first one, which is the oldest
 
     def clear(self, till: str) -> None:
         """A message of this till had no fault."""

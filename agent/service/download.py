@@ -50,10 +50,7 @@ class Downloader:
         self._resolver = Resolver()
         self._max_bytes = max_bytes
         self._trust: ssl.SSLContext | None = None  # loaded on first use: takes 20 ms
-        # No connection is reused: a connection belongs to an address and could serve the wrong name.
-        self._exchanges = {
-            scheme: Exchanges(partial(self._client, scheme), keeps_idle=False) for scheme in _DEFAULT_PORTS
-        }
+        self._exchanges = {scheme: Exchanges(partial(self._client, scheme)) for scheme in _DEFAULT_PORTS}
 
     async def fetch(self, url: str) -> bytearray:
         """Download the bytes of a url.
@@ -88,7 +85,8 @@ class Downloader:
         for address in addresses:
             try:
                 exchange = partial(self._exchange, url=url, address=address)
-                return await self._exchanges[url.scheme].run(exchange, self._timeout_s)
+                # the last one: a connection belongs to an address and could serve the wrong name
+                return await self._exchanges[url.scheme].run(exchange, self._timeout_s, is_last=True)
             except httpx.ConnectError:
                 continue
             except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:

@@ -8,7 +8,7 @@ from agent.mqtt.reason_codes import BrokerProblem
 from agent.mqtt.status import ReportProblem
 from agent.till.delivery_rules import PublishHistory
 
-SENT_MIN = 5  # publishes on one connection, 15 s: a running till acknowledges within seconds
+ACCEPTED_MIN = 5  # publishes on one connection, 15 s: a running till acknowledges within seconds
 
 
 class Acknowledgements:
@@ -19,13 +19,17 @@ class Acknowledgements:
         self._tills, self._reported = TillMeter(), ""
 
     def note_published(self, till: str, history: PublishHistory) -> PublishHistory:
-        """A result of this till was published. Each result counts once, after ``SENT_MIN`` publishes."""
-        if history.sent < SENT_MIN or history.is_unacked:
+        """A result of this till was published. Each result counts once, after ``ACCEPTED_MIN`` publishes.
+
+        Only publishes that the broker accepted count: the others are a fault of the broker or the connection.
+        """
+        if history.accepted < ACCEPTED_MIN or history.is_unacked:
             return history
         self._tills.add(till, "unacknowledged", self._clock.now_ms())
         return replace(history, is_unacked=True)
 
     def note_acknowledged(self, till: str) -> None:
+        """This till acknowledged an open result. An acknowledgement of another id is none."""
         self._tills.clear(till)
 
     def report(self) -> None:

@@ -25,6 +25,7 @@ from agent.mqtt.status import ReportProblem
 from agent.outbox.outbox import Outbox
 from agent.till.acknowledgements import Acknowledgements
 from agent.till.delivery_rules import DeliveryStep, PublishHistory, next_step
+from agent.till.stored_results import StoredResults
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class ResultSender:
         self._connection, self._outbox, self._topics = connection, outbox, topics
         self._clock, self._ack, self._margin_ms = clock, ack, margin_ms
         self._open: dict[str, tuple[StoredResult, PublishHistory]] = {}
+        self._stored_results = StoredResults(outbox)
         self._sending: set[str] = set()
         self._acknowledgements = Acknowledgements(clock, on_problem)
         self._due = asyncio.Event()  # a till asks for a result again
@@ -82,13 +84,15 @@ class ResultSender:
         """The till acknowledged a result. An id that is not open or belongs to another till changes nothing.
 
         An open result can be closed in the outbox already: a repeated request publishes an acknowledged
-        result again.
+        result again. Raises ``StorageError``: not stored yet, and not published again.
         """
-        self._acknowledgements.note_acknowledged(till)
-        await self._outbox.close_result(till, result_id)
-        entry = self._open.get(result_id)
-        if entry is not None and entry[0].till == till:
+        if result_id in self._open and self._open[result_id][0].till == till:
             del self._open[result_id]
+            self._acknowledgements.note_acknowledged(till)
+            await self._stored_results.close(till, result_id)
+        elif await self._outbox.close_result(till, result_id):
+            self._open.pop(result_id, None)  # of an earlier process, loaded during the write
+            self._acknowledgements.note_acknowledged(till)
 
     async def run(self) -> None:
         """Publish due results until cancelled, including the open results of earlier processes."""
@@ -99,20 +103,17 @@ class ResultSender:
             for result_id in list(self._open):
                 await self._step(result_id)
             self._acknowledgements.report()
+            await self._stored_results.close_rest()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._due.wait()
 
     async def _load_open_results(self) -> bool:
         """Load the open results of the outbox. False: the outbox cannot be read; retry later."""
-        try:
-            stored_results = await self._outbox.open_results()
-        except StorageError as error:
-            log.error("outbox_failed", extra=facts(why=error))
-            return False
-        for stored in stored_results:
+        stored_results = await self._stored_results.load()
+        for stored in stored_results or ():
             self._open.setdefault(stored.result_id, (stored, PublishHistory(self._clock.now_ms())))
-        return True
+        return stored_results is not None
 
     def make_all_due(self) -> None:
         """Make all results due, except a result after which connections end repeatedly."""
@@ -160,13 +161,13 @@ class ResultSender:
                 self.expired_unacked += 1
                 self._open.pop(stored.result_id, None)
                 log.warning("result_expired_unacked", extra=facts(result_id=result_id, till=stored.till))
-                await self._outbox.close_result(stored.till, stored.result_id)
+                await self._stored_results.close(stored.till, stored.result_id)
 
     async def _send(self, stored: StoredResult, message: Message, history: PublishHistory) -> None:
         if not self._connection.is_connected:
             return
-        now_ms = self._clock.now_ms()
-        delivered = cut = False
+        now_ms, cut = self._clock.now_ms(), False
+        delivered: bool | None = None  # not accepted by the broker
         try:
             delivered = await self._connection.publish(message)
         except TillError as error:
@@ -179,7 +180,7 @@ class ResultSender:
             return
         after = self._open[stored.result_id][1]
         if after is history or cut:  # otherwise the till asked again meanwhile: the result stays due
-            after = after.after_publish(now_ms, cut=cut)
+            after = after.after_publish(now_ms, is_accepted=delivered is not None, cut=cut)
         self._open[stored.result_id] = (stored, self._acknowledgements.note_published(stored.till, after))
 
 

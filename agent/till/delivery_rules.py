@@ -32,24 +32,26 @@ class PublishHistory:
     sent: int = 0
     last_ms: int = 0
     cuts: int = 0
+    accepted: int = 0  # by the broker, of ``sent``
     is_unacked: bool = False  # counted by ``Acknowledgements``
     is_expired: bool = False  # the event ``result_expired`` is published; its pauses started anew
 
-    def after_publish(self, at_ms: int, *, cut: bool = False) -> PublishHistory:
-        """Record a publish. ``cut``: the connection ended before the PUBACK."""
-        return replace(self, sent=self.sent + 1, last_ms=at_ms, cuts=self.cuts + 1 if cut else 0)
+    def after_publish(self, at_ms: int, *, is_accepted: bool = True, cut: bool = False) -> PublishHistory:
+        """Record a publish. ``is_accepted``: by the broker. ``cut``: the connection ended before PUBACK."""
+        accepted, cuts = self.accepted + is_accepted, self.cuts + 1 if cut else 0
+        return replace(self, sent=self.sent + 1, last_ms=at_ms, accepted=accepted, cuts=cuts)
 
     def after_reconnect(self) -> PublishHistory:
         """Due at once, unless the connection ended ``CUTS_MAX`` times in a row after this result."""
-        return self if self.cuts >= CUTS_MAX else replace(self, sent=0)
+        return self if self.cuts >= CUTS_MAX else replace(self, sent=0, accepted=0)
 
     def after_request(self, at_ms: int) -> PublishHistory:
         """As ``after_reconnect``, and for ten more minutes: a till asks for the result again."""
-        return self if self.cuts >= CUTS_MAX else replace(self, sent=0, first_ms=at_ms)
+        return self if self.cuts >= CUTS_MAX else replace(self, sent=0, accepted=0, first_ms=at_ms)
 
     def after_expiry(self) -> PublishHistory:
         """Publish ``result_expired`` from now on, first at once. ``first_ms`` does not change."""
-        return replace(self, sent=0, cuts=0, is_expired=True)
+        return replace(self, sent=0, accepted=0, cuts=0, is_expired=True)
 
 
 def pause_ms(sent: int) -> int:

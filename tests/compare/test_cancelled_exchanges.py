@@ -246,6 +246,18 @@ async def test_next_verification_is_served_after_an_open_circuit_breaker() -> No
         assert (await api.call(JPEG, CROP, 1, 30_000, lambda: None)).similarity == 91.5
 
 
+async def test_connection_of_a_call_is_closed_at_each_end_of_the_call() -> None:
+    """A similarity, an error, an answer that is cut off: no socket waits for the next call."""
+    scripts = (replies(http(SUCCESS)), replies(http(b'{"code":-1101,"data":{"fail_flag":2}}')), cut_midway)
+    async with endpoint(*scripts) as server, client(server.url()) as api:
+        before = sockets()
+        for _ in scripts:
+            with contextlib.suppress(CompareError):
+                await api.compare(JPEG, JPEG, timeout_ms=60_000)
+            await until_sockets_are_at_most(before)
+        assert server.connections == len(scripts)
+
+
 class FakeSocket:
     def __init__(self) -> None:
         self.is_open = True

@@ -66,6 +66,15 @@ async def test_connection_opened_by_prepare_serves_one_similarity() -> None:
     assert "authorization" not in server.requests[0].headers
 
 
+async def test_connection_of_a_call_that_ends_with_an_error_is_not_reused() -> None:
+    failure = b'{"Response":{"Error":{"Code":"InvalidParameterValue.NoFaceInPhoto"},"RequestId":"1"}}'
+    async with endpoint(replies(http(failure)), replies(http(SUCCESS))) as server, client(server.port) as api:
+        with pytest.raises(CompareError):
+            await api.call(PHOTO, Crop(SHOT, 100, 100), 1, 5_000, lambda: None)
+        await api.call(PHOTO, Crop(SHOT, 100, 100), 2, 5_000, lambda: None)
+        assert server.connections == 2
+
+
 @pytest.mark.parametrize(
     ("sides", "reason"),
     [

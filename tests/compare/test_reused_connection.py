@@ -1,4 +1,7 @@
-"""A reused connection carries no answer, no cookie and no picture from one call to the next."""
+"""No connection carries an answer, a cookie or a picture from one call to the next.
+
+A connection of an API call is not reused. Connections of photo downloads and of OPTIONS are.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import sys
+from collections.abc import AsyncIterator
 from importlib.abc import MetaPathFinder
 
 import httpx
@@ -13,17 +17,19 @@ import pytest
 
 from agent.compare.circuit_breaker import CircuitBreaker
 from agent.compare.exchange import ExchangeConnection
-from agent.compare.http_channel import ClockOffset
+from agent.compare.http_channel import ClockOffset, HttpChannel
 from agent.compare.reference_loader import ReferenceLoader
 from agent.config import CompareConfig
 from agent.core.model import Reference
 from agent.core.reasons import Reason
 from agent.errors import CompareError
-from tests.compare.servers import SUCCESS, ReceivedRequest, endpoint, http, replies
+from tests.compare.servers import SUCCESS, Endpoint, Play, ReceivedRequest, endpoint, http, replies
 from tests.compare.test_client import client
+from tests.fakes import RealClock
 
 PHOTO = b"\xff\xd8\xff\xe0 a photo"
-FAILURE = b'{"code":-1101,"data":{"fail_flag":2}}'  # the connection of a failure is reused
+FAILURE = b'{"code":-1101,"data":{"fail_flag":2}}'
+OTHER = SUCCESS.replace(b"91.5", b"1.0")
 
 
 def in_chunks(body: bytes) -> bytes:
@@ -31,26 +37,33 @@ def in_chunks(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk
 
 
+@contextlib.asynccontextmanager
+async def photo_store(server: Endpoint) -> AsyncIterator[tuple[ReferenceLoader, Reference]]:
+    host = f"localhost:{server.port}"
+    store = ReferenceLoader(CompareConfig(reference_hosts=(host,), reference_timeout_ms=60_000), "demo")
+    try:
+        yield store, Reference(url=f"http://{host}/photo.jpg")
+    finally:
+        await store.close()
+
+
 @pytest.mark.parametrize(
-    "surplus", [http(SUCCESS), b"\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", in_chunks(SUCCESS)]
+    "surplus", [http(PHOTO), b"\r\n", b"HTTP/1.1 100 Continue\r\n\r\n", in_chunks(PHOTO)]
 )
 async def test_connection_with_bytes_after_an_answer_is_not_reused(surplus: bytes) -> None:
-    other = SUCCESS.replace(b"91.5", b"1.0")
-    async with (
-        endpoint(replies(http(FAILURE) + surplus), replies(http(other))) as server,
-        client(server.url()) as api,
-    ):
-        with pytest.raises(CompareError):
-            await api.compare(PHOTO, PHOTO, timeout_ms=60_000)
-        assert (await api.compare(PHOTO, PHOTO, timeout_ms=60_000)).similarity == 1.0
+    other = PHOTO + b" of another person"
+    async with endpoint(replies(http(PHOTO) + surplus), replies(http(other))) as server:
+        async with photo_store(server) as (store, reference):
+            assert await store.resolve(reference) == PHOTO
+            assert await store.resolve(reference) == other
         assert server.connections == 2
 
 
 async def test_connection_of_a_chunked_answer_is_reused() -> None:
-    async with endpoint(replies(in_chunks(FAILURE))) as server, client(server.url()) as api:
-        for _ in range(3):
-            with pytest.raises(CompareError):
-                await api.compare(PHOTO, PHOTO, timeout_ms=60_000)
+    async with endpoint(replies(in_chunks(PHOTO))) as server:
+        async with photo_store(server) as (store, reference):
+            for _ in range(3):
+                assert await store.resolve(reference) == PHOTO
         assert server.connections == 1
 
 
@@ -103,36 +116,63 @@ async def test_request_searches_for_no_module(monkeypatch: pytest.MonkeyPatch) -
     assert searches.names == []
 
 
-async def test_answer_after_a_failure_serves_no_later_call() -> None:
-    """It waits in the HTTP parser and was read before the next request was sent.
-
-    A chunked answer does not show that surplus bytes follow.
-    """
-    other = SUCCESS.replace(b"91.5", b"1.0")
-    twice, later = replies(in_chunks(FAILURE) + in_chunks(SUCCESS)), replies(http(other))
-    async with endpoint(twice, later, later) as server, client(server.url()) as api:
-        with pytest.raises(CompareError):
-            await api.compare(PHOTO, PHOTO, timeout_ms=60_000)
+async def test_answer_that_was_read_before_its_request_is_refused() -> None:
+    """It waits in the HTTP parser. A chunked answer does not show that surplus bytes follow."""
+    twice = replies(in_chunks(b"{}") + in_chunks(SUCCESS))
+    async with endpoint(twice, replies(http(OTHER))) as server:
+        channel = HttpChannel(server.url(), None, RealClock())
+        request = channel.http.build_request("GET", server.url())
+        assert (await channel.send(request, 60_000, is_last=False)).body == b"{}"
         with pytest.raises(CompareError) as caught:
-            await api.compare(PHOTO, PHOTO, timeout_ms=60_000)
+            await channel.send(request, 60_000)
         assert caught.value.code == Reason.COMPARE_MALFORMED
-        assert (await api.compare(PHOTO, PHOTO, timeout_ms=60_000)).similarity == 1.0
+        assert (await channel.send(request, 60_000)).body == OTHER
+        await channel.close()
 
 
-async def test_connection_that_carried_a_similarity_is_not_reused() -> None:
-    """The copy of an answer can come at any time, also while the API works on the next call."""
-    other = SUCCESS.replace(b"91.5", b"1.0")
+def late_similarity(first: bytes) -> Play:
+    """A script that answers with ``first``, and with a similarity while the next call waits."""
 
-    async def twice(_: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
-        writer.write(http(SUCCESS))
+    async def play(_: ReceivedRequest, writer: asyncio.StreamWriter) -> None:
+        writer.write(http(first))
         await writer.drain()
         await asyncio.sleep(0.1)  # the client has sent its next request by now
         with contextlib.suppress(ConnectionError):
             writer.write(http(SUCCESS))
             await writer.drain()
 
-    async with endpoint(twice, replies(http(other))) as server, client(server.url()) as api:
-        assert (await api.compare(PHOTO, PHOTO, timeout_ms=60_000)).similarity == 91.5
+    return play
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("first", [SUCCESS, FAILURE])
+async def test_connection_of_a_call_is_not_reused(first: bytes, warm: bool) -> None:
+    """An answer can come twice, and a similarity after an error, while the API works on the next call."""
+    async with (
+        endpoint(late_similarity(first), replies(http(OTHER))) as server,
+        client(server.url()) as api,
+    ):
+        if warm:
+            await api._provider.channel.open_early()
+        with contextlib.suppress(CompareError):
+            await api.compare(PHOTO, PHOTO, timeout_ms=60_000)
+        assert (await api.compare(PHOTO, PHOTO, timeout_ms=60_000)).similarity == 1.0
+        assert server.connections == 2
+
+
+async def test_connection_of_a_call_cancelled_as_its_answer_completes_is_not_reused() -> None:
+    async with (
+        endpoint(late_similarity(SUCCESS), replies(http(OTHER))) as server,
+        client(server.url()) as api,
+    ):
+        call = asyncio.create_task(api.compare(PHOTO, PHOTO, timeout_ms=60_000))
+        exchanges: list[asyncio.Task[object]] = []
+        while not exchanges:  # its task starts after some iterations of the loop
+            await asyncio.sleep(0)
+            exchanges = [task for task in asyncio.all_tasks() if task.get_name() == "exchange"]
+        exchanges[0].add_done_callback(lambda _: call.cancel())
+        with pytest.raises(asyncio.CancelledError):
+            await call
         assert (await api.compare(PHOTO, PHOTO, timeout_ms=60_000)).similarity == 1.0
         assert server.connections == 2
 

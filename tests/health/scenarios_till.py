@@ -40,7 +40,7 @@ async def till_requires_an_assurance_that_the_terminal_lacks(stage: Stage) -> As
 @asynccontextmanager
 async def till_acknowledges_no_result(stage: Stage) -> AsyncIterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(acknowledgements, "SENT_MIN", 1)
+        patch.setattr(acknowledgements, "ACCEPTED_MIN", 1)
         async with one_till(stage) as till:
             patch.setattr(till._sender, "ack_later", lambda _id: None)
             results = [(await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)).result for _ in range(3)]

@@ -49,3 +49,27 @@ def test_faults_of_many_tills_are_three_and_a_number() -> None:
     tills = [f"t{number}" for number in range(TILLS_MAX + 1)]
     shown = meter_with(*tills).faults(LAST_MS)
     assert shown.startswith(f"t{TILLS_MAX}: 3 x consent_missing, ") and shown.endswith(f", +{TILLS_MAX - 3}")
+
+
+def test_single_faults_of_many_other_names_do_not_hide_a_till() -> None:
+    meter = meter_with("till-1")
+    for number in range(2 * TILLS_MAX):
+        meter.add(f"t{number}", "request_malformed", LAST_MS + number)
+    assert meter.faults(LAST_MS + 2 * TILLS_MAX) == "till-1: 3 x consent_missing"
+
+
+def test_till_is_reported_although_many_others_have_more_faults() -> None:
+    meter = meter_with(*[f"t{number}" for number in range(TILLS_MAX)], count=2 * COUNT_MIN)
+    for number in range(COUNT_MIN):
+        meter.add("till-1", "consent_missing", (COUNT_MIN + number) * STEP_MS)
+    assert meter.faults(2 * COUNT_MIN * STEP_MS).startswith("till-1: 3 x consent_missing, ")
+
+
+def test_silent_till_is_forgotten_first() -> None:
+    meter = meter_with("t0", count=2 * COUNT_MIN)
+    now_ms = 2 * COUNT_MIN * STEP_MS + FORGET_MS
+    for number in range(1, TILLS_MAX + 1):
+        meter.add(f"t{number}", "request_malformed", now_ms)
+    for number in range(1, COUNT_MIN):
+        meter.add("t1", "request_malformed", now_ms + number * STEP_MS)
+    assert meter.faults(now_ms + LAST_MS) == "t1: 3 x request_malformed"

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
+
+import pytest
 
 from agent.core.ports import StoredResult
-from agent.errors import TillError
+from agent.errors import StorageError, TillError
+from agent.health.till_meter import COUNT_MIN, SPAN_MS
 from agent.messages.topics import Topics
 from agent.mqtt.publisher import PUBLISH_CUT
+from agent.mqtt.status import ReportProblem
+from agent.till import delivery
+from agent.till.acknowledgements import ACCEPTED_MIN
 from agent.till.delivery import ResultSender
 from agent.till.delivery_rules import CUTS_MAX
 
@@ -26,12 +32,21 @@ class StoppedClock:
         return self.at_ms
 
 
-class EmptyOutbox:
+class FakeOutbox:
+    """Its disk accepts no write while ``fails``. ``rows``: the open results."""
+
+    def __init__(self, *rows: StoredResult) -> None:
+        self.rows = {stored.result_id: stored for stored in rows}
+        self.fails = False
+
     async def open_results(self) -> list[StoredResult]:
-        return []
+        return list(self.rows.values())
 
     async def close_result(self, till: str, result_id: str) -> bool:
-        return True
+        await asyncio.sleep(0)
+        if self.fails:
+            raise StorageError("the disk accepts no write")
+        return self.rows.pop(result_id, None) is not None
 
 
 class SlowBroker:
@@ -64,9 +79,15 @@ class CuttingBroker:
         raise TillError("cut", code=PUBLISH_CUT)
 
 
-def sender_of(broker: Any, clock: StoppedClock) -> ResultSender:
-    outbox: Any = EmptyOutbox()
-    return ResultSender(broker, outbox, Topics("s", "t"), clock, ack="till", margin_ms=250)
+def sender_of(
+    broker: Any,
+    clock: StoppedClock,
+    outbox: Any = None,
+    ack: Literal["till", "broker"] = "till",
+    on_problem: ReportProblem = lambda *_: None,
+) -> ResultSender:
+    outbox, topics = outbox or FakeOutbox(), Topics("s", "t")
+    return ResultSender(broker, outbox, topics, clock, ack=ack, margin_ms=250, on_problem=on_problem)
 
 
 async def test_deliver_again_returns_without_a_puback_and_run_publishes() -> None:
@@ -143,3 +164,105 @@ async def test_acknowledgement_of_another_till_does_not_end_the_delivery() -> No
     assert sender.open_count == 1
     await sender.record_ack(STORED.till, STORED.result_id)
     assert sender.open_count == 0
+
+
+MATCH = replace(STORED, is_match=True)
+
+
+@pytest.mark.parametrize("ack", ["broker", "till"])
+async def test_result_whose_acknowledgement_is_not_stored_is_not_published_again(
+    ack: Literal["broker", "till"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The till has the match: its repeats, and ``result_expired`` after its deadline, would contradict it."""
+    monkeypatch.setattr(delivery, "TICK_S", 0)
+    broker, clock, outbox = SlowBroker(), StoppedClock(), FakeOutbox(MATCH)
+    broker.answers.set()
+    outbox.fails = True
+    sender = sender_of(broker, clock, outbox, ack)
+    running = asyncio.create_task(sender.run())
+    await broker.published.get()
+    while sender._sending:  # noqa: ASYNC110 - no event for the end of a publish
+        await asyncio.sleep(0)
+    if ack == "till":
+        with pytest.raises(StorageError):
+            await sender.record_ack(MATCH.till, MATCH.result_id)
+    assert sender.open_count == 0
+    clock.at_ms = MATCH.deadline_ms
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert broker.published.empty() and sender.withheld == 0
+    outbox.fails = False  # the write is repeated, so the next process does not publish the result
+    async with asyncio.timeout(60):
+        while outbox.rows:  # noqa: ASYNC110 - no event for a write
+            await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_result_whose_acknowledgement_is_not_stored_is_not_loaded_again() -> None:
+    broker, outbox = SlowBroker(), FakeOutbox(MATCH)
+    outbox.fails = True
+    sender = sender_of(broker, StoppedClock(), outbox)
+    await sender.deliver(MATCH, again=True)
+    with pytest.raises(StorageError):
+        await sender.record_ack(MATCH.till, MATCH.result_id)
+    assert await sender._load_open_results()
+    assert sender.open_count == 0
+
+
+async def test_acknowledgement_of_a_result_of_an_earlier_process_ends_its_delivery() -> None:
+    outbox = FakeOutbox(MATCH)
+    sender = sender_of(SlowBroker(), StoppedClock(), outbox)
+    acknowledging = asyncio.create_task(sender.record_ack(MATCH.till, MATCH.result_id))
+    await asyncio.sleep(0)
+    await sender._load_open_results()  # during the write
+    await acknowledging
+    assert sender.open_count == 0 and not outbox.rows
+
+
+class AnsweringBroker(SlowBroker):
+    """Answers each publish at once: it accepts the publish, or refuses it with this code."""
+
+    def __init__(self, refusal: str | None) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+    async def publish(self, message: Any, qos: int = 1) -> bool:
+        if self.refusal is not None:
+            raise TillError("refused", code=self.refusal)
+        return False  # no subscriber
+
+
+@pytest.mark.parametrize(
+    ("refusal", "acknowledged", "is_reported"),
+    [
+        pytest.param(None, None, True, id="the till has no subscription and acknowledges nothing"),
+        pytest.param(None, "r-1", True, id="the till acknowledges another id"),
+        pytest.param(None, "id-3", False, id="the till acknowledges a result"),
+        pytest.param("publish_refused", None, False, id="the broker refuses the results"),
+        pytest.param("packet_too_large", None, False, id="the broker refuses long packets"),
+        pytest.param("link_down", None, False, id="no publish can be sent"),
+        pytest.param(PUBLISH_CUT, None, False, id="no PUBACK"),
+    ],
+)
+async def test_till_is_reported_only_if_accepted_results_stay_open(
+    monkeypatch: pytest.MonkeyPatch, refusal: str | None, acknowledged: str | None, is_reported: bool
+) -> None:
+    monkeypatch.setattr(delivery, "TICK_S", 0)
+    clock, reports = StoppedClock(), list[bool]()
+    broker = AnsweringBroker(refusal)
+    sender = sender_of(broker, clock, on_problem=lambda _problem, active, _detail: reports.append(active))
+    running = asyncio.create_task(sender.run())
+    for number in range(COUNT_MIN + 1):
+        await sender.deliver(replace(STORED, result_id=f"id-{number}"))
+        for _ in range(2 * ACCEPTED_MIN):
+            clock.at_ms += SPAN_MS
+            for _ in range(20):
+                await asyncio.sleep(0)
+        if acknowledged is not None:
+            await sender.record_ack(STORED.till, acknowledged)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert (reports[-1:] == [True]) is is_reported
