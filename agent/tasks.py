@@ -81,7 +81,7 @@ class Background:
     def keep(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a job for the rest of the process. After an exception the job starts again, after a pause.
 
-        Without its jobs a process serves on, and reports the conditions of the past as those of the present.
+        Without its jobs the process continues to serve and reports outdated conditions.
         A job that returns has ended.
         """
         self.add(_repeat_after_bugs(job))
