@@ -25,7 +25,6 @@ from agent.mqtt.status import ReportProblem
 from agent.outbox.outbox import Outbox
 from agent.till.acknowledgements import Acknowledgements
 from agent.till.delivery_rules import DeliveryStep, PublishHistory, next_step
-from agent.till.stored_results import StoredResults
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +53,6 @@ class ResultSender:
         self._connection, self._outbox, self._topics = connection, outbox, topics
         self._clock, self._ack, self._margin_ms = clock, ack, margin_ms
         self._open: dict[str, tuple[StoredResult, PublishHistory]] = {}
-        self._stored_results = StoredResults(outbox)
         self._sending: set[str] = set()
         self._acknowledgements = Acknowledgements(clock, on_problem)
         self._due = asyncio.Event()  # a till asks for a result again
@@ -83,14 +81,13 @@ class ResultSender:
     async def record_ack(self, till: str, result_id: str) -> None:
         """The till acknowledged a result. An id that is not open or belongs to another till changes nothing.
 
-        An open result can be closed in the outbox already: a repeated request publishes an acknowledged
-        result again. Raises ``StorageError``: not stored yet, and not published again.
+        A result can be closed in the outbox already: a repeated request publishes an acknowledged one again.
+        Raises ``StorageError``: not stored, so only the next process publishes the result again.
         """
-        if result_id in self._open and self._open[result_id][0].till == till:
+        if is_open := result_id in self._open and self._open[result_id][0].till == till:
             del self._open[result_id]
             self._acknowledgements.note_acknowledged(till)
-            await self._stored_results.close(till, result_id)
-        elif await self._outbox.close_result(till, result_id):
+        if await self._outbox.close_result(till, result_id) and not is_open:
             self._open.pop(result_id, None)  # of an earlier process, loaded during the write
             self._acknowledgements.note_acknowledged(till)
 
@@ -103,17 +100,19 @@ class ResultSender:
             for result_id in list(self._open):
                 await self._step(result_id)
             self._acknowledgements.report()
-            await self._stored_results.close_rest()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await self._due.wait()
 
     async def _load_open_results(self) -> bool:
         """Load the open results of the outbox. False: the outbox cannot be read; retry later."""
-        stored_results = await self._stored_results.load()
-        for stored in stored_results or ():
-            self._open.setdefault(stored.result_id, (stored, PublishHistory(self._clock.now_ms())))
-        return stored_results is not None
+        try:
+            for stored in await self._outbox.open_results():
+                self._open.setdefault(stored.result_id, (stored, PublishHistory(self._clock.now_ms())))
+        except StorageError as error:
+            log.error("outbox_failed", extra=facts(why=error))
+            return False
+        return True
 
     def make_all_due(self) -> None:
         """Make all results due, except a result after which connections end repeatedly."""
@@ -161,7 +160,7 @@ class ResultSender:
                 self.expired_unacked += 1
                 self._open.pop(stored.result_id, None)
                 log.warning("result_expired_unacked", extra=facts(result_id=result_id, till=stored.till))
-                await self._stored_results.close(stored.till, stored.result_id)
+                await self._outbox.close_result(stored.till, stored.result_id)
 
     async def _send(self, stored: StoredResult, message: Message, history: PublishHistory) -> None:
         if not self._connection.is_connected:

@@ -191,23 +191,8 @@ async def test_result_whose_acknowledgement_is_not_stored_is_not_published_again
     for _ in range(50):
         await asyncio.sleep(0)
     assert broker.published.empty() and sender.withheld == 0
-    outbox.fails = False  # the write is repeated, so the next process does not publish the result
-    async with asyncio.timeout(60):
-        while outbox.rows:  # noqa: ASYNC110 - no event for a write
-            await asyncio.sleep(0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-
-
-async def test_result_whose_acknowledgement_is_not_stored_is_not_loaded_again() -> None:
-    broker, outbox = SlowBroker(), FakeOutbox(MATCH)
-    outbox.fails = True
-    sender = sender_of(broker, StoppedClock(), outbox)
-    await sender.deliver(MATCH, again=True)
-    with pytest.raises(StorageError):
-        await sender.record_ack(MATCH.till, MATCH.result_id)
-    assert await sender._load_open_results()
-    assert sender.open_count == 0
 
 
 async def test_acknowledgement_of_a_result_of_an_earlier_process_ends_its_delivery() -> None:
