@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 RESTART_PAUSE_S = 10.0  # between the bug of an endless job and its next start; doubled after each further bug
-RESTART_PAUSE_MAX_S = 600.0  # a job that ran for this time begins with the first pause again
+RESTART_PAUSE_MAX_S = 60.0
 
 
 def in_thread(name: str, function: Callable[[], T]) -> Future[T]:
@@ -109,7 +109,7 @@ async def _repeat_after_bugs(job: Callable[[], Coroutine[Any, Any, None]]) -> No
             return await job()
         except Exception:
             log.exception("bug_in_background")
-        if time.monotonic() - began_s >= RESTART_PAUSE_MAX_S:
+        if time.monotonic() - began_s >= pause_s:  # the job worked for a time
             pause_s = RESTART_PAUSE_S
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, RESTART_PAUSE_MAX_S)
