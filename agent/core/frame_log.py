@@ -40,9 +40,12 @@ class FrameLog:
             self.frames.append(FrameEntry(after_ms, analysis.reason, score))
 
     def is_face_late(self, total_ms: int) -> bool:
-        """Whether a frame of the second half of ``total_ms``, and all before it, show no usable face."""
+        """Whether a frame of the second half of ``total_ms``, and all before it, show no face.
+
+        A face that is dark, blurred or turned is not late: a fault of the terminal can be the cause.
+        """
         for frame in self.frames:
-            if frame.reason in (FrameReason.SHOT, FrameReason.FOLLOWED):
+            if frame.reason not in (FrameReason.NO_FACE, FrameReason.NO_PRESENCE, FrameReason.IDLE):
                 return False
             if 2 * frame.after_ms > total_ms:
                 return True

@@ -12,7 +12,7 @@ from agent.health.conditions_board import VERIFICATIONS_FAILING
 from agent.health.conditions_compare import COMPARE_FAILING, PHOTOS_FAILING
 
 VERIFICATIONS_MIN = 3
-FORGET_MS = 3_600_000  # older faults of the terminal show nothing about the present
+FORGET_MS = 3_600_000  # older faults of the terminal are not counted
 _FAULTS = {
     Reason.COMPARE_ACCOUNT: COMPARE_FAILING,
     Reason.COMPARE_CREDENTIALS: COMPARE_FAILING,
@@ -29,6 +29,8 @@ _FAULTS = {
     Reason.TIMED_OUT: VERIFICATIONS_FAILING,
     Reason.ASSURANCE_UNMET: VERIFICATIONS_FAILING,  # the camera is too slow for the liveness challenge
 }
+# A payer also cancels because the terminal is slow.
+_NEUTRAL = frozenset({Reason.CANCELLED, Reason.INTERRUPTED})
 RESULT_CONDITIONS = (COMPARE_FAILING, PHOTOS_FAILING, VERIFICATIONS_FAILING)
 
 
@@ -53,7 +55,7 @@ class ResultMeter:
         if result.comparison is not None:
             self._in_a_row.clear()
             return
-        if condition is not VERIFICATIONS_FAILING:
+        if condition is not VERIFICATIONS_FAILING and result.reason not in _NEUTRAL:
             self._in_a_row.pop(VERIFICATIONS_FAILING, None)
         if condition is not None and not explained:
             code = "" if result.api_code is None else f", API code {result.api_code}"

@@ -93,7 +93,7 @@ def test_add_other_fault_has_its_own_count_and_hides_none() -> None:
     assert not added(meter, MATCH)
 
 
-@pytest.mark.parametrize("other", [Reason.NO_FACE, Reason.CANCELLED, Reason.COMPARE_BUSY])
+@pytest.mark.parametrize("other", [Reason.NO_FACE, Reason.FACE_UNUSABLE, Reason.COMPARE_BUSY])
 def test_add_fault_of_the_terminal_ends_with_another_reason(other: Reason) -> None:
     """Three timed_out of a week, with other ends between, show no fault of the terminal."""
     meter = ResultMeter()
@@ -104,6 +104,16 @@ def test_add_fault_of_the_terminal_ends_with_another_reason(other: Reason) -> No
         found = added(meter, undecided(Reason.INTERNAL_ERROR))
     assert found == {VERIFICATIONS_FAILING: "internal_error"}
     assert not added(meter, undecided(other), explained=other is Reason.COMPARE_BUSY)
+
+
+@pytest.mark.parametrize("other", [Reason.CANCELLED, Reason.INTERRUPTED])
+def test_add_end_by_the_till_or_the_agent_leaves_the_count_of_the_terminal(other: Reason) -> None:
+    """A payer also cancels because the terminal is slow."""
+    meter = ResultMeter()
+    for _ in range(VERIFICATIONS_MIN):
+        found = added(meter, undecided(Reason.TIMED_OUT))
+        added(meter, undecided(other))
+    assert found == {VERIFICATIONS_FAILING: "timed_out"}
 
 
 def test_faults_of_the_terminal_are_forgotten_after_an_hour() -> None:

@@ -64,9 +64,10 @@ def test_frame_log_counts_every_frame_once(reasons: list[FrameReason]) -> None:
         ([*[FrameReason.NO_FACE] * 6, FrameReason.FOLLOWED], False),  # half of the time, not more
         ([*[FrameReason.NO_FACE] * 7, FrameReason.SHOT], True),
         ([FrameReason.NO_FACE] * 7, True),
+        ([FrameReason.BLURRED] * 7, False),  # a face that is no shot: the lens can be the fault
     ],
 )
-def test_is_face_late_needs_a_frame_of_the_second_half_without_a_usable_face(
+def test_is_face_late_needs_a_frame_of_the_second_half_without_a_face(
     reasons: list[FrameReason], is_late: bool
 ) -> None:
     """A terminal that analyzes its first frame late has no proof that the payer was absent."""
