@@ -119,16 +119,19 @@ class Outbox:
         """
 
         def timed() -> T:
-            began_s = time.monotonic()
+            began_s, is_done = time.monotonic(), False
             try:
-                return work()
+                result = work()
+                is_done = True
+                return result
             finally:
-                is_slow = time.monotonic() - began_s >= SLOW_S
-                self._fast_writes = 0 if is_slow else self._fast_writes + 1
-                if is_slow:
+                if time.monotonic() - began_s >= SLOW_S:
+                    self._fast_writes = 0
                     self.slow_writes += 1
-                elif self._fast_writes >= fast_min:
-                    self.slow_writes = 0
+                elif is_done:  # a write that fails at once is no fast write
+                    self._fast_writes += 1
+                    if self._fast_writes >= fast_min:
+                        self.slow_writes = 0
 
         return timed
 
