@@ -145,8 +145,8 @@ class CompareClient:
         """Compare two images.
 
         Raises:
-            CompareError: no similarity of 0 to 100 within ``timeout_ms``. The connection of a call is closed
-                at each end of the call, so a late or repeated answer cannot reach another call.
+            CompareError: no similarity of 0 to 100 within ``timeout_ms``. The connection is
+                closed when the call ends, so a late or repeated answer cannot reach another call.
         """
         self._breaker.admit(self._clock.now_ms(), is_first=is_first)
         try:

@@ -161,11 +161,11 @@ class Exchanges:
         exchange: Callable[[ExchangeConnection], Coroutine[Any, Any, _Found]],
         timeout_s: float,
         *,
-        is_last: bool = False,
+        closes_connection: bool = False,
     ) -> _Found:
         """Run ``exchange`` with a connection, at most ``timeout_s`` seconds in total.
 
-        ``is_last``: close the connection at each end of ``exchange``: success, failure or cancellation.
+        ``closes_connection``: close the connection when ``exchange`` ends, whatever its end.
 
         An idle connection that its pool does not provide is a fault of this process. The fault is logged, the
         connection is replaced, and ``exchange`` runs again; nothing was sent before.
@@ -178,25 +178,25 @@ class Exchanges:
         idle, self._idle = self._idle, None
         if idle is not None:
             try:
-                return await self._run_with(idle, exchange, timeout_s, is_last)
+                return await self._run_with(idle, exchange, timeout_s, closes_connection)
             except httpx.PoolTimeout:
                 log.error("connection_pool_full")
         new = ExchangeConnection(self._make())
-        return await self._run_with(new, exchange, until_s - loop.time(), is_last)
+        return await self._run_with(new, exchange, until_s - loop.time(), closes_connection)
 
     async def _run_with(
         self,
         connection: ExchangeConnection,
         exchange: Callable[[ExchangeConnection], Coroutine[Any, Any, _Found]],
         timeout_s: float,
-        is_last: bool,
+        closes_connection: bool,
     ) -> _Found:
         task = asyncio.create_task(exchange(connection), name="exchange")
         try:
             await asyncio.wait((task,), timeout=timeout_s)
         finally:
             is_whole = task.done() and not task.cancelled() and task.exception() is None
-            may_keep = is_whole and not (is_last or connection.is_spent or self._is_closed)
+            may_keep = is_whole and not (closes_connection or connection.is_spent or self._is_closed)
             if may_keep and self._idle is None:
                 self._idle = connection
             else:  # cancel the exchange and close its connection in a task that no caller can cancel

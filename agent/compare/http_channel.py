@@ -105,13 +105,13 @@ class HttpChannel:
         timeout_ms: int,
         on_sent: Callable[[], None] = lambda: None,
         *,
-        is_last: bool = True,
+        closes_connection: bool = True,
     ) -> Reply:
         """Send one request and return the answer. ``on_sent`` is called when the body is about to be sent.
 
-        ``is_last``: close the connection at each end of the exchange. A gateway can send an answer twice, or
-        an error first and the similarity later. On a reused connection the late answer would be the answer to
-        the next call: the similarity of another person. False only for a request that gets no similarity.
+        ``closes_connection``: close the connection after the exchange. A gateway can send an answer twice,
+        or an error first and the similarity later. On a reused connection the late answer would be the answer
+        to the next call: the similarity of another person. False only for a request that gets no similarity.
 
         Raises:
             CompareSlow: the request was sent, and no complete answer arrived in time.
@@ -122,7 +122,7 @@ class HttpChannel:
             status, body = await self._exchanges.run(
                 lambda connection: self._exchange(connection, request, watch),
                 timeout_ms / 1e3,
-                is_last=is_last,
+                closes_connection=closes_connection,
             )
         except FOREIGN as error:
             if isinstance(error, TimeoutError) and watch.is_sent:
@@ -137,7 +137,7 @@ class HttpChannel:
         """Open the connection with OPTIONS: unsigned and without a picture, so the call is free."""
         try:
             request = self.http.build_request("OPTIONS", self._url)
-            await self.send(request, _WARM_TIMEOUT_MS, is_last=False)
+            await self.send(request, _WARM_TIMEOUT_MS, closes_connection=False)
         except CompareError as error:  # the next API call reports the failure
             log.debug("warm_failed", extra=facts(error=error))
 

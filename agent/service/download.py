@@ -86,7 +86,9 @@ class Downloader:
             try:
                 exchange = partial(self._exchange, url=url, address=address)
                 # the last one: a connection belongs to an address and could serve the wrong name
-                return await self._exchanges[url.scheme].run(exchange, self._timeout_s, is_last=True)
+                return await self._exchanges[url.scheme].run(
+                    exchange, self._timeout_s, closes_connection=True
+                )
             except httpx.ConnectError:
                 continue
             except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError) as error:

@@ -122,7 +122,7 @@ async def test_answer_that_was_read_before_its_request_is_refused() -> None:
     async with endpoint(twice, replies(http(OTHER))) as server:
         channel = HttpChannel(server.url(), None, RealClock())
         request = channel.http.build_request("GET", server.url())
-        assert (await channel.send(request, 60_000, is_last=False)).body == b"{}"
+        assert (await channel.send(request, 60_000, closes_connection=False)).body == b"{}"
         with pytest.raises(CompareError) as caught:
             await channel.send(request, 60_000)
         assert caught.value.code == Reason.COMPARE_MALFORMED
