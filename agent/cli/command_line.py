@@ -90,8 +90,8 @@ def _run() -> int:
         with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - the rest of the output is lost already
             os.dup2(nothing.fileno(), 1)
         usage_code = getattr(error.__context__, "exit_code", None)
-        if isinstance(usage_code, int):  # the output of a usage error: stderr is full
-            return usage_code
+        if isinstance(usage_code, int) and not isinstance(error.__context__, AgentError):
+            return usage_code  # the output of a usage error failed: stderr is full
         return _report(
             StorageError(Text("detail.output_incomplete", reason=reason_of(error)), code="output_failed")
         )

@@ -97,7 +97,7 @@ def _require_key(paths: TerminalPaths) -> None:
     from agent.fleet.fleet_errors import refusal
 
     path = paths.secret("terminal-key.pem")
-    if not path.exists() or not path.stat().st_size:
+    if not path.exists() or not path.read_bytes().strip():
         raise refusal("enrolment_incomplete", Text("detail.no_key_yet", path=path))
 
 

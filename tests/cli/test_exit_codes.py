@@ -248,6 +248,7 @@ def test_a_terminated_command_deletes_its_temporary_folder(
 ) -> None:
     """SIGHUP: the terminal window or the ssh connection was closed. In a script, ``&`` ignores SIGINT."""
     start = "import signal, sys; from agent.cli import main; sys.argv[0] = 'facepay'; "
+    start += f"signal.signal({number.value}, signal.SIG_DFL); "  # these tests can run under nohup
     start += "signal.signal(signal.SIGINT, signal.SIG_IGN); " if in_background else ""
     with tempfile.TemporaryDirectory() as short:  # a socket needs a short path
         folder, env = Path(short), os.environ | {"TMPDIR": short}
