@@ -26,16 +26,26 @@ from agent.texts import Text, labelled_lines, translated_lines
 
 _PLAIN = {"✓": "+", "✗": "x", "→": "->", "█": "#", "…": "...", "—": "-", "×": "x", "·": "."}
 _ERRORS = "facepay_plain"
+_REPEAT_S = 0.1  # after the end of the C code
 
 
 def run_process() -> NoReturn:
     """Run the command of ``sys.argv`` and end the process."""
+    sys.unraisablehook = _repeat_lost_interrupt
     try:
         _open_missing_streams()
         _configure_output()
         _exit(_run())
     except KeyboardInterrupt:
         _exit(INTERRUPTED)
+
+
+def _repeat_lost_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
+    """C code, as in an import, can discard Ctrl-C and print a traceback: send the signal again soon."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        threading.Timer(_REPEAT_S, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def end_as_ctrl_c() -> None:

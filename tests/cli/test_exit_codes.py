@@ -241,6 +241,30 @@ def test_full_disk_behind_a_redirection_is_one_sentence(command: str, config: Pa
     assert not output or output.startswith("output_failed: ")
 
 
+LOST_INTERRUPT = """
+import time
+from agent.cli import command_line
+
+class Importing:
+    def __del__(self):
+        raise KeyboardInterrupt
+
+def run():
+    Importing()  # the exception is discarded
+    time.sleep(60)
+
+command_line._run = run
+command_line.run_process()
+"""
+
+
+def test_ctrl_c_that_c_code_discards_ends_the_command_without_a_traceback() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOST_INTERRUPT], capture_output=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
 @pytest.mark.parametrize("in_background", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_terminated_command_deletes_its_temporary_folder(
