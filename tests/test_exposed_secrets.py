@@ -12,12 +12,10 @@ import pytest
 
 from agent.config import Config
 from agent.config.file import load
-from agent.errors import ConfigError
 from agent.health.condition_tracker import ConditionTracker
-from agent.root.daemon import run_until_signal
 from agent.root.reload import Reload
-from agent.root.runnable_config import load_runnable_config
 from tests.commands import facepay
+from tests.test_runnable_config import is_refused_by_run
 
 KEY = "page.token_file"
 CHECKS = "keys.files,keys.permissions"
@@ -51,16 +49,6 @@ def _secret(path: Path, mode: int) -> Path:
     return path
 
 
-def _refused_by_run(path: Path) -> str:
-    async def run() -> str:
-        with pytest.raises(ConfigError) as caught:
-            async with asyncio.timeout(60):
-                await run_until_signal(load_runnable_config(path), path)
-        return str(caught.value)
-
-    return asyncio.run(run())
-
-
 def _refused_by_reload(path: Path, in_force: Config) -> str:
     """Why a serving agent with ``in_force`` refuses the file; empty when it accepts the file."""
     conditions = ConditionTracker(lambda: 0)
@@ -86,7 +74,7 @@ def test_run_check_reload_and_doctor_refuse_the_same_page_token(config: Path, to
 
     token.chmod(0o644)
     why = f"{KEY}: {token}: every user can read or change it (mode 0644)"
-    assert _refused_by_run(config).endswith(why)
+    assert is_refused_by_run(config).endswith(why)
     checked = facepay("config", "check", "--config", config)
     assert checked.returncode == 78 and why in checked.stderr
     assert _refused_by_reload(config, in_force).endswith(why)
