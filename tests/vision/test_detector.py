@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from copy import copy
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from agent.camera.simulated.scene import load_photos
@@ -74,6 +77,24 @@ def test_detector_uses_only_the_configured_confidence() -> None:
 @pytest.mark.parametrize("shape", [(1, 1, 3), (0, 10, 3), (15, 4000, 3), (4000, 15, 3), (64, 64, 3)])
 def test_pictures_without_room_for_a_face(shape: tuple[int, ...]) -> None:
     assert detector().detect(np.zeros(shape, np.uint8)) == ()
+
+
+@given(st.integers(1, 2_000), st.integers(1, 2_000), st.sampled_from([None, 96, 160, 320, 960]))
+def test_no_side_of_the_input_of_the_network_is_below_33_px(
+    width_px: int, height_px: int, input_px: int | None
+) -> None:
+    """At 32 px the last maps are one cell wide: OpenCV reads what another run left in the memory."""
+    inputs = list[tuple[int, ...]]()
+
+    class Recorded(Detector):
+        def infer(self, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+            inputs.append(picture.shape[:2])
+            return np.empty((0, 15), np.float32)
+
+    one = copy(detector())
+    one.__class__ = Recorded
+    assert one.detect(np.zeros((height_px, width_px, 3), np.uint8), input_px) == ()
+    assert all(min(shape) >= 33 for shape in inputs)
 
 
 @pytest.mark.parametrize("level", [0, 255])
