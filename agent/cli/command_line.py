@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
 from typing import NoReturn
 
 from agent.cli import INTERRUPTED
@@ -43,7 +44,9 @@ def run_process() -> NoReturn:
 def _repeat_lost_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
     """C code, as in an import, can discard Ctrl-C and print a traceback: send the signal again soon."""
     if isinstance(unraisable.exc_value, KeyboardInterrupt):
-        threading.Timer(_REPEAT_S, os.kill, (os.getpid(), signal.SIGINT)).start()
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        number = signal.SIGTERM if signal.SIGINT in blocked else signal.SIGINT
+        threading.Timer(_REPEAT_S, os.kill, (os.getpid(), number)).start()
     else:
         sys.__unraisablehook__(unraisable)
 
@@ -51,17 +54,22 @@ def _repeat_lost_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:
 def end_as_ctrl_c() -> None:
     """From now on SIGTERM and SIGHUP act as Ctrl-C: a command with a temporary folder deletes the folder.
 
-    A signal that the caller ignores, e.g. by nohup, stays ignored.
+    A signal that the caller ignores, e.g. SIGHUP by nohup, stays without effect. For SIGINT, which a shell
+    script ignores in its background commands, this is done by the signal mask: asyncio cancels its main task
+    only if Python handles SIGINT. Without that, ``KeyboardInterrupt`` would end any line of the program.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _interrupt)
 
 
-def _interrupt(*_: object) -> None:
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a command in the background of a shell script
-        raise KeyboardInterrupt
-    signal.raise_signal(signal.SIGINT)
+def _interrupt(_: int, frame: FrameType | None) -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    if callable(handler):
+        handler(signal.SIGINT, frame)  # not by a signal, which can be blocked
 
 
 def _open_missing_streams() -> None:

@@ -6,9 +6,10 @@ The Debian package contains no broker: a shop's broker runs on another machine.
 import asyncio
 import os
 import shutil
+import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,8 +31,13 @@ async def demo_broker(folder: Path) -> AsyncIterator[int]:
         import iotcore
 
         path, port = _rumqttd_config(folder)
-        with iotcore.Broker(config_path=str(path)):
+        broker = iotcore.Broker(config_path=str(path))
+        try:
+            with _without_ctrl_c():
+                broker.start()
             yield port
+        finally:
+            broker.stop()
         return
     async with _mosquitto(folder) as port:
         yield port
@@ -44,7 +50,10 @@ async def _mosquitto(folder: Path) -> AsyncIterator[int]:
     user = "user root\n" if os.geteuid() == 0 else ""
     path.write_text(f"{user}listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
     null = asyncio.subprocess.DEVNULL
-    process = await asyncio.create_subprocess_exec(_mosquitto_path(), "-c", path, stdout=null, stderr=null)
+    with _without_ctrl_c():
+        process = await asyncio.create_subprocess_exec(
+            _mosquitto_path(), "-c", path, stdout=null, stderr=null
+        )
     try:
         await _wait_for_listener(process, port)
         yield port
@@ -56,6 +65,19 @@ async def _mosquitto(folder: Path) -> AsyncIterator[int]:
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+@contextmanager
+def _without_ctrl_c() -> Iterator[None]:
+    """Delay Ctrl-C. A process that starts in this time keeps the mask: the demo ends its broker by itself.
+
+    A terminal sends Ctrl-C to all processes of a command, and the demo would report that its broker failed.
+    """
+    earlier = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
 
 
 def _mosquitto_path() -> str:

@@ -242,8 +242,10 @@ def test_full_disk_behind_a_redirection_is_one_sentence(command: str, config: Pa
 
 
 LOST_INTERRUPT = """
-import time
+import signal, time
 from agent.cli import command_line
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a command in the background ignores it
 
 class Importing:
     def __del__(self):
@@ -288,6 +290,30 @@ def test_a_terminated_command_deletes_its_temporary_folder(
             demo.send_signal(number)
             output = demo.communicate(timeout=60)[1]
         assert demo.returncode == 130 and b"Traceback" not in output, output
+        assert not list(folder.iterdir())
+
+
+def test_ctrl_c_during_the_start_of_the_demo_is_no_failure_of_its_broker() -> None:
+    """A terminal sends Ctrl-C to each process of the command, so to the broker, too."""
+    start = "import signal, sys; from agent.cli import main; sys.argv[0] = 'facepay'; "
+    start += (
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # these tests can run in the background
+    )
+    with tempfile.TemporaryDirectory() as short:
+        folder, env = Path(short), os.environ | {"TMPDIR": short}
+        with subprocess.Popen(
+            [sys.executable, "-c", f"{start}main()", "demo"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=env,
+            start_new_session=True,
+        ) as demo:
+            deadline = time.monotonic() + 60
+            while not list(folder.glob("*/broker.toml")) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            os.killpg(demo.pid, signal.SIGINT)
+            output = demo.communicate(timeout=60)[1]
+        assert (demo.returncode, output) == (130, b"")
         assert not list(folder.iterdir())
 
 
