@@ -219,6 +219,8 @@ async def running_demo(base: Config | None = None) -> AsyncIterator[DemoSystem]:
                 write_whole(file, to_toml(config).encode())
                 async with _terminal(config, service, file) as demo:
                     yield demo
+            except ExceptionGroup as errors:  # a task group does not raise the error itself
+                raise errors.exceptions[0] from None
             finally:
                 await service.stop()
 
