@@ -21,12 +21,12 @@ from tests import commands
 from tests.brokers import Mosquitto
 from tests.e2e.agents import ENROLLED, LONG_TTL_MS, PATIENT, Place, running, status_with, till_of, until
 from tests.service.kit import running as service_running
-from tests.service.kit import shipped
+from tests.service.kit import slow_machine_config
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[CompareService]:
-    with service_running(shipped()) as made:
+    with service_running(slow_machine_config()) as made:
         yield made
 
 

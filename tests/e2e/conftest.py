@@ -10,12 +10,12 @@ import pytest
 from agent.service.compare_service import CompareService
 from tests.brokers import Mosquitto
 from tests.e2e.agents import Place
-from tests.service.kit import running, shipped
+from tests.service.kit import running, slow_machine_config
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[CompareService]:
-    with running(shipped()) as made:
+    with running(slow_machine_config()) as made:
         yield made
 
 
