@@ -317,10 +317,11 @@ def test_ctrl_c_during_the_start_of_the_demo_is_no_failure_of_its_broker() -> No
         assert not list(folder.iterdir())
 
 
-def test_demo_in_a_temporary_folder_with_a_long_path_is_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["demo", "till simulate", "till conformance --key k.pem"])
+def test_temporary_folder_with_a_long_path_is_one_sentence(command: str, tmp_path: Path) -> None:
     folder = tmp_path / ("a" * 90)
     folder.mkdir()
-    done = facepay("demo", TMPDIR=str(folder))
+    done = facepay(*command.split(), TMPDIR=str(folder))
     assert done.returncode == 78 and "TMPDIR" in done.stderr and "Traceback" not in done.stderr
     assert not list(folder.iterdir())
 
