@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.control import page_link
 from agent.mqtt import publisher
 from agent.service.compare_service import CompareService
 from tests.brokers import Mosquitto
@@ -15,9 +16,10 @@ from tests.service.kit import running, slow_machine_config
 
 
 @pytest.fixture(autouse=True)
-def patient_tills(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tills of these tests wait longer for a busy broker than a till of a shop."""
+def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests wait longer for a broker and for an agent that have no time than a till and a technician."""
     monkeypatch.setattr(publisher, "PUBACK_TIMEOUT_S", 60.0)
+    monkeypatch.setattr(page_link, "_TIMEOUT_S", 60.0)
 
 
 @pytest.fixture(scope="module")
