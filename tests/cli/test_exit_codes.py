@@ -441,6 +441,8 @@ def test_a_user_without_rights_reads_the_command_with_sudo(
         (folder / "agent.toml").write_text(text)
         state, key = folder / "state", folder / "key.pem"
         key.write_bytes(Signer.load_or_create(state).public.pem())
+        for readable in (folder / "agent.toml", key):
+            readable.chmod(0o644)  # with any umask
         (state / "traces").mkdir(mode=0o700)
         (state / "last-verification.json").touch(mode=0o600)
         words = shlex.split(command.format(key=key, state=state))
