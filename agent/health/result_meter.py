@@ -39,7 +39,8 @@ class ResultMeter:
 
     The small check of the API can succeed while each call with two pictures fails, and it then clears the
     condition of the call. Some reasons have no condition at all. A single failure can end by itself, so a
-    fault needs ``VERIFICATIONS_MIN`` results. A comparison proves the contrary of each fault. A fault of the
+    fault needs ``VERIFICATIONS_MIN`` results. A comparison proves the contrary of each fault, except that a
+    photo inside the request shows nothing about the hosts of photos for ``FORGET_MS``. A fault of the
     terminal itself (``VERIFICATIONS_FAILING``) also ends with a result that shows another reason, or after
     ``FORGET_MS``.
     """
@@ -47,13 +48,16 @@ class ResultMeter:
     def __init__(self) -> None:
         self._in_a_row = Counter[Condition]()
         self._details = dict[Condition, str]()
-        self._newest_ms = 0  # of the faults of the terminal
+        self._newest_ms = dict[Condition, int]()
 
     def add(self, result: Result, now_ms: int, *, explained: bool = False) -> None:
         """Add one result. ``explained``: its reason has another cause, so the result does not count."""
         condition = _FAULTS.get(result.reason)
         if result.comparison is not None:
-            self._in_a_row.clear()
+            self._forget(PHOTOS_FAILING, now_ms)
+            is_downloaded = result.request.reference.url is not None
+            kept = 0 if is_downloaded else self._in_a_row[PHOTOS_FAILING]
+            self._in_a_row = Counter({PHOTOS_FAILING: kept})
             return
         if condition is not VERIFICATIONS_FAILING and result.reason not in _NEUTRAL:
             self._in_a_row.pop(VERIFICATIONS_FAILING, None)
@@ -67,17 +71,17 @@ class ResultMeter:
 
     def faults(self, now_ms: int) -> dict[Condition, str]:
         """The present faults, each with the reason and API code of its newest result."""
-        self._forget(now_ms)
+        self._forget(VERIFICATIONS_FAILING, now_ms)
         present = (condition for condition, count in self._in_a_row.items() if count >= VERIFICATIONS_MIN)
         return {condition: self._details[condition] for condition in present}
 
     def _count(self, condition: Condition, detail: str, now_ms: int) -> None:
         if condition is VERIFICATIONS_FAILING:
-            self._forget(now_ms)
-            self._newest_ms = now_ms
+            self._forget(condition, now_ms)
+        self._newest_ms[condition] = now_ms
         self._in_a_row[condition] += 1
         self._details[condition] = detail
 
-    def _forget(self, now_ms: int) -> None:
-        if now_ms - self._newest_ms >= FORGET_MS:
-            self._in_a_row.pop(VERIFICATIONS_FAILING, None)
+    def _forget(self, condition: Condition, now_ms: int) -> None:
+        if now_ms - self._newest_ms.get(condition, now_ms) >= FORGET_MS:
+            self._in_a_row.pop(condition, None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from agent.core.model import Assurance, Comparison, Result, Timings
+from agent.core.model import Assurance, Comparison, Reference, Result, Timings
 from agent.core.reasons import Decision, Reason
 from agent.health.condition import Condition
 from agent.health.conditions_board import VERIFICATIONS_FAILING
@@ -132,3 +134,14 @@ def test_faults_of_the_api_are_not_forgotten() -> None:
     for _ in range(VERIFICATIONS_MIN):
         added(meter, undecided(Reason.COMPARE_FAILED))
     assert meter.faults(10 * FORGET_MS) == {COMPARE_FAILING: "compare_failed"}
+
+
+def test_add_comparison_with_a_photo_in_the_request_shows_nothing_about_the_hosts_of_photos() -> None:
+    meter, inline = ResultMeter(), replace(MATCH, request=replace(request(), reference=Reference()))
+    for _ in range(VERIFICATIONS_MIN):
+        added(meter, undecided(Reason.REFERENCE_UNREACHABLE))
+    assert added(meter, inline, FORGET_MS - 1) == {PHOTOS_FAILING: "reference_unreachable"}
+    assert not added(meter, inline, FORGET_MS), "or the condition stays in a shop without downloads"
+    for _ in range(VERIFICATIONS_MIN):
+        added(meter, undecided(Reason.REFERENCE_UNREACHABLE), FORGET_MS)
+    assert not added(meter, MATCH, FORGET_MS)
