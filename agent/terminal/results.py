@@ -143,7 +143,7 @@ class Results:
         self._claim_store, self._till = ports.claim_store, ports.till
         self.settings = settings
         self._counters, self._conditions = counters, conditions
-        self._meter, self._tills, self._clock = ResultMeter(), TillMeter(), ports.clock
+        self._meter, self.tills, self._clock = ResultMeter(), TillMeter(), ports.clock
 
     async def store(self, result: Result) -> tuple[Result, StoredResult]:
         """Store the result. After an exception other than ``StorageError``, store an internal error instead.
@@ -187,7 +187,7 @@ class Results:
         self._counters.refusals[refusal] += 1
         log.info("refused", extra=facts(till=till, request_id=request_id, refusal=refusal, detail=detail))
         if refusal in FAULTS_OF_TILL:
-            self._tills.add(till, refusal, self._clock.now_ms())
+            self.tills.add(till, refusal, self._clock.now_ms())
         elif refusal in BUGS:
             self._meter.add_bug(refusal, self._clock.now_ms())
         self.show_faults()
@@ -198,7 +198,7 @@ class Results:
 
         To be called at intervals: a fault can end by time alone.
         """
-        faults = self._tills.faults(self._clock.now_ms())
+        faults = self.tills.faults(self._clock.now_ms())
         self._conditions.update(REQUESTS_REFUSED, bool(faults), faults)
         failing = self._meter.faults(self._clock.now_ms())
         for condition in RESULT_CONDITIONS:
@@ -232,9 +232,9 @@ class Results:
         now_ms = self._clock.now_ms()
         self._meter.add(result, now_ms, explained=is_explained or is_payer_late or is_refused)
         if is_refused:
-            self._tills.add(result.request.till, result.reason, now_ms)
+            self.tills.add(result.request.till, result.reason, now_ms)
         else:
-            self._tills.clear(result.request.till)
+            self.tills.clear(result.request.till)
         self.show_faults()
         decision_facts = {"decision": result.decision, "reason": result.reason, "asks": result.asks}
         request_id, total_ms = result.request.request_id, result.timings.total
