@@ -50,20 +50,28 @@ class ResultMeter:
         self._details = dict[Condition, str]()
         self._newest_ms = dict[Condition, int]()
 
-    def add(self, result: Result, now_ms: int, *, explained: bool = False) -> None:
-        """Add one result. ``explained``: its reason has another cause, so the result does not count."""
-        condition = _FAULTS.get(result.reason)
+    def add(self, result: Result, now_ms: int, *, explained: bool = False, few_frames: str = "") -> None:
+        """Add one result.
+
+        Args:
+            explained: its reason has another cause, so the result does not count.
+            few_frames: their number and time, when the terminal was too slow to analyze more; else empty.
+                A slow terminal ends verifications with changing reasons, so each of them is a fault.
+        """
+        condition = VERIFICATIONS_FAILING if few_frames else _FAULTS.get(result.reason)
         if result.comparison is not None:
             self._forget(PHOTOS_FAILING, now_ms)
             is_downloaded = result.request.reference.url is not None
             kept = 0 if is_downloaded else self._in_a_row[PHOTOS_FAILING]
             self._in_a_row = Counter({PHOTOS_FAILING: kept})
             return
-        if condition is not VERIFICATIONS_FAILING and result.reason not in _NEUTRAL:
+        if result.reason in _NEUTRAL:
+            return
+        if condition is not VERIFICATIONS_FAILING:
             self._in_a_row.pop(VERIFICATIONS_FAILING, None)
         if condition is not None and not explained:
-            code = "" if result.api_code is None else f", API code {result.api_code}"
-            self._count(condition, f"{result.reason}{code}", now_ms)
+            code = "" if result.api_code is None else f"API code {result.api_code}"
+            self._count(condition, ", ".join(filter(None, (result.reason, code, few_frames))), now_ms)
 
     def add_bug(self, code: str, now_ms: int) -> None:
         """Add a request that a bug of the agent ended. ``code``: of the refusal."""

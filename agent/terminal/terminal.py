@@ -180,8 +180,7 @@ class Terminal:
                 self._pending_settings()
                 self._pending_settings = None
         self.conditions.raise_only(self._view.add(outcome.frame_log.frames_by_reason), of=VIEW_CONDITIONS)
-        is_late = outcome.frame_log.is_face_late(outcome.timings.total)
-        await self.results.deliver(result, stored, is_slow=outcome.is_slow, is_face_late=is_late)
+        await self.results.deliver(result, stored, outcome.frame_log, is_slow=outcome.is_slow)
         try:
             await asyncio.to_thread(record, result, outcome.frame_log, outcome.trace)
         except OSError as error:
