@@ -82,6 +82,8 @@ class ViewMeter:
 
     @property
     def detail(self) -> str | Text:
-        """The main reason of the newest verifications; empty without one."""
+        """The main reason of the newest verifications; empty where a condition of its own names it."""
         reason = self._reason
-        return Text("detail.at", place=reason, reason=Text(f"frame.{reason}")) if reason else ""
+        if reason is None or reason in _CAUSES:
+            return ""
+        return Text("detail.at", place=reason, reason=Text(f"frame.{reason}"))

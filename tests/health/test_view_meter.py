@@ -47,7 +47,8 @@ def test_add_same_reason_in_a_row_is_a_fault(reason: FrameReason, condition: obj
     meter = ViewMeter()
     seen = [meter.add(Counter({reason: 20, FrameReason.OFF_CENTRE: 5})) for _ in range(VERIFICATIONS_MIN)]
     assert seen == [*[None] * (VERIFICATIONS_MIN - 1), condition]
-    assert str(meter.detail).startswith(f"{reason}: ")
+    assert not meter.detail or str(meter.detail).startswith(f"{reason}: ")
+    assert bool(meter.detail) is (condition is CAMERA_FACES_UNUSABLE)
 
 
 @pytest.mark.parametrize("usable", [FrameReason.SHOT, FrameReason.FOLLOWED])

@@ -73,7 +73,10 @@ def roundtrip(inputs: CheckInputs) -> Finding:
         fault = _broker_fault(status)
         if fault is not None and status["mqtt"]["connected"]:
             return failed(Text("why.mqtt.roundtrip.reported", condition=fault[1]), condition_fix(fault[0]))
-        return skipped(Text(f"why.mqtt.roundtrip.{'connected' if _has_request(status) else 'no_request'}"))
+        if _has_request(status):
+            return skipped(Text("why.mqtt.roundtrip.connected"))
+        name = f"{status['site']}/{status['terminal']}"
+        return skipped(Text("why.mqtt.roundtrip.no_request", name=name))
     obstacle = without_secrets(inputs.config(), "mqtt")
     if obstacle is not None:
         return obstacle
