@@ -25,6 +25,7 @@ _FAULTS = {
     Reason.COMPARE_UNKNOWN_CODE: COMPARE_FAILING,
     Reason.REFERENCE_UNREACHABLE: PHOTOS_FAILING,
     Reason.REFERENCE_REFUSED: PHOTOS_FAILING,
+    Reason.REFERENCE_UNUSABLE: PHOTOS_FAILING,  # of different photos only: one payer repeats the same photo
     Reason.INTERNAL_ERROR: VERIFICATIONS_FAILING,
     Reason.TIMED_OUT: VERIFICATIONS_FAILING,
     Reason.ASSURANCE_UNMET: VERIFICATIONS_FAILING,  # the camera is too slow for the liveness challenge
@@ -49,6 +50,8 @@ class ResultMeter:
         self._in_a_row = Counter[Condition]()
         self._details = dict[Condition, str]()
         self._newest_ms = dict[Condition, int]()
+        self._unusable_photos = set[str | None]()  # sha256
+        self._has_failed_download = False
 
     def add(self, result: Result, now_ms: int, *, explained: bool = False, few_frames: str = "") -> None:
         """Add one result.
@@ -61,17 +64,31 @@ class ResultMeter:
         condition = VERIFICATIONS_FAILING if few_frames else _FAULTS.get(result.reason)
         if result.comparison is not None:
             self._forget(PHOTOS_FAILING, now_ms)
-            is_downloaded = result.request.reference.url is not None
-            kept = 0 if is_downloaded else self._in_a_row[PHOTOS_FAILING]
+            shows_photos = result.request.reference.url is not None or not self._has_failed_download
+            kept = 0 if shows_photos else self._in_a_row[PHOTOS_FAILING]
             self._in_a_row = Counter({PHOTOS_FAILING: kept})
+            self._unusable_photos.clear()
             return
         if result.reason in _NEUTRAL:
             return
         if condition is not VERIFICATIONS_FAILING:
             self._in_a_row.pop(VERIFICATIONS_FAILING, None)
+        if condition is PHOTOS_FAILING and not self._is_other_photo(result):
+            return
         if condition is not None and not explained:
             code = "" if result.api_code is None else f"API code {result.api_code}"
             self._count(condition, ", ".join(filter(None, (result.reason, code, few_frames))), now_ms)
+
+    def _is_other_photo(self, result: Result) -> bool:
+        """Whether this fault of a photo counts: an unusable photo counts once."""
+        reference = result.request.reference
+        self._has_failed_download = reference.url is not None
+        if result.reason is not Reason.REFERENCE_UNUSABLE:
+            return True
+        is_known = reference.sha256 in self._unusable_photos
+        if len(self._unusable_photos) < VERIFICATIONS_MIN:
+            self._unusable_photos.add(reference.sha256)
+        return not is_known
 
     def add_bug(self, code: str, now_ms: int) -> None:
         """Add a request that a bug of the agent ended. ``code``: of the refusal."""

@@ -145,3 +145,19 @@ def test_add_comparison_with_a_photo_in_the_request_shows_nothing_about_the_host
     for _ in range(VERIFICATIONS_MIN):
         added(meter, undecided(Reason.REFERENCE_UNREACHABLE), FORGET_MS)
     assert not added(meter, MATCH, FORGET_MS)
+
+
+@pytest.mark.parametrize("image", [None, b"a photo"])
+def test_add_different_unusable_photos_are_a_fault(image: bytes | None) -> None:
+    """One payer repeats the same photo; a wrong export of photos, or a portal before their host, does not."""
+    meter, url = ResultMeter(), None if image else "https://photos.example/1.jpg"
+    for number in range(VERIFICATIONS_MIN):
+        reference = Reference(url=url, image=image, sha256=f"{number}")
+        bad = replace(undecided(Reason.REFERENCE_UNUSABLE), request=replace(request(), reference=reference))
+        assert not meter.faults(0)
+        added(meter, bad)
+        found = added(meter, bad)
+    assert found == {PHOTOS_FAILING: "reference_unusable"}
+    good = replace(MATCH, request=replace(request(), reference=Reference(url=url, image=image)))
+    assert not added(meter, good)
+    assert not added(meter, bad), "the count starts again"
