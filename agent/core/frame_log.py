@@ -53,12 +53,12 @@ class FrameLog:
         return False
 
     def few_frames(self, total_ms: int) -> str:
-        """ "3 frames in 8000 ms" below half of the slowest pace, which is 1 frame a second; else empty.
+        """ "3 frames in 8000 ms" below two thirds of the slowest pace, 1 frame a second; else empty.
 
         Then the processor was taken or throttled. Shorter verifications than 3 s show nothing.
         """
         count = self.frames_by_reason.total()
-        is_few = total_ms >= _SHOWS_RATE_MS and 2_000 * count < total_ms
+        is_few = total_ms >= _SHOWS_RATE_MS and 1_500 * count < total_ms
         return f"{count} frames in {total_ms} ms" if is_few else ""
 
     def add_stage(self, stage: str, after_ms: int) -> None:

@@ -30,8 +30,8 @@ _FAULTS = {
     Reason.TIMED_OUT: VERIFICATIONS_FAILING,
     Reason.ASSURANCE_UNMET: VERIFICATIONS_FAILING,  # the camera is too slow for the liveness challenge
 }
-# A payer also cancels because the terminal is slow.
-_NEUTRAL = frozenset({Reason.CANCELLED, Reason.INTERRUPTED})
+# A payer also cancels because the terminal is slow, and its frames can come too late for the camera's limit.
+_NEUTRAL = frozenset({Reason.CANCELLED, Reason.INTERRUPTED, Reason.CAMERA_UNAVAILABLE, Reason.CAMERA_FROZEN})
 RESULT_CONDITIONS = (COMPARE_FAILING, PHOTOS_FAILING, VERIFICATIONS_FAILING)
 
 

@@ -218,8 +218,11 @@ class Results:
         """Add a result to the counters, and raise or clear the conditions that the result shows."""
         conditions = self._conditions
         self._counters.record_result(result)
-        is_undecided = result.decision is Decision.UNDECIDED
-        condition = api_condition(result.reason, result.api_code) if is_undecided else None
+        condition = api_condition(result.reason, result.api_code)  # None for a decision
+        now_ms, total_ms = self._clock.now_ms(), result.timings.total
+        few_frames = "" if condition in conditions_camera.ROWS else frame_log.few_frames(total_ms)
+        if few_frames and condition == COMPARE_UNREACHABLE:
+            condition = None  # the terminal itself was too slow for the call
         is_explained = any(condition in CLEARED_BY_ANSWER for condition in conditions.active)
         if condition is not None and condition not in conditions_camera.ROWS:  # the frame loop raises those
             raise_api_condition(conditions, condition, is_slow=is_slow)
@@ -227,9 +230,7 @@ class Results:
             # an answer proves that the detector made a shot
             conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)
         is_refused = self._requires_more(result)
-        now_ms, total_ms = self._clock.now_ms(), result.timings.total
         is_payer_late = result.reason is Reason.TIMED_OUT and frame_log.is_face_late(total_ms)
-        few_frames = "" if condition in conditions_camera.ROWS else frame_log.few_frames(total_ms)
         is_explained = (is_explained or is_payer_late or is_refused) and not few_frames
         self._meter.add(result, now_ms, explained=is_explained, few_frames=few_frames)
         if is_refused:
@@ -237,9 +238,8 @@ class Results:
         else:
             self.tills.clear(result.request.till)
         self.show_faults()
-        ending = {"decision": result.decision, "reason": result.reason, "asks": result.asks}
-        ids = {"request_id": result.request.request_id}
-        log.info("result", extra=facts(**ids, **ending, total_ms=total_ms))
+        end = {"decision": result.decision, "reason": result.reason, "asks": result.asks}
+        log.info("result", extra=facts(request_id=result.request.request_id, **end, total_ms=total_ms))
 
     def _requires_more(self, result: Result) -> bool:
         """Whether the request requires an assurance that this terminal does not offer.

@@ -161,3 +161,12 @@ def test_add_different_unusable_photos_are_a_fault(image: bytes | None) -> None:
     good = replace(MATCH, request=replace(request(), reference=Reference(url=url, image=image)))
     assert not added(meter, good)
     assert not added(meter, bad), "the count starts again"
+
+
+def test_add_neutral_reason_between_faults_of_the_terminal_keeps_their_count() -> None:
+    """A terminal without processor time also reports that its camera delivers no frame."""
+    meter = ResultMeter()
+    for _ in range(VERIFICATIONS_MIN):
+        added(meter, undecided(Reason.CAMERA_UNAVAILABLE))
+        found = added(meter, undecided(Reason.TIMED_OUT))
+    assert found == {VERIFICATIONS_FAILING: "timed_out"}

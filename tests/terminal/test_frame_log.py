@@ -167,7 +167,7 @@ def test_why_prints_the_frames_by_reason_and_draws_them(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("count", "total_ms", "shown"),
-    [(3, 8_000, "3 frames in 8000 ms"), (4, 8_000, ""), (0, 2_999, ""), (0, 3_000, "0 frames in 3000 ms")],
+    [(5, 8_000, "5 frames in 8000 ms"), (6, 8_000, ""), (0, 2_999, ""), (0, 3_000, "0 frames in 3000 ms")],
 )
 def test_few_frames_of_a_slow_terminal(count: int, total_ms: int, shown: str) -> None:
     assert log_of([FrameReason.SHOT] * count).few_frames(total_ms) == shown

@@ -69,7 +69,7 @@ async def test_few_frames_are_a_fault_of_the_terminal_whatever_the_reasons_are(i
     """A throttled processor ends verifications with changing reasons, and each alone looks like a payer."""
     setup = TerminalSetup()
     camera = Reason.CAMERA_UNAVAILABLE
-    reasons = [camera] * 3 if is_covered else [Reason.FACE_LOST, Reason.TIMED_OUT, Reason.NO_FACE]
+    reasons = [camera] * 3 if is_covered else [Reason.FACE_LOST, Reason.COMPARE_UNREACHABLE, Reason.NO_FACE]
     for number, reason in enumerate(reasons):
         each, timings = request(f"r-{number}"), Timings(total=7_829)
         late = Result(each, Decision.UNDECIDED, reason, 0, None, timings, Assurance())
