@@ -87,6 +87,16 @@ def test_match_removes_the_failures_of_the_photo_and_not_of_the_terminal() -> No
     assert failing(attempts, PHOTO, 3).is_paused(OTHER_PHOTO, 4)
 
 
+def test_match_ends_the_count_of_challenges_that_were_not_completed() -> None:
+    attempts = FailedAttempts(LIMITS)
+    not_completed, match = Reason.LIVENESS_NOT_COMPLETED, Reason.SAME_PERSON
+    for at_ms, reason in enumerate((not_completed, not_completed, match, not_completed, not_completed)):
+        attempts.record_end(PHOTO, reason, at_ms)
+    assert not attempts.is_paused(PHOTO, 5), "two since the match"
+    attempts.record_end(PHOTO, not_completed, 5)
+    assert attempts.is_paused(PHOTO, 6)
+
+
 def test_other_limits_keep_counted_attempts_and_calls() -> None:
     attempts = failing(FailedAttempts(LIMITS), PHOTO, 0, 1)
     attempts.set_limits(replace(LIMITS, failures=5))
@@ -157,6 +167,17 @@ def test_calls_are_allowed_again_after_a_day_and_the_warning_precedes_the_limit(
 def test_reserved_call_counts_towards_the_limit_of_the_day() -> None:
     paid_calls = PaidCalls(AttemptLimits(calls_per_minute=0, calls_per_day=1), 0)
     assert paid_calls.reserve(0) and not paid_calls.reserve(0)
+
+
+def test_released_call_is_free_again_in_both_limits() -> None:
+    paid_calls = PaidCalls(AttemptLimits(calls_per_minute=1, calls_per_day=0), 0)
+    for now_ms in range(3):
+        assert paid_calls.reserve(now_ms) and not paid_calls.reserve(now_ms), "a reserved call counts as made"
+        paid_calls.release()
+    assert paid_calls.reserve(3)
+    paid_calls.record_call(3)
+    paid_calls.release()
+    assert not paid_calls.may_call(3)
 
 
 def test_call_counts_for_a_whole_day_and_not_for_a_period_more() -> None:
