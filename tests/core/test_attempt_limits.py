@@ -119,6 +119,26 @@ def test_limit_of_zero_disables_the_limit() -> None:
     assert not paid_calls.is_high(0)
 
 
+def test_photo_with_a_new_failure_is_not_the_first_to_be_removed() -> None:
+    attempts = FailedAttempts(LIMITS)
+
+    def fail(number: int) -> Reference:
+        reference = Reference(url="x", sha256=f"{number:064x}")
+        attempts.record_end(reference, Reason.LIVENESS_NOT_COMPLETED, 0)
+        return reference
+
+    for number in (*range(1_000), 0, 1_000):  # one more than are stored
+        fail(number)
+    assert attempts.is_paused(fail(0), 0), "its third failure"
+
+
+def test_warning_ends_a_day_after_the_last_call() -> None:
+    paid_calls = PaidCalls(AttemptLimits(calls_per_day_warning=1), 0)
+    paid_calls.record_call(0)
+    assert paid_calls.is_high(DAY_MS)
+    assert not paid_calls.is_high(DAY_MS + 600_000)
+
+
 def test_stored_attempts_are_bounded() -> None:
     attempts = FailedAttempts(replace(LIMITS, failures=2))
     for number in range(3_000):
