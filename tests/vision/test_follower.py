@@ -80,6 +80,11 @@ def test_region_lies_in_the_frame_and_contains_no_other_face(
     assert region.shape == (side, side, 3) and side % 96 == 0, "scaled down by a whole number"
     assert side >= max(box.width_px, box.height_px)
     assert 0 <= left <= size[1] - side and 0 <= top <= size[0] - side
+    right, bottom = min(size[1], box.x_px + box.width_px), min(size[0], box.y_px + box.height_px)
+    assert left - 1 <= max(0, box.x_px) or right <= 0, "the part of the face in the frame is in the region"
+    assert top - 1 <= max(0, box.y_px) or bottom <= 0
+    assert right <= left + side + 1 or box.x_px >= size[1]
+    assert bottom <= top + side + 1 or box.y_px >= size[0]
     for other in others:
         is_right_or_left = other.x_px >= left + side or other.x_px + other.width_px <= left
         is_below_or_above = other.y_px >= top + side or other.y_px + other.height_px <= top
