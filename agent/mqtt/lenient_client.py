@@ -1,4 +1,4 @@
-"""paho's client, without three of its rules that end a connection or let a dead one appear alive.
+"""paho's client, without four of its rules that end or hold a connection, or let a dead one appear alive.
 
 The methods are private methods of paho 2: there is no public way to change these rules. The tests of this
 module fail when a later version of paho does not call them.
@@ -24,6 +24,8 @@ class LenientClient(Client):
     - paho ends the connection when the sender of a message used a property that paho cannot read, e.g. a
       content type with U+FEFF or the payload format 9. mosquitto forwards both: one till with such a message
       would cut the terminal from all tills.
+    - paho copies the rest of the packet for each property: one message of 225 kB with 45 000 user properties
+      held all other messages for 10 s.
     - A broker may demand a longer keep-alive, or none. A connection that died silently would be detected
       after this time only. A client may always send its pings more often.
     - Some packets that paho cannot read raise another exception than ``MalformedPacket``: the network thread

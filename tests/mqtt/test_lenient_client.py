@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paho.mqtt.properties import Properties
 
 from agent.config import MqttConfig
 from agent.mqtt.connection import Connection
@@ -93,6 +94,24 @@ async def test_message_with_a_property_that_is_not_utf_8_is_delivered() -> None:
     async with scripted(script) as port, receiving(port) as (connection, received):
         await connection.publish(Message("b", b""))
         assert (await asyncio.wait_for(received.get(), 60)).payload == b"request"
+
+
+async def test_unused_properties_of_a_message_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """paho needs quadratic time for them: a single message could hold the messages of all other tills."""
+    decoded = list[int]()
+    read: Callable[[Properties, bytes, int, int], object] = Properties.readProperty
+
+    def counted(self: Properties, buffer: bytes, kind: int, left: int) -> object:
+        decoded.append(kind)
+        return read(self, buffer, kind, left)
+
+    monkeypatch.setattr(Properties, "readProperty", counted)
+    block = (b"\x26" + text(b"") + text(b"")) * 10 + EXPIRY
+    script = Script(on_publish=lambda _topic, _payload, mid: puback(mid) + publish(block))
+    async with scripted(script) as port, receiving(port) as (connection, received):
+        await connection.publish(Message("b", b""))
+        assert (await asyncio.wait_for(received.get(), 60)).expires_in_s == 30
+    assert len(decoded) == 1
 
 
 @pytest.mark.parametrize("server_s", [0, 600])
