@@ -124,6 +124,8 @@ class Connection:
             attempt = 0 if self._status.was_steady else attempt
             await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             attempt += 1
+            if self._client is not None:  # an abandoned attempt got its CONNACK during the pause
+                await self._lost.wait()
 
     async def _run_one_connection(self, loop_queue: LoopQueue) -> None:
         client = self._candidate = make_client(self._config, self._options)

@@ -142,8 +142,6 @@ class Terminal:
     def epoch(self) -> str:
         return self._settings.epoch
 
-    # --- one request ----------------------------------------------------------------------------
-
     async def _claim_and_start(self, request: Request) -> None:
         await self._ports.claim_store.claim(request)  # durable before any paid call
         self.conditions.clear(STORAGE_UNAVAILABLE)
@@ -158,6 +156,7 @@ class Terminal:
             verification.post(self._stop_event)
         self.worker.submit(ports.analyzer.begin, ports.clock.now_ms())
         self.open_verification.current = verification
+        self.open_verification.opened += 1
         task = asyncio.create_task(self._run_and_settle(verification), name="verification")
         self._verify_tasks.add(task)
         task.add_done_callback(self._verify_tasks.discard)
