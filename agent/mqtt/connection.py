@@ -184,8 +184,7 @@ class Connection:
             self._client = None
             why = describe(reason, properties)
             log.warning("mqtt_connection_lost", extra=facts(host=self._config.host, reason=why))
-            is_from_broker = flags.is_disconnect_packet_from_server
-            problem = problem_of_disconnect(reason, is_from_broker=is_from_broker)
+            problem = problem_of_disconnect(reason, is_from_broker=flags.is_disconnect_packet_from_server)
             self._status.note_lost(problem, why, self._publisher.fail_unanswered())
         elif client is not self._candidate:
             return  # a client of an abandoned attempt
