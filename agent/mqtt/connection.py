@@ -184,7 +184,7 @@ class Connection:
             self._client = None
             why = describe(reason, properties)
             log.warning("mqtt_connection_lost", extra=facts(host=self._config.host, reason=why))
-            problem = problem_of_disconnect(reason) if flags.is_disconnect_packet_from_server else None
+            problem = problem_of_disconnect(reason, is_from_broker=flags.is_disconnect_packet_from_server)
             self._status.note_lost(problem, why, self._publisher.fail_unanswered())
         elif client is not self._candidate:
             return  # a client of an abandoned attempt
