@@ -33,7 +33,6 @@ class BrokerProblem(StrEnum):
     TOO_LARGE = "mqtt_message_not_taken"
     TAKEN_OVER = "mqtt_client_id_taken"
     CLONED = "terminal_cloned"  # raised and cleared by ``StatePublisher``
-    UNACKNOWLEDGED = "results_unacknowledged"  # raised and cleared by ``Acknowledgements``
 
 
 _CODES = {

@@ -178,9 +178,9 @@ class Terminal:
             if self._pending_settings is not None:
                 self._pending_settings()
                 self._pending_settings = None
-        self.conditions.raise_only(self._view.add(outcome.frame_log.frames_by_reason), of=VIEW_CONDITIONS)
-        is_late = outcome.frame_log.is_face_late(outcome.timings.total)
-        await self.results.deliver(result, stored, is_slow=outcome.is_slow, is_face_late=is_late)
+        view_fault = self._view.add(outcome.frame_log.frames_by_reason)
+        self.conditions.raise_only(view_fault, of=VIEW_CONDITIONS, detail=self._view.detail)
+        await self.results.deliver(result, stored, outcome.frame_log, is_slow=outcome.is_slow)
         try:
             await asyncio.to_thread(record, result, outcome.frame_log, outcome.trace)
         except OSError as error:

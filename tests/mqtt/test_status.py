@@ -73,11 +73,9 @@ async def started(watched: Watched) -> AsyncIterator[Watched]:
         await watched.connection.stop()
 
 
-def test_each_broker_problem_is_an_error_except_that_of_one_till() -> None:
+def test_each_broker_problem_is_an_error() -> None:
     for problem in BrokerProblem:
-        concerns_one_till = problem is BrokerProblem.UNACKNOWLEDGED
-        expected = Severity.WARNING if concerns_one_till else Severity.ERROR
-        assert CONDITIONS[problem].severity is expected and zh(CONDITIONS[problem].fix)
+        assert CONDITIONS[problem].severity is Severity.ERROR and zh(CONDITIONS[problem].fix)
 
 
 async def test_status_second_client_with_the_same_id_is_reported_and_cleared(
