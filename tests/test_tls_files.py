@@ -21,6 +21,7 @@ from agent.errors import ConfigError
 from agent.health.notify import watchdog_period_s
 from agent.mqtt.paho_client import tls_context
 from agent.root.runnable_config import load_runnable_config
+from agent.service.download import Downloader
 from tests.broker_example.pki import Authority
 from tests.diagnostics.kit import TerminalFiles
 
@@ -34,6 +35,10 @@ async def test_a_key_log_file_in_the_environment_is_ignored(
     monkeypatch.setenv("SSLKEYLOGFILE", str(path))
     contexts = [client_context("mqtt.ca_file", None), server_context(), tls_context(MqttConfig(tls=True))]
     await open_client("https://api.example/", None).aclose()
+    downloader = Downloader(private_hosts=(), timeout_ms=1_000, max_bytes=1)
+    await downloader._client("https").aclose()
+    assert downloader._trust is not None
+    contexts.append(downloader._trust)
     assert all(context.keylog_filename is None for context in contexts) and not path.exists()
 
 

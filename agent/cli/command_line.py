@@ -28,17 +28,31 @@ from agent.texts import Text, labelled_lines, translated_lines
 _PLAIN = {"✓": "+", "✗": "x", "→": "->", "█": "#", "…": "...", "—": "-", "×": "x", "·": "."}
 _ERRORS = "facepay_plain"
 _REPEAT_S = 0.1  # after the end of the C code
+# Variables that replace the trusted authorities, and one that writes the session keys of TLS into a file
+_TLS_VARIABLES = frozenset({"SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"})
 
 
 def run_process() -> NoReturn:
     """Run the command of ``sys.argv`` and end the process."""
     sys.unraisablehook = _repeat_lost_interrupt
+    _remove_connection_variables()
     try:
         _open_missing_streams()
         _configure_output()
         _exit(_run())
     except KeyboardInterrupt:
         _exit(INTERRUPTED)
+
+
+def _remove_connection_variables() -> None:
+    """Remove the variables by which a shell changes connections: only the config decides about these.
+
+    FFmpeg requests a camera stream, with its password, from ``http_proxy``; paho uses ``mqtt_proxy`` when
+    PySocks is installed. As in ``urllib.request.getproxies``, each name that ends with _proxy is a proxy.
+    """
+    for name in tuple(os.environ):
+        if name.lower().endswith("_proxy") or name in _TLS_VARIABLES:
+            del os.environ[name]
 
 
 def _repeat_lost_interrupt(unraisable: "sys.UnraisableHookArgs") -> None:

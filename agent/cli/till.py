@@ -171,7 +171,10 @@ def ack(
     sign_key: SignKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """Acknowledge a result as this till, so that the terminal stops sending the result again."""
+    """Acknowledge a result as this till, so that the terminal stops sending the result again.
+
+    The terminal does not answer: an id that is not that of an open result changes nothing.
+    """
     from agent import event_loop
 
     try:

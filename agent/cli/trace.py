@@ -52,9 +52,13 @@ def show(
     """
     from agent.core.verification_types import FrameAnalyzed
 
-    for recorded in _recorded(source, config):
-        if request and recorded.request_id != request:
-            continue
+    recordings = _recorded(source, config)
+    if request:
+        recordings = [recorded for recorded in recordings if recorded.request_id == request]
+        if not recordings:
+            why = Text("detail.request_not_recorded", request=printable(request))
+            raise StorageError(why, fix=Text("fix.request_not_recorded"))
+    for recorded in recordings:
         frames = sum(isinstance(event, FrameAnalyzed) for event in recorded.trace.events)
         if as_json:
             names = ("request_id", "ended_unix_ms", "config_sha256", "decision", "reason", "asks")

@@ -128,6 +128,12 @@ class CompareClient:
     async def call(
         self, reference: ImageSource, crop: Crop, number: int, timeout_ms: int, on_sent: Callable[[], None]
     ) -> Comparison:
+        """Make one API call. Ends an unanswered OPTIONS request before the call, and its connection with it.
+
+        An API that serves one connection of a client at a time would refuse the call or let the call wait.
+        """
+        if self._warming is not None:
+            self._warming.cancel()
         is_first = number == 1
         return await self.compare(
             crop.jpeg, reference, timeout_ms=timeout_ms, on_sent=on_sent, is_first=is_first

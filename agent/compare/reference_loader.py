@@ -1,5 +1,6 @@
 """Loader of the enrolled photo: fetches its bytes and checks them against the request of the till."""
 
+import asyncio
 import hashlib
 from functools import partial
 from typing import Literal
@@ -47,7 +48,9 @@ class ReferenceLoader:
         name = url.host if url.port is None else f"{url.host}:{url.port}"
         if name not in {host.lower() for host in self._config.reference_hosts}:
             raise _refused(Text("detail.photo_host", name=name))
-        return self._checked(await self._fetch(url), reference.sha256)
+        image = await self._fetch(url)
+        # megabytes; a photo inside a request is small
+        return await asyncio.to_thread(self._checked, image, reference.sha256)
 
     async def close(self) -> None:
         if self._exchanges is not None:

@@ -41,6 +41,7 @@ class StatusFacts:
     stamps: Mapping[str, str] = field(
         default_factory=dict
     )  # at the start: ``config.secret_files.file_stamps``
+    refused_tills: Mapping[str, str] = field(default_factory=dict)  # of ``health.till_meter``
 
 
 def config_fingerprint(config: Config) -> str:
@@ -75,6 +76,7 @@ def status_document(config: Config, now: StatusFacts) -> dict[str, Any]:
         "mqtt": {"connected": now.is_connected, "outbox_depth": now.outbox_depth},
         "api": {"answered_s": now.api_answered_s},
         "till": dict(now.till),
+        "refused_tills": dict(now.refused_tills),
         "process": dict(now.process),
         "counters": snapshot(now.counters),
         "last": [

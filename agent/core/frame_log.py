@@ -7,6 +7,7 @@ from agent.core.model import Analysis
 from agent.core.reasons import FrameReason
 
 FRAMES_MAX = 4_000  # about a minute at 60 frames/s; later frames are only counted
+_SHOWS_RATE_MS = 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,15 @@ class FrameLog:
             if 2 * frame.after_ms > total_ms:
                 return True
         return False
+
+    def few_frames(self, total_ms: int) -> str:
+        """ "3 frames in 8000 ms" below two thirds of the slowest pace, 1 frame a second; else empty.
+
+        Then the processor was taken or throttled. Shorter verifications than 3 s show nothing.
+        """
+        count = self.frames_by_reason.total()
+        is_few = total_ms >= _SHOWS_RATE_MS and 1_500 * count < total_ms
+        return f"{count} frames in {total_ms} ms" if is_few else ""
 
     def add_stage(self, stage: str, after_ms: int) -> None:
         self.stages.append(StageEntry(after_ms, stage))

@@ -9,11 +9,11 @@ import shutil
 import signal
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from agent.errors import AgentError
+from agent.errors import AgentError, reason_of
 from agent.texts import Text
 
 START_TIMEOUT_S, STOP_TIMEOUT_S = 10.0, 10.0
@@ -27,20 +27,31 @@ async def demo_broker(folder: Path) -> AsyncIterator[int]:
     Raises:
         AgentError: ``demo_broker_missing`` (neither is installed), ``demo_broker_failed`` (no listener).
     """
-    if find_spec("iotcore") is not None:
-        import iotcore
-
-        path, port = _rumqttd_config(folder)
-        broker = iotcore.Broker(config_path=str(path))
+    async with AsyncExitStack() as stack:
         try:
-            with _without_ctrl_c():
-                broker.start()
-            yield port
-        finally:
-            broker.stop()
-        return
-    async with _mosquitto(folder) as port:
+            if find_spec("iotcore") is not None:
+                port = stack.enter_context(_iotcore(folder))
+            else:
+                port = await stack.enter_async_context(_mosquitto(folder))
+        except (OSError, RuntimeError) as error:  # RuntimeError: of iotcore
+            message = Text("detail.demo_broker_not_started", reason=reason_of(error))
+            fix = Text("fix.demo_broker_failed")
+            raise AgentError(message, code="demo_broker_failed", fix=fix) from error
         yield port
+
+
+@contextmanager
+def _iotcore(folder: Path) -> Iterator[int]:
+    import iotcore
+
+    path, port = _rumqttd_config(folder)
+    broker = iotcore.Broker(config_path=str(path))
+    try:
+        with _without_ctrl_c():
+            broker.start()
+        yield port
+    finally:
+        broker.stop()
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ _TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
 # systemd-timesyncd(8): created at the first synchronisation
 _TIMESYNCD = Path("/run/systemd/timesync/synchronized")
 FULL_BYTES, LOW_INODES = 20_000_000, 1_000  # free for the service's user
+VERIFICATION_BYTES = 65_536  # free: a claim and a result write some pages of 4 KiB, each twice
 _DISK_ERRORS = {errno.EROFS, errno.EIO}
 HOT_C = 85.0  # a Pi slows down from 80 to 85
 
@@ -46,6 +47,15 @@ def shortage(statvfs: os.statvfs_result) -> str:
     if statvfs.f_files and statvfs.f_favail < LOW_INODES:
         return f"{statvfs.f_favail} inodes left"
     return ""
+
+
+def is_full(folder: Path) -> bool:
+    """Whether the file system has no space for the pages of one verification. False: it cannot be read."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < VERIFICATION_BYTES
 
 
 def is_read_only(path: Path) -> bool:

@@ -23,7 +23,8 @@ CAMERA_OVEREXPOSED = _temporary(code="camera_overexposed")
 CAMERA_BLURRED = Condition(code="camera_blurred", severity=Severity.WARNING)
 CAMERA_TOO_FAR = Condition(code="camera_too_far", severity=Severity.WARNING)
 CAMERA_NO_FACE = Condition(code="camera_no_face", severity=Severity.WARNING)
-VIEW_CONDITIONS = (CAMERA_BLURRED, CAMERA_TOO_FAR, CAMERA_NO_FACE)
+CAMERA_FACES_UNUSABLE = Condition(code="camera_faces_unusable", severity=Severity.WARNING)
+VIEW_CONDITIONS = (CAMERA_BLURRED, CAMERA_TOO_FAR, CAMERA_NO_FACE, CAMERA_FACES_UNUSABLE)
 """Raised after several verifications in a row, at most one at a time: ``health.frame_meter.ViewMeter``."""
 
 ROWS = (*NO_PICTURE, CAMERA_FROZEN, CAMERA_COVERED, CAMERA_OVEREXPOSED, *VIEW_CONDITIONS)

@@ -6,7 +6,13 @@ from typing import Any
 from agent.core.model import CameraHealth, Frame
 from agent.core.reasons import FrameReason
 from agent.health.condition import Condition
-from agent.health.conditions_camera import CAMERA_BLURRED, CAMERA_NO_FACE, CAMERA_TOO_FAR
+from agent.health.conditions_camera import (
+    CAMERA_BLURRED,
+    CAMERA_FACES_UNUSABLE,
+    CAMERA_NO_FACE,
+    CAMERA_TOO_FAR,
+)
+from agent.texts import Text
 
 _WINDOW = 30  # frames
 _STALE_MS = 2_000  # an older rate is no longer valid
@@ -16,7 +22,7 @@ _CAUSES = {
     FrameReason.BLURRED: CAMERA_BLURRED,
     FrameReason.TOO_SMALL: CAMERA_TOO_FAR,
     FrameReason.NO_FACE: CAMERA_NO_FACE,
-}
+}  # each other reason of an unusable face: CAMERA_FACES_UNUSABLE
 _EMPTY = (FrameReason.IDLE, FrameReason.NO_PRESENCE)
 _USABLE = (FrameReason.SHOT, FrameReason.FOLLOWED)
 
@@ -50,8 +56,9 @@ class FrameMeter:
 class ViewMeter:
     """Detects a fault of the view: several verifications in a row without a usable face.
 
-    The causes are the lens and the place of the camera. One payer can move or stand too far away, so the
-    fault needs ``VERIFICATIONS_MIN`` verifications with the same main reason: no face, blurred or too small.
+    The causes are the lens, the place of the camera, the light, and a picture of a face in the view. One
+    payer can move or stand too far away, so the fault needs ``VERIFICATIONS_MIN`` verifications with the same
+    main reason.
     """
 
     def __init__(self) -> None:
@@ -63,12 +70,20 @@ class ViewMeter:
         counts = Counter({reason: count for reason, count in frames.items() if reason not in _EMPTY})
         if counts:  # an empty scene shows nothing about the view
             reason, count = counts.most_common(1)[0]
-            is_fault = reason in _CAUSES and count >= _SHARE_MIN * counts.total()
+            is_fault = count >= _SHARE_MIN * counts.total()
             if any(counts[usable] for usable in _USABLE) or not is_fault:
                 self._reason, self._same_reason_count = None, 0
             else:
                 self._same_reason_count = self._same_reason_count + 1 if reason is self._reason else 1
                 self._reason = reason
-        return (
-            _CAUSES[self._reason] if self._reason and self._same_reason_count >= VERIFICATIONS_MIN else None
-        )
+        if self._reason is None or self._same_reason_count < VERIFICATIONS_MIN:
+            return None
+        return _CAUSES.get(self._reason, CAMERA_FACES_UNUSABLE)
+
+    @property
+    def detail(self) -> str | Text:
+        """The main reason of the newest verifications; empty where a condition of its own names it."""
+        reason = self._reason
+        if reason is None or reason in _CAUSES:
+            return ""
+        return Text("detail.at", place=reason, reason=Text(f"frame.{reason}"))

@@ -19,13 +19,13 @@ def notify(*lines: str, ancillary: Sequence[tuple[int, int, bytes]] = ()) -> boo
         return False
     if address.startswith("@"):
         address = "\0" + address[1:]  # abstract namespace
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as datagram:
-        datagram.settimeout(_SEND_S)
-        try:
+    try:  # a failure: no free file descriptor, or the supervisor restarts; the next call sends again
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as datagram:
+            datagram.settimeout(_SEND_S)
             datagram.connect(address)
             datagram.sendmsg(["\n".join(lines).encode()], ancillary)
-        except OSError:  # also while the supervisor restarts; the next call sends again
-            return False
+    except OSError:
+        return False
     return True
 
 

@@ -27,7 +27,7 @@ class TillMeter:
     def add(self, till: str, code: str, now_ms: int) -> None:
         """Add one fault of a till. ``code``: the kind of the newest fault."""
         known = self._rows.pop(till, None)
-        if known is None or now_ms - known.last_ms >= FORGET_MS:
+        if known is None or _is_old(known, now_ms):
             known = _Row(code, now_ms, now_ms, 0)
         if len(self._rows) >= TILLS_MAX:
             self._forget_one(now_ms)
@@ -38,7 +38,7 @@ class TillMeter:
 
         def rank(till: str) -> tuple[bool, int]:
             row = self._rows[till]
-            return now_ms - row.last_ms < FORGET_MS, row.count
+            return not _is_old(row, now_ms), row.count
 
         del self._rows[min(self._rows, key=rank)]  # of equal ranks the first one, which is the oldest
 
@@ -49,15 +49,27 @@ class TillMeter:
     def faults(self, now_ms: int) -> str:
         """The tills with ``COUNT_MIN`` faults in a row, as "till-1: 3 x code"; empty without such a till.
 
-        The newest three are listed, with the number of the others.
+        The newest three are listed, with the number of the others. ``TILLS_MAX`` tills with a fault are a
+        fault of their own: a further till is forgotten before it has ``COUNT_MIN`` faults.
         """
         found = [
             f"{till}: {row.count} x {row.code}" for till, row in self._rows.items() if _holds(row, now_ms)
         ]
         more = len(found) - _SHOWN_MAX
-        return ", ".join([*found[: -_SHOWN_MAX - 1 : -1], *([f"+{more}"] if more > 0 else [])])
+        shown = [*found[: -_SHOWN_MAX - 1 : -1], *([f"+{more}"] if more > 0 else [])]
+        if len(self.newest(now_ms)) >= TILLS_MAX:
+            shown.append(f"{TILLS_MAX} tills or more with a fault")
+        return ", ".join(shown)
+
+    def newest(self, now_ms: int) -> dict[str, str]:
+        """The tills whose newest message had a fault, with its code; without those of ``FORGET_MS`` ago."""
+        return {till: row.code for till, row in self._rows.items() if not _is_old(row, now_ms)}
 
 
 def _holds(row: _Row, now_ms: int) -> bool:
-    is_old = now_ms - row.last_ms >= FORGET_MS
-    return not is_old and row.count >= COUNT_MIN and row.last_ms - row.first_ms >= SPAN_MS
+    is_in_a_row = row.count >= COUNT_MIN and row.last_ms - row.first_ms >= SPAN_MS
+    return is_in_a_row and not _is_old(row, now_ms)
+
+
+def _is_old(row: _Row, now_ms: int) -> bool:
+    return now_ms - row.last_ms >= FORGET_MS

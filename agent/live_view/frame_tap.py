@@ -22,9 +22,13 @@ class FrameTap:
         watched: the live view is open. The caller that changes the attribute must publish ``state``.
     """
 
-    def __init__(self, is_serving: Callable[[], bool]) -> None:
-        """``is_serving``: whether a verification is open."""
-        self._is_serving = is_serving
+    def __init__(self, is_serving: Callable[[], bool], opened: Callable[[], int] = lambda: 0) -> None:
+        """``is_serving``: whether a verification is open. ``opened``: number of verifications so far.
+
+        A refused verification can begin and end between two frames. Its payer stands in front of the camera.
+        """
+        self._is_serving, self._opened = is_serving, opened
+        self._offered_for = opened()  # the number at the newest frame
         self._waiting: set[asyncio.Future[Frame]] = set()
         self._reserved_until_ms = 0
         self._newest_ms = 0
@@ -33,8 +37,9 @@ class FrameTap:
     def offer(self, frame: Frame) -> None:
         """Give the frame to each waiting ``next_frame``, unless the frame is a payer's."""
         self._newest_ms = frame.captured_ms
-        if self._is_serving():
+        if self._is_payers():
             self._reserved_until_ms = frame.captured_ms + PAYER_FRAMES_MS
+        self._offered_for = self._opened()
         for waiting in self._waiting:
             if waiting.done():
                 continue
@@ -65,5 +70,9 @@ class FrameTap:
 
     def check(self) -> None:
         """To be called again before pixels leave: a request may have arrived. Raises ``CameraReserved``."""
-        if self._is_serving() or self._newest_ms < self._reserved_until_ms:
+        if self._is_payers() or self._newest_ms < self._reserved_until_ms:
             raise CameraReserved(Text("detail.verification_open"))
+
+    def _is_payers(self) -> bool:
+        """Whether a verification is open, or was open since the newest frame."""
+        return self._is_serving() or self._opened() != self._offered_for

@@ -85,10 +85,16 @@ class Keyring:
         return path
 
     def distrust(self, till: str) -> int:
-        """Remove all keys of a till; return their number. Raises ``TillError`` (``key_unusable``)."""
+        """Remove all keys of a till; return their number.
+
+        Raises:
+            TillError: ``till_unknown``, no key was ever installed for the till; ``key_unusable``.
+        """
         folder = self._folder / till
         try:
             with as_owner(self._folder.parent):
+                if not folder.is_dir():
+                    raise TillError(Text("detail.till_unknown", folder=folder), code="till_unknown")
                 files = self._files(till)
                 for file in [*files, *self._leftovers(till)]:
                     file.unlink()

@@ -124,6 +124,8 @@ class Connection:
             attempt = 0 if self._status.was_steady else attempt
             await asyncio.sleep(RETRY_S[min(attempt, len(RETRY_S) - 1)])
             attempt += 1
+            if self._client is not None:  # an abandoned attempt got its CONNACK during the pause
+                await self._lost.wait()
 
     async def _run_one_connection(self, loop_queue: LoopQueue) -> None:
         client = self._candidate = make_client(self._config, self._options)
@@ -182,7 +184,7 @@ class Connection:
             self._client = None
             why = describe(reason, properties)
             log.warning("mqtt_connection_lost", extra=facts(host=self._config.host, reason=why))
-            problem = problem_of_disconnect(reason) if flags.is_disconnect_packet_from_server else None
+            problem = problem_of_disconnect(reason, is_from_broker=flags.is_disconnect_packet_from_server)
             self._status.note_lost(problem, why, self._publisher.fail_unanswered())
         elif client is not self._candidate:
             return  # a client of an abandoned attempt

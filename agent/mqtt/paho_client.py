@@ -23,6 +23,7 @@ from agent.config.tls_files import client_context, load_pair
 from agent.errors import ConfigError
 from agent.log import facts
 from agent.mqtt.connect_failure import ConnectFailure, failure_of
+from agent.mqtt.lenient_client import LenientClient
 from agent.mqtt.loop_queue import WAITING_MAX
 from agent.mqtt.reason_codes import describe
 from agent.mqtt.status import ReportProblem
@@ -144,7 +145,7 @@ def make_client(config: MqttConfig, options: ClientOptions) -> Client:
     Raises:
         ConfigError: a file is missing or unusable.
     """
-    client = Client(
+    client = LenientClient(
         CallbackAPIVersion.VERSION2,
         client_id=options.client_id,
         protocol=MQTTProtocolVersion.MQTTv5,

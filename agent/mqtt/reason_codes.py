@@ -33,7 +33,6 @@ class BrokerProblem(StrEnum):
     TOO_LARGE = "mqtt_message_not_taken"
     TAKEN_OVER = "mqtt_client_id_taken"
     CLONED = "terminal_cloned"  # raised and cleared by ``StatePublisher``
-    UNACKNOWLEDGED = "results_unacknowledged"  # raised and cleared by ``Acknowledgements``
 
 
 _CODES = {
@@ -59,6 +58,7 @@ _CODES = {
 _PROBLEM_OF_CODE = {code: problem for problem, codes in _CODES.items() for code in codes}
 REFUSING = frozenset({BrokerProblem.FAULT, *_CODES} - {BrokerProblem.TAKEN_OVER, BrokerProblem.TOO_LARGE})
 """The broker answered and refused to serve this client."""
+PROTOCOL_ERROR = 0x82
 KEEP_ALIVE_TIMEOUT = 0x8D  # no packet arrived in time: not a fault of the client
 
 
@@ -68,9 +68,15 @@ def problem_of_connack(reason: ReasonCode) -> BrokerProblem:
     return BrokerProblem.LIMITS if problem in (BrokerProblem.TOO_LARGE, BrokerProblem.TAKEN_OVER) else problem
 
 
-def problem_of_disconnect(reason: ReasonCode) -> BrokerProblem | None:
-    """The problem of a DISCONNECT from the broker; None: normal end, or keep-alive timeout."""
+def problem_of_disconnect(reason: ReasonCode, *, is_from_broker: bool) -> BrokerProblem | None:
+    """The problem of the end of a connection; None: normal end, no reason, or keep-alive timeout.
+
+    ``is_from_broker``: the reason is that of a DISCONNECT packet. Otherwise the reason is paho's, and only
+    0x82 names a cause: a packet that paho cannot read.
+    """
     if not reason.is_failure or reason.value == KEEP_ALIVE_TIMEOUT:
+        return None
+    if not is_from_broker and reason.value != PROTOCOL_ERROR:
         return None
     return _PROBLEM_OF_CODE.get(reason.value, BrokerProblem.FAULT)
 

@@ -35,7 +35,11 @@ class LastVerification:
 
 
 def write(directory: Path, result: Result, frame_log: FrameLog, unix_ms: int) -> None:
-    """Replace the file in one step, with mode 0600. Raises ``OSError``."""
+    """Replace the file in one step, with mode 0600. Raises ``OSError``.
+
+    Not synced to the disk: a sync after each payment wears the card. After a power cut the file can be empty,
+    and ``read`` then asks for the next verification.
+    """
     tree = {
         "request_id": result.request.request_id,
         **{name: getattr(result, name) for name in ("decision", "reason", "asks")},

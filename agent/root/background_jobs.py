@@ -11,7 +11,7 @@ from agent.control.status import health_facts
 from agent.core.ports import Clock
 from agent.errors import StorageError, TillError
 from agent.fleet import machine
-from agent.health.board import is_read_only
+from agent.health.board import is_full, is_read_only
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import DISK_LOW, MACHINE_CHANGED, STORAGE_SLOW, STORAGE_UNAVAILABLE
 from agent.health.expiry import EXPIRY_CONDITIONS, days_left, expiry_level
@@ -141,14 +141,17 @@ async def refresh_conditions(conditions: ConditionTracker) -> None:
 async def watch_storage(handle: AgentHandle) -> None:
     """Raise and clear ``storage_unavailable`` without a verification.
 
-    The check for a read-only disk writes nothing, because writing wears a card. An almost full disk is tested
-    with a write, and so is a slow disk: several fast writes clear ``storage_slow``. Only a successful write
-    clears ``storage_unavailable``.
+    The checks for a read-only and for a full disk write nothing, because writing wears a card. An almost full
+    disk is tested with a write, and so is a slow disk: several fast writes clear ``storage_slow``. Only a
+    successful write clears ``storage_unavailable``. The written page can fit where no claim does, so it
+    proves nothing on a full disk.
     """
     conditions, key = handle.terminal.conditions, handle.reload.config.storage.directory / KEY_FILE
     while True:
         await asyncio.sleep(STORAGE_EVERY_S)
-        if STORAGE_UNAVAILABLE in conditions.active:
+        if await asyncio.to_thread(is_full, key.parent):
+            conditions.raise_(STORAGE_UNAVAILABLE)
+        elif STORAGE_UNAVAILABLE in conditions.active:
             with suppress(StorageError):  # the condition is active already
                 await handle.outbox.check_writable()
                 conditions.clear(STORAGE_UNAVAILABLE)

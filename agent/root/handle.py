@@ -51,4 +51,5 @@ class AgentHandle:
             terminal.pace,
             fingerprint(self.public_key.key),
             self.stamps,
+            terminal.results.tills.newest(now_ms),
         )

@@ -4,6 +4,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -22,6 +23,7 @@ from agent.errors import ConfigError
 from agent.health.board import is_synchronised
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions import CONDITIONS
+from agent.health.conditions_till import RESULTS_UNACKNOWLEDGED
 from agent.live_view.frame_tap import FrameTap
 from agent.messages.decode import DecodeRules
 from agent.messages.encode import ClockFacts, Issued, TerminalIdentity, result
@@ -221,5 +223,6 @@ def make_state_facts(
         facts,
         signer,
         on_problem,
+        partial(conditions.update, RESULTS_UNACKNOWLEDGED),
         fingerprints(config.storage.directory, signer),
     )

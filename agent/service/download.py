@@ -8,13 +8,16 @@ import asyncio
 import ipaddress
 import ssl
 from functools import partial
+from pathlib import Path
 
+import certifi
 import httpx
 
 from agent.compare.answer_body import SmallPieces
 from agent.compare.contract import ApiFailure
 from agent.compare.exchange import ExchangeConnection, Exchanges, client
 from agent.compare.photo_url import parse_photo_url
+from agent.config.tls_files import client_context
 from agent.service.causes import Cause
 from agent.service.resolver import Address, Resolver
 
@@ -137,10 +140,10 @@ class Downloader:
 
     def _client(self, scheme: str) -> httpx.AsyncClient:
         if scheme == "http":
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        else:
-            context = self._trust = self._trust or httpx.create_ssl_context(trust_env=False)
-        return client(context)
+            return client(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        # unlike the context of httpx, writes no session keys into the file of SSLKEYLOGFILE
+        self._trust = self._trust or client_context("download", Path(certifi.where()))
+        return client(self._trust)
 
 
 def is_public(address: Address) -> bool:

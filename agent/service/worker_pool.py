@@ -11,10 +11,9 @@ runs first: the client of the oldest one is the first to leave.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,7 +21,8 @@ from agent.compare.codes import REFERENCE_FLAG, SHOT_FLAG
 from agent.compare.contract import ApiFailure
 from agent.service.causes import Cause
 from agent.service.forms import wipe
-from agent.service.recogniser import Embedding, Recogniser, cosine, similarity
+from agent.service.recogniser import Recogniser, cosine, similarity
+from agent.service.reference_cache import ReferenceCache
 
 _BUSY, _NO_FEATURE = 15, -1103
 _FIRST_MEAN_S = 0.1  # before anything was measured
@@ -50,7 +50,7 @@ class _Job:
 
 
 class WorkerPool:
-    """Runs comparisons outside the event loop, as many in parallel as recognisers.
+    """Runs comparisons outside the event loop, as many in parallel as recognisers. Starts all its threads.
 
     Args:
         queue_max: limit of waiting plus running comparisons.
@@ -74,7 +74,7 @@ class WorkerPool:
         self._within_s = answer_within_s
         self._observe_wait = waited
         self._cache = ReferenceCache(cache_max)
-        self._workers = ThreadPoolExecutor(len(recognisers), thread_name_prefix="recogniser")
+        self._workers = _started_workers(len(recognisers))
         self._waiting: deque[_Job] = deque()
         self._running: dict[_Job, float] = {}
         self._futures: set[asyncio.Future[float | ApiFailure]] = set()
@@ -201,6 +201,24 @@ class WorkerPool:
             job.wipe()
 
 
+def _started_workers(count: int) -> ThreadPoolExecutor:
+    """A pool whose threads are all running. Raises ``RuntimeError``: the system allows no further thread.
+
+    The pool starts a thread at a later call otherwise. When that start fails, the call stays in its queue,
+    so the recogniser of the call could never be used again.
+    """
+    all_running = threading.Barrier(count)
+    workers = ThreadPoolExecutor(count, thread_name_prefix="recogniser")
+    try:
+        for _ in range(count):
+            workers.submit(all_running.wait)
+    except RuntimeError:
+        all_running.abort()
+        workers.shutdown(wait=False)
+        raise
+    return workers
+
+
 def _compare(recogniser: Recogniser, cache: ReferenceCache, job: _Job) -> float:
     try:
         shot = recogniser.embed(job.shot)
@@ -216,33 +234,3 @@ def _compare(recogniser: Recogniser, cache: ReferenceCache, job: _Job) -> float:
     if not 0 <= result <= 100:
         raise ApiFailure(_NO_FEATURE, fail_flag=SHOT_FLAG, cause=Cause.VECTOR)
     return result
-
-
-class ReferenceCache:
-    """Embeddings of enrolled photos by sha256, the least recently used first out. For threads."""
-
-    def __init__(self, max_entries: int) -> None:
-        self._max_entries = max_entries
-        self._rows: OrderedDict[bytes, Embedding] = OrderedDict()
-        self._lock = threading.Lock()
-        self.hits = 0
-
-    def get(self, image: bytearray, embed: Callable[[bytearray], Embedding]) -> Embedding:
-        """The embedding of ``image``, cached or new. Failures of ``embed`` are raised and not cached."""
-        key = hashlib.sha256(image).digest()
-        with self._lock:
-            if key in self._rows:
-                self._rows.move_to_end(key)
-                self.hits += 1
-                return self._rows[key]
-        embedding = embed(image)
-        if self._max_entries:
-            with self._lock:
-                self._rows[key] = embedding
-                if len(self._rows) > self._max_entries:
-                    self._rows.popitem(last=False)
-        return embedding
-
-    def clear(self) -> None:
-        with self._lock:
-            self._rows.clear()

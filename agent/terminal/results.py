@@ -3,6 +3,7 @@
 import logging
 from dataclasses import replace
 
+from agent.core.frame_log import FrameLog
 from agent.core.model import Assurance, Liveness, LivenessCheck, Request, Result, Timings
 from agent.core.ports import RefusedEvent, StoredResult
 from agent.core.reasons import Decision, Reason, Refusal
@@ -141,9 +142,8 @@ class Results:
         self, ports: Ports, settings: Settings, counters: Counters, conditions: ConditionTracker
     ) -> None:
         self._claim_store, self._till = ports.claim_store, ports.till
-        self.settings = settings
-        self._counters, self._conditions = counters, conditions
-        self._meter, self._tills, self._clock = ResultMeter(), TillMeter(), ports.clock
+        self.settings, self._counters, self._conditions = settings, counters, conditions
+        self._meter, self.tills, self._clock = ResultMeter(), TillMeter(), ports.clock
 
     async def store(self, result: Result) -> tuple[Result, StoredResult]:
         """Store the result. After an exception other than ``StorageError``, store an internal error instead.
@@ -162,22 +162,20 @@ class Results:
             return undecided, await self._claim_store.settle(undecided)
 
     async def deliver(
-        self, result: Result, stored: StoredResult, *, is_slow: bool = False, is_face_late: bool = False
+        self, result: Result, stored: StoredResult, frame_log: FrameLog, *, is_slow: bool = False
     ) -> None:
         """Count a stored result, then publish it.
 
         ``is_slow``: the newest API call was sent and not answered in time, so the network is not the cause.
-        ``is_face_late``: see ``FrameLog.is_face_late``.
         """
-        is_payer_late = is_face_late and result.reason is Reason.TIMED_OUT
-        self._record(result, is_slow=is_slow, is_payer_late=is_payer_late)
+        self._record(result, frame_log, is_slow=is_slow)
         await self._till.deliver(stored)
 
     async def settle_interrupted(self, request: Request) -> None:
         """Settle a claim without an open verification as interrupted. Raises ``StorageError``."""
         result = interrupted_result(request, self.settings.assurance, self.settings.limits.max_asks)
         stored = await self._claim_store.settle(result)  # a result that is stored already wins
-        self._record(result)
+        self._record(result, FrameLog())
         await self._till.deliver(stored, again=True)
 
     async def refuse(
@@ -187,7 +185,7 @@ class Results:
         self._counters.refusals[refusal] += 1
         log.info("refused", extra=facts(till=till, request_id=request_id, refusal=refusal, detail=detail))
         if refusal in FAULTS_OF_TILL:
-            self._tills.add(till, refusal, self._clock.now_ms())
+            self.tills.add(till, refusal, self._clock.now_ms())
         elif refusal in BUGS:
             self._meter.add_bug(refusal, self._clock.now_ms())
         self.show_faults()
@@ -198,7 +196,7 @@ class Results:
 
         To be called at intervals: a fault can end by time alone.
         """
-        faults = self._tills.faults(self._clock.now_ms())
+        faults = self.tills.faults(self._clock.now_ms())
         self._conditions.update(REQUESTS_REFUSED, bool(faults), faults)
         failing = self._meter.faults(self._clock.now_ms())
         for condition in RESULT_CONDITIONS:
@@ -216,12 +214,15 @@ class Results:
         detail = f"ended undecided: the result could not be stored; {asks} API calls were made; {error}"
         await self.refuse(request.till, request.request_id, Refusal.STORAGE_UNAVAILABLE, detail, asks=asks)
 
-    def _record(self, result: Result, *, is_slow: bool = False, is_payer_late: bool = False) -> None:
+    def _record(self, result: Result, frame_log: FrameLog, *, is_slow: bool = False) -> None:
         """Add a result to the counters, and raise or clear the conditions that the result shows."""
         conditions = self._conditions
         self._counters.record_result(result)
-        is_undecided = result.decision is Decision.UNDECIDED
-        condition = api_condition(result.reason, result.api_code) if is_undecided else None
+        condition = api_condition(result.reason, result.api_code)  # None for a decision
+        now_ms, total_ms = self._clock.now_ms(), result.timings.total
+        few_frames = "" if condition in conditions_camera.ROWS else frame_log.few_frames(total_ms)
+        if few_frames and condition == COMPARE_UNREACHABLE:
+            condition = None  # the terminal itself was too slow for the call
         is_explained = any(condition in CLEARED_BY_ANSWER for condition in conditions.active)
         if condition is not None and condition not in conditions_camera.ROWS:  # the frame loop raises those
             raise_api_condition(conditions, condition, is_slow=is_slow)
@@ -229,16 +230,16 @@ class Results:
             # an answer proves that the detector made a shot
             conditions.clear(*CLEARED_BY_ANSWER, MODEL_UNUSABLE)
         is_refused = self._requires_more(result)
-        now_ms = self._clock.now_ms()
-        self._meter.add(result, now_ms, explained=is_explained or is_payer_late or is_refused)
+        is_payer_late = result.reason is Reason.TIMED_OUT and frame_log.is_face_late(total_ms)
+        is_explained = (is_explained or is_payer_late or is_refused) and not few_frames
+        self._meter.add(result, now_ms, explained=is_explained, few_frames=few_frames)
         if is_refused:
-            self._tills.add(result.request.till, result.reason, now_ms)
+            self.tills.add(result.request.till, result.reason, now_ms)
         else:
-            self._tills.clear(result.request.till)
+            self.tills.clear(result.request.till)
         self.show_faults()
-        decision_facts = {"decision": result.decision, "reason": result.reason, "asks": result.asks}
-        request_id, total_ms = result.request.request_id, result.timings.total
-        log.info("result", extra=facts(request_id=request_id, **decision_facts, total_ms=total_ms))
+        end = {"decision": result.decision, "reason": result.reason, "asks": result.asks}
+        log.info("result", extra=facts(request_id=result.request.request_id, **end, total_ms=total_ms))
 
     def _requires_more(self, result: Result) -> bool:
         """Whether the request requires an assurance that this terminal does not offer.

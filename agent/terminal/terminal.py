@@ -142,8 +142,6 @@ class Terminal:
     def epoch(self) -> str:
         return self._settings.epoch
 
-    # --- one request ----------------------------------------------------------------------------
-
     async def _claim_and_start(self, request: Request) -> None:
         await self._ports.claim_store.claim(request)  # durable before any paid call
         self.conditions.clear(STORAGE_UNAVAILABLE)
@@ -158,6 +156,7 @@ class Terminal:
             verification.post(self._stop_event)
         self.worker.submit(ports.analyzer.begin, ports.clock.now_ms())
         self.open_verification.current = verification
+        self.open_verification.opened += 1
         task = asyncio.create_task(self._run_and_settle(verification), name="verification")
         self._verify_tasks.add(task)
         task.add_done_callback(self._verify_tasks.discard)
@@ -179,9 +178,9 @@ class Terminal:
             if self._pending_settings is not None:
                 self._pending_settings()
                 self._pending_settings = None
-        self.conditions.raise_only(self._view.add(outcome.frame_log.frames_by_reason), of=VIEW_CONDITIONS)
-        is_late = outcome.frame_log.is_face_late(outcome.timings.total)
-        await self.results.deliver(result, stored, is_slow=outcome.is_slow, is_face_late=is_late)
+        view_fault = self._view.add(outcome.frame_log.frames_by_reason)
+        self.conditions.raise_only(view_fault, of=VIEW_CONDITIONS, detail=self._view.detail)
+        await self.results.deliver(result, stored, outcome.frame_log, is_slow=outcome.is_slow)
         try:
             await asyncio.to_thread(record, result, outcome.frame_log, outcome.trace)
         except OSError as error:

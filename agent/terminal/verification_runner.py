@@ -230,10 +230,12 @@ class OpenVerification:
     """The one open verification, if any. Only the terminal writes; other parts read.
 
     ``current``: the open verification or None. ``is_stopping``: no further verification starts.
+    ``opened``: number of verifications so far.
     """
 
     current: Verification | None = None
     is_stopping: bool = False
+    opened: int = 0
 
     @property
     def is_open(self) -> bool:

@@ -1,20 +1,22 @@
 """Detects the tills that acknowledge no result: their payments end without an answer."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from agent.core.ports import Clock
 from agent.health.till_meter import TillMeter
-from agent.mqtt.reason_codes import BrokerProblem
-from agent.mqtt.status import ReportProblem
 from agent.till.delivery_rules import PublishHistory
 
 ACCEPTED_MIN = 5  # publishes on one connection, 15 s: a running till acknowledges within seconds
 
+ReportUnacknowledged = Callable[[bool, str], None]
+"""``report(active, tills)``: called on the event loop. ``tills``: names and counts; empty at the end."""
+
 
 class Acknowledgements:
-    """Reports ``UNACKNOWLEDGED`` with the names of the tills, and its end. For the event loop only."""
+    """Reports tills that acknowledge nothing, and the end of this fault. For the event loop only."""
 
-    def __init__(self, clock: Clock, report: ReportProblem) -> None:
+    def __init__(self, clock: Clock, report: ReportUnacknowledged) -> None:
         self._clock, self._report = clock, report
         self._tills, self._reported = TillMeter(), ""
 
@@ -37,4 +39,4 @@ class Acknowledgements:
         faults = self._tills.faults(self._clock.now_ms())
         if faults != self._reported:
             self._reported = faults
-            self._report(BrokerProblem.UNACKNOWLEDGED, bool(faults), faults)
+            self._report(bool(faults), faults)

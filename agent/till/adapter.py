@@ -70,7 +70,7 @@ class MqttTill:
             clock,
             ack=config.ack,
             margin_ms=margin_ms,
-            on_problem=self._on_problem,
+            on_unacknowledged=state_facts.on_unacknowledged,
         )
         acknowledged = self.result_sender.record_ack
         self._messages = TillMessages(rules, clock, self._limits, self._background, acknowledged)

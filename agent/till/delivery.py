@@ -21,9 +21,8 @@ from agent.messages.topics import EVENT, RESULT, Topics
 from agent.mqtt.connection import Connection
 from agent.mqtt.paho_client import Message
 from agent.mqtt.publisher import PUBLISH_CUT
-from agent.mqtt.status import ReportProblem
 from agent.outbox.outbox import Outbox
-from agent.till.acknowledgements import Acknowledgements
+from agent.till.acknowledgements import Acknowledgements, ReportUnacknowledged
 from agent.till.delivery_rules import DeliveryStep, PublishHistory, next_step
 
 log = logging.getLogger(__name__)
@@ -48,13 +47,13 @@ class ResultSender:
         *,
         ack: Literal["till", "broker"],
         margin_ms: int,
-        on_problem: ReportProblem = lambda _problem, _active, _detail: None,
+        on_unacknowledged: ReportUnacknowledged = lambda _active, _tills: None,
     ) -> None:
         self._connection, self._outbox, self._topics = connection, outbox, topics
         self._clock, self._ack, self._margin_ms = clock, ack, margin_ms
         self._open: dict[str, tuple[StoredResult, PublishHistory]] = {}
         self._sending: set[str] = set()
-        self._acknowledgements = Acknowledgements(clock, on_problem)
+        self._acknowledgements = Acknowledgements(clock, on_unacknowledged)
         self._due = asyncio.Event()  # a till asks for a result again
         self.expired_unacked = 0
         self.withheld = 0

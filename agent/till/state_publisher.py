@@ -22,6 +22,7 @@ from agent.mqtt.paho_client import Message
 from agent.mqtt.reason_codes import BrokerProblem
 from agent.mqtt.status import ReportProblem
 from agent.tasks import Background
+from agent.till.acknowledgements import ReportUnacknowledged
 from agent.till.retained_state import RetainedState, is_clone
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class StateFacts:
     fields: Callable[[], dict[str, Any]]  # all others
     signer: Signer
     on_problem: ReportProblem = lambda _problem, _active, _detail: None
+    on_unacknowledged: ReportUnacknowledged = lambda _active, _tills: None
     fingerprints: tuple[str, ...] = ()  # of the key in use and of the key before the last rotation
 
 

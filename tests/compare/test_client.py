@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Literal
@@ -142,6 +144,19 @@ async def test_a_rotated_key_signs_the_next_call(tmp_path: Path) -> None:
     assert signature.is_genuine(keys[0], b"first") and signature.is_genuine(keys[1], b"second")
     assert len(keys) == 2
     assert caught.value.code == Reason.COMPARE_CREDENTIALS
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_secret_without_a_free_file_descriptor_is_no_wrong_key(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_file(*_: object, **__: object) -> bytes:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(secret, "read_plain", no_file)
+    with pytest.raises(CompareError) as caught:
+        secret.secret_reader(tmp_path / "secret")()
+    assert caught.value.code == "compare_unreachable" and "restart" in caught.value.fix.write("en").lower()
 
 
 # --- answers ---------------------------------------------------------------------------------------

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Literal
 
 import pytest
 
+from agent.compare import reference_loader
 from agent.compare.reference_loader import ReferenceLoader
 from agent.config import CompareConfig
 from agent.core.model import Reference
@@ -39,6 +42,20 @@ async def fetch(script: Play, *, sha256: str | None = None, **config: object) ->
 
 async def test_photo_of_an_allowed_host_is_fetched_and_checked() -> None:
     assert await fetch(replies(http(JPEG)), sha256=SHA) == JPEG
+
+
+async def test_photo_is_not_hashed_on_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A photo of 5 MB takes some ten milliseconds on a small processor."""
+    threads = set[int]()
+
+    def hashed(content: bytes) -> hashlib._Hash:
+        threads.add(threading.get_ident())
+        return hashlib.sha1(content, usedforsecurity=False)
+
+    monkeypatch.setattr(reference_loader, "hashlib", SimpleNamespace(sha256=hashed))
+    with pytest.raises(CompareError):
+        await fetch(replies(http(JPEG)), sha256=SHA)
+    assert threads and threading.get_ident() not in threads
 
 
 async def test_inline_photo_is_checked() -> None:

@@ -15,6 +15,7 @@ from importlib.abc import MetaPathFinder
 import httpx
 import pytest
 
+from agent.compare import http_channel
 from agent.compare.circuit_breaker import CircuitBreaker
 from agent.compare.exchange import ExchangeConnection
 from agent.compare.http_channel import ClockOffset, HttpChannel
@@ -24,7 +25,7 @@ from agent.core.model import Reference
 from agent.core.reasons import Reason
 from agent.errors import CompareError
 from tests.compare.servers import SUCCESS, Endpoint, Play, ReceivedRequest, endpoint, http, replies
-from tests.compare.test_client import client
+from tests.compare.test_client import CROP, client, request
 from tests.fakes import RealClock
 
 PHOTO = b"\xff\xd8\xff\xe0 a photo"
@@ -158,6 +159,32 @@ async def test_connection_of_a_call_is_not_reused(first: bytes, warm: bool) -> N
             await api.compare(PHOTO, PHOTO, timeout_ms=60_000)
         assert (await api.compare(PHOTO, PHOTO, timeout_ms=60_000)).similarity == 1.0
         assert server.connections == 2
+
+
+async def test_call_closes_the_connection_of_an_unanswered_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API with one connection for each client serves no call until the other connection is closed."""
+    monkeypatch.setattr(http_channel, "_WARM_TIMEOUT_MS", 600_000)
+    is_received, is_closed = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"OPTIONS"):
+            is_received.set()
+            await reader.read()
+            is_closed.set()
+        else:
+            size = head.lower().partition(b"content-length: ")[2]
+            await reader.readexactly(int(size.partition(b"\r\n")[0]))
+            await is_closed.wait()
+            writer.write(http(SUCCESS))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server, client(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/") as api:
+        await api.prepare(request())
+        await is_received.wait()
+        answer = await api.call(PHOTO, CROP, 1, 10_000, lambda: None)
+    assert answer.similarity == 91.5
 
 
 async def test_connection_of_a_call_cancelled_as_its_answer_completes_is_not_reused() -> None:

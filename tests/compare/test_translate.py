@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import ssl
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from agent.compare.translate import FOREIGN, translate
 from agent.core.reasons import Reason
 from agent.errors import CompareError, CompareUnreachable, Retry
+from tests.compare.test_client import CROP, JPEG, client
 from tests.texts import en
 
 
@@ -65,3 +67,19 @@ def test_certificate_for_another_name_does_not_blame_the_clock() -> None:
         assert ("clock" in en(translated.fix)) is mentions_clock, verify_code
         assert ("host name" in en(translated.fix)) is not mentions_clock
         assert translated.retry is Retry.NEVER
+
+
+async def test_alert_in_the_handshake_is_named() -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(4_096)
+        writer.write(bytes([21, 3, 3, 0, 2, 2, 112]))  # fatal, unrecognized_name (RFC 6066)
+        await writer.drain()
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server, client(f"https://localhost:{server.sockets[0].getsockname()[1]}/") as api:
+        with pytest.raises(
+            CompareUnreachable, match=r"TLS handshake failed: .* does not know this host name"
+        ):
+            await api.call(JPEG, CROP, 1, 60_000, lambda: None)

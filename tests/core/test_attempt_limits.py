@@ -87,6 +87,16 @@ def test_match_removes_the_failures_of_the_photo_and_not_of_the_terminal() -> No
     assert failing(attempts, PHOTO, 3).is_paused(OTHER_PHOTO, 4)
 
 
+def test_match_ends_the_count_of_challenges_that_were_not_completed() -> None:
+    attempts = FailedAttempts(LIMITS)
+    not_completed, match = Reason.LIVENESS_NOT_COMPLETED, Reason.SAME_PERSON
+    for at_ms, reason in enumerate((not_completed, not_completed, match, not_completed, not_completed)):
+        attempts.record_end(PHOTO, reason, at_ms)
+    assert not attempts.is_paused(PHOTO, 5), "two since the match"
+    attempts.record_end(PHOTO, not_completed, 5)
+    assert attempts.is_paused(PHOTO, 6)
+
+
 def test_other_limits_keep_counted_attempts_and_calls() -> None:
     attempts = failing(FailedAttempts(LIMITS), PHOTO, 0, 1)
     attempts.set_limits(replace(LIMITS, failures=5))
@@ -107,6 +117,26 @@ def test_limit_of_zero_disables_the_limit() -> None:
     )
     assert paid_calls.may_call(0)
     assert not paid_calls.is_high(0)
+
+
+def test_photo_with_a_new_failure_is_not_the_first_to_be_removed() -> None:
+    attempts = FailedAttempts(LIMITS)
+
+    def fail(number: int) -> Reference:
+        reference = Reference(url="x", sha256=f"{number:064x}")
+        attempts.record_end(reference, Reason.LIVENESS_NOT_COMPLETED, 0)
+        return reference
+
+    for number in (*range(1_000), 0, 1_000):  # one more than are stored
+        fail(number)
+    assert attempts.is_paused(fail(0), 0), "its third failure"
+
+
+def test_warning_ends_a_day_after_the_last_call() -> None:
+    paid_calls = PaidCalls(AttemptLimits(calls_per_day_warning=1), 0)
+    paid_calls.record_call(0)
+    assert paid_calls.is_high(DAY_MS)
+    assert not paid_calls.is_high(DAY_MS + 600_000)
 
 
 def test_stored_attempts_are_bounded() -> None:
@@ -157,6 +187,17 @@ def test_calls_are_allowed_again_after_a_day_and_the_warning_precedes_the_limit(
 def test_reserved_call_counts_towards_the_limit_of_the_day() -> None:
     paid_calls = PaidCalls(AttemptLimits(calls_per_minute=0, calls_per_day=1), 0)
     assert paid_calls.reserve(0) and not paid_calls.reserve(0)
+
+
+def test_released_call_is_free_again_in_both_limits() -> None:
+    paid_calls = PaidCalls(AttemptLimits(calls_per_minute=1, calls_per_day=0), 0)
+    for now_ms in range(3):
+        assert paid_calls.reserve(now_ms) and not paid_calls.reserve(now_ms), "a reserved call counts as made"
+        paid_calls.release()
+    assert paid_calls.reserve(3)
+    paid_calls.record_call(3)
+    paid_calls.release()
+    assert not paid_calls.may_call(3)
 
 
 def test_call_counts_for_a_whole_day_and_not_for_a_period_more() -> None:

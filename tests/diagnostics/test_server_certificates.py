@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from agent.config import Config
 from agent.config.file import load
 from agent.control.status import StatusFacts, status_document
+from agent.diagnostics import endpoint_probe
 from agent.diagnostics.check import Finding, Verdict
 from agent.health.counters import Counters
 from tests.brokers import Mosquitto
@@ -205,3 +209,57 @@ def test_a_broker_without_tls_behind_that_port_is_named(place: TerminalFiles, br
     found = findings(place.inputs(), "mqtt.connect")
     assert causes(found) == ["mqtt.tls"] and "TLS" in found["mqtt.tls"].why
     assert found["mqtt.tls"].remedy and "[mqtt] port" in en(found["mqtt.tls"].remedy)
+
+
+@contextmanager
+def answering(answer: bytes | None) -> Iterator[int]:
+    """A port that sends ``answer`` after the first bytes of each client; None: sends nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as held:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    client = held.enter_context(server.accept()[0])
+                    if answer is not None:
+                        client.recv(4_096)
+                        client.sendall(answer)
+
+        serving = threading.Thread(target=serve, daemon=True)
+        serving.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        serving.join()
+
+
+def alert(number: int) -> bytes:
+    """A fatal alert of TLS 1.2 (RFC 5246, 7.2)."""
+    return bytes([21, 3, 3, 0, 2, 2, number])
+
+
+@pytest.mark.parametrize("check", SERVERS)
+@pytest.mark.parametrize(
+    ("answer", "why", "fix"),
+    [
+        pytest.param(None, "no end of the TLS handshake", "firewall", id="silent"),
+        pytest.param(alert(112), "does not know this host name", "refuses this terminal", id="name"),
+        pytest.param(alert(80), "internal error", "refuses this terminal", id="internal error"),
+        pytest.param(alert(49), "denies access", "refuses this terminal", id="access"),
+    ],
+)
+def test_server_with_tls_that_ends_no_handshake_is_not_a_port_without_tls(
+    place: TerminalFiles,
+    check: str,
+    answer: bytes | None,
+    why: str,
+    fix: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(endpoint_probe, "CONNECT_TIMEOUT_S", 0.5)
+    with answering(answer) as port:
+        if check == "mqtt.tls":
+            place.broker_port, place.broker_host, place.mqtt = port, "localhost", "tls = true"
+        else:
+            place.url = f"https://localhost:{port}/face/compare"
+        found = findings(place.inputs(), check)[check]
+    assert found.verdict is Verdict.FAIL and why in found.why and "no TLS" not in found.why
+    assert found.remedy and fix in en(found.remedy) and zh(found.remedy)

@@ -73,11 +73,16 @@ async def test_doctor_beside_a_running_agent_does_not_disturb_it(place: Place) -
         assert code in (0, 1, 2) and "Traceback" not in errors, found
         assert found["agent.status"][0] == found["api.auth"][0] == found["outbox.state"][0] == "pass"
         assert found["mqtt.connect"] == ("pass", f"the agent is connected to 127.0.0.1:{place.broker.port}")
-        assert found["mqtt.roundtrip"][0] == "skip"
+        verdict, why = found["mqtt.roundtrip"]
+        assert verdict == "skip" and "no request for shop-1/terminal-1 has arrived" in why
         assert found["camera.mounting"][0] == "pass" and "an upright face" in found["camera.mounting"][1]
         assert found["camera.focus"][0] == "pass"
         assert found["camera.detect"] == ("pass", "in use by the agent: replay")
         assert (await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)).decision == "match"
+        _, printed, _ = await asyncio.to_thread(
+            facepay, "doctor", "--config", config, "--json", "--only", "mqtt.roundtrip"
+        )
+        assert "a second connection" in verdicts(printed)["mqtt.roundtrip"][1]
         assert states.empty(), "the status did not change"
 
 
@@ -144,7 +149,12 @@ async def test_doctor_reports_the_signatures_that_the_agent_refused(place: Place
         await status_with(place, lambda status: status["counters"]["refusals"])  # it may be a second old
         _, printed, _ = await asyncio.to_thread(facepay, *check)
         verdict, why = verdicts(printed)["keys.tills"]
-        assert verdict == "warn" and why.endswith(": 1 signature_missing")
+        assert verdict == "warn" and why.endswith(": till-1 (signature_missing)")
+        await asyncio.to_thread(facepay, "keys", "distrust", "till-1", "--config", config)
+        await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)
+        await status_with(place, lambda status: not status["refused_tills"])
+        _, printed, _ = await asyncio.to_thread(facepay, *check)
+        assert verdicts(printed)["keys.tills"][0] == "skip", "the newest request was accepted"
 
 
 async def test_a_stopped_process_is_hung_and_a_killed_one_is_not_running(place: Place) -> None:

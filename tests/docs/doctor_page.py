@@ -53,6 +53,10 @@ the check is a link to that section. Within a group the checks have the order of
 | 2 | at least one failure; also wrong usage, e.g. an unknown check (then stdout is empty) |
 | 130 | interrupted by Ctrl-C |
 
+## Faults that it does not detect 无法检测的故障
+
+UNDETECTED_ROWS
+
 ## JSON
 
 `--json` prints one document on stdout, also with exit code 1 or 2. The names and meanings are stable within
@@ -87,6 +91,53 @@ Fields of a check:
 | check | what | 中文 | needs |
 |---|---|---|---|
 """
+UNDETECTED = (
+    (
+        "fault 故障",
+        "what `status` and the doctor report 显示",
+        "how to detect it 检测方法",
+    ),
+    (
+        "The broker accepts the subscription and delivers no request, because its rights "
+        "are missing (mosquitto with `acl_file`). MQTT 服务器接受订阅，但因权限不足而不转发请求（使用 "
+        "`acl_file` 的 mosquitto）。",
+        "healthy; `mqtt.roundtrip` names it only while no request has arrived since the "
+        "start of the agent 正常；仅在启动以来没有收到请求时由 `mqtt.roundtrip` 提示",
+        "`facepay till ask` with the rights of a till 用收银机的权限运行 `facepay till ask`",
+    ),
+    (
+        "The config has another site or terminal than the tills use. 配置中的 site 或 "
+        "terminal 与收银机使用的不同。",
+        "as above 同上",
+        "compare the first line of `facepay status` with the tills 将 `facepay status` "
+        "的第一行与收银机的设置比较",
+    ),
+    (
+        "The connection to the broker is silent, e.g. a cable behind a switch. 与 MQTT "
+        "服务器的连接中断但无通知，例如交换机后的网线。",
+        "connected, for at most twice `mqtt.keepalive_s` 最长两倍 `mqtt.keepalive_s` 内仍显示已连接",
+        "run `facepay status` again after 40 s 40 秒后再次运行 `facepay status`",
+    ),
+    (
+        "The signing key was replaced by hand, and the agent was restarted. "
+        "签名密钥被手动更换，且服务已重启。",
+        "healthy; before the restart `keys.files` fails 正常；重启之前 `keys.files` 报错",
+        "`facepay till ask --key` with the key that the tills use 用收银机保存的公钥运行 `facepay "
+        "till ask --key`",
+    ),
+    (
+        "The processor is slow only during a verification. 处理器仅在核验期间过慢。",
+        "`verifications_failing` after three verifications without a comparison "
+        "三次未完成比对的核验之后显示 `verifications_failing`",
+        "`facepay why` shows the number of frames and the time `facepay why` 显示画面数和用时",
+    ),
+    (
+        "The agent has no free file descriptor. 服务没有可用的文件描述符。",
+        "`agent_hung`, because it accepts no connection 无法接受连接，因此显示 `agent_hung`",
+        "the watchdog of systemd restarts the agent, and `service.state` reports it "
+        "systemd 看门狗会重启服务，由 `service.state` 提示",
+    ),
+)
 GUIDES = {
     "config": "how-to/install.md",
     "keys": "how-to/install.md",
@@ -111,7 +162,11 @@ def page() -> str:
         f"| [`{each.id}`](#{anchor(each)}) | {each.title} | {zh(each.title)} | {needs(each)} |"
         for each in CHECKS
     )
-    return INTRO + "\n".join(rows) + "\n" + "".join(map(section, CHECKS))
+    head, *others = (f"| {' | '.join(cells)} |" for cells in UNDETECTED)
+    undetected = "\n".join([head, "|---|---|---|", *others])
+    return (
+        INTRO.replace("UNDETECTED_ROWS", undetected) + "\n".join(rows) + "\n" + "".join(map(section, CHECKS))
+    )
 
 
 def anchor(check: Check) -> str:

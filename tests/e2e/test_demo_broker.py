@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +17,51 @@ from paho.mqtt.enums import CallbackAPIVersion
 from agent.demo import broker
 from agent.errors import AgentError
 from tests.texts import en, zh
+
+
+class FailingBroker:
+    """``iotcore.Broker``, which raises these errors from ``start``."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.is_stopped = error, False
+
+    def __call__(self, *, config_path: str) -> FailingBroker:
+        assert Path(config_path).is_file()
+        return self
+
+    def start(self) -> None:
+        raise self.error
+
+    def stop(self) -> None:
+        self.is_stopped = True
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("cannot listen on 127.0.0.1:1883: Address already in use (os error 98)"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("broker process exited with code 1 during startup"),
+    ],
+)
+async def test_iotcore_that_does_not_start_is_an_error_with_a_fix(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing = FailingBroker(error)
+    monkeypatch.setattr(broker, "find_spec", lambda _name: True)
+    monkeypatch.setitem(sys.modules, "iotcore", SimpleNamespace(Broker=failing))
+    with pytest.raises(AgentError) as raised:
+        async with broker.demo_broker(tmp_path):
+            pass
+    assert raised.value.code == "demo_broker_failed" and failing.is_stopped
+    assert str(error.args[-1]).lower() in str(raised.value).lower()
+    assert "TMPDIR" in en(raised.value.fix) and "TMPDIR" in zh(raised.value.fix)
+
+
+async def test_an_error_while_the_broker_runs_stays_that_error(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="of the demo"):
+        async with broker.demo_broker(tmp_path):
+            raise OSError("of the demo")
 
 
 @pytest.fixture(autouse=True)

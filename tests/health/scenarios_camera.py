@@ -107,6 +107,13 @@ def _smaller(pixels: Any) -> Any:
     return wall
 
 
+def _twice(pixels: Any) -> Any:
+    """The middle half of the picture, twice: a second face, as on a poster behind the payer."""
+    wide = pixels.shape[1]
+    middle = pixels[:, wide // 4 : wide // 4 + wide // 2]
+    return np.hstack([middle, middle])
+
+
 SCENARIOS: dict[str, Scenario] = {
     "camera_unavailable": camera_cable_is_unplugged,
     "camera_stalled": camera_delivers_no_frame_after_each_open,
@@ -119,4 +126,5 @@ SCENARIOS: dict[str, Scenario] = {
     "camera_blurred": several_verifications_see(lambda pixels: cv2.GaussianBlur(pixels, (0, 0), 5)),
     "camera_too_far": several_verifications_see(_smaller),
     "camera_no_face": several_verifications_see(lambda pixels: cv2.rotate(pixels, cv2.ROTATE_180)),
+    "camera_faces_unusable": several_verifications_see(_twice),
 }

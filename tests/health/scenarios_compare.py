@@ -17,6 +17,8 @@ from agent.root import self_checks
 from agent.root.wiring import BootClock
 from agent.service.faults import InjectedFault
 from agent.service.settings import EXAMPLE_SECRET
+from tests.compare.servers import endpoint, http, replies
+from tests.e2e.agents import ENROLLED
 from tests.health.stage import LONG_LIMITS, WAIT_S, Scenario, Stage
 
 MATCH = "match/same_person"
@@ -163,11 +165,15 @@ async def api_refuses_each_call_with_a_code_of_no_condition(stage: Stage) -> Asy
 
 @asynccontextmanager
 async def photos_are_on_a_host_that_is_not_allowed(stage: Stage) -> AsyncIterator[None]:
-    await stage.start()
-    for _ in range(VERIFICATIONS_MIN):
-        assert await stage.verify(photo="https://photos.test/1.jpg") == "undecided/reference_refused"
-    yield
-    assert await stage.verify() == MATCH
+    async with endpoint(replies(http(ENROLLED))) as server:
+        host = f"localhost:{server.port}"
+        stage.config["compare"] = {"reference_hosts": (host,)}
+        await stage.start()
+        for _ in range(VERIFICATIONS_MIN):
+            assert await stage.verify(photo="https://photos.test/1.jpg") == "undecided/reference_refused"
+        assert await stage.verify() == MATCH, "a photo inside the request shows nothing about the hosts"
+        yield
+        assert await stage.verify(photo=f"http://{host}/1.jpg") == MATCH
 
 
 SCENARIOS: dict[str, Scenario] = {

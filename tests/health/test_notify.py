@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from pathlib import Path
 
@@ -24,3 +25,16 @@ def test_supervisor_absent_for_a_moment_receives_the_next_message(
         supervisor.bind(str(address))
         assert notify("WATCHDOG=1")
         assert supervisor.recv(64) == b"WATCHDOG=1"
+
+
+def test_notify_without_a_free_file_descriptor_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception would end the job that feeds the watchdog, also after descriptors are free again."""
+
+    def no_socket(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    monkeypatch.setattr(socket, "socket", no_socket)
+    assert not notify("WATCHDOG=1")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from agent.core.model import Assurance, Comparison, Result, Timings
+from agent.core.model import Assurance, Comparison, Reference, Result, Timings
 from agent.core.reasons import Decision, Reason
 from agent.health.condition import Condition
 from agent.health.conditions_board import VERIFICATIONS_FAILING
@@ -132,3 +134,39 @@ def test_faults_of_the_api_are_not_forgotten() -> None:
     for _ in range(VERIFICATIONS_MIN):
         added(meter, undecided(Reason.COMPARE_FAILED))
     assert meter.faults(10 * FORGET_MS) == {COMPARE_FAILING: "compare_failed"}
+
+
+def test_add_comparison_with_a_photo_in_the_request_shows_nothing_about_the_hosts_of_photos() -> None:
+    meter, inline = ResultMeter(), replace(MATCH, request=replace(request(), reference=Reference()))
+    for _ in range(VERIFICATIONS_MIN):
+        added(meter, undecided(Reason.REFERENCE_UNREACHABLE))
+    assert added(meter, inline, FORGET_MS - 1) == {PHOTOS_FAILING: "reference_unreachable"}
+    assert not added(meter, inline, FORGET_MS), "or the condition stays in a shop without downloads"
+    for _ in range(VERIFICATIONS_MIN):
+        added(meter, undecided(Reason.REFERENCE_UNREACHABLE), FORGET_MS)
+    assert not added(meter, MATCH, FORGET_MS)
+
+
+@pytest.mark.parametrize("image", [None, b"a photo"])
+def test_add_different_unusable_photos_are_a_fault(image: bytes | None) -> None:
+    """One payer repeats the same photo; a wrong export of photos, or a portal before their host, does not."""
+    meter, url = ResultMeter(), None if image else "https://photos.example/1.jpg"
+    for number in range(VERIFICATIONS_MIN):
+        reference = Reference(url=url, image=image, sha256=f"{number}")
+        bad = replace(undecided(Reason.REFERENCE_UNUSABLE), request=replace(request(), reference=reference))
+        assert not meter.faults(0)
+        added(meter, bad)
+        found = added(meter, bad)
+    assert found == {PHOTOS_FAILING: "reference_unusable"}
+    good = replace(MATCH, request=replace(request(), reference=Reference(url=url, image=image)))
+    assert not added(meter, good)
+    assert not added(meter, bad), "the count starts again"
+
+
+def test_add_neutral_reason_between_faults_of_the_terminal_keeps_their_count() -> None:
+    """A terminal without processor time also reports that its camera delivers no frame."""
+    meter = ResultMeter()
+    for _ in range(VERIFICATIONS_MIN):
+        added(meter, undecided(Reason.CAMERA_UNAVAILABLE))
+        found = added(meter, undecided(Reason.TIMED_OUT))
+    assert found == {VERIFICATIONS_FAILING: "timed_out"}

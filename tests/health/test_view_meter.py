@@ -7,9 +7,28 @@ from collections import Counter
 import pytest
 
 from agent.core.reasons import FrameReason
-from agent.health.conditions_camera import CAMERA_BLURRED, CAMERA_NO_FACE, CAMERA_TOO_FAR
+from agent.health.conditions_camera import (
+    CAMERA_BLURRED,
+    CAMERA_FACES_UNUSABLE,
+    CAMERA_NO_FACE,
+    CAMERA_TOO_FAR,
+)
 from agent.health.frame_meter import VERIFICATIONS_MIN, ViewMeter
 
+OTHERS = [
+    reason
+    for reason in FrameReason
+    if reason
+    not in (
+        FrameReason.IDLE,
+        FrameReason.NO_PRESENCE,
+        FrameReason.NO_FACE,
+        FrameReason.TOO_SMALL,
+        FrameReason.BLURRED,
+        FrameReason.FOLLOWED,
+        FrameReason.SHOT,
+    )
+]
 EMPTY = Counter({FrameReason.NO_PRESENCE: 50})
 USABLE = Counter({FrameReason.BLURRED: 30, FrameReason.SHOT: 1})
 
@@ -20,13 +39,23 @@ USABLE = Counter({FrameReason.BLURRED: 30, FrameReason.SHOT: 1})
         (FrameReason.BLURRED, CAMERA_BLURRED),
         (FrameReason.TOO_SMALL, CAMERA_TOO_FAR),
         (FrameReason.NO_FACE, CAMERA_NO_FACE),
-        (FrameReason.TURNED, None),
+        # e.g. a poster with a face, a window behind the payer, a camera beside the payer
+        *((reason, CAMERA_FACES_UNUSABLE) for reason in OTHERS),
     ],
 )
 def test_add_same_reason_in_a_row_is_a_fault(reason: FrameReason, condition: object) -> None:
     meter = ViewMeter()
     seen = [meter.add(Counter({reason: 20, FrameReason.OFF_CENTRE: 5})) for _ in range(VERIFICATIONS_MIN)]
     assert seen == [*[None] * (VERIFICATIONS_MIN - 1), condition]
+    assert not meter.detail or str(meter.detail).startswith(f"{reason}: ")
+    assert bool(meter.detail) is (condition is CAMERA_FACES_UNUSABLE)
+
+
+@pytest.mark.parametrize("usable", [FrameReason.SHOT, FrameReason.FOLLOWED])
+def test_add_usable_frames_in_a_row_are_no_fault(usable: FrameReason) -> None:
+    meter = ViewMeter()
+    assert not any(meter.add(Counter({usable: 20})) for _ in range(VERIFICATIONS_MIN))
+    assert not meter.detail
 
 
 def test_add_usable_frame_clears_the_fault_and_an_empty_scene_keeps_it() -> None:

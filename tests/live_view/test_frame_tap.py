@@ -66,6 +66,25 @@ async def test_next_frame_is_refused_during_a_verification_and_shortly_after() -
     assert (await task).captured_ms == 2_000 + PAYER_FRAMES_MS
 
 
+async def test_next_frame_is_refused_after_a_verification_between_two_frames() -> None:
+    """A verification that is refused at once ends within a few ms, and its payer is in the next frame."""
+    opened = 0
+    tap = FrameTap(lambda: False, lambda: opened)
+    tap.offer(frame(1_000))
+    task = await request(tap)
+    opened += 1
+    with pytest.raises(CameraReserved):
+        tap.check()
+    tap.offer(frame(1_100))
+    with pytest.raises(CameraReserved):
+        await task
+    tap.offer(frame(1_100 + PAYER_FRAMES_MS - 1))
+    with pytest.raises(CameraReserved):
+        await tap.next_frame()
+    tap.offer(frame(1_100 + PAYER_FRAMES_MS))
+    tap.check()
+
+
 async def test_next_frame_verification_that_starts_during_the_wait_has_priority() -> None:
     serving = False
     tap = FrameTap(lambda: serving)

@@ -75,6 +75,15 @@ def test_distrust_removes_the_temporary_file_of_a_killed_process(tmp_path: Path,
     assert not ring.has_key("till-1") and not path.parent.exists()
 
 
+def test_distrust_of_a_till_without_a_key_is_an_error(tmp_path: Path) -> None:
+    ring = Keyring(tmp_path)
+    ring.trust("till-1", Signer.generate().public)
+    with pytest.raises(TillError) as caught:
+        ring.distrust("til-1")
+    assert caught.value.code == "till_unknown" and "til-1" in str(caught.value)
+    assert ring.distrust("till-1") == 1
+
+
 def test_trust_alone_removes_the_temporary_file_of_a_killed_process(tmp_path: Path) -> None:
     ring = Keyring(tmp_path)
     path = ring.trust("till-1", Signer.generate().public)

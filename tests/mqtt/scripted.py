@@ -38,6 +38,7 @@ class Script:
     connections: int = 0
     disconnects: int = 0
     filters: int = 0
+    pinged: asyncio.Event = field(default_factory=asyncio.Event)
     published: list[tuple[str, int, int]] = field(default_factory=list)  # topic, bytes, QoS
 
 
@@ -89,6 +90,7 @@ def _answer(script: Script, kind: int, body: bytes) -> bytes | None:
             reasons = [script.suback_reason] * script.filters
             return bytes([0x90, 3 + script.filters, *body[:2], 0, *reasons])
         case 12:
+            script.pinged.set()
             return bytes([0xD0, 0])
         case 14:
             script.disconnects += 1

@@ -19,13 +19,13 @@ from agent.mqtt import connection as connection_module
 from agent.mqtt import publisher as mqtt_publisher
 from agent.mqtt import status
 from agent.mqtt.connection import Connection
-from agent.mqtt.paho_client import ClientOptions, Message, make_client
+from agent.mqtt.paho_client import ClientOptions, Message, connect, make_client
 from agent.mqtt.reason_codes import BrokerProblem
 from agent.texts import Text
 from tests.broker_example.pki import Authority
 from tests.brokers import Mosquitto, free_port
 from tests.mqtt.proxy import PausingProxy
-from tests.mqtt.scripted import NOT_AUTHORISED, scripted_broker
+from tests.mqtt.scripted import NOT_AUTHORISED, Script, scripted, scripted_broker
 from tests.texts import zh
 
 # paho leaves the socket of a failed TLS handshake to the garbage collector
@@ -73,11 +73,9 @@ async def started(watched: Watched) -> AsyncIterator[Watched]:
         await watched.connection.stop()
 
 
-def test_each_broker_problem_is_an_error_except_that_of_one_till() -> None:
+def test_each_broker_problem_is_an_error() -> None:
     for problem in BrokerProblem:
-        concerns_one_till = problem is BrokerProblem.UNACKNOWLEDGED
-        expected = Severity.WARNING if concerns_one_till else Severity.ERROR
-        assert CONDITIONS[problem].severity is expected and zh(CONDITIONS[problem].fix)
+        assert CONDITIONS[problem].severity is Severity.ERROR and zh(CONDITIONS[problem].fix)
 
 
 async def test_status_second_client_with_the_same_id_is_reported_and_cleared(
@@ -206,6 +204,41 @@ async def test_connection_blocked_resolver_leaves_one_thread_and_recovers(
         monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT_S", 20.0)
         answers.set()
         await asyncio.wait_for(watched.up.wait(), 60)
+
+
+async def test_broker_that_answers_after_the_attempt_gets_no_second_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A second connection with the same id would end the first one, and lose requests meanwhile."""
+    answers, resume, attempts, sleep = threading.Event(), asyncio.Event(), list[None](), asyncio.sleep
+
+    def connect_late(*arguments: Any) -> Any:
+        answers.wait(60)
+        return connect(*arguments)
+
+    def counted(*arguments: Any) -> Any:
+        attempts.append(None)
+        return make_client(*arguments)
+
+    async def pause(seconds: float) -> None:
+        await (resume.wait() if seconds == 7.0 else sleep(seconds))
+
+    monkeypatch.setattr(connection_module, "CONNECT_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connection_module, "RETRY_S", (7.0,))
+    monkeypatch.setattr(connection_module, "connect", connect_late)
+    monkeypatch.setattr(connection_module, "make_client", counted)
+    monkeypatch.setattr(asyncio, "sleep", pause)
+    script = Script()
+    async with scripted(script) as port, started(Watched(port)) as watched:
+        assert await watched.next() == (BrokerProblem.UNREACHABLE, True)
+        answers.set()
+        await asyncio.wait_for(watched.up.wait(), 60)
+        made = len(attempts)
+        resume.set()
+        for _ in range(20):  # the loop of attempts has continued by then
+            await sleep(0)
+        assert await watched.connection.publish(Message("a", b"")) is True
+        assert (len(attempts), script.connections) == (made, 1)
 
 
 async def test_stop_while_the_resolver_blocks_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,39 @@ async def test_reference_is_cached_and_shot_is_not() -> None:
     pool.close()
 
 
+def refuse_to_start(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+async def test_comparison_starts_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that cannot start at its first comparison would keep its recogniser for ever."""
+    pool = WorkerPool([FakeRecogniser(), FakeRecogniser()], queue_max=4, cache_max=0)
+    monkeypatch.setattr(threading.Thread, "start", refuse_to_start)
+    pairs = [(bytearray(b"a"), bytearray(b"a")) for _ in range(4)]
+    assert await asyncio.gather(*(pool.compare(*pair) for pair in pairs)) == [100.0] * 4
+    assert pool.open == 0
+    pool.close()
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_pool_without_a_thread_is_not_made(allowed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[threading.Thread] = []
+    start = threading.Thread.start
+
+    def start_or_refuse(thread: threading.Thread) -> None:
+        if len(started) == allowed:
+            refuse_to_start(thread)
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_refuse)
+    with pytest.raises(RuntimeError, match="can't start"):
+        WorkerPool([FakeRecogniser(), FakeRecogniser()], queue_max=4, cache_max=0)
+    for thread in started:  # no thread waits for one that never starts
+        thread.join(60)
+        assert not thread.is_alive()
+
+
 async def test_cache_max_0_disables_the_cache() -> None:
     recogniser = FakeRecogniser()
     pool = WorkerPool([recogniser], queue_max=4, cache_max=0)

@@ -163,3 +163,11 @@ def test_why_prints_the_frames_by_reason_and_draws_them(tmp_path: Path) -> None:
     assert picture.read_text().startswith("<svg")
     as_json = CliRunner().invoke(application(), ["why", "--config", str(config), "--json"])
     assert json.loads(as_json.output)["frames"] == {"no_face": 3, "too_small": 1}
+
+
+@pytest.mark.parametrize(
+    ("count", "total_ms", "shown"),
+    [(5, 8_000, "5 frames in 8000 ms"), (6, 8_000, ""), (0, 2_999, ""), (0, 3_000, "0 frames in 3000 ms")],
+)
+def test_few_frames_of_a_slow_terminal(count: int, total_ms: int, shown: str) -> None:
+    assert log_of([FrameReason.SHOT] * count).few_frames(total_ms) == shown

@@ -9,7 +9,7 @@ import pytest
 from agent.core.attempt_limits import AttemptLimits
 from agent.core.frame_log import FrameLog
 from agent.core.model import Assurance, Result, Timings
-from agent.core.reasons import Decision, Reason
+from agent.core.reasons import Decision, FrameReason, Reason
 from agent.errors import CompareError
 from agent.health import till_meter
 from agent.health.condition import Condition
@@ -58,9 +58,29 @@ async def test_unmet_assurance_is_a_fault_of_the_till_only_if_the_terminal_does_
         each = replace(request(f"r-{number}"), require=require)
         unmet = Result(each, Decision.UNDECIDED, Reason.ASSURANCE_UNMET, 0, None, Timings(), Assurance())
         await setup.claim_store.claim(each)
-        await setup.terminal.results.deliver(*await setup.terminal.results.store(unmet))
+        result, stored = await setup.terminal.results.store(unmet)
+        await setup.terminal.results.deliver(result, stored, FrameLog())
     (shown,) = setup.terminal.conditions.shown
     assert shown.condition is condition and "assurance_unmet" in str(shown.detail)
+
+
+@pytest.mark.parametrize("is_covered", [False, True])
+async def test_few_frames_are_a_fault_of_the_terminal_whatever_the_reasons_are(is_covered: bool) -> None:
+    """A throttled processor ends verifications with changing reasons, and each alone looks like a payer."""
+    setup = TerminalSetup()
+    camera = Reason.CAMERA_UNAVAILABLE
+    reasons = [camera] * 3 if is_covered else [Reason.FACE_LOST, Reason.COMPARE_UNREACHABLE, Reason.NO_FACE]
+    for number, reason in enumerate(reasons):
+        each, timings = request(f"r-{number}"), Timings(total=7_829)
+        late = Result(each, Decision.UNDECIDED, reason, 0, None, timings, Assurance())
+        await setup.claim_store.claim(each)
+        frame_log = FrameLog()
+        frame_log.frames_by_reason[FrameReason.SHOT] = 3
+        result, stored = await setup.terminal.results.store(late)
+        await setup.terminal.results.deliver(result, stored, frame_log)
+    shown = setup.terminal.conditions.shown
+    assert [row.detail for row in shown] == ([] if is_covered else ["no_face, 3 frames in 7829 ms"])
+    assert is_covered or shown[0].condition is VERIFICATIONS_FAILING
 
 
 @pytest.mark.parametrize("is_late", [False, True])

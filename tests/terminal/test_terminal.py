@@ -295,6 +295,7 @@ async def test_missing_assurance_is_assurance_unmet() -> None:
     async with serving(TerminalSetup()) as setup:
         await setup.till.inbox.put(RequestReceived(replace(request(), require=("liveness",))))
         assert await setup.verdict() == "undecided/assurance_unmet"
+        assert setup.terminal.open_verification.opened == 1, "the frame tap reserves the frames of this payer"
     assert setup.compare.calls == []
 
 

@@ -203,6 +203,13 @@ def test_show_without_recordings_is_an_error_with_a_fix(tmp_path: Path) -> None:
     assert "[trace]" in en(done.exception.fix)
 
 
+def test_show_of_a_request_that_is_not_recorded_is_an_error(tmp_path: Path) -> None:
+    files(tmp_path).append(recorded())
+    done = CliRunner().invoke(application(), ["trace", "show", str(tmp_path / FOLDER), "--request", "r-0"])
+    assert isinstance(done.exception, StorageError) and "r-0" in str(done.exception)
+    assert not done.output
+
+
 def test_tracing_is_off_by_default() -> None:
     assert not Config().trace.enabled
     assert TraceConfig().keep_days <= 7

@@ -13,9 +13,8 @@ from agent.errors import StorageError, TillError
 from agent.health.till_meter import COUNT_MIN, SPAN_MS
 from agent.messages.topics import Topics
 from agent.mqtt.publisher import PUBLISH_CUT
-from agent.mqtt.status import ReportProblem
 from agent.till import delivery
-from agent.till.acknowledgements import ACCEPTED_MIN
+from agent.till.acknowledgements import ACCEPTED_MIN, ReportUnacknowledged
 from agent.till.delivery import ResultSender
 from agent.till.delivery_rules import CUTS_MAX
 
@@ -84,10 +83,10 @@ def sender_of(
     clock: StoppedClock,
     outbox: Any = None,
     ack: Literal["till", "broker"] = "till",
-    on_problem: ReportProblem = lambda *_: None,
+    report: ReportUnacknowledged = lambda *_: None,
 ) -> ResultSender:
     outbox, topics = outbox or FakeOutbox(), Topics("s", "t")
-    return ResultSender(broker, outbox, topics, clock, ack=ack, margin_ms=250, on_problem=on_problem)
+    return ResultSender(broker, outbox, topics, clock, ack=ack, margin_ms=250, on_unacknowledged=report)
 
 
 async def test_deliver_again_returns_without_a_puback_and_run_publishes() -> None:
@@ -236,7 +235,7 @@ async def test_till_is_reported_only_if_accepted_results_stay_open(
     monkeypatch.setattr(delivery, "TICK_S", 0)
     clock, reports = StoppedClock(), list[bool]()
     broker = AnsweringBroker(refusal)
-    sender = sender_of(broker, clock, on_problem=lambda _problem, active, _detail: reports.append(active))
+    sender = sender_of(broker, clock, report=lambda active, _tills: reports.append(active))
     running = asyncio.create_task(sender.run())
     for number in range(COUNT_MIN + 1):
         await sender.deliver(replace(STORED, result_id=f"id-{number}"))

@@ -76,3 +76,35 @@ def test_track_numbers_are_never_reused(steps: list[tuple[float, float, bool]]) 
         numbers.append(tracker.extend_track(box, at_ms) if keeps else tracker.start_track(box, at_ms))
         assert keeps or numbers[-1] > numbers[-2]
     assert numbers == sorted(numbers)
+
+
+@pytest.mark.parametrize(("gap_ms", "continues"), [(-1, False), (0, True), (150, True), (151, False)])
+def test_track_continues_up_to_the_longest_gap(gap_ms: int, continues: bool) -> None:
+    tracker, box = FaceTracker(), Box(100, 100, 80, 100)
+    tracker.start_track(box, 1_000)
+    assert tracker.max_gap_ms == 150
+    assert tracker.continues(box, 1_000 + gap_ms) is continues
+
+
+@pytest.mark.parametrize(
+    ("box", "continues"),
+    [
+        (Box(148, 100, 80, 80), True),  # moved by 0.6 of the height
+        (Box(149, 100, 80, 80), False),
+        (Box(100, 80, 80, 120), True),  # 1.5 times as high
+        (Box(100, 79, 80, 122), False),
+    ],
+)
+def test_track_continues_up_to_the_largest_change(box: Box, continues: bool) -> None:
+    tracker = FaceTracker()
+    tracker.start_track(Box(100, 100, 80, 80), 0)
+    assert tracker.continues(box, 10) is continues
+
+
+def test_time_between_two_verifications_is_no_frame_period() -> None:
+    """Otherwise short verifications would raise the longest gap, in which another face can appear."""
+    tracker = FaceTracker()
+    for begin_ms in range(0, 600_000, 60_000):
+        tracker.begin()
+        tracker.note_frame(begin_ms)
+    assert tracker.max_gap_ms == 150

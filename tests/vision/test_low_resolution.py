@@ -110,3 +110,19 @@ def test_used_low_resolution_picture_has_equal_scales(
         assert small_wide <= wide and small_high <= high
         assert max(small_wide, small_high) >= min(INPUT_PX, max(wide, high))
         assert abs(wide * small_high - small_wide * high) <= 0.02 * small_wide * high * 1.001
+
+
+@pytest.mark.parametrize(
+    ("small", "is_used"),
+    [
+        ((720, 1280), True),  # the same size
+        ((720, 1281), False),
+        ((706, 1280), True),  # the scales differ by 1.9 %
+        ((705, 1280), False),  # by 2.1 %
+        ((180, 320), True),
+        ((180, 319), False),  # smaller than the input of the detector
+    ],
+)
+def test_low_resolution_picture_at_the_limits_of_its_size(small: tuple[int, int], is_used: bool) -> None:
+    frame = np.zeros((720, 1280, 3), np.uint8)
+    assert can_replace(np.zeros((*small, 3), np.uint8), frame, INPUT_PX) is is_used

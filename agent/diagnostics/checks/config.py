@@ -15,6 +15,7 @@ from agent.errors import ConfigError
 from agent.texts import Text
 
 _SIGNATURE_REFUSALS = (Refusal.SIGNATURE_MISSING, Refusal.SIGNATURE_INVALID)
+_TILLS_SHOWN = 3
 
 
 def lint(inputs: CheckInputs) -> Finding:
@@ -101,14 +102,15 @@ def tills(inputs: CheckInputs) -> Finding:
 
 
 def _refused_signatures(inputs: CheckInputs) -> Finding | None:
-    """A till that signs with another key than the installed one; None without a refusal."""
-    document = inputs.status_if_answering()
-    counted = document["counters"]["refusals"] if document else {}
-    refusals = {code: counted[code] for code in _SIGNATURE_REFUSALS if counted.get(code)}
-    if not refusals:
+    """The tills whose newest request had no signature, or one of another key; None without such a till."""
+    document = inputs.status_if_answering() or {}
+    # the status of an older agent has no such field
+    refused = document.get("refused_tills", {}).items()
+    tills = [f"{till} ({code})" for till, code in refused if code in _SIGNATURE_REFUSALS]
+    if not tills:
         return None
-    codes = ", ".join(f"{count} {code}" for code, count in refusals.items())
-    return warning(Text("why.keys.tills.refused", codes=codes), Text("fix.till_key_differs"))
+    shown = ", ".join([*tills[:_TILLS_SHOWN], *(["…"] if len(tills) > _TILLS_SHOWN else [])])
+    return warning(Text("why.keys.tills.refused", tills=shown), Text("fix.till_key_differs"))
 
 
 def _till_keys(inputs: CheckInputs) -> Finding:

@@ -73,7 +73,10 @@ def roundtrip(inputs: CheckInputs) -> Finding:
         fault = _broker_fault(status)
         if fault is not None and status["mqtt"]["connected"]:
             return failed(Text("why.mqtt.roundtrip.reported", condition=fault[1]), condition_fix(fault[0]))
-        return skipped(Text("why.mqtt.roundtrip.connected"))
+        if _has_request(status):
+            return skipped(Text("why.mqtt.roundtrip.connected"))
+        name = f"{status['site']}/{status['terminal']}"
+        return skipped(Text("why.mqtt.roundtrip.no_request", name=name))
     obstacle = without_secrets(inputs.config(), "mqtt")
     if obstacle is not None:
         return obstacle
@@ -87,6 +90,14 @@ def roundtrip(inputs: CheckInputs) -> Finding:
     if not probe.will_received:
         return warning(Text("why.mqtt.roundtrip.no_will"), Text("fix.broker_will_refused"))
     return passed(Text("why.mqtt.roundtrip.received", roundtrip_ms=probe.roundtrip_ms))
+
+
+def _has_request(status: Mapping[str, Any]) -> bool:
+    """Whether a request arrived since the start of the agent.
+
+    A broker can accept the subscription of a terminal that may not read requests, as mosquitto does.
+    """
+    return any(any(status["counters"][name].values()) for name in ("results", "refusals"))
 
 
 def _endpoint(inputs: CheckInputs) -> Endpoint:

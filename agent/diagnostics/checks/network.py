@@ -4,6 +4,7 @@ import socket
 import ssl
 import time
 from pathlib import Path
+from statistics import median
 
 import certifi
 
@@ -168,16 +169,13 @@ def latency(inputs: CheckInputs) -> Finding:
 
 
 def _median_of_calls(inputs: CheckInputs) -> int:
-    """Time of one API call in the last verifications of a running agent, in ms; 0 without a call.
+    """Median time of one API call in the last verifications of a running agent, in ms; 0 without a call.
 
-    The agent measures the sum of the calls of a verification, so the median is divided by their mean number.
+    The agent measures the sum of the calls of a verification, so each sum is divided by its own calls.
     """
-    document = inputs.status_if_answering()
-    if document is None:
-        return 0
-    counters = document["counters"]
-    calls_per_verification = counters["calls"] / max(1, counters["timings_ms"]["api"]["count"])
-    return int(counters["timings_p50_ms"].get("api", 0) / max(1, calls_per_verification))
+    document = inputs.status_if_answering() or {}
+    rows = [row for row in document.get("last", []) if row["asks"] and row["timings_ms"]["api"]]
+    return int(median(row["timings_ms"]["api"] / row["asks"] for row in rows)) if rows else 0
 
 
 def auth(inputs: CheckInputs) -> Finding:

@@ -13,7 +13,7 @@ from agent.config.secret_files import is_credential
 from agent.config.tls_files import unverified_context
 from agent.diagnostics.check import Finding, failed, passed, skipped, warning
 from agent.diagnostics.check_inputs import CheckInputs
-from agent.diagnostics.endpoint_probe import Endpoint, addresses, connect
+from agent.diagnostics.endpoint_probe import CONNECT_TIMEOUT_S, Endpoint, addresses, connect
 from agent.errors import TillError, reason_of
 from agent.health.conditions_mqtt import CERTIFICATE_ENDED
 from agent.health.expiry import ExpiryLevel, days_left, expiry_level
@@ -24,6 +24,7 @@ from agent.texts import Text
 _NOT_YET, _EXPIRED, _WRONG_NAMES = 9, 10, {62, 64}  # of a host, of an IP address
 _UNKNOWN_ISSUER = {2, 18, 19, 20, 21}
 _STRICT = range(79, 95)  # rules of RFC 5280 that Python 3.13 checks (VERIFY_X509_STRICT)
+_ALERTS = ("SSLV3_ALERT_", "TLSV1_", "TLSV13_")  # OpenSSL's names of the alerts that the other side sent
 _NAMES_MAX = 4  # shown host names of a certificate
 _NAME_MAX = 64  # X.520's limit of a common name; a server may send more
 
@@ -86,8 +87,14 @@ def handshake(
     except ssl.SSLCertVerificationError as error:
         return _untrusted_chain(inputs, where, error, context, keys)
     except ssl.SSLError as error:
+        if error.reason is not None and error.reason.startswith(_ALERTS):
+            why = Text("why.tls.handshake", where=where, error=reason_of(error))
+            return failed(why, Text("fix.tls_refused", key_=keys.address))
         return failed(Text("why.tls.none", where=where, error=reason_of(error)), no_tls)
     except OSError as error:
+        if isinstance(error, TimeoutError) and "handshake" in str(error):  # not of the name server or of TCP
+            why = Text("why.tls.slow", where=where, limit_s=round(CONNECT_TIMEOUT_S))
+            return failed(why, Text("fix.tls_slow", key_=keys.address))
         why = Text("why.tls.handshake", where=where, error=reason_of(error))
         return failed(why, no_tls)
     return _trusted_chain(
