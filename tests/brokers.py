@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
+from itertools import cycle
 from pathlib import Path
 
 BUSY_S = 60  # an upper bound for a machine with other work
 MOSQUITTO = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 
 
-def free_port() -> int:
-    """A free port below the range of ephemeral ports.
+@cache
+def _ports() -> Iterator[int]:
+    """The ports of this pytest worker, again and again: no other worker of the run gets one of them."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = range(20_000 + worker, 30_000, int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+    first = random.SystemRandom().randrange(len(own))  # another run on this machine begins elsewhere
+    return cycle([*own[first:], *own[:first]])
 
-    A broker that is stopped and started again needs the same port. An outgoing connection of any process
-    could take an ephemeral port in between.
+
+def free_port() -> int:
+    """A free port below the range of ephemeral ports, and another one at each call.
+
+    The program of a test binds the port later, and a broker that is stopped and started again needs the same
+    port. In between, neither an outgoing connection of any process nor another test can take it.
     """
     while True:
-        port = random.randrange(20_000, 30_000)
+        port = next(_ports())
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

@@ -22,6 +22,9 @@ from tests.contract import wire
 if TYPE_CHECKING:
     from tests.brokers import Mosquitto
 
+# A folder of a test adds up to 83 characters, and a state directory may have 95: room for a Unix socket.
+if len(tempfile.gettempdir()) > 10:
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = "/tmp"
 gc.disable()  # until the tests are collected: their modules are no garbage
 # No property fails on a busy machine: neither an example nor its generation has a time limit. CI uses the
 # same examples each time.

@@ -25,7 +25,7 @@ SLOW = (
     "tests/e2e/test_rollout.py::test_a_bundle_that_loses_the_broker",
     "tests/camera/test_factory.py::test_type_check",
     "tests/cli/test_exit_codes.py::test_closed_stream_changes",
-    "tests/service/test_compare_service.py::test_program_prints_the_ready_line",
+    "tests/service/test_compare_service.py::test_program_with_two_workers",
     "tests/e2e/test_bad_days.py::test_status_and_doctor_with_a_silent_broker",
     "tests/service/test_decoder_memory.py::",
     "tests/service/test_restart.py::test_request_that_outlives_the_stop",

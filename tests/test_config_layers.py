@@ -24,6 +24,7 @@ from agent.toml_layers import layers
 from tests.commands import facepay
 from tests.fleet.test_rollout import FakeTerminal
 from tests.texts import en, zh
+from tests.waits import WatchedStop
 
 DEMO = 'profile = "demo"\nsite = "a"\nterminal = "t"\n[mqtt]\nport = 1\nkeepalive_s = 20\n'
 
@@ -122,15 +123,15 @@ def test_a_secret_in_a_readable_file_is_reported_with_the_name_of_this_file(conf
 
 
 def test_the_pause_ends_when_a_further_file_appears_or_changes(config: Path) -> None:
-    ended, stop = list[bool](), threading.Event()
+    ended = list[bool]()
 
-    def wait() -> None:
+    def wait(stop: threading.Event) -> None:
         ended.append(wait_for_change(config, stop, 3_600.0, "why"))
 
     for count, text in enumerate(("[mqtt]\nport = 7\n", "[mqtt]\nport = 8888\n"), start=1):
-        waiting = threading.Thread(target=wait)
+        waiting = threading.Thread(target=wait, args=[stop := WatchedStop()])
         waiting.start()
-        threading.Event().wait(0.3)
+        assert stop.waited_for.wait(60)
         layer(config, "10-a.toml", text)
         waiting.join(60)
         assert ended == [True] * count

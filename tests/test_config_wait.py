@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from agent.root.config_wait import wait_for_change
+from tests.waits import WatchedStop
 
 TIMEOUT_S = 60
 
@@ -22,11 +23,10 @@ def test_until_changed_returns_true_when_the_file_changes(tmp_path: Path, exists
     path, ended = tmp_path / "agent.toml", list[bool]()
     if exists:
         path.write_text("wrong")
-    stop = threading.Event()
+    stop = WatchedStop()
     waiting = threading.Thread(target=lambda: ended.append(wait_for_change(path, stop, 3_600.0, "why")))
     waiting.start()
-    threading.Event().wait(0.2)
-    assert waiting.is_alive()
+    assert stop.waited_for.wait(TIMEOUT_S) and waiting.is_alive()
     path.write_text("corrected")
     waiting.join(TIMEOUT_S)
     assert ended == [True]
@@ -43,11 +43,10 @@ def test_pause_for_a_folder_that_everyone_can_write_ends_with_its_correction(tmp
     path.write_text("")
     folder.mkdir()
     folder.chmod(0o777)
-    stop = threading.Event()
+    stop = WatchedStop()
     waiting = threading.Thread(target=lambda: ended.append(wait_for_change(path, stop, 3_600.0, "why")))
     waiting.start()
-    threading.Event().wait(0.2)
-    assert waiting.is_alive()
+    assert stop.waited_for.wait(TIMEOUT_S) and waiting.is_alive()
     folder.chmod(0o755)
     waiting.join(TIMEOUT_S)
     assert ended == [True]

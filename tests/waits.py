@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 
 from agent.kits.till.client import TillClient
+
+
+class WatchedStop(threading.Event):
+    """An event that shows when another thread begins to wait for it: ``waited_for`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waited_for = threading.Event()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waited_for.set()
+        return super().wait(timeout)
 
 
 async def until_accepted(till: TillClient) -> None:

@@ -119,11 +119,15 @@ def topics_of(at: TerminalOptions, config: Path | None = None) -> Topics:
 
 @contextmanager
 def key_folder(prefix: str) -> Iterator[Path]:
-    """A temporary folder for the keys of one run, deleted also at SIGTERM and SIGHUP."""
+    """A temporary folder for the keys of one run, deleted also at SIGTERM and SIGHUP.
+
+    Raises ``ConfigError``: its path is too long for a state directory.
+    """
     import tempfile
 
     from agent.cli.command_line import end_as_ctrl_c
+    from agent.config.temporary_directory import checked_directory
 
     end_as_ctrl_c()
     with tempfile.TemporaryDirectory(prefix=prefix) as folder:
-        yield Path(folder)
+        yield checked_directory(Path(folder))

@@ -22,10 +22,9 @@ from agent.config import (
     VerificationConfig,
 )
 from agent.config.file import load
-from agent.core.directories import PATH_MAX_BYTES, directory_fault, size_bytes
+from agent.config.temporary_directory import checked_directory
 from agent.core.reasons import Reason
 from agent.demo.broker import demo_broker
-from agent.errors import ConfigError
 from agent.kits.till.acceptance import Acceptance
 from agent.kits.till.client import TillClient
 from agent.messages.topics import Topics
@@ -36,7 +35,6 @@ from agent.root.wiring import BootClock
 from agent.safe_write import write_whole
 from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_ID, EXAMPLE_SECRET, ServiceConfig
-from agent.texts import Text
 
 EMPTY_SCENE, HOLDER_WAITS, HOLDER = "empty", "one_obama_podium", "obama_portrait"
 TTL_MS = 20_000  # of a visit that ends with its decision, long before this time
@@ -167,7 +165,7 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
             url=compare_url, appid="1250000001", bucket="terminals", secret_id=EXAMPLE_ID, secret_key_file=key
         ),
         mqtt=MqttConfig(port=mqtt_port),
-        storage=StorageConfig(directory=_state_directory(folder)),
+        storage=StorageConfig(directory=checked_directory(folder / "state")),
         trace=TraceConfig(enabled=True),  # only shipped photographs; deleted with the folder
         vision=base.vision,
         policy=base.policy,
@@ -175,16 +173,6 @@ def _agent_config(base: Config, folder: Path, mqtt_port: int, compare_url: str) 
         page=base.page,
         display=base.display,
     )
-
-
-def _state_directory(folder: Path) -> Path:
-    """Raises ``ConfigError``: the path of the temporary folder is too long for the status socket."""
-    directory = folder / "state"
-    if directory_fault(str(directory)):
-        facts = {"size": size_bytes(str(directory)), "path_max": PATH_MAX_BYTES}
-        fix = Text("fix.temporary_folder_short")
-        raise ConfigError(Text("detail.directory_path_long", **facts), fix=fix)
-    return directory
 
 
 def to_toml(config: Config) -> str:
@@ -219,6 +207,8 @@ async def running_demo(base: Config | None = None) -> AsyncIterator[DemoSystem]:
                 write_whole(file, to_toml(config).encode())
                 async with _terminal(config, service, file) as demo:
                     yield demo
+            except ExceptionGroup as errors:  # a task group does not raise the error itself
+                raise errors.exceptions[0] from None
             finally:
                 await service.stop()
 

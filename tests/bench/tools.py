@@ -20,7 +20,7 @@ from tests.bench.memory import start
 from tests.bench.report import Section, percentile, spread
 from tests.brokers import Mosquitto, free_port
 from tests.diagnostics.kit import TerminalFiles
-from tests.service.kit import running, shipped
+from tests.service.kit import running, slow_machine_config
 
 RUNS, RUNS_QUICK = 20, 1
 DOCTOR_RUNS, DOCTOR_RUNS_QUICK = 5, 1
@@ -85,7 +85,7 @@ def scrape_times_ms(port: int, times: int) -> list[float]:
 
 def run(*, quick: bool = False) -> Section:
     section = Section("command line tools, as complete processes")
-    with tempfile.TemporaryDirectory() as name, running(shipped()) as service:
+    with tempfile.TemporaryDirectory() as name, running(slow_machine_config()) as service:
         folder = Path(name)
         broker = Mosquitto(folder).start()
         port = free_port()

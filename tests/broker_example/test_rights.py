@@ -245,7 +245,7 @@ async def test_new_certificates_are_used_without_a_restart_of_the_terminal(tmp_p
     client = Client(shop.config(pair, shop.port), [f"{BASE}/terminal-1/verify/+/request"])
     with running(shop):
         await client.connection.start()
-        await asyncio.wait_for(client.up.wait(), 20)
+        await asyncio.wait_for(client.up.wait(), 60)
         client.up.clear()
         before = pair.cert.read_bytes()
         renewed = Authority(tmp_path, "terminals-ca")  # the same file names, other keys
@@ -253,5 +253,5 @@ async def test_new_certificates_are_used_without_a_restart_of_the_terminal(tmp_p
         renewed.issue("terminal-1")
         assert pair.cert.read_bytes() != before
     with running(shop):
-        await asyncio.wait_for(client.up.wait(), 30)
+        await asyncio.wait_for(client.up.wait(), 60)
         await client.connection.stop()

@@ -116,11 +116,8 @@ async def test_a_tool_never_disconnects_the_terminal_of_its_config(
     async with running_terminal(shop, pair) as terminal:
         config = ("--config", terminal_config(shop, pair))
         if command == "till watch":  # runs without end on a broker that does not answer
-            results = await asyncio.gather(
-                asyncio.wait_for(asyncio.to_thread(_run_for_a_while, command, *config), 30),
-                return_exceptions=True,
-            )
-            assert not any(results), "no message without a certificate"
+            printed = await asyncio.to_thread(_run_for_a_while, command, *config)
+            assert not printed, "no message without a certificate"
         else:
             done = await facepay(*command.split(), *rest[command], *config, code=commands.SHORT_WAITS)
             assert done.returncode not in (0, 2), done.stdout

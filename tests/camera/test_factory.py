@@ -14,6 +14,7 @@ from agent.errors import ConfigError
 from agent.root.cameras import make_camera
 from agent.root.runnable_config import check_rules
 from tests.camera.clock import HandClock
+from tests.type_check import copied_cache
 
 ROOT = Path(__file__).parents[2]
 SECTION = ROOT / "agent" / "config" / "vision.py"
@@ -48,7 +49,7 @@ def test_type_check_declared_kind_without_a_case_fails(tmp_path: Path) -> None:
     assert text.count(DECLARED) == 1
     shadow = tmp_path / "vision.py"
     shadow.write_text(text.replace(DECLARED, f'{DECLARED}, "thermal"'), encoding="utf-8")
-    options = ["--follow-imports=silent", "--cache-dir", str(tmp_path / "cache")]
+    options = ["--cache-dir", str(copied_cache(tmp_path))]
     options += ["--shadow-file", str(SECTION), str(shadow)]
     command = [sys.executable, "-m", "mypy", *options, *files]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=300)

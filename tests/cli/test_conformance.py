@@ -13,7 +13,7 @@ from agent.service.settings import EXAMPLE_SECRET
 from tests.cli.test_cli import PHOTOS
 from tests.commands import facepay
 from tests.compare.servers import SUCCESS, endpoint, http, replies
-from tests.service.kit import APPID, BUCKET, SECRET_ID, running, shipped
+from tests.service.kit import APPID, BUCKET, SECRET_ID, running, slow_machine_config
 
 
 def test_the_embedded_service_passes_everything() -> None:
@@ -32,7 +32,7 @@ def key_file(tmp_path: Path) -> Path:
 
 
 def test_an_account_given_by_options_and_the_table_for_people(key_file: Path) -> None:
-    with running(shipped(download_hosts=("localhost",))) as service:
+    with running(slow_machine_config(download_hosts=("localhost",))) as service:
         done = facepay(
             *("compare", "conformance", "--url", service.url, "--appid", APPID, "--secret-id", SECRET_ID),
             *("--secret-key-file", key_file, "--bucket", BUCKET),

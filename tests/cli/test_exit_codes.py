@@ -169,7 +169,7 @@ def test_closed_pipe_causes_no_traceback(command: str, config: Path) -> None:
 
 
 # The numbers of the closed streams, and that of the stream whose output is compared.
-CLOSED = [("1", 2), ("2", 1), ("0", 1), ("012", None)]
+CLOSED = [("1", 2), ("012", None), ("2", 1), ("0", 1)]
 # facepay as an interpreter starts it without the streams of the first argument
 WITHOUT_STREAMS = """
 import os, sys
@@ -206,10 +206,10 @@ def in_a_shell(words: list[str], closed: str, left: int | None, output: Path) ->
 def test_closed_stream_changes_no_exit_code_and_no_other_output(
     run: Callable[[list[str], str, int | None, Path], int], command: str, config: Path, tmp_path: Path
 ) -> None:
-    """One command in a shell: there the interpreter itself starts without the stream."""
+    """One command in a shell: there the interpreter itself starts without stdout, then without any stream."""
     words = shlex.split(command.format(config=config))
     normal, output = facepay(*words), tmp_path / "output"
-    for closed, left in CLOSED:
+    for closed, left in CLOSED[:2] if run is in_a_shell else CLOSED:
         assert run(words, closed, left, output) == normal.returncode, closed
         if left:
             expected = normal.stdout if left == 1 else normal.stderr
@@ -267,8 +267,7 @@ def test_ctrl_c_that_c_code_discards_ends_the_command_without_a_traceback() -> N
     assert (done.returncode, done.stderr) == (130, b"")
 
 
-@pytest.mark.parametrize("in_background", [False, True])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(("number", "in_background"), [(signal.SIGTERM, True), (signal.SIGHUP, False)])
 def test_a_terminated_command_deletes_its_temporary_folder(
     number: signal.Signals, in_background: bool
 ) -> None:
@@ -317,10 +316,11 @@ def test_ctrl_c_during_the_start_of_the_demo_is_no_failure_of_its_broker() -> No
         assert not list(folder.iterdir())
 
 
-def test_demo_in_a_temporary_folder_with_a_long_path_is_one_sentence(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["demo", "till simulate", "till conformance --key k.pem"])
+def test_temporary_folder_with_a_long_path_is_one_sentence(command: str, tmp_path: Path) -> None:
     folder = tmp_path / ("a" * 90)
     folder.mkdir()
-    done = facepay("demo", TMPDIR=str(folder))
+    done = facepay(*command.split(), TMPDIR=str(folder))
     assert done.returncode == 78 and "TMPDIR" in done.stderr and "Traceback" not in done.stderr
     assert not list(folder.iterdir())
 
@@ -441,6 +441,8 @@ def test_a_user_without_rights_reads_the_command_with_sudo(
         (folder / "agent.toml").write_text(text)
         state, key = folder / "state", folder / "key.pem"
         key.write_bytes(Signer.load_or_create(state).public.pem())
+        for readable in (folder / "agent.toml", key):
+            readable.chmod(0o644)  # with any umask
         (state / "traces").mkdir(mode=0o700)
         (state / "last-verification.json").touch(mode=0o600)
         words = shlex.split(command.format(key=key, state=state))

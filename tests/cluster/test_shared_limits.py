@@ -19,7 +19,7 @@ from agent.compare.contract import ApiFailure
 from agent.errors import ConfigError
 from agent.service.settings import SharedConfig, load_service
 from agent.service.shared_limits import SharedLimits
-from tests.service.kit import account, code, files, post, running, shipped, sign
+from tests.service.kit import account, code, files, post, running, sign, slow_machine_config
 from tests.service.pictures import photo
 from tests.service.program import WAIT_S
 
@@ -144,7 +144,7 @@ async def test_a_wrong_password_refuses(store: tuple[object, SharedConfig], tmp_
 
 
 def test_two_services_accept_a_single_use_signature_once(store: tuple[object, SharedConfig]) -> None:
-    config = shipped(shared=store[1], accounts=(account("ONCE", single_use=True),))
+    config = slow_machine_config(shared=store[1], accounts=(account("ONCE", single_use=True),))
     header = sign(secret_id="ONCE")
     with running(config) as first, running(config) as second:
         assert code(post(first, authorization=header, **files(SHOT, ENROLLED))) == (0, None)

@@ -43,7 +43,7 @@ from tests.broker_example.test_rights import running as broker_running
 from tests.brokers import Mosquitto, free_port
 from tests.diagnostics.kit import TerminalFiles, causes, certificate, findings, hanging_on
 from tests.fakes import RealClock
-from tests.service.kit import running, shipped
+from tests.service.kit import running, slow_machine_config
 from tests.texts import en, zh
 
 
@@ -61,7 +61,7 @@ WORKS = {Verdict.PASS, Verdict.SKIP}
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[CompareService]:
-    with running(shipped()) as made:
+    with running(slow_machine_config()) as made:
         yield made
 
 
@@ -140,7 +140,7 @@ def test_api_auth_separates_wrong_clock_from_wrong_key(
 )
 def test_a_certificate_out_of_its_time(place: TerminalFiles, days: tuple[int, int], words: str) -> None:
     cert_file, key_file = certificate(place.folder, days)
-    with running(shipped(cert_file=cert_file, key_file=key_file)) as made:
+    with running(slow_machine_config(cert_file=cert_file, key_file=key_file)) as made:
         place.url = made.url.replace("127.0.0.1", "localhost")
         place.extra = f'ca_file = "{cert_file}"'
         found = findings(place.inputs())
@@ -150,7 +150,7 @@ def test_a_certificate_out_of_its_time(place: TerminalFiles, days: tuple[int, in
 
 def test_a_certificate_of_an_unknown_issuer(place: TerminalFiles) -> None:
     cert_file, key_file = certificate(place.folder, (-1, 90))
-    with running(shipped(cert_file=cert_file, key_file=key_file)) as made:
+    with running(slow_machine_config(cert_file=cert_file, key_file=key_file)) as made:
         place.url = made.url.replace("127.0.0.1", "localhost")
         found = findings(place.inputs())
     assert (
@@ -166,7 +166,7 @@ def test_a_certificate_of_an_unknown_issuer(place: TerminalFiles) -> None:
 )
 def test_a_certificate_that_ends_soon_is_a_warning(place: TerminalFiles, days: int, words: str) -> None:
     cert_file, key_file = certificate(place.folder, (-1, days))
-    with running(shipped(cert_file=cert_file, key_file=key_file)) as made:
+    with running(slow_machine_config(cert_file=cert_file, key_file=key_file)) as made:
         place.url = made.url.replace("127.0.0.1", "localhost")
         place.extra = f'ca_file = "{cert_file}"'
         found = findings(place.inputs(), "api.auth")
@@ -229,7 +229,7 @@ def _photo_hosts(place: TerminalFiles, *hosts: str, profile: str = "shop", **cha
 
 def test_net_photos_tests_each_host_of_the_photos(place: TerminalFiles) -> None:
     cert_file, key_file = certificate(place.folder, (-1, 90))
-    with running(shipped(cert_file=cert_file, key_file=key_file)) as made:
+    with running(slow_machine_config(cert_file=cert_file, key_file=key_file)) as made:
         good = f"localhost:{made.url.split(':')[2].split('/')[0]}"
         found = network.photos(_photo_hosts(place, good, ca=cert_file))
         assert found.verdict is Verdict.PASS and good in found.why
@@ -271,7 +271,7 @@ def test_api_latency_silent_service_fails(place: TerminalFiles) -> None:
     ],
 )
 def test_api_auth_invalid_answers_fail(place: TerminalFiles, fault: str, words: str) -> None:
-    with running(shipped(), fault) as made:
+    with running(slow_machine_config(), fault) as made:
         place.url = made.url
         found = findings(place.inputs())
     assert causes(found) == ["api.auth"] and words in found["api.auth"].why

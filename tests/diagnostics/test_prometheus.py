@@ -21,7 +21,7 @@ from agent.fleet.fleet_model import Need
 from agent.health.conditions import CONDITIONS
 from agent.health.exposition import Metric
 from agent.health.metrics import METRICS
-from tests.service.kit import files, post, running, shipped
+from tests.service.kit import files, post, running, slow_machine_config
 from tests.service.pictures import photo, plain
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +38,7 @@ NAME = re.compile(r"\b(?:facepay|process)_[a-z_]+")
 @pytest.fixture(scope="module")
 def samples() -> Iterator[dict[str, set[str]]]:
     """Sample name to label names, of a service that answered once with success and once with a failure."""
-    with running(shipped()) as service, httpx.Client(trust_env=False) as http:
+    with running(slow_machine_config()) as service, httpx.Client(trust_env=False) as http:
         post(service, **files(photo("obama_portrait"), photo("obama_podium")))
         post(service, **files(plain(300, 300), photo("obama_portrait")))
         text = http.get(service.url.replace("/face/compare", "/metrics")).text

@@ -25,7 +25,7 @@ from agent.diagnostics.check import Finding, Verdict
 from agent.health.counters import Counters
 from tests.brokers import Mosquitto
 from tests.diagnostics.kit import TerminalFiles, causes, findings, hanging_on
-from tests.service.kit import running, shipped
+from tests.service.kit import running, slow_machine_config
 from tests.texts import en, zh
 
 NOW = datetime.datetime.now(datetime.UTC)
@@ -105,7 +105,7 @@ def broker_with(place: TerminalFiles, chain: Chain) -> Iterator[None]:
 @contextmanager
 def api_with(place: TerminalFiles, chain: Chain) -> Iterator[None]:
     ca, shown, key = chain.files(place.folder)
-    with running(shipped(cert_file=shown, key_file=key)) as made:
+    with running(slow_machine_config(cert_file=shown, key_file=key)) as made:
         place.url = made.url.replace("127.0.0.1", "localhost")
         place.extra = f'ca_file = "{ca}"'
         yield

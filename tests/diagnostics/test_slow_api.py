@@ -22,7 +22,7 @@ from agent.diagnostics.checks import network
 from agent.health.counters import Counters
 from tests.contract.golden import request
 from tests.diagnostics.kit import TerminalFiles, causes, findings
-from tests.service.kit import running, shipped
+from tests.service.kit import running, slow_machine_config
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_api_latency_of_calls_near_their_limit_warns(
         counters.record_result(
             Result(request(), Decision.MATCH, Reason.SAME_PERSON, asks, None, timings, Assurance())
         )
-    with running(shipped()) as made:
+    with running(slow_machine_config()) as made:
         place.url = made.url
         now = StatusFacts(90, (), counters, {}, is_connected=True, outbox_depth=0)
         document = status_document(load(place.write(), Config), now)

@@ -27,14 +27,14 @@ from agent.service.compare_service import CompareService
 from tests.brokers import Mosquitto, free_port
 from tests.diagnostics.kit import BUSY_S, TerminalFiles, certificate
 from tests.fakes import RealClock
-from tests.service.kit import running, shipped
+from tests.service.kit import running, slow_machine_config
 
 Fault = Callable[[TerminalFiles, ExitStack], CheckInputs]
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[CompareService]:
-    with running(shipped()) as made:
+    with running(slow_machine_config()) as made:
         yield made
 
 
@@ -55,7 +55,7 @@ def skewed_clock(place: TerminalFiles, _: ExitStack) -> CheckInputs:
 
 def expired_certificate(place: TerminalFiles, stack: ExitStack) -> CheckInputs:
     cert_file, key_file = certificate(place.folder, (-10, -1))
-    made = stack.enter_context(running(shipped(cert_file=cert_file, key_file=key_file)))
+    made = stack.enter_context(running(slow_machine_config(cert_file=cert_file, key_file=key_file)))
     place.url = made.url.replace("127.0.0.1", "localhost")
     place.extra = f'ca_file = "{cert_file}"'
     return place.inputs()
@@ -113,7 +113,7 @@ def broker_down(place: TerminalFiles, _: ExitStack) -> CheckInputs:
 
 
 def api_storm(place: TerminalFiles, stack: ExitStack) -> CheckInputs:
-    place.url = stack.enter_context(running(shipped(), "code=15")).url
+    place.url = stack.enter_context(running(slow_machine_config(), "code=15")).url
     return place.inputs()
 
 

@@ -21,12 +21,12 @@ from tests import commands
 from tests.brokers import Mosquitto
 from tests.e2e.agents import ENROLLED, LONG_TTL_MS, PATIENT, Place, running, status_with, till_of, until
 from tests.service.kit import running as service_running
-from tests.service.kit import shipped
+from tests.service.kit import slow_machine_config
 
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[CompareService]:
-    with service_running(shipped()) as made:
+    with service_running(slow_machine_config()) as made:
         yield made
 
 
@@ -62,7 +62,7 @@ async def test_status_of_a_serving_agent_lists_the_last_result(place: Place) -> 
 
 
 async def test_doctor_beside_a_running_agent_does_not_disturb_it(place: Place) -> None:
-    config = place.config("one_obama_podium")
+    config = place.config("one_obama_podium", stall_ms=60_000)
     (place.folder / "secret").chmod(0o600)
     async with running(config), till_of(place) as (till, states):
         await until(states, "online")
@@ -110,7 +110,7 @@ async def test_doctor_reports_files_changed_since_the_start(place: Place) -> Non
 
     async with running(config):
         used = Signer.load(key)
-        status = request_status(path_for(key.parent))
+        status = request_status(path_for(key.parent), timeout_s=60)
         assert status["key_sha256"] == used.fingerprint and list(status["stamps"]) == [
             "compare.secret_key_file"
         ]
@@ -164,13 +164,13 @@ async def test_a_stopped_process_is_hung_and_a_killed_one_is_not_running(place: 
         code, _, errors = await asyncio.to_thread(facepay, "status", "--config", config)
         assert code == 4 and errors.startswith("agent_hung: ") and "fix: " in errors and "处理: " in errors
         agent.process.kill()
-        await agent.ended(5)
+        await agent.ended(60)
         code, _, errors = await asyncio.to_thread(facepay, "status", "--config", config)
         assert code == 3 and errors.startswith("agent_not_running: ")
     async with running(config) as agent:
-        assert request_status(path_for(place.folder / "state"))["pid"] == agent.process.pid
+        assert request_status(path_for(place.folder / "state"), timeout_s=60)["pid"] == agent.process.pid
         agent.process.send_signal(signal.SIGTERM)
-        await agent.ended(5)
+        await agent.ended(60)
     code, _, errors = facepay("status", "--config", config)
     assert code == 3 and errors.startswith("status_socket_missing: ")
 

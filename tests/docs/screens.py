@@ -27,7 +27,7 @@ from rich.text import Text
 from agent.service.compare_service import CompareService
 from tests.brokers import Mosquitto
 from tests.e2e.agents import ENROLLED, Place, running, till_of
-from tests.service.kit import shipped
+from tests.service.kit import slow_machine_config
 
 IMAGES = Path(__file__).parent.parent.parent / "docs" / "images"
 PACKAGED = "/usr/share/doc/facepay-agent/docs"  # where a terminal has the documentation
@@ -76,7 +76,7 @@ def drawn(title: str, text: str) -> str:
 
 async def _screens(folder: Path) -> dict[str, tuple[str, str]]:
     """File name -> (command, screen). First a match, then a wrong key is installed."""
-    service, broker = CompareService(shipped()), Mosquitto(folder).start()
+    service, broker = CompareService(slow_machine_config()), Mosquitto(folder).start()
     await service.start()
     place = Place(folder, broker, service)
     config = place.config("approach")

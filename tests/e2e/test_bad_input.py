@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests import commands
-from tests.e2e.agents import ENROLLED, LONG_TTL_MS, Agent, Place, running, till_of, until
+from tests.e2e.agents import BUSY_S, ENROLLED, LONG_TTL_MS, PATIENT, Agent, Place, running, till_of, until
 from tests.e2e.test_keys import SHOP, facepay
 
 # A name server that never answers, so that the resolver never returns.
@@ -82,10 +82,11 @@ async def test_unanswered_lookup_of_the_broker_delays_neither_ready_nor_the_end(
     config.write_text(config.read_text().replace("[mqtt]\n", '[mqtt]\nhost = "broker.example"\ntls = true\n'))
     config.write_text(config.read_text().replace('profile = "demo"', f'profile = "shop"\n{SHOP}'))
     async with running(config, fresh=True) as agent:
-        await asyncio.sleep(1)
-        status = await asyncio.to_thread(facepay, "status", "--config", config)
+        async with asyncio.timeout(BUSY_S):
+            while not (place.folder / "lookups").exists():  # noqa: ASYNC110 - another process writes it
+                await asyncio.sleep(0.05)
+        status = await asyncio.to_thread(commands.facepay, "status", "--config", config, code=PATIENT)
         assert status.returncode <= 2, "the event loop answers"
-        assert (place.folder / "lookups").exists(), "otherwise this test shows nothing"
         agent.process.send_signal(signal.SIGTERM)
         assert await agent.ended(60) == 0
 

@@ -52,7 +52,7 @@ def memory(state: Path) -> None:
 
 
 async def conditions(state: Path) -> list[str]:
-    status: dict[str, Any] = await asyncio.to_thread(request_status, path_for(state))
+    status: dict[str, Any] = await asyncio.to_thread(request_status, path_for(state), timeout_s=60)
     return [each["code"] for each in status["conditions"]]
 
 

@@ -24,17 +24,12 @@ from agent.errors import CameraReserved
 from agent.kits.till.client import TillClient
 from agent.live_view.annotate import notice_picture
 from agent.messages.signing import Signer
+from tests.brokers import free_port
 from tests.e2e.agents import BUSY_S, ENROLLED, LONG_TTL_MS, TOPICS, Place, running
 from tests.page.test_preview import parts
 
 PAUSED = notice_picture("paused: a customer is served")
 State = dict[str, Any]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def page_of(port: int, more: str = "preview = true") -> str:
@@ -107,7 +102,7 @@ async def test_preview_is_announced_pauses_for_a_payer_and_stores_no_picture(
                 while not is_true():  # noqa: ASYNC110 - the watching task changes the answer
                     await asyncio.sleep(0.02)
 
-        async with httpx.AsyncClient(verify=False, base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        async with httpx.AsyncClient(verify=False, base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             assert (await client.get("/preview.mjpg")).status_code == 401, "also on this machine"
             await logged_in(place, client)
             async with client.stream("GET", "/preview.mjpg") as answer:
@@ -154,7 +149,7 @@ async def test_flood_of_page_requests_delays_no_payment_and_no_technician(place:
         for number in range(3):
             verdict = await till.ask(ENROLLED, ttl_ms=LONG_TTL_MS)
             assert (verdict.decision, verdict.reason) == ("match", "same_person"), number
-        async with httpx.AsyncClient(verify=False, base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        async with httpx.AsyncClient(verify=False, base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             await logged_in(place, client)  # from another address than the flood
             assert (await client.get("/status.json")).status_code == 200
         assert flood.returncode is None
@@ -171,7 +166,7 @@ async def test_flood_of_page_requests_delays_no_payment_and_no_technician(place:
 async def test_login_survives_a_restart_of_the_agent(place: Place) -> None:
     port = free_port()
     config = place.config("empty", page_of(port, ""))
-    async with httpx.AsyncClient(verify=False, base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+    async with httpx.AsyncClient(verify=False, base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
         async with running(config):
             await logged_in(place, client)
             first = (await client.get("/status.json")).json()

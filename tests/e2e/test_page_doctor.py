@@ -20,9 +20,10 @@ from agent.root import page
 from agent.root.doctor import inputs_from_config, inputs_from_file
 from agent.root.reload import Source
 from agent.toml_layers import trial_layer
+from tests.brokers import free_port
 from tests.e2e.agents import Place
 from tests.e2e.test_ending import Wrapped, serving
-from tests.e2e.test_page import free_port, logged_in, page_of
+from tests.e2e.test_page import logged_in, page_of
 
 UNIT = "LoadState=loaded\nActiveState=active\nNRestarts=0\nWatchdogUSec=30s\nUnitFileState=enabled\n"
 IDS = ("service.state", "config.lint", "keys.permissions")
@@ -48,7 +49,7 @@ async def test_page_and_command_have_the_same_findings_during_a_try(
     monkeypatch.setattr(page, "inputs_from_config", page_inputs)
     monkeypatch.setattr(page, "CHECKS", select(CHECKS, IDS))
     async with serving(path, Wrapped(load(path, Config)), Source(path)):
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
             await logged_in(place, client)
             shown = await examined(client)
         reports = await asyncio.to_thread(

@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from agent.control.server import path_for, request_status
+from tests.brokers import free_port
 from tests.e2e.agents import ENROLLED, Place, running
-from tests.e2e.test_page import files_with_pictures, free_port, listening_till
+from tests.e2e.test_page import files_with_pictures, listening_till
 from tests.page.display_kit import Received, messages, start_url
 
 
@@ -33,11 +34,11 @@ async def test_payer_is_shown_during_the_verification_and_stored_nowhere(
 
         headers = {"Authorization": f"Bearer {key}"}
         async with (
-            httpx.AsyncClient(verify=False, timeout=30, headers=headers) as client,
+            httpx.AsyncClient(verify=False, timeout=60, headers=headers) as client,
             client.stream("GET", address + "stream") as answer,
         ):
             watching = asyncio.create_task(watch(answer))
-            status = await asyncio.to_thread(request_status, path_for(state))
+            status = await asyncio.to_thread(request_status, path_for(state), timeout_s=60)
             assert status["display_viewers"] == 1
             assert (await till.ask(ENROLLED, ttl_ms=3_000)).reason == "multiple_faces"
             async with asyncio.timeout(60):

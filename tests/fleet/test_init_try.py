@@ -34,9 +34,18 @@ def paths(tmp_path: Path) -> TerminalPaths:
     return found
 
 
+# facepay that waits longer for a busy broker
+PATIENT_TILL = """
+import agent.mqtt.publisher
+from agent.cli import main
+agent.mqtt.publisher.PUBACK_TIMEOUT_S = 60.0
+main()
+"""
+
+
 def test_a_try_without_root_ends_in_a_match_and_writes_nothing(paths: TerminalPaths) -> None:
     before = {path: path.read_bytes() for path in paths.config.parent.rglob("*") if path.is_file()}
-    done = facepay("init", "--try", "--config", paths.config)
+    done = commands.facepay("init", "--try", "--config", paths.config, code=PATIENT_TILL)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("match/same_person, similarity ") and "signature valid" in done.stdout
     assert "wrote nothing" in done.stdout and "facepay init " in done.stdout

@@ -147,9 +147,11 @@ def test_peer_pid_refuses_the_pid_of_an_ended_listener(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         listener = os.fork()
         if not listener:
-            server.bind(str(path))
-            server.listen()
-            os._exit(0)
+            try:
+                server.bind(str(path))
+                server.listen()
+            finally:
+                os._exit(0)  # in any case: another process must not continue the tests
         os.waitpid(listener, 0)
         with pytest.raises(StatusError, match="listens there") as caught:
             peer_pid(path)

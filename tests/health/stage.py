@@ -33,7 +33,7 @@ from agent.terminal.parts import Ports
 from tests.brokers import Mosquitto
 from tests.diagnostics.kit import TerminalFiles
 from tests.e2e.agents import ENROLLED, TOPICS
-from tests.service.kit import account, shipped
+from tests.service.kit import account, slow_machine_config
 
 WAIT_S = 120.0  # on a machine with other work; each wait ends with its event
 # An API call and a verification of such a machine. A scenario with a slow API sets its own limit.
@@ -153,4 +153,4 @@ class Stage:
 
 def make_stage(folder: Path) -> Stage:
     broker = Mosquitto(folder)
-    return Stage(TerminalFiles(folder, "", broker.port), broker, CompareService(shipped()))
+    return Stage(TerminalFiles(folder, "", broker.port), broker, CompareService(slow_machine_config()))

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from mypy import api
 
+from tests.type_check import copied_cache
+
 HEAD = """
 from agent.health import conditions_mqtt
 from agent.health.condition_tracker import ConditionTracker
@@ -30,7 +32,7 @@ def test_mistyped_condition_is_a_type_error(tmp_path: Path, monkeypatch: pytest.
     snippet.write_text(HEAD + right + "\n".join(MISTAKES) + "\n")
     limit = sys.getrecursionlimit()
     try:
-        report, problems, status = api.run(["--cache-dir", str(tmp_path), str(snippet)])
+        report, problems, status = api.run(["--cache-dir", str(copied_cache(tmp_path)), str(snippet)])
     finally:
         sys.setrecursionlimit(limit)  # mypy raises it, and a later test reads deeply nested JSON
     assert (status, problems) == (1, ""), report

@@ -40,7 +40,7 @@ def test_every_declared_condition_has_a_scenario() -> None:
 async def test_condition_is_raised_shown_everywhere_and_cleared(code: str, stage: Stage) -> None:
     async with SCENARIOS[code](stage):
         await stage.until(lambda: stage.causes() == [code])
-        document = await asyncio.to_thread(request_status, path_for(stage.place.storage))
+        document = await asyncio.to_thread(request_status, path_for(stage.place.storage), timeout_s=60)
         assert [each["code"] for each in document["conditions"]] == [code]
         assert document["conditions"][0]["fix"] == str(CONDITIONS[code].fix)
         assert document["status"] == "degraded"
@@ -63,7 +63,7 @@ async def published(stage: Stage) -> list[str]:
     till = TillClient(stage.agent_config().mqtt, TOPICS, "till-9", on_message=on_message)
     await till.start()
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while (state := await states.get())["conditions"] != stage.causes():
                 pass
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -55,7 +56,8 @@ def run(*command: str) -> list[str]:
     """The words that the shell prints; skips without the shell."""
     if shutil.which(command[0]) is None:
         pytest.skip(f"needs {command[0]}")
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    env = os.environ | {"LC_ALL": "C"}  # of another locale, a shell may warn that it is not installed
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=env)
     assert done.returncode == 0 and not done.stderr, done.stderr
     return done.stdout.split()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -94,7 +95,8 @@ def test_dpkg_reads_the_changelog(built: Path, tmp_path: Path) -> None:
     file = tmp_path / "changelog"
     file.write_bytes(gzip.decompress((built / package_metadata.CHANGELOG).read_bytes()))
     command = ("dpkg-parsechangelog", "-l", str(file), "--all")
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    env = os.environ | {"LC_ALL": "C"}  # of another locale, Perl may warn that it is not installed
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
     assert "Version: 0.2.0+deb12" in done.stdout and done.stderr == ""
 
 

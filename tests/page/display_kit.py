@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -36,11 +35,10 @@ def start_url(directory: Path) -> str:
 
 @dataclass(frozen=True)
 class Received:
-    """One message of the stream, and when it arrived."""
+    """One message of the stream."""
 
     tree: dict[str, Any]
     picture: bytes
-    at_s: float
 
 
 @dataclass
@@ -125,7 +123,7 @@ async def messages(answer: httpx.Response) -> AsyncIterator[Received]:
             if len(rest) < 8 + text + jpeg:
                 break
             tree = json.loads(rest[8 : 8 + text])
-            yield Received(tree, rest[8 + text : 8 + text + jpeg], time.monotonic())
+            yield Received(tree, rest[8 + text : 8 + text + jpeg])
             rest = rest[8 + text + jpeg :]
 
 

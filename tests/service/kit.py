@@ -25,8 +25,8 @@ from tests.fakes import RealClock
 APPID, SECRET_ID, BUCKET = "1250000001", "AKIDEXAMPLEEXAMPLEEXAMPLE", "terminals"
 
 
-def shipped(**changes: Any) -> ServiceConfig:
-    """The shipped config on a free port, with the longest time for an answer: the machine has other work."""
+def slow_machine_config(**changes: Any) -> ServiceConfig:
+    """The shipped config on a free port, with 60 s in place of 2 s for an answer, and ``changes``."""
     config = load_service(config_file("service.toml"), port=0)
     return config.model_copy(update={"answer_within_ms": 60_000, **changes})
 

@@ -16,7 +16,7 @@ from agent.log import Sparing
 from agent.service.causes import Cause
 from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_SECRET
-from tests.service.kit import APPID, account, files, post, running, shipped, sign
+from tests.service.kit import APPID, account, files, post, running, sign, slow_machine_config
 from tests.service.pictures import photo, plain
 from tests.service.test_endpoint import raw_multipart
 
@@ -53,7 +53,7 @@ CASES: list[tuple[str, int, dict[str, Any]]] = [
 @pytest.fixture(scope="module")
 def service() -> Iterator[CompareService]:
     accounts = (account("AKIDEXAMPLEEXAMPLEEXAMPLE"), account("SLOW", appid="2", rate_per_s=0.001, burst=1))
-    with running(shipped(accounts=accounts)) as made:
+    with running(slow_machine_config(accounts=accounts)) as made:
         yield made
 
 

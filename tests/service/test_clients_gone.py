@@ -12,7 +12,7 @@ import pytest
 
 from agent.service import endpoint
 from agent.service.compare_service import CompareService
-from tests.service.kit import files, post, shipped, sign
+from tests.service.kit import files, post, sign, slow_machine_config
 from tests.service.test_worker_pool import FakeRecogniser
 
 WAIT_S = 30.0
@@ -37,7 +37,7 @@ def until_metric(service: CompareService, line: str) -> None:
 async def test_waiting_comparison_of_a_client_that_left_is_dropped() -> None:
     recogniser = FakeRecogniser()
     recogniser.may_go.clear()
-    service = CompareService(shipped(answer_within_ms=60_000))
+    service = CompareService(slow_machine_config())
     service._recognisers = (recogniser,)
     await service.start()
     first = threading.Thread(target=post, args=(service,), kwargs=files(b"first", b"ref"))
@@ -59,7 +59,7 @@ async def test_refusal_of_a_full_queue_is_sent_after_a_pause(monkeypatch: pytest
     monkeypatch.setattr(endpoint, "_PAUSE_S", 1.0)
     recogniser = FakeRecogniser()
     recogniser.may_go.clear()
-    service = CompareService(shipped(answer_within_ms=60_000, queue_max=1))
+    service = CompareService(slow_machine_config(queue_max=1))
     service._recognisers = (recogniser,)
     await service.start()
     first = threading.Thread(target=post, args=(service,), kwargs=files(b"first", b"ref"))

@@ -20,7 +20,7 @@ from agent.service.compareface_api import score
 from agent.service.compareface_body import parse
 from agent.service.recogniser import KNOTS
 from tests.service.compareface_kit import base_url, call, error, fields, signed_headers
-from tests.service.kit import APPID, SECRET_ID, account, files, post, running, shipped
+from tests.service.kit import APPID, SECRET_ID, account, files, post, running, slow_machine_config
 from tests.service.pictures import photo, plain
 
 SHOT, PHOTO, OTHER = photo("obama_podium"), photo("obama_portrait"), photo("biden_portrait")
@@ -40,7 +40,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CompareService
         account("SLOW", appid="4", rate_per_s=0.001, burst=1),
         keyless,
     )
-    with running(shipped(accounts=accounts, body_timeout_ms=1_500)) as made:
+    with running(slow_machine_config(accounts=accounts, body_timeout_ms=1_500)) as made:
         missing.unlink()
         yield made
 

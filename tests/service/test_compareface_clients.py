@@ -24,7 +24,7 @@ from agent.service.faults import parse_fault
 from agent.service.settings import EXAMPLE_SECRET
 from tests.fakes import RealClock
 from tests.service.compareface_kit import base_url
-from tests.service.kit import SECRET_ID, running, shipped
+from tests.service.kit import SECRET_ID, running, slow_machine_config
 from tests.service.pictures import photo, plain
 from tests.service.test_worker_pool import FakeRecogniser
 
@@ -36,7 +36,7 @@ SHOT, PHOTO, OTHER = photo("obama_podium"), photo("obama_portrait"), photo("bide
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[CompareService]:
-    with running(shipped(download_hosts=("localhost",))) as made:
+    with running(slow_machine_config(download_hosts=("localhost",))) as made:
         yield made
 
 
@@ -122,7 +122,7 @@ async def test_client_of_the_terminal_gets_a_score_and_named_errors(service: Com
     ("fault", "reason"), [("code=15", Reason.COMPARE_BUSY), ("nan", Reason.COMPARE_MALFORMED)]
 )
 async def test_injected_fault_reaches_the_client_in_its_api(fault: str, reason: Reason) -> None:
-    faulty = CompareService(shipped(), faults=(parse_fault(fault),))
+    faulty = CompareService(slow_machine_config(), faults=(parse_fault(fault),))
     faulty._recognisers = (FakeRecogniser(),)
     await faulty.start()
     api = client(faulty)

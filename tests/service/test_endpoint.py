@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent.service.compare_service import CompareService
-from tests.service.kit import APPID, BUCKET, account, code, files, post, running, shipped, sign
+from tests.service.kit import APPID, BUCKET, account, code, files, post, running, sign, slow_machine_config
 from tests.service.pictures import bomb_png, lying, photo, plain, turned
 
 OBAMA, PODIUM, BIDEN = photo("obama_portrait"), photo("obama_podium"), photo("biden_portrait")
@@ -35,7 +35,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CompareService
         account("GONE", example=False, secret_key_file=gone),
         account("OTHER", appid="1250000002", example=False, secret_key_file=other),
     )
-    with running(shipped(accounts=accounts, download_timeout_ms=500, body_max_bytes=2_000_000)) as made:
+    with running(
+        slow_machine_config(accounts=accounts, download_timeout_ms=500, body_max_bytes=2_000_000)
+    ) as made:
         gone.unlink()
         yield made
 

@@ -17,7 +17,7 @@ from agent.service.compare_service import CompareService
 from agent.service.image_decoder import decode
 from tests.compare.servers import Play, ReceivedRequest, endpoint, http, replies
 from tests.service.compareface_kit import call, fields
-from tests.service.kit import APPID, SECRET_ID, account, files, post, running, shipped, sign
+from tests.service.kit import APPID, SECRET_ID, account, files, post, running, sign, slow_machine_config
 from tests.service.pictures import bomb_png, photo, plain
 from tests.service.test_image_decoder import PORTRAIT
 
@@ -75,7 +75,7 @@ PARAMETERS: list[tuple[str, int, dict[str, object]]] = [
 
 def service_with(download_timeout_ms: int) -> AbstractContextManager[CompareService]:
     changes = {"download_hosts": ("localhost",), "download_timeout_ms": download_timeout_ms}
-    return running(shipped(accounts=(account(SECRET_ID),), **changes))
+    return running(slow_machine_config(accounts=(account(SECRET_ID),), **changes))
 
 
 @pytest.fixture(scope="module")

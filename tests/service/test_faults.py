@@ -8,7 +8,7 @@ from agent.core.reasons import Reason
 from agent.errors import CompareError, ConfigError
 from agent.service.compare_service import CompareService
 from agent.service.faults import parse_fault
-from tests.service.kit import client, files, post, running, shipped
+from tests.service.kit import client, files, post, running, slow_machine_config
 from tests.service.pictures import photo
 from tests.texts import en, zh
 
@@ -36,7 +36,7 @@ OBAMA, PODIUM = photo("obama_portrait"), photo("obama_podium")
     ],
 )
 async def test_injected_fault_is_a_named_error_of_the_client(fault: str, reason: Reason) -> None:
-    service = CompareService(shipped(), faults=(parse_fault(fault),))
+    service = CompareService(slow_machine_config(), faults=(parse_fault(fault),))
     await service.start()
     api = client(service.url)
     with pytest.raises(CompareError) as caught:
@@ -47,7 +47,7 @@ async def test_injected_fault_is_a_named_error_of_the_client(fault: str, reason:
 
 
 def test_fault_with_rate_0_and_short_latency_have_no_effect() -> None:
-    with running(shipped(), "html@0", "latency=1") as service:
+    with running(slow_machine_config(), "html@0", "latency=1") as service:
         assert post(service, **files(PODIUM, OBAMA))["code"] == 0
 
 

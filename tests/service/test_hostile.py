@@ -13,7 +13,7 @@ import pytest
 
 from agent.compare.codes import table
 from agent.service.compare_service import CompareService
-from tests.service.kit import APPID, account, files, post, running, shipped, sign
+from tests.service.kit import APPID, account, files, post, running, sign, slow_machine_config
 from tests.service.pictures import bomb_png, photo, plain
 
 GARBAGE_CONNECTIONS = 300
@@ -131,7 +131,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> CompareService:
 
     monkeypatch.setattr(socket, "getaddrinfo", numbers_only)  # no DNS request
     rich = account("AKIDEXAMPLEEXAMPLEEXAMPLE", rate_per_s=10_000, burst=10_000)
-    return CompareService(shipped(accounts=(rich,), body_timeout_ms=2_000))
+    return CompareService(slow_machine_config(accounts=(rich,), body_timeout_ms=2_000))
 
 
 @pytest.mark.parametrize(
@@ -161,5 +161,5 @@ async def test_hostile_requests_leave_the_service_as_it_was(
 
 def test_requests_of_a_seed_are_reproducible() -> None:
     assert [body(random.Random(1)) for _ in range(2)] == [body(random.Random(1)) for _ in range(2)]
-    with running(shipped()):
+    with running(slow_machine_config()):
         pass

@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.brokers import free_port
 from tests.service.certificates import self_signed
 from tests.service.kit import APPID, files, sign
 from tests.service.pictures import photo
@@ -104,9 +105,7 @@ def start_with(kept: int, config: Path, log: Path, notify: str, setup: str) -> P
 )
 def test_restart_under_load_refuses_and_loses_no_request(tmp_path: Path, setup: str, library: str) -> None:
     supervisor = Supervisor(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    config = write_config(tmp_path / "service.toml", port=port, answer_within_ms=30_000)
+    config = write_config(tmp_path / "service.toml", port=free_port(), answer_within_ms=30_000)
     config.write_text(config.read_text().replace("port = 0\n", ""))
     started = start(config, tmp_path / "log-1", setup=setup, NOTIFY_SOCKET=supervisor.address)
     first = until_ready(started)

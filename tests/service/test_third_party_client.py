@@ -16,7 +16,7 @@ import pytest
 from agent.kits.compare.images import Pictures, served
 from agent.service.compare_service import CompareService
 from agent.service.settings import EXAMPLE_SECRET
-from tests.service.kit import APPID, BUCKET, SECRET_ID, running, shipped
+from tests.service.kit import APPID, BUCKET, SECRET_ID, running, slow_machine_config
 from tests.service.pictures import photo, plain
 
 with warnings.catch_warnings():
@@ -36,7 +36,7 @@ KINDS = ("file", "buffer", "url")
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[CompareService]:
-    with running(shipped(download_hosts=("localhost",))) as made:
+    with running(slow_machine_config(download_hosts=("localhost",))) as made:
         yield made
 
 

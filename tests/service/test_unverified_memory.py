@@ -16,7 +16,7 @@ from agent.service import endpoint
 from agent.service.memory_budget import FlightBudget, Lease, SharedPool
 from agent.service.worker_pool import WorkerPool
 from tests.service.compareface_kit import call, fields
-from tests.service.kit import APPID, running, shipped
+from tests.service.kit import APPID, running, slow_machine_config
 from tests.service.pictures import photo
 
 MB = 1_000_000
@@ -129,7 +129,7 @@ def test_memory_of_a_verified_compareface_body_counts_for_its_account(
 
     monkeypatch.setattr(endpoint, "FlightBudget", budget)
     monkeypatch.setattr(WorkerPool, "compare", noting)
-    with running(shipped()) as service:
+    with running(slow_machine_config()) as service:
         assert "Score" in call(service, fields(photo("obama_podium"), photo("obama_portrait")))
     assert seen == [{"address 127.0.0.1", f"account {APPID}"}]
     assert not budgets[-1]._bytes_of_holder

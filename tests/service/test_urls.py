@@ -10,7 +10,7 @@ import pytest
 
 from agent.service.compare_service import CompareService
 from tests.compare.servers import Play, ReceivedRequest, endpoint, http, replies
-from tests.service.kit import APPID, client, code, post, running, shipped
+from tests.service.kit import APPID, client, code, post, running, slow_machine_config
 from tests.service.pictures import photo, plain
 
 OBAMA, PODIUM = photo("obama_portrait"), photo("obama_podium")
@@ -20,7 +20,9 @@ OBAMA, PODIUM = photo("obama_portrait"), photo("obama_podium")
 def service() -> Iterator[CompareService]:
     """With the limits of a machine with other work."""
     long_limits = {"download_timeout_ms": 15_000, "answer_within_ms": 60_000}
-    with running(shipped(download_hosts=("localhost",), body_max_bytes=500_000, **long_limits)) as made:
+    with running(
+        slow_machine_config(download_hosts=("localhost",), body_max_bytes=500_000, **long_limits)
+    ) as made:
         yield made
 
 
@@ -78,7 +80,7 @@ async def test_failed_download_has_its_code_and_flag(
 
 @pytest.fixture
 def hasty() -> Iterator[CompareService]:
-    with running(shipped(download_hosts=("localhost",), download_timeout_ms=700)) as made:
+    with running(slow_machine_config(download_hosts=("localhost",), download_timeout_ms=700)) as made:
         yield made
 
 

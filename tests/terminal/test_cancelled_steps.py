@@ -19,6 +19,8 @@ from tests.fakes import EPOCH, RealClock, ScriptedCompare, StagedAnalyzer, check
 from tests.terminal.test_terminal import TerminalSetup, serving
 
 TIMES = 12
+pytestmark = pytest.mark.real_time
+
 WAIT_S = 20.0
 LIMITS = Limits(hold_ms=20, ask_timeout_ms=30_000, retry_pause_ms=20, min_ask_ms=10)
 

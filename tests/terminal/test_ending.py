@@ -89,6 +89,7 @@ async def test_stop_with_a_hung_disk_is_bounded() -> None:
     claim_store.written.set()
 
 
+@pytest.mark.real_time
 async def test_stop_during_a_camera_restart_leaves_the_camera_stopped() -> None:
     camera = SlowCamera()
     setup = TerminalSetup(camera=camera)

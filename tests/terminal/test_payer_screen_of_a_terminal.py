@@ -118,6 +118,7 @@ async def test_bug_of_the_screen_changes_no_result(monkeypatch: pytest.MonkeyPat
     assert display.screen == Idle()
 
 
+@pytest.mark.real_time
 async def test_drawing_that_hangs_holds_up_no_frame_and_no_result() -> None:
     """The worker of the screen is a thread of its own, and one frame at most waits for it."""
     setup, display, release = TerminalSetup(), RecordingDisplay(), asyncio.Event()

@@ -220,6 +220,7 @@ BUSY_MS = 60_000
 BUSY_VISITS = [replace(each, ttl_ms=BUSY_MS) if each.ttl_ms == TTL_MS else each for each in VISITS]
 
 
+@pytest.mark.real_time
 async def test_replay_of_the_demo_ends_as_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     """The complete demo with real faces and answers, then a replay from the recording alone.
 

@@ -374,13 +374,15 @@ async def test_till_acknowledges_a_result_of_an_earlier_process(broker: Mosquitt
 
 
 async def test_late_match_is_replaced_by_result_expired_until_acknowledged(
-    broker: Mosquitto, tmp_path: Path
+    broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with terminal(broker.port, tmp_path) as running:
         async with raw_till(broker.port) as raw:
-            await raw.send("request", request_bytes(ttl_ms=1_000))
+            await raw.send("request", request_bytes(ttl_ms=60_000))
             result_id = json.loads(json.loads((await raw.next("result")).payload)["result"])["result_id"]
-        await asyncio.sleep(1.2)  # the match is not acknowledged, and its time is over
+        now_ms = RealClock.now_ms
+        monkeypatch.setattr(RealClock, "now_ms", lambda clock: now_ms(clock) + 61_000)
+        # the match is not acknowledged, and its time is over
         async with raw_till(broker.port) as raw:
             for _ in range(2):
                 event = await raw.event("refused")

@@ -18,7 +18,7 @@ from agent.service.settings import EXAMPLE_SECRET
 from tests.compare.servers import Play, endpoint, http, replies
 from tests.compare.test_compareface import SUCCESS
 from tests.service.compareface_kit import base_url
-from tests.service.kit import SECRET_ID, account, shipped
+from tests.service.kit import SECRET_ID, account, slow_machine_config
 
 HERE = Path(__file__).parents[3]
 
@@ -51,7 +51,7 @@ async def test_the_compare_service_passes_every_check(monkeypatch: pytest.Monkey
     once = account("ONCE", single_use=True)
     # for a machine with other work
     long_limits = {"download_timeout_ms": 15_000, "answer_within_ms": 60_000, "body_timeout_ms": 60_000}
-    config = shipped(download_hosts=("localhost",), **long_limits)
+    config = slow_machine_config(download_hosts=("localhost",), **long_limits)
     service = CompareService(config.model_copy(update={"accounts": (*config.accounts, once)}))
     await service.start()
     try:

@@ -17,7 +17,7 @@ from agent.service.compare_service import CompareService
 from agent.service.image_decoder import decode
 from agent.service.settings import EXAMPLE_SECRET
 from tests.compare.servers import SUCCESS, Play, ReceivedRequest, endpoint, http, replies
-from tests.service.kit import APPID, BUCKET, SECRET_ID, account, running, shipped
+from tests.service.kit import APPID, BUCKET, SECRET_ID, account, running, slow_machine_config
 
 ACCOUNT = Account(APPID, SECRET_ID, EXAMPLE_SECRET, BUCKET)
 
@@ -59,7 +59,7 @@ def test_the_shipped_images_have_the_named_properties() -> None:
 
 
 async def test_the_compare_service_passes_every_check() -> None:
-    service = CompareService(shipped(download_hosts=("localhost",)))
+    service = CompareService(slow_machine_config(download_hosts=("localhost",)))
     await service.start()
     try:
         rows = await run_checks(service.url, photos=True)
@@ -73,7 +73,7 @@ async def test_the_compare_service_passes_every_check() -> None:
 def unusual() -> Iterator[CompareService]:
     """No downloads from this machine; one account has no buckets, one accepts each signature once."""
     accounts = (account("NOBUCKET", rate_per_s=1_000), account("ONCE", single_use=True, rate_per_s=1_000))
-    with running(shipped(accounts=accounts)) as service:
+    with running(slow_machine_config(accounts=accounts)) as service:
         yield service
 
 
