@@ -27,12 +27,16 @@ class StageEntry:
 class FrameLog:
     """The frames and stages of one verification so far.
 
-    ``frames_by_reason`` counts all frames; ``frames`` has the first ``FRAMES_MAX``.
+    ``frames_by_reason`` counts all frames; ``frames`` has the first ``FRAMES_MAX``. ``repeated``: frames that
+    were not analyzed, because they repeat the last new picture. ``watched_ms``: from the first possible frame
+    to the end of the verification; 0 before its end.
     """
 
     frames: list[FrameEntry] = field(default_factory=list)
     stages: list[StageEntry] = field(default_factory=list)
     frames_by_reason: Counter[FrameReason] = field(default_factory=Counter)
+    repeated: int = 0
+    watched_ms: int = 0
 
     def add_frame(self, analysis: Analysis, after_ms: int) -> None:
         self.frames_by_reason[analysis.reason] += 1
@@ -52,14 +56,14 @@ class FrameLog:
                 return True
         return False
 
-    def few_frames(self, total_ms: int) -> str:
+    def few_frames(self) -> str:
         """ "3 frames in 8000 ms" below two thirds of the slowest pace, 1 frame a second; else empty.
 
         Then the processor was taken or throttled. Shorter verifications than 3 s show nothing.
         """
-        count = self.frames_by_reason.total()
-        is_few = total_ms >= _SHOWS_RATE_MS and 1_500 * count < total_ms
-        return f"{count} frames in {total_ms} ms" if is_few else ""
+        count = self.frames_by_reason.total() + self.repeated
+        is_few = self.watched_ms >= _SHOWS_RATE_MS and 1_500 * count < self.watched_ms
+        return f"{count} frames in {self.watched_ms} ms" if is_few else ""
 
     def add_stage(self, stage: str, after_ms: int) -> None:
         self.stages.append(StageEntry(after_ms, stage))

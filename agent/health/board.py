@@ -55,7 +55,8 @@ def is_full(folder: Path) -> bool:
         found = os.statvfs(folder)
     except OSError:
         return False
-    return found.f_bavail * found.f_frsize < VERIFICATION_BYTES
+    # a file system without a limit, e.g. ramfs, reports 0 blocks
+    return bool(found.f_blocks) and found.f_bavail * found.f_frsize < VERIFICATION_BYTES
 
 
 def is_read_only(path: Path) -> bool:

@@ -4,7 +4,7 @@ from collections import Counter, deque
 from typing import Any
 
 from agent.core.model import CameraHealth, Frame
-from agent.core.reasons import FrameReason
+from agent.core.reasons import FrameReason, Reason
 from agent.health.condition import Condition
 from agent.health.conditions_camera import (
     CAMERA_BLURRED,
@@ -25,6 +25,17 @@ _CAUSES = {
 }  # each other reason of an unusable face: CAMERA_FACES_UNUSABLE
 _EMPTY = (FrameReason.IDLE, FrameReason.NO_PRESENCE)
 _USABLE = (FrameReason.SHOT, FrameReason.FOLLOWED)
+_ENDED_BY_VIEW = frozenset(
+    {
+        Reason.NO_FACE,
+        Reason.MULTIPLE_FACES,
+        Reason.FACE_UNUSABLE,
+        Reason.FACE_LOST,
+        Reason.TIMED_OUT,
+        Reason.LIVENESS_NOT_COMPLETED,
+    }
+)
+FORGET_MS = 3_600_000  # one payer in the evening can try several times
 
 
 class FrameMeter:
@@ -58,25 +69,33 @@ class ViewMeter:
 
     The causes are the lens, the place of the camera, the light, and a picture of a face in the view. One
     payer can move or stand too far away, so the fault needs ``VERIFICATIONS_MIN`` verifications with the same
-    main reason.
+    main reason. A usable frame ends it, and so does ``FORGET_MS`` without a further such verification.
     """
 
     def __init__(self) -> None:
         self._reason: FrameReason | None = None
         self._same_reason_count = 0
+        self._newest_ms = 0
 
-    def add(self, frames: Counter[FrameReason]) -> Condition | None:
-        """Add the frames of one verification. Returns the present fault of the view; None: no known fault."""
+    def add(self, frames: Counter[FrameReason], ended_by: Reason, now_ms: int) -> None:
+        """Add the frames of one verification and the reason of its end.
+
+        A verification that another reason ended, e.g. a cancel after a moment, can end a fault and is none.
+        """
         counts = Counter({reason: count for reason, count in frames.items() if reason not in _EMPTY})
         if counts:  # an empty scene shows nothing about the view
             reason, count = counts.most_common(1)[0]
             is_fault = count >= _SHARE_MIN * counts.total()
             if any(counts[usable] for usable in _USABLE) or not is_fault:
                 self._reason, self._same_reason_count = None, 0
-            else:
+            elif ended_by in _ENDED_BY_VIEW:
                 self._same_reason_count = self._same_reason_count + 1 if reason is self._reason else 1
-                self._reason = reason
-        if self._reason is None or self._same_reason_count < VERIFICATIONS_MIN:
+                self._reason, self._newest_ms = reason, now_ms
+
+    def fault(self, now_ms: int) -> Condition | None:
+        """The present fault of the view; None: no known fault."""
+        is_old = now_ms - self._newest_ms >= FORGET_MS
+        if self._reason is None or is_old or self._same_reason_count < VERIFICATIONS_MIN:
             return None
         return _CAUSES.get(self._reason, CAMERA_FACES_UNUSABLE)
 

@@ -66,6 +66,7 @@ class ResultMeter:
             self._forget(PHOTOS_FAILING, now_ms)
             shows_photos = result.request.reference.url is not None or not self._has_failed_download
             kept = 0 if shows_photos else self._in_a_row[PHOTOS_FAILING]
+            self._has_failed_download = self._has_failed_download and kept > 0
             self._in_a_row = Counter({PHOTOS_FAILING: kept})
             self._unusable_photos.clear()
             return
@@ -82,8 +83,8 @@ class ResultMeter:
     def _is_other_photo(self, result: Result) -> bool:
         """Whether this fault of a photo counts: an unusable photo counts once."""
         reference = result.request.reference
-        self._has_failed_download = reference.url is not None
         if result.reason is not Reason.REFERENCE_UNUSABLE:
+            self._has_failed_download = True
             return True
         is_known = reference.sha256 in self._unusable_photos
         if len(self._unusable_photos) < VERIFICATIONS_MIN:

@@ -141,20 +141,19 @@ async def refresh_conditions(conditions: ConditionTracker) -> None:
 async def watch_storage(handle: AgentHandle) -> None:
     """Raise and clear ``storage_unavailable`` without a verification.
 
-    The checks for a read-only and for a full disk write nothing, because writing wears a card. An almost full
-    disk is tested with a write, and so is a slow disk: several fast writes clear ``storage_slow``. Only a
-    successful write clears ``storage_unavailable``. The written page can fit where no claim does, so it
-    proves nothing on a full disk.
+    The check for a read-only disk writes nothing, because writing wears a card. An almost full disk is tested
+    with a write, and so is a slow disk: several fast writes clear ``storage_slow``. Only a successful write
+    clears ``storage_unavailable``: that of a claim, or a test write while the disk is not full, because one
+    page can fit where no claim does.
     """
     conditions, key = handle.terminal.conditions, handle.reload.config.storage.directory / KEY_FILE
     while True:
         await asyncio.sleep(STORAGE_EVERY_S)
-        if await asyncio.to_thread(is_full, key.parent):
-            conditions.raise_(STORAGE_UNAVAILABLE)
-        elif STORAGE_UNAVAILABLE in conditions.active:
-            with suppress(StorageError):  # the condition is active already
-                await handle.outbox.check_writable()
-                conditions.clear(STORAGE_UNAVAILABLE)
+        if STORAGE_UNAVAILABLE in conditions.active:
+            if not await asyncio.to_thread(is_full, key.parent):
+                with suppress(StorageError):  # the condition is active already
+                    await handle.outbox.check_writable()
+                    conditions.clear(STORAGE_UNAVAILABLE)
         elif await asyncio.to_thread(is_read_only, key):
             log.error("storage_failed", extra=facts(why=f"{key.parent} went read-only"))
             conditions.raise_(STORAGE_UNAVAILABLE)

@@ -93,6 +93,7 @@ async def watch_board(handle: AgentHandle) -> None:
         hottest = await asyncio.to_thread(hottest_c) or 0.0
         conditions.update(TERMINAL_HOT, hottest >= HOT_C, f"{hottest:.0f} °C")
         handle.terminal.budget.show_pause()
+        handle.terminal.view.clear_old()
         handle.terminal.results.show_faults()
         await asyncio.sleep(BOARD_EVERY_S)
 

@@ -168,6 +168,7 @@ class FrameLoop:
             return
         if verification is self._analyzed_for:
             if health.is_repeated and not self._has_skipped:
+                verification.frame_log.repeated += 1
                 return  # two frames are evidence only if they are two pictures
             if frame.captured_ms - self._analyzed_ms < _MIN_SHARE_OF_PERIOD * self.period_ms:
                 self._has_skipped = True

@@ -220,7 +220,7 @@ class Results:
         self._counters.record_result(result)
         condition = api_condition(result.reason, result.api_code)  # None for a decision
         now_ms, total_ms = self._clock.now_ms(), result.timings.total
-        few_frames = "" if condition in conditions_camera.ROWS else frame_log.few_frames(total_ms)
+        few_frames = "" if condition in conditions_camera.ROWS else frame_log.few_frames()
         if few_frames and condition == COMPARE_UNREACHABLE:
             condition = None  # the terminal itself was too slow for the call
         is_explained = any(condition in CLEARED_BY_ANSWER for condition in conditions.active)

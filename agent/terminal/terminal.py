@@ -19,9 +19,7 @@ from agent.core.verification_types import Event, InputFailed, Interrupted
 from agent.errors import CameraHung, StorageError
 from agent.health.condition_tracker import ConditionTracker
 from agent.health.conditions_board import STORAGE_UNAVAILABLE
-from agent.health.conditions_camera import VIEW_CONDITIONS
 from agent.health.counters import Counters
-from agent.health.frame_meter import ViewMeter
 from agent.log import facts
 from agent.tasks import end_tasks
 from agent.terminal.api_call import CallBudget
@@ -30,6 +28,7 @@ from agent.terminal.intake import Intake
 from agent.terminal.parts import Ports, RecordVerification, Settings
 from agent.terminal.results import Results, result_of
 from agent.terminal.verification_runner import OpenVerification, Verification, outcome_of
+from agent.terminal.view_conditions import ViewConditions
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ class Terminal:
         self.conditions = conditions or ConditionTracker(ports.clock.now_ms)
         self.watchdog_signal = WatchdogSignal()
         self.pace: Pace | None = None  # None: not measured yet
-        self._view = ViewMeter()
+        self.view = ViewConditions(self.conditions, ports.clock)
         self._ports = ports
         self._settings = settings
         self.worker: Executor = ThreadPoolExecutor(1, thread_name_prefix="vision")  # calls the analyzer
@@ -178,8 +177,7 @@ class Terminal:
             if self._pending_settings is not None:
                 self._pending_settings()
                 self._pending_settings = None
-        view_fault = self._view.add(outcome.frame_log.frames_by_reason)
-        self.conditions.raise_only(view_fault, of=VIEW_CONDITIONS, detail=self._view.detail)
+        self.view.add(outcome.frame_log.frames_by_reason, result.reason)
         await self.results.deliver(result, stored, outcome.frame_log, is_slow=outcome.is_slow)
         try:
             await asyncio.to_thread(record, result, outcome.frame_log, outcome.trace)

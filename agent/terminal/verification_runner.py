@@ -67,7 +67,7 @@ class Verification:
     _inbox: asyncio.Queue[Event] = field(default_factory=asyncio.Queue)
     _calls: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     _shown_hint: ShownHint = field(default_factory=ShownHint)
-    _frame_log: FrameLog = field(default_factory=FrameLog)
+    frame_log: FrameLog = field(default_factory=FrameLog)
     _phase_times: PhaseTimes = field(default_factory=PhaseTimes)
     _counted_until_ms: int = 0  # end of the time that is already added to ``_phase_times``
 
@@ -84,8 +84,8 @@ class Verification:
         )
         deadline_ms = self.request.deadline_ms - settings.publish_margin_ms
         state: State = begin(deadline_ms, not_before_ms=received_ms)
-        self._counted_until_ms = received_ms
-        self._frame_log.add_stage("seeking", 0)
+        self._counted_until_ms, began_ms = received_ms, self.ports.clock.now_ms()
+        self.frame_log.add_stage("seeking", 0)
         prepared = asyncio.create_task(self._prepare(), name="prepare")
         try:
             while not isinstance(state, Finished):
@@ -110,7 +110,8 @@ class Verification:
         trace = Trace(deadline_ms, received_ms, limits, tuple(self._events)) if settings.is_traced else None
         times = self._phase_times
         timings = times.timings(self.ports.clock.now_ms() - received_ms)
-        return VerificationOutcome(state, timings, self._frame_log, trace, times.calls, times.is_slow)
+        self.frame_log.watched_ms = received_ms + timings.total - began_ms
+        return VerificationOutcome(state, timings, self.frame_log, trace, times.calls, times.is_slow)
 
     async def _next_event(self, due_ms: int) -> Event:
         left_s = (due_ms - self.ports.clock.now_ms()) / 1e3
@@ -124,7 +125,7 @@ class Verification:
         """Update the frame log and the durations, and publish guidance. Never changes the outcome."""
         now_ms = self.ports.clock.now_ms()
         if isinstance(event, types.FrameAnalyzed):
-            self._frame_log.add_frame(event.analysis, now_ms - self.request.received_ms)
+            self.frame_log.add_frame(event.analysis, now_ms - self.request.received_ms)
         if isinstance(before, types.Seeking | types.Challenging):
             self._phase_times.wait_face_ms += now_ms - self._counted_until_ms
         elif isinstance(before, types.Holding):
@@ -138,7 +139,7 @@ class Verification:
                 await self.ports.till.publish(GuidanceEvent(self.request, hint.guidance))
         if type(after) is not type(before) and not isinstance(after, Finished):
             stage = type(after).__name__.lower()
-            self._frame_log.add_stage(stage, now_ms - self.request.received_ms)
+            self.frame_log.add_stage(stage, now_ms - self.request.received_ms)
             await self.ports.till.publish(StageEvent(self.request, stage))
 
     async def _prepare(self) -> ImageSource | None:

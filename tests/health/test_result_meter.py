@@ -170,3 +170,26 @@ def test_add_neutral_reason_between_faults_of_the_terminal_keeps_their_count() -
         added(meter, undecided(Reason.CAMERA_UNAVAILABLE))
         found = added(meter, undecided(Reason.TIMED_OUT))
     assert found == {VERIFICATIONS_FAILING: "timed_out"}
+
+
+def test_add_unusable_photo_of_a_url_is_no_failed_download() -> None:
+    """Otherwise comparisons with photos inside the request would not clear the fault for an hour."""
+    meter = ResultMeter()
+
+    def unusable(reference: Reference) -> Result:
+        return replace(undecided(Reason.REFERENCE_UNUSABLE), request=replace(request(), reference=reference))
+
+    for number in range(VERIFICATIONS_MIN):
+        added(meter, unusable(Reference(image=b"a photo", sha256=f"{number}")))
+    assert added(meter, unusable(Reference(url="https://photos.example/1.jpg", sha256="url")))
+    inline = replace(MATCH, request=replace(request(), reference=Reference(image=b"a photo")))
+    assert not added(meter, inline)
+
+
+def test_add_unusable_photo_in_the_request_keeps_the_count_of_failed_downloads() -> None:
+    meter = ResultMeter()
+    for _ in range(VERIFICATIONS_MIN):
+        added(meter, undecided(Reason.REFERENCE_UNREACHABLE))
+    inline = replace(request(), reference=Reference(image=b"a photo", sha256="inline"))
+    added(meter, replace(undecided(Reason.REFERENCE_UNUSABLE), request=inline))
+    assert added(meter, replace(MATCH, request=inline)), "it shows nothing about the hosts of photos"

@@ -13,7 +13,9 @@ from agent.core.model import Analysis, CameraHealth, Comparison, Crop, Frame
 from agent.core.ports import ImageSource, RequestReceived
 from agent.core.reasons import FrameReason
 from agent.errors import CameraError, CameraHung, Retry
+from agent.health.conditions_board import VERIFICATIONS_FAILING
 from agent.health.conditions_camera import NO_PICTURE
+from agent.health.result_meter import VERIFICATIONS_MIN
 from tests.fakes import PacedCamera, RealClock, ScriptedCompare, check_frame, request
 from tests.terminal.test_terminal import LIMITS, TerminalSetup
 
@@ -177,6 +179,19 @@ async def test_first_frame_of_a_verification_is_analyzed_also_when_it_repeats_a_
         await setup.till.inbox.put(RequestReceived(request(budget_ms=1_000)))
         assert await setup.verdict() == "undecided/no_face"
     assert setup.analyzer.analyses == 1
+
+
+async def test_repeated_pictures_do_not_show_a_slow_processor() -> None:
+    """Few of these frames are analyzed, because the others show nothing new."""
+    setup = TerminalSetup()
+    setup.analyzer.stage = FrameReason.NO_FACE
+    setup.terminal._frames._check_frame = lambda frame: replace(check_frame(frame), is_repeated=True)
+    async with serving(setup), asyncio.timeout(60):
+        for number in range(VERIFICATIONS_MIN):
+            await setup.till.inbox.put(RequestReceived(request(f"r-{number}", budget_ms=4_000)))
+            assert await setup.verdict(number + 1) == "undecided/no_face"
+    assert setup.analyzer.analyses == VERIFICATIONS_MIN
+    assert VERIFICATIONS_FAILING not in setup.terminal.conditions.active
 
 
 class CallDuringRepeats(ScriptedCompare):

@@ -166,8 +166,18 @@ def test_why_prints_the_frames_by_reason_and_draws_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "total_ms", "shown"),
+    ("count", "watched_ms", "shown"),
     [(5, 8_000, "5 frames in 8000 ms"), (6, 8_000, ""), (0, 2_999, ""), (0, 3_000, "0 frames in 3000 ms")],
 )
-def test_few_frames_of_a_slow_terminal(count: int, total_ms: int, shown: str) -> None:
-    assert log_of([FrameReason.SHOT] * count).few_frames(total_ms) == shown
+def test_few_frames_of_a_slow_terminal(count: int, watched_ms: int, shown: str) -> None:
+    frame_log = log_of([FrameReason.SHOT] * count)
+    assert not frame_log.few_frames(), "before its end, and for a claim that took long"
+    frame_log.watched_ms = watched_ms
+    assert frame_log.few_frames() == shown
+
+
+def test_frames_of_a_still_picture_are_not_few() -> None:
+    """A camera with little noise repeats its picture in front of an empty scene: the processor has time."""
+    frame_log = log_of([FrameReason.NO_FACE])
+    frame_log.watched_ms, frame_log.repeated = 8_000, 70
+    assert not frame_log.few_frames()

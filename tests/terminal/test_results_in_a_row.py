@@ -74,7 +74,7 @@ async def test_few_frames_are_a_fault_of_the_terminal_whatever_the_reasons_are(i
         each, timings = request(f"r-{number}"), Timings(total=7_829)
         late = Result(each, Decision.UNDECIDED, reason, 0, None, timings, Assurance())
         await setup.claim_store.claim(each)
-        frame_log = FrameLog()
+        frame_log = FrameLog(watched_ms=7_829)
         frame_log.frames_by_reason[FrameReason.SHOT] = 3
         result, stored = await setup.terminal.results.store(late)
         await setup.terminal.results.deliver(result, stored, frame_log)
