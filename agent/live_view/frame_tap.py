@@ -54,10 +54,11 @@ class FrameTap:
         """The next frame that does not show a payer.
 
         Raises:
-            CameraReserved: a verification is open, or ended less than ``PAYER_FRAMES_MS`` ago.
+            CameraReserved: a verification is open, or ended less than ``PAYER_FRAMES_MS`` before this frame.
             CameraError: no frame came within 3 s.
         """
-        self.check()
+        if self._is_serving():
+            raise CameraReserved(Text("detail.verification_open"))
         waiting: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._waiting.add(waiting)
         try:

@@ -57,9 +57,10 @@ async def test_next_frame_is_refused_during_a_verification_and_shortly_after() -
     assert refused.value.code == "camera_in_use_by_verification" and zh(refused.value.fix)
     tap.offer(frame(1_000))
     serving = False
+    task = await request(tap)
     tap.offer(frame(1_000 + PAYER_FRAMES_MS - 1))
     with pytest.raises(CameraReserved):
-        await tap.next_frame()
+        await task
     tap.offer(frame(1_000 + PAYER_FRAMES_MS))
     task = await request(tap)
     tap.offer(frame(2_000 + PAYER_FRAMES_MS))
@@ -78,11 +79,26 @@ async def test_next_frame_is_refused_after_a_verification_between_two_frames() -
     tap.offer(frame(1_100))
     with pytest.raises(CameraReserved):
         await task
+    task = await request(tap)
     tap.offer(frame(1_100 + PAYER_FRAMES_MS - 1))
     with pytest.raises(CameraReserved):
-        await tap.next_frame()
+        await task
     tap.offer(frame(1_100 + PAYER_FRAMES_MS))
     tap.check()
+
+
+@pytest.mark.parametrize("opened", [0, 1])
+async def test_next_frame_after_a_verification_reports_a_camera_without_a_picture(
+    monkeypatch: pytest.MonkeyPatch, opened: int
+) -> None:
+    """Otherwise a technician would be told for ever that a verification has just ended."""
+    monkeypatch.setattr(frame_tap, "FRAME_TIMEOUT_S", 0.01)
+    serving = True
+    tap = FrameTap(lambda: serving, lambda: opened)
+    tap.offer(frame(1_000))
+    serving, opened = False, opened + 1
+    with pytest.raises(CameraError):
+        await tap.next_frame()
 
 
 async def test_next_frame_verification_that_starts_during_the_wait_has_priority() -> None:
