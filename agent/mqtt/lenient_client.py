@@ -51,30 +51,32 @@ class LenientClient(Client):
         return handled
 
 
-def with_expiry_only(packet: bytes | bytearray, *, has_id: bool) -> bytes | bytearray:
-    """A PUBLISH without its properties except the message expiry; unchanged if they cannot be separated.
+def with_expiry_only(packet: bytes | bytearray, *, has_id: bool) -> bytes:
+    """A PUBLISH without its properties except the message expiry.
 
     Args:
         packet: the part after the fixed header.
         has_id: the packet has a packet identifier (QoS 1 and 2).
+    Raises:
+        MalformedPacket: the properties cannot be separated. A broker never forwards such a packet.
     """
     begin = 2 + int.from_bytes(packet[:2]) + 2 * has_id
     try:
         size, at = _number(packet, begin)
         end, expiry = at + size, b""
         if end > len(packet):
-            return packet
+            raise MalformedPacket("the properties are longer than the packet")
         while at < end:
             after = _end_of_property(packet, at)
             if packet[at] == _EXPIRY:
                 if expiry:
-                    return packet  # two times: neither is right
+                    raise MalformedPacket("two message expiries")
                 expiry = bytes(packet[at:after])
             at = after
-    except (IndexError, ValueError):
-        return packet
+    except (IndexError, ValueError) as error:
+        raise MalformedPacket("a property is not complete or not known") from error
     if at != end:
-        return packet
+        raise MalformedPacket("a property is longer than all properties")
     return bytes(packet[:begin]) + bytes([len(expiry)]) + expiry + packet[end:]
 
 

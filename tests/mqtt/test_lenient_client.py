@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paho.mqtt.exception import MalformedPacket
 from paho.mqtt.properties import Properties
 
 from agent.config import MqttConfig
@@ -173,13 +174,17 @@ def test_with_expiry_only_keeps_topic_id_expiry_and_payload(
 
 
 @given(st.binary(max_size=60), st.booleans())
-def test_with_expiry_only_of_any_bytes_raises_nothing(packet: bytes, has_id: bool) -> None:
-    with_expiry_only(packet, has_id=has_id)
+def test_with_expiry_only_of_any_bytes_raises_nothing_else(packet: bytes, has_id: bool) -> None:
+    with contextlib.suppress(MalformedPacket):
+        with_expiry_only(packet, has_id=has_id)
 
 
 @pytest.mark.parametrize(
-    "block", [EXPIRY + EXPIRY, b"\x7f\x00", b"\x26\x00\x70", b"\x02\x00", b"\x0b\xff\xff\xff\xff\x01"]
+    "block",
+    [EXPIRY + EXPIRY, b"\x7f\x00", b"\x26\x00\x70", b"\x02\x00", b"\x0b\xff\xff\xff\xff\x01"],
 )
-def test_with_expiry_only_leaves_what_cannot_be_separated(block: bytes) -> None:
+def test_with_expiry_only_refuses_what_cannot_be_separated(block: bytes) -> None:
+    """paho would copy the rest of the packet for each property: 3.7 s for 45 000 of them."""
     packet = text(TOPIC) + number(len(block)) + block + b"payload"
-    assert with_expiry_only(packet, has_id=False) == packet
+    with pytest.raises(MalformedPacket):
+        with_expiry_only(packet, has_id=False)
