@@ -88,7 +88,7 @@ class Keyring:
         """Remove all keys of a till; return their number.
 
         Raises:
-            TillError: ``till_unknown``, no key was ever installed for the till; ``key_unusable``.
+            TillError: ``till_unknown``, there is no key of this till; ``key_unusable``.
         """
         folder = self._folder / till
         try:

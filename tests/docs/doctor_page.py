@@ -122,8 +122,8 @@ UNDETECTED = (
         "The signing key was replaced by hand, and the agent was restarted. "
         "签名密钥被手动更换，且服务已重启。",
         "healthy; before the restart `keys.files` fails 正常；重启之前 `keys.files` 报错",
-        "`facepay till ask --key` with the key that the tills use 用收银机保存的公钥运行 `facepay "
-        "till ask --key`",
+        "`facepay till ask` with `--key` and the key that the tills use "
+        "运行 `facepay till ask`，`--key` 指定收银机保存的公钥",
     ),
     (
         "The processor is slow only during a verification. 处理器仅在核验期间过慢。",
