@@ -64,7 +64,8 @@ class CameraConfig(Section):
 
 class VisionConfig(Section):
     detector_model: FilePath | None = None  # default: the file inside the registry package
-    detector_width_px: Annotated[int, Field(ge=96, le=1280)] = 320  # of a frame's longer side
+    # of a frame's longer side; half of it on a slow machine, where a side of a wide frame is 33 px at least
+    detector_width_px: Annotated[int, Field(ge=120, le=1280)] = 320
     adapt: bool = True  # a slow machine gets a smaller width and rate, see core/pace.py; false: as configured
     confidence: Annotated[float, Field(ge=0, le=0.99)] = 0.7  # no detection reaches 1
     threads: Annotated[int, Field(ge=1, le=8)] = 1
