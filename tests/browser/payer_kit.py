@@ -98,11 +98,12 @@ async def shows(tab: Tab, kind: str, symbol: str = "") -> None:
 
 @asynccontextmanager
 async def payer_screen(
-    *, locale: str = "en", sound: bool = False, budget_ms: int = 8_000, shop_name: str = "Corner Shop"
+    *, locale: str = "en", sound: bool = False, shop_name: str = "Corner Shop"
 ) -> AsyncIterator[PayerScreen]:
     """The demo's agent with the screen switched on, on a free port, and a browser."""
     display = DisplayConfig(listen="loopback", shop_name=shop_name, locale=locale, sound=sound)
     display = display.model_copy(update={"port": 0})
-    config = Config(profile="demo", display=display, verification=VerificationConfig(budget_ms=budget_ms))
+    limits = VerificationConfig(budget_ms=60_000, ask_timeout_ms=20_000)  # for a busy machine
+    config = Config(profile="demo", display=display, verification=limits)
     async with running_demo(config) as stage, browser() as made:
         yield PayerScreen(stage, made, await asyncio.to_thread(start_url, stage.state_directory))

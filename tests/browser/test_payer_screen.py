@@ -75,7 +75,7 @@ async def test_holder_sees_a_mirror_a_hint_and_the_end_and_the_screen_is_blank_a
         await screen.stage.show_scene("one_obama_portrait")
         blank = asyncio.create_task(blank_after(tab))
         await asyncio.sleep(0.5)
-        asked = screen.ask("obama_podium", locale="zh-CN")
+        asked = screen.ask("obama_podium", ttl_ms=60_000, locale="zh-CN")
         await shows(tab, "guide")
         await shows(tab, "end", "recognised")
         assert await tab.page.locator("#words").inner_text() == "识别成功"
@@ -113,7 +113,7 @@ async def test_second_tab_is_refused_politely_and_twenty_tabs_hold_up_no_payment
         await tabs[0].locator("#screen[data-kind=busy]").wait_for(timeout=60_000)
         assert "another window" in await tabs[0].locator("#words").inner_text()
         await screen.stage.show_scene("one_obama_portrait")
-        assert (await screen.ask("obama_podium")).decision == "match"
+        assert (await screen.ask("obama_podium", ttl_ms=60_000)).decision == "match"
         await context.close()
         again = await screen.tab()
         await shows(again, "idle")
@@ -128,12 +128,12 @@ async def test_browser_that_dies_and_a_browser_that_hangs_hold_up_no_payment() -
             os.kill(process, signal.SIGSTOP)
         try:
             await screen.stage.show_scene("one_obama_portrait")
-            assert (await screen.ask("obama_podium")).decision == "match"
+            assert (await screen.ask("obama_podium", ttl_ms=60_000)).decision == "match"
         finally:
             for process in hung:
                 os.kill(process, signal.SIGCONT)
         await screen.browser.close()
-        assert (await screen.ask("obama_podium")).decision == "match"
+        assert (await screen.ask("obama_podium", ttl_ms=60_000)).decision == "match"
 
 
 async def renderers(screen: PayerScreen) -> list[int]:
