@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -267,38 +267,17 @@ def test_ctrl_c_that_c_code_discards_ends_the_command_without_a_traceback() -> N
     assert (done.returncode, done.stderr) == (130, b"")
 
 
-@pytest.mark.parametrize(("number", "in_background"), [(signal.SIGTERM, True), (signal.SIGHUP, False)])
-def test_a_terminated_command_deletes_its_temporary_folder(
-    number: signal.Signals, in_background: bool
-) -> None:
-    """SIGHUP: the terminal window or the ssh connection was closed. In a script, ``&`` ignores SIGINT."""
+@contextlib.contextmanager
+def demo_with(
+    handlers: dict[signal.Signals, str], created: str
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A demo in its own process group, and its TMPDIR, which contains a file that matches ``created``.
+
+    ``handlers``: names in ``signal``. The tests themselves can run in the background or under nohup.
+    """
     start = "import signal, sys; from agent.cli import main; sys.argv[0] = 'facepay'; "
-    start += f"signal.signal({number.value}, signal.SIG_DFL); "  # these tests can run under nohup
-    start += "signal.signal(signal.SIGINT, signal.SIG_IGN); " if in_background else ""
+    start += "".join(f"signal.signal({number.value}, signal.{name}); " for number, name in handlers.items())
     with tempfile.TemporaryDirectory() as short:  # a socket needs a short path
-        folder, env = Path(short), os.environ | {"TMPDIR": short}
-        with subprocess.Popen(
-            [sys.executable, "-c", f"{start}main()", "demo"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=env,
-        ) as demo:
-            deadline = time.monotonic() + 60
-            while not list(folder.iterdir()) and time.monotonic() < deadline:
-                time.sleep(0.05)
-            demo.send_signal(number)
-            output = demo.communicate(timeout=60)[1]
-        assert demo.returncode == 130 and b"Traceback" not in output, output
-        assert not list(folder.iterdir())
-
-
-def test_ctrl_c_during_the_start_of_the_demo_is_no_failure_of_its_broker() -> None:
-    """A terminal sends Ctrl-C to each process of the command, so to the broker, too."""
-    start = "import signal, sys; from agent.cli import main; sys.argv[0] = 'facepay'; "
-    start += (
-        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # these tests can run in the background
-    )
-    with tempfile.TemporaryDirectory() as short:
         folder, env = Path(short), os.environ | {"TMPDIR": short}
         with subprocess.Popen(
             [sys.executable, "-c", f"{start}main()", "demo"],
@@ -308,10 +287,29 @@ def test_ctrl_c_during_the_start_of_the_demo_is_no_failure_of_its_broker() -> No
             start_new_session=True,
         ) as demo:
             deadline = time.monotonic() + 60
-            while not list(folder.glob("*/broker.toml")) and time.monotonic() < deadline:
+            while not list(folder.glob(created)) and time.monotonic() < deadline:
                 time.sleep(0.01)
-            os.killpg(demo.pid, signal.SIGINT)
-            output = demo.communicate(timeout=60)[1]
+            yield demo, folder
+
+
+@pytest.mark.parametrize(("number", "in_background"), [(signal.SIGTERM, True), (signal.SIGHUP, False)])
+def test_a_terminated_command_deletes_its_temporary_folder(
+    number: signal.Signals, in_background: bool
+) -> None:
+    """SIGHUP: the terminal window or the ssh connection was closed. In a script, ``&`` ignores SIGINT."""
+    interrupt = "SIG_IGN" if in_background else "default_int_handler"
+    with demo_with({number: "SIG_DFL", signal.SIGINT: interrupt}, "*") as (demo, folder):
+        demo.send_signal(number)
+        output = demo.communicate(timeout=60)[1]
+        assert demo.returncode == 130 and b"Traceback" not in output, output
+        assert not list(folder.iterdir())
+
+
+def test_ctrl_c_during_the_start_of_the_demo_is_no_failure_of_its_broker() -> None:
+    """A terminal sends Ctrl-C to each process of the command, so to the broker, too."""
+    with demo_with({signal.SIGINT: "default_int_handler"}, "*/broker.toml") as (demo, folder):
+        os.killpg(demo.pid, signal.SIGINT)
+        output = demo.communicate(timeout=60)[1]
         assert (demo.returncode, output) == (130, b"")
         assert not list(folder.iterdir())
 
