@@ -7,6 +7,8 @@ from enum import StrEnum
 
 from agent.texts import Text
 
+FORGET_MS = 3_600_000  # a fault that ended verifications or requests: without a further one, it is over
+
 
 class Severity(StrEnum):
     WARNING = "warning"  # the terminal serves requests; an operator must check the cause

@@ -5,7 +5,7 @@ from typing import Any
 
 from agent.core.model import CameraHealth, Frame
 from agent.core.reasons import FrameReason, Reason
-from agent.health.condition import Condition
+from agent.health.condition import FORGET_MS, Condition
 from agent.health.conditions_camera import (
     CAMERA_BLURRED,
     CAMERA_FACES_UNUSABLE,
@@ -35,7 +35,6 @@ _ENDED_BY_VIEW = frozenset(
         Reason.LIVENESS_NOT_COMPLETED,
     }
 )
-FORGET_MS = 3_600_000  # one payer in the evening can try several times
 
 
 class FrameMeter:

@@ -7,12 +7,11 @@ from collections import Counter
 
 from agent.core.model import Result
 from agent.core.reasons import Reason
-from agent.health.condition import Condition
+from agent.health.condition import FORGET_MS, Condition
 from agent.health.conditions_board import VERIFICATIONS_FAILING
 from agent.health.conditions_compare import COMPARE_FAILING, PHOTOS_FAILING
 
 VERIFICATIONS_MIN = 3
-FORGET_MS = 3_600_000  # older faults of the terminal are not counted
 _FAULTS = {
     Reason.COMPARE_ACCOUNT: COMPARE_FAILING,
     Reason.COMPARE_CREDENTIALS: COMPARE_FAILING,

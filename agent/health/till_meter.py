@@ -3,9 +3,10 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from agent.health.condition import FORGET_MS
+
 COUNT_MIN = 3  # a single fault can be a repeat of an old message
 SPAN_MS = 10_000  # a till that sends its waiting requests after an outage sends them at once
-FORGET_MS = 3_600_000  # a till that sends nothing for this time has no known fault
 TILLS_MAX = 64  # the till with the fewest faults is forgotten first, then the one with the oldest fault
 _SHOWN_MAX = 3
 

@@ -8,10 +8,10 @@ import pytest
 
 from agent.core.model import Assurance, Comparison, Reference, Result, Timings
 from agent.core.reasons import Decision, Reason
-from agent.health.condition import Condition
+from agent.health.condition import FORGET_MS, Condition
 from agent.health.conditions_board import VERIFICATIONS_FAILING
 from agent.health.conditions_compare import COMPARE_FAILING, PHOTOS_FAILING
-from agent.health.result_meter import FORGET_MS, VERIFICATIONS_MIN, ResultMeter
+from agent.health.result_meter import VERIFICATIONS_MIN, ResultMeter
 from tests.contract.golden import request
 
 

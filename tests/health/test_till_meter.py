@@ -1,6 +1,7 @@
 """Which faults in a row of one till are reported."""
 
-from agent.health.till_meter import COUNT_MIN, FORGET_MS, SPAN_MS, TILLS_MAX, TillMeter
+from agent.health.condition import FORGET_MS
+from agent.health.till_meter import COUNT_MIN, SPAN_MS, TILLS_MAX, TillMeter
 
 STEP_MS = SPAN_MS
 

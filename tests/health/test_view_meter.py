@@ -7,14 +7,14 @@ from collections import Counter
 import pytest
 
 from agent.core.reasons import FrameReason, Reason
-from agent.health.condition import Condition
+from agent.health.condition import FORGET_MS, Condition
 from agent.health.conditions_camera import (
     CAMERA_BLURRED,
     CAMERA_FACES_UNUSABLE,
     CAMERA_NO_FACE,
     CAMERA_TOO_FAR,
 )
-from agent.health.frame_meter import FORGET_MS, VERIFICATIONS_MIN, ViewMeter
+from agent.health.frame_meter import VERIFICATIONS_MIN, ViewMeter
 
 OTHERS = [
     reason
